@@ -1,0 +1,83 @@
+# `make demo` first; then `make test`, `make check`. The environment is made on first use, from the lock:
+# one folder for each Python version, so that `make test PYTHON=python3.13` stands beside the others.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+VERSION := $(shell $(or $(PYTHON),false) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ifeq ($(VERSION),)
+$(error tesnap needs Python 3.11, 3.12 or 3.13, and $(or $(PYTHON),none of them) does not run here. Try: make PYTHON=/path/to/python3.13)
+endif
+
+VENV := .venv-$(VERSION)
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.run-ready
+DEV_READY := $(VENV)/.dev-ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WORKERS ?= 2
+SPEED ?= 100
+TESTS ?= tests
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: demo test check static format lint types imports bench crash lock figures help-text container-steps clean
+
+demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
+	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
+
+test: $(DEV_READY)  ## all tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+check: test static  ## what CI runs
+
+static: format lint types imports
+
+format: $(DEV_READY)
+	$(BIN)/ruff format --check .
+
+lint: $(DEV_READY)
+	$(BIN)/ruff check .
+
+types: $(DEV_READY)
+	$(BIN)/mypy
+
+imports: $(DEV_READY)
+	$(BIN)/lint-imports
+
+bench: $(DEV_READY)  ## the figures in docs/, measured here
+	$(BIN)/python -m benchmarks
+
+crash: $(DEV_READY)  ## real processes, killed again and again
+	$(BIN)/python -m tests.crash
+
+figures: $(DEV_READY)  ## the tables of docs/dependencies.md, measured here
+	$(BIN)/python scripts/dependency_figures.py
+
+help-text: $(DEV_READY)  ## write `tesnap --help` into README.md
+	$(BIN)/python scripts/help_text.py
+
+container-steps:  ## the Dockerfile's steps one by one, without a container engine
+	PYTHON=$(PYTHON) bash scripts/container-steps.sh
+
+lock:  ## resolve both lock files anew, for all supported versions and platforms
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build pyproject.toml -o requirements.lock
+	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build --group dev \
+		--constraints requirements.lock pyproject.toml -o requirements-dev.lock
+
+LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+clean:
+	rm -rf .venv-3.* .venv-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(DEV_READY): requirements-dev.lock $(RUN_READY)
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@

@@ -1,0 +1,288 @@
+"""The composition root: puts the parts together for one start of the program.
+
+The only module that knows every class; what each of them does is said where it stands.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+
+from orchestrator import __version__
+from orchestrator.client import Client
+from orchestrator.clock import Clock
+from orchestrator.credentials import Bearer, read_bearer
+from orchestrator.errors import UsageError
+from orchestrator.lane import Lane
+from orchestrator.model import JobFile, Organization, Result, Run, Status, Task
+from orchestrator.preview import Preview, preview
+from orchestrator.progress import Ending, Event, Observer
+from orchestrator.queue import Queue
+from orchestrator.scheduler import Plan, Start, Survey, forecast, make_plan
+from orchestrator.sender import PoolSender
+from orchestrator.survey import Finding, find_out
+from orchestrator.worker import Worker
+
+SURVEYS_AT_ONCE = 8
+"""Organizations that are asked side by side before planning."""
+
+RUN_ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+"""What a run id is made of: nothing that looks like something else."""
+
+PUBLIC_NOTE = (
+    "ThousandEyes' documents contradict each other about is_public: check the first link before you share it."
+)
+
+ReadBearer = Callable[[Organization], Bearer]
+
+
+class Held:
+    """An organization's credential as this process holds it; every text it ever had is added to `secrets`."""
+
+    def __init__(self, organization: Organization, read: ReadBearer, secrets: set[str]) -> None:
+        self._organization, self._read, self._secrets = organization, read, secrets
+        self._bearer = read(organization)
+        secrets.add(self._bearer.reveal())
+
+    def __call__(self) -> str:
+        return self._bearer.reveal()
+
+    def reload(self) -> bool:
+        """Read the source again; whether its text changed."""
+        before, self._bearer = self._bearer, self._read(self._organization)
+        self._secrets.add(self._bearer.reveal())
+        return self._bearer != before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """How a run is started: under which id, with a new generation, for how long at the most (seconds)."""
+
+    run_id: str | None = None
+    again: bool = False
+    deadline: float | None = None
+    seed: int | None = None
+
+
+class App:
+    """One job file against one store: survey, plan, run."""
+
+    def __init__(
+        self,
+        jobfile: JobFile,
+        *,
+        queue: Queue,
+        clock: Clock,
+        environ: Mapping[str, str],
+        read: ReadBearer | None = None,
+    ) -> None:
+        self.jobfile, self.queue, self.clock = jobfile, queue, clock
+        read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
+        self.secrets: set[str] = set()
+        self._names: dict[str, str] = {}
+        wanted = wanted_organizations(jobfile)
+        self.held = {name: Held(jobfile.organizations[name], read, self.secrets) for name in wanted}
+        self.clients = {name: self._client(name, environ) for name in self.held}
+
+    def _client(self, name: str, environ: Mapping[str, str]) -> Client:
+        return Client(
+            self.jobfile.organizations[name].base_url,
+            self.held[name],
+            clock=self.clock,
+            http=self.jobfile.http,
+            user_agent=f"tesnap/{__version__}",
+            environ=environ,
+        )
+
+    def name_of(self, identity: str) -> str:
+        """The user's name of an organization."""
+        return self._names.get(identity, identity)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        for client in self.clients.values():
+            client.close()
+
+    # -- what is there ---------------------------------------------------------------------------------
+    def survey(self) -> dict[str, Finding]:
+        """Ask each organization who it is and which tests it has, several side by side."""
+        groups = _groups(self.jobfile)
+        names = sorted(self.clients)
+        with ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey") as pool:
+            asked = pool.map(lambda n: find_out(self.clients[n], self.jobfile.organizations[n], groups[n]), names)
+            return dict(zip(names, asked, strict=True))
+
+    def lanes(self, findings: Mapping[str, Finding]) -> dict[str, Lane]:
+        """What the worker needs to know of each organization, by its identity."""
+        lanes: dict[str, Lane] = {}
+        for name, finding in findings.items():
+            organization = self.jobfile.organizations[name]
+            identity = self.queue.join(organization.base_url, name, finding.org_id)
+            self._names[identity] = name
+            lane = Lane(
+                identity=identity,
+                name=name,
+                limit=organization.limit,
+                timeout=self.jobfile.http.timeout,
+                reload=self.held[name].reload,
+                offset=finding.offset,
+            )
+            if finding.stopped is not None:
+                lane.stop(finding.stopped, finding.because)
+            lanes[identity] = lane
+        return lanes
+
+    # -- planning --------------------------------------------------------------------------------------
+    def plan(self, findings: Mapping[str, Finding], lanes: Mapping[str, Lane]) -> Plan:
+        """The tasks of a run, for the organizations that were surveyed."""
+        surveys = {
+            lane.name: Survey(name=lane.name, identity=identity, tests=findings[lane.name].tests)
+            for identity, lane in lanes.items()
+        }
+        plan = make_plan(self.jobfile, surveys, now=self._epoch(lanes))
+        if any(task.expect_saved_event is None for task in plan.tasks):
+            plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
+        return plan
+
+    def foresee(self, plan: Plan, lanes: Mapping[str, Lane]) -> Preview:
+        """What a run of this plan would find made already, and when it would make the rest."""
+        known = {key: result for key, result in self.queue.latest(plan.tasks).items() if not _to_do(result, self.queue.epoch())}
+        open_tasks: dict[str, list[Task]] = defaultdict(list)
+        for task in plan.tasks:
+            if task.base_key not in known and task.refusal is None:
+                open_tasks[task.organization].append(task)
+        starts: list[Start] = []
+        for identity, tasks in open_tasks.items():
+            bucket, limit = self.queue.bucket(identity), lanes[identity].limit
+            starts += forecast(tasks, bucket, limit, now=self.queue.now(), epoch=self._epoch(lanes))
+        names = {identity: lane.name for identity, lane in lanes.items()}
+        now = self.clock.wall()
+        return preview(self.jobfile, plan.tasks, names=names, known=known, starts=starts, notes=plan.notes, now=now)
+
+    def _epoch(self, lanes: Mapping[str, Lane]) -> float:
+        """The API's calendar; the organizations of one file have the same one."""
+        return self.clock.wall() + next((lane.offset for lane in lanes.values() if lane.offset), 0.0)
+
+    # -- running ---------------------------------------------------------------------------------------
+    def find_run(self, run_id: str | None) -> Run | None:
+        """The run that is to be carried on, if there is one under this id."""
+        if run_id is None:
+            return None
+        run = next((view.run for view in self.queue.runs() if view.run.id == run_id), None)
+        if run is not None and run.job != self.jobfile.name:
+            raise UsageError(f"run {run_id} belongs to the job {run.job!r}, not to {self.jobfile.name!r}: choose another run id")
+        return run
+
+    def begin(self, plan: Plan, options: Begin) -> Run:
+        """Freeze the plan under a run id."""
+        run = Run(
+            id=options.run_id or self._free_run_id(),
+            job=self.jobfile.name,
+            files=self.jobfile.files,
+            created_at=self.clock.wall(),
+            tasks=len(plan.tasks),
+        )
+        return self.queue.start_run(run, plan.tasks, again=options.again)
+
+    def _free_run_id(self) -> str:
+        taken = {view.run.id for view in self.queue.runs()}
+        while (run_id := "".join(secrets.choice(RUN_ID_LETTERS) for _ in range(4))) in taken:
+            pass
+        return run_id
+
+    @contextmanager
+    def worker(self, run: Run, lanes: Mapping[str, Lane], observer: Observer, options: Begin) -> Iterator[Worker]:
+        """A worker for the run, sending over HTTP."""
+        clients = {identity: self.clients[lane.name] for identity, lane in lanes.items()}
+        sender = PoolSender(clients, self.clock, self.queue.sending)
+        seed = secrets.randbits(32) if options.seed is None else options.seed
+        try:
+            yield Worker(
+                run,
+                self.queue,
+                sender,
+                lanes,
+                self.clock,
+                observer,
+                rules=self.jobfile.retry,
+                seed=seed,
+                deadline=options.deadline,
+            )
+        finally:
+            sender.close()
+
+
+def run(app: App, observer: Observer, options: Begin, *, caught: Callable[[Worker], None] = lambda _: None) -> Ending:
+    """Survey, plan, queue and make the snapshots; `caught` is given the worker before it starts."""
+    carried_on = app.find_run(options.run_id)
+    findings = app.survey()
+    lanes = app.lanes(findings)
+    for event in survey_events(findings):
+        observer.happened(event)
+    if carried_on is None:
+        plan = app.plan(findings, lanes)
+        for note in plan.notes:
+            observer.happened(Event(name="plan.note", text=note, level="warning"))
+        carried_on = app.begin(plan, options)
+    with app.worker(carried_on, lanes, observer, options) as worker:
+        caught(worker)
+        return worker.work()
+
+
+def planned(app: App, *, offline: bool) -> Preview:
+    """What a run would do now, without doing it; `offline` asks no organization anything."""
+    findings = {name: Finding() for name in app.clients} if offline else app.survey()
+    lanes = app.lanes(findings)
+    plan = app.plan(findings, lanes)
+    events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
+    return app.foresee(replace(plan, notes=events + plan.notes), lanes)
+
+
+def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
+    """What the survey found, as log lines."""
+    for name, finding in findings.items():
+        if finding.stopped is not None:
+            yield Event(name="organization.stopped", text=f"{name}: {finding.because}; its tasks stay pending", level="error")
+        make = partial(Event, name="plan.note")
+        yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
+        yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
+
+
+def wanted_organizations(jobfile: JobFile) -> list[str]:
+    """The organizations that the file's jobs name, in the file's order."""
+    used = {name for job in jobfile.jobs for name in job.organizations}
+    return [name for name in jobfile.organizations if name in used]
+
+
+def only_organizations(jobfile: JobFile, patterns: Sequence[str]) -> JobFile:
+    """The part of a job file that concerns the organizations matching these globs; UsageError if none does."""
+    if not patterns:
+        return jobfile
+    kept = {n: o for n, o in jobfile.organizations.items() if any(fnmatchcase(n, p) for p in patterns)}
+    if not kept:
+        known = ", ".join(jobfile.organizations)
+        raise UsageError(f"no organization matches {', '.join(patterns)}; the job file has {known}")
+    jobs = (replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in jobfile.jobs)
+    return replace(jobfile, organizations=kept, jobs=tuple(job for job in jobs if job.organizations))
+
+
+def _groups(jobfile: JobFile) -> dict[str, list[str]]:
+    """The account groups whose tests each organization's jobs mean."""
+    groups: dict[str, dict[str, None]] = defaultdict(dict)
+    for job in jobfile.jobs:
+        for name in job.organizations:
+            groups[name][job.account_group or jobfile.organizations[name].account_group or ""] = None
+    return {name: list(found) for name, found in groups.items()}
+
+
+def _to_do(result: Result, epoch: float) -> bool:
+    """Whether a run would make a snapshot that the store knows of: failed before, expired, or still to come."""
+    if result.status is Status.CREATED:
+        return result.expires_at is not None and result.expires_at <= epoch
+    return result.status is not Status.UNCERTAIN

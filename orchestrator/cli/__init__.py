@@ -1,0 +1,74 @@
+"""The command line: options in, exit code out. What a command does is imported when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from orchestrator import __version__
+
+COMMANDS = {
+    "run": "runs:run_command",
+    "plan": "runs:plan_command",
+    "validate": "files:validate_command",
+    "rehearse": "runs:rehearse_command",
+    "status": "look:status_command",
+    "runs": "look:runs_command",
+    "init": "files:init_command",
+    "schema": "files:schema_command",
+    "completion": "files:completion_command",
+}
+"""Every command with the module and name of its code, in the order in which `--help` shows them."""
+
+SUMMARIES = {
+    "run": "Plan, queue and make the snapshots of job files; safe to repeat.",
+    "plan": "Show what a run would make, and when; makes nothing.",
+    "validate": "Check job files, offline: all errors at once.",
+    "rehearse": "The whole run against a built-in simulator, faster than life.",
+    "status": "Where a run is, and what it waits for.",
+    "runs": "List the runs in the store.",
+    "init": "Write a commented job file to start from.",
+    "schema": "Print the job file's JSON Schema.",
+    "completion": "Print shell completion for bash, zsh or fish.",
+}
+
+
+class Commands(click.Group):
+    """The group of all commands, each imported only when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command's module and take it out."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(f"orchestrator.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """The list of commands, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tesnap")
+def tesnap() -> None:
+    """Make ThousandEyes test snapshots in bulk, at the pace the API allows.
+
+    Never over the limit, nothing lost, nothing made twice without saying so.
+    Start with `tesnap init`, then `tesnap plan` and `tesnap run`.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    from orchestrator.cli.frame import guarded  # noqa: PLC0415 - keeps the import of this package quick
+
+    sys.exit(guarded(tesnap, arguments))

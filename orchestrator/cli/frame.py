@@ -1,0 +1,177 @@
+"""What surrounds every command: exit codes, signals, the store's place, the terminal's zone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.errors import JobFileError, StoreUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from orchestrator.clock import Clock
+    from orchestrator.queue import Queue
+
+DONE, BROKEN, WRONG_USAGE, NOT_ALL_MADE, REFUSED, STOPPED_EARLY = 0, 1, 2, 3, 4, 5
+"""The exit codes; their meaning is documented in the README."""
+
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where Kubernetes takes a container's last words from (its default path)."""
+
+LONGEST_LAST_WORDS = 4096
+"""Bytes that Kubernetes keeps of them."""
+
+
+class Interrupted(BaseException):
+    """A signal came while nothing was under way that has to be finished."""
+
+
+def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and turn however it ends into an exit code, with its last words on standard error."""
+    try:
+        with signals_heard():
+            code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USAGE
+    except (Interrupted, click.Abort, KeyboardInterrupt):
+        return _last_words("stopped before anything was sent", STOPPED_EARLY)
+    except JobFileError as error:
+        return _last_words(str(error), WRONG_USAGE, prefix="")
+    except UsageError as error:
+        return _last_words(f"error: {error}", WRONG_USAGE)
+    except StoreUnavailable as error:
+        return _last_words(f"error: {error}", STOPPED_EARLY)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except Exception as error:  # noqa: BLE001 - the one place where any error ends as an exit code
+        return _internal(error)
+    return code if isinstance(code, int) else DONE
+
+
+def _last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
+    print(f"{prefix}{text}", file=sys.stderr)
+    leave_last_words(text)
+    return code
+
+
+def _pipe_closed() -> int:
+    """Whoever read standard output has gone: keep Python's own exit from failing on it too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def _internal(error: Exception) -> int:
+    """An error nobody foresaw: where it was raised, without its values, which may be secret."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+    text = f"internal error: {type(error).__name__} at {place}: please report it; the store is intact, `tesnap status` shows the run"
+    if os.environ.get("TESNAP_DEBUG"):
+        traceback.print_exc()
+    return _last_words(text, BROKEN)
+
+
+def leave_last_words(text: str) -> None:
+    """Write to Kubernetes' termination log, if there is one."""
+    try:
+        if TERMINATION_LOG.exists():
+            TERMINATION_LOG.write_bytes(text.encode()[-LONGEST_LAST_WORDS:])
+    except OSError:
+        return  # last words are a courtesy
+
+
+class Signals:
+    """Where SIGTERM and SIGINT go: to whoever has taken them over, else the program ends at once."""
+
+    taken: Callable[[str], None] | None = None
+
+    @classmethod
+    def hear(cls, number: int, frame: FrameType | None) -> None:  # noqa: ARG003 - the signature of a handler
+        """Handle a signal."""
+        if cls.taken is None:
+            raise Interrupted
+        cls.taken(signal.Signals(number).name)
+
+    @classmethod
+    @contextmanager
+    def taken_over(cls, by: Callable[[str], None]) -> Iterator[None]:
+        """Send signals to this function for a while."""
+        cls.taken = by
+        try:
+            yield
+        finally:
+            cls.taken = None
+
+
+@contextmanager
+def signals_heard() -> Iterator[None]:
+    """Hear SIGTERM and SIGINT from the first moment."""
+    before = {number: signal.signal(number, Signals.hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def opened(store: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Queue]:
+    """The store of this option or of the default place."""
+    from orchestrator.stores import open_store  # noqa: PLC0415 - a store's library is loaded when it is used
+
+    queue = open_store(store or default_store(), clock=clock, read_only=read_only)
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+def default_store() -> str:
+    """One file under the user's state directory."""
+    from platformdirs import user_state_path  # noqa: PLC0415 - only needed without --store
+
+    return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
+
+
+def terminal_zone(name: str | None, environ: Mapping[str, str]) -> tuple[tzinfo, str | None]:
+    """The zone to show times in, and its IANA name where it has one: as asked, else the terminal's."""
+    from orchestrator.instants import zone  # noqa: PLC0415 - the zone's data is not needed for --help
+
+    candidates = [name] if name else [environ.get("TZ", "").lstrip(":"), _localtime_name()]
+    for candidate in candidates:
+        if not candidate:
+            continue
+        try:
+            return zone(candidate), candidate
+        except ValueError as error:
+            if name:
+                raise click.UsageError(f"--timezone: {error}") from None
+    return datetime.now(UTC).astimezone().tzinfo or UTC, None
+
+
+def _localtime_name() -> str:
+    """The zone that /etc/localtime points to, by name."""
+    try:
+        target = os.readlink("/etc/localtime")
+    except OSError:
+        return ""
+    return target.partition("zoneinfo/")[2]
+
+
+def write_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
+    """One JSON document on standard output."""
+    import json  # noqa: PLC0415 - quick start
+
+    print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,175 @@
+"""Commands that make snapshots, or show what would be made: run, plan, rehearse."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.frame import Signals, leave_last_words, opened, terminal_zone, write_json
+from orchestrator.cli.options import (
+    DURATION,
+    Shown,
+    json_option,
+    option,
+    organization_option,
+    output_options,
+    pacing_options,
+    shown,
+    store_option,
+    taken,
+    zone_option,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.app import App, Begin
+    from orchestrator.clock import Clock
+    from orchestrator.model import JobFile
+    from orchestrator.progress import Ending
+    from orchestrator.view import Output
+
+REAL_SPEED = 1.0
+
+
+def jobfiles_argument(command: Any) -> Any:  # noqa: ANN401 - click's own
+    """The job files of a command."""
+    return click.argument("jobfiles", nargs=-1, required=True, metavar="JOBFILE...")(command)
+
+
+@click.command("run")
+@jobfiles_argument
+@organization_option
+@option("--dry-run", is_flag=True, help="Show the plan instead: the same as `tesnap plan`.")
+@option("--again", is_flag=True, help="Make snapshots anew that exist already.")
+@option("--run-id", metavar="ID", help="Start or carry on the run of this id.")
+@option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@store_option
+@output_options
+@pacing_options
+def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN401 - click's options
+    """Plan, queue and make the snapshots of job files and folders of them; safe to repeat.
+
+    What exists already is not made again. Results go to standard output, everything else to standard error.
+    """
+    from orchestrator.app import Begin  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.clock import SystemClock  # noqa: PLC0415 - as above
+
+    look, jobfile = shown(settings), _read(jobfiles, settings)
+    if settings["dry_run"]:
+        return _plan(jobfile, look, store=settings["store"], offline=False)
+    begin = Begin(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
+    clock = SystemClock()
+    with opened(settings["store"], clock) as queue:
+        from orchestrator.app import App  # noqa: PLC0415 - as above
+
+        app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
+        return _made(app, begin, look, clock).exit_code
+
+
+@click.command("plan")
+@jobfiles_argument
+@organization_option
+@option("--offline", is_flag=True, help="Open no connection: organizations are known by name, tests by id.")
+@store_option
+@json_option
+@zone_option
+@pacing_options
+def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN401 - click's options
+    """Show every snapshot that a run would make, when, and what exists already; makes nothing."""
+    look = Shown(as_json=settings.pop("as_json"), timezone=settings.pop("timezone"))
+    jobfile = _read(jobfiles, settings)
+    return _plan(jobfile, look, store=settings["store"], offline=settings["offline"])
+
+
+@click.command("rehearse")
+@jobfiles_argument
+@organization_option
+@option("--speed", type=click.FloatRange(1, 1000), default=100.0, help="How many times faster than life [100].")
+@option("--faults", is_flag=True, help="Let things go wrong: server errors, lost answers.")
+@option("--policy", type=click.Choice(["sliding", "fixed", "token_bucket", "refusals_count", "burst_1"]), default="sliding", help="How the simulator counts the limit [sliding].")
+@option("--seed", type=int, default=0, help="Another seed, other latencies and faults [0].")
+@output_options
+@pacing_options
+def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN401 - click's options
+    """The whole run against the built-in simulator: no account, nothing leaves the machine."""
+    from orchestrator.app import App, Begin  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.rehearsal import rehearsed  # noqa: PLC0415 - as above
+
+    look = shown(settings)
+    jobfile = _read(jobfiles, settings, environ={**os.environ, "TE_TOKEN": "rehearsal"})
+    speed = settings["speed"]
+    told = f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made"
+    if not look.quiet:
+        print(told, file=sys.stderr)
+    with rehearsed(jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]) as stage:
+        with opened(stage.store, stage.clock) as queue:
+            app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
+            return _made(app, Begin(seed=settings["seed"]), look, stage.clock).exit_code
+
+
+def _read(jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[str, str] | None = None) -> JobFile:
+    """The job files, with what the command line says about them; warnings go to standard error."""
+    from orchestrator.app import only_organizations  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.jobfile import read_jobfiles  # noqa: PLC0415 - as above
+
+    reading = read_jobfiles(jobfiles, environ=os.environ if environ is None else environ, stdin=sys.stdin)
+    for warning in reading.warnings:
+        print(warning, file=sys.stderr)
+    return taken(settings).applied(only_organizations(reading.jobfile, settings.pop("organizations")))
+
+
+def _output(look: Shown, app: App, clock: Clock) -> Output:
+    from orchestrator.view import Format, Output  # noqa: PLC0415 - keeps --help quick
+
+    return Output(
+        stdout=sys.stdout,
+        stderr=sys.stderr,
+        clock=clock,
+        zone=terminal_zone(look.timezone, os.environ)[0],
+        format=None if look.format is None else Format(look.format),
+        as_json=look.as_json,
+        quiet=look.quiet,
+        verbose=look.verbose,
+        log_format=look.log_format,
+        no_color=bool(os.environ.get("NO_COLOR")),
+        show_links=look.links == "show",
+        name_of=app.name_of,
+        secrets=app.secrets,
+    )
+
+
+def _made(app: App, begin: Begin, look: Shown, clock: Clock) -> Ending:
+    """Run, with signals sent to the worker."""
+    from orchestrator.app import run  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.narrate import last_line  # noqa: PLC0415 - as above
+    from orchestrator.view import View  # noqa: PLC0415 - as above
+
+    with ExitStack() as stack:
+        stack.callback(app.close)
+        view = View(_output(look, app, clock))
+        stack.callback(view.close)
+        ending = run(app, view, begin, caught=lambda worker: stack.enter_context(Signals.taken_over(worker.ask_to_stop)))
+    leave_last_words(last_line(ending))
+    return ending
+
+
+def _plan(jobfile: JobFile, look: Shown, *, store: str | None, offline: bool) -> int:
+    from orchestrator.app import App, planned  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.clock import SystemClock  # noqa: PLC0415 - as above
+    from orchestrator.preview import document, lines  # noqa: PLC0415 - as above
+
+    clock = SystemClock()
+    with opened(store, clock, read_only=True) as queue, ExitStack() as stack:
+        app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
+        stack.callback(app.close)
+        view = planned(app, offline=offline)
+    if look.as_json:
+        write_json(document(view))
+        return 0
+    for line in lines(view, terminal_zone(look.timezone, os.environ)[0]):
+        print(line)
+    return 0

@@ -1,0 +1,84 @@
+"""Every error this program raises on purpose.
+
+    TesnapError
+    ├── UsageError                 wrong usage or input; nothing was sent            exit code 2
+    │   ├── JobFileError           a job file with errors, all of them, each located
+    │   ├── WindowError            a time window that cannot be used, with the key at fault
+    │   ├── CredentialError        a missing or malformed API token
+    │   ├── SelectionError         no test is meant, or too many
+    │   └── StoreUnusable          the store cannot be written, or is too new
+    ├── StoreUnavailable           the store does not answer for now                 exit code 5
+    ├── LeaseLost                  the lease belongs to somebody else by now
+    └── GrantStale                 too late after the grant to send the first byte
+
+Whoever raises says what happened, to what, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class TesnapError(Exception):
+    """The root of all errors raised on purpose."""
+
+
+class UsageError(TesnapError):
+    """The input cannot be used; nothing was sent."""
+
+
+class WindowError(UsageError, ValueError):
+    """A time window cannot be used as it is written.
+
+    `key` is the window's key at fault (`start`, `last`, `fit`, ...), None for the window as a whole.
+    """
+
+    def __init__(self, text: str, *, key: str | None = None) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+class CredentialError(UsageError):
+    """An API token is missing or malformed. Its text is never part of the message."""
+
+
+class SelectionError(UsageError):
+    """No test is meant by the selectors, or more than allowed."""
+
+
+class StoreUnusable(UsageError):
+    """The store cannot be used as it is: unwritable, corrupt, or made by a newer version."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Located:
+    """One error or warning in a file, with its place (lines and columns count from 1)."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+    level: str = "error"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.level}: {self.text}"
+
+
+class JobFileError(UsageError):
+    """A job file with errors: all of them at once."""
+
+    def __init__(self, errors: tuple[Located, ...]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = errors
+
+
+class StoreUnavailable(TesnapError):
+    """The store does not answer for now; nothing is sent without it."""
+
+
+class LeaseLost(TesnapError):
+    """The lease was taken over: this process's view of the task is out of date."""
+
+
+class GrantStale(TesnapError):
+    """More than half the grace has passed since the grant: the first byte must not leave."""

@@ -1,0 +1,342 @@
+"""What people read of a run: values become sentences and table rows, and nothing is read or written.
+
+Times are epoch seconds, `now` among them; every clock time has its zone, and its date when not today.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+
+from orchestrator.model import Problem, Reason, Result, Status, Window
+from orchestrator.progress import Ending, Waiting
+from orchestrator.queue import Counts
+from orchestrator.safe_text import harmless, without_links
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+TROUBLE = frozenset(
+    {
+        Reason.FOREIGN_QUOTA,
+        Reason.API_UNREACHABLE,
+        Reason.STORE,
+        Reason.TOKEN_REFUSED,
+        Reason.PERMISSION_REFUSED,
+        Reason.NOBODY_RUNNING,
+    }
+)
+"""Reasons to wait that `--quiet` does not keep quiet about."""
+
+_WHY = {
+    Reason.OTHER_RUN: "{name}: other run goes first, or has the same snapshot; {next}",
+    Reason.WINDOW_NOT_OVER: "{name}: window not over, or its data not complete; {next}",
+    Reason.BACKOFF: "{name}: backoff before another attempt; {next}",
+    Reason.API_UNREACHABLE: "{name}: API unreachable; {next}",
+    Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
+    Reason.TOKEN_REFUSED: "{name}: token refused (401); {next}",
+    Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
+    Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
+}
+
+_OPEN_END = {
+    Reason.OWN_QUOTA: "next when one is free",
+    Reason.OTHER_RUN: "next when it is done",
+    Reason.WINDOW_NOT_OVER: "next when it is",
+    Reason.BACKOFF: "next when it is over",
+    Reason.API_UNREACHABLE: "next when it answers",
+    Reason.STORE: "next when it answers",
+    Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
+    Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
+    Reason.NOBODY_RUNNING: "next when the run is resumed",
+}
+"""What is waited for where no time can be given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say."""
+
+    status: str
+    test: str
+    organization: str
+    window: str
+    local: str
+    about: str
+    expiry: str
+    linked: bool = False
+
+
+TABLE_HEAD = Row(
+    status="status", test="test", organization="organization", window="window", local="", about="", expiry=""
+)
+"""What stands over the columns of a table."""
+
+
+def clock_time(at: float, now: float | None, zone: tzinfo, *, seconds: bool = False) -> str:
+    """`15:31 CET`, with the date when that is not today's, with seconds when asked."""
+    moment = datetime.fromtimestamp(at, zone)
+    today = None if now is None else datetime.fromtimestamp(now, zone).date()
+    day = "" if today in (None, moment.date()) else f"{_day(moment.date(), today)} "
+    return f"{day}{moment:{'%H:%M:%S' if seconds else '%H:%M'}} {_zone_name(moment)}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units, `4 m 12 s`; begun seconds count."""
+    rest = max(0, math.ceil(seconds))
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        parts.append((number, unit))
+    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    shown = [f"{number} {unit}" for number, unit in parts[first : first + 2] if number]
+    return " ".join(shown) or "0 s"
+
+
+def window_text(window: Window, zone: tzinfo, now: float | None = None) -> str:
+    """`13:20–15:20 UTC (14:20–16:20 CET)`, with the date unless it is today's; once where the zone is UTC."""
+    local = _local(window, zone)
+    return _in_utc(window, now) + (f" ({local})" if local else "")
+
+
+def expiry(at: float, zone: tzinfo) -> str:
+    """`deleted by ThousandEyes on 20 Dec 2026`."""
+    return f"deleted by ThousandEyes on {_full_day(datetime.fromtimestamp(at, zone).date())}"
+
+
+def waiting(why: Waiting, now: float, zone: tzinfo) -> str:
+    """Why tasks of an organization wait, for what, and until when."""
+    name = harmless(why.organization)
+    left = f"; {why.left} left" + (f"; done about {clock_time(why.done, now, zone)}" if why.done else "")
+    if why.reason is Reason.FOREIGN_QUOTA:
+        return f"{refused(why.organization, why.until, zone, now)} {left.removeprefix('; ')}"
+    coming = _coming(why, now, zone)
+    if why.reason is Reason.OWN_QUOTA:
+        slots = "the only slot" if why.slots == 1 else f"all {why.slots} slots"
+        return f"{slots} of {name} used; {coming}{left}"
+    return _WHY[why.reason].replace("{next}", coming).replace("{name}", name) + left
+
+
+def waitings(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
+    """Why a run waits, on one line: the most urgent sentence, and what the other organizations wait for."""
+    first, *others = by_urgency(whys)
+    if not others:
+        return waiting(first, now, zone)
+    reasons = Counter(reason_words(why.reason) for why in others)
+    what = ", ".join(f"{number} {words}" for words, number in reasons.items())
+    return f"{waiting(first, now, zone)}; and {len(others)} more: {what}"
+
+
+def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
+    """Trouble first, then what can go soonest."""
+    return sorted(whys, key=lambda why: (why.reason not in TROUBLE, why.until or math.inf, why.organization))
+
+
+def refused(organization: str, until: float | None, zone: tzinfo, now: float | None = None) -> str:
+    """What a 429 means to the user, and when the single try after it is."""
+    when = "later" if until is None else f"at {clock_time(until, now, zone)}"
+    return (
+        f"{harmless(organization)}: refused (429): somebody outside this store used the quota "
+        f"(web app, another token or machine). Nothing was made. One try {when}."
+    )
+
+
+def reason_words(reason: str) -> str:
+    """A reason as a sentence has it: `token refused`."""
+    return reason.replace("_", " ").replace("api ", "API ")
+
+
+def counted(counts: Counts) -> str:
+    """`42 created, 3 existing, 2 FAILED, 1 UNCERTAIN, 12 pending`, what is zero left out."""
+    words = (
+        (counts.created, "created"),
+        (counts.existing, "existing"),
+        (counts.failed, "FAILED"),
+        (counts.uncertain, "UNCERTAIN"),
+        (counts.pending, "pending"),
+    )
+    return ", ".join(f"{number} {word}" for number, word in words if number)
+
+
+def standing(run_id: str, counts: Counts) -> str:
+    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`."""
+    settled = counted(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
+    sending = counts.leased + counts.sending
+    return (
+        f"run {run_id}: {counts.total - counts.pending} of {counts.total} settled"
+        + (f": {settled}" if settled else "")
+        + (f"; {sending} being sent" if sending else "")
+    )
+
+
+_SETTLED = ("created", "existing", "failed", "uncertain")
+
+
+def last_line(ending: Ending) -> str:
+    """What came of the run, and what to type next."""
+    counts = ending.counts
+    words = counted(counts) or "nothing to do"
+    return f"{words}{_pending_why(ending)}: {_next_command(ending)}"
+
+
+def begun(job: str, run_id: str, tasks: int) -> str:
+    """The first words of a run."""
+    return f"run {run_id} of {harmless(job)}: {_plural(tasks, 'snapshot')}"
+
+
+def headline(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:
+    """`23 tests match. First 5 now, last about 15:41 CET. Ctrl-C stops.`: `first` go at once."""
+    match = f"{_plural(matches, 'test')} {'matches' if matches == 1 else 'match'}."
+    if matches <= first:
+        return f"{match} {'It goes' if matches == 1 else 'All go'} now. Ctrl-C stops."
+    return f"{match} First {first} now, last about {clock_time(done, now, zone)}. Ctrl-C stops."
+
+
+def row(result: Result, zone: tzinfo, *, organization_name: str, show_links: bool = True) -> Row:
+    """A settled task as a table shows it."""
+    name = result.task.test_name or (result.snapshot.test_name if result.snapshot else None)
+    return Row(
+        status=status_word(result),
+        test=harmless(name) if name else f"test {result.task.test_id}",
+        organization=harmless(organization_name),
+        window=_in_utc(result.task.window, None),
+        local=_local(result.task.window, zone),
+        about=harmless(_about(result, show_links=show_links)),
+        expiry=expiry(result.expires_at, zone) if result.expires_at else "",
+        linked=show_links
+        and result.status is Status.CREATED
+        and bool(result.snapshot and result.snapshot.link),
+    )
+
+
+def status_word(result: Result) -> str:
+    """What became of a task in one word, trouble in capitals."""
+    if result.status is Status.CREATED:
+        return "created" if result.made_here else "existing"
+    trouble = result.status in (Status.FAILED, Status.UNCERTAIN)
+    return result.status.upper() if trouble else result.status.value
+
+
+def problem_text(problem: Problem) -> str:
+    """A problem on one line: title, detail, and each field with its message."""
+    fields = "; ".join(f"{field}: {message}" for field, message in problem.fields)
+    return ": ".join(part for part in (problem.title, problem.detail, fields) if part)
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(_cells(char) for char in text)
+
+
+def fitted(text: str, columns: int) -> str:
+    """The text in exactly that many columns: filled with spaces, or cut with an ellipsis."""
+    if cells(text) > columns:
+        while text and cells(text) > columns - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (columns - cells(text))
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+
+
+def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
+    """When the next one can go, or what it depends on."""
+    if why.until is None:
+        return _OPEN_END[why.reason]
+    if why.until <= now:
+        return "next now"
+    return f"next {clock_time(why.until, now, zone, seconds=True)} ({span(why.until - now)})"
+
+
+def _pending_why(ending: Ending) -> str:
+    """Why what is pending is, in brackets: with numbers unless one reason holds for all."""
+    if not ending.counts.pending:
+        return ""
+    if ending.run.state == "cancelled":
+        return " (cancelled)"
+    reasons = {why: number for why, number in ending.pending_reasons.items() if number}
+    if not reasons:
+        return ""
+    if list(reasons.values()) == [ending.counts.pending]:
+        return f" ({reason_words(next(iter(reasons)))})"
+    return f" ({', '.join(f'{number} {reason_words(why)}' for why, number in reasons.items())})"
+
+
+def _next_command(ending: Ending) -> str:
+    """What to type next; what carries the run on goes before what clears up after it."""
+    counts, run = ending.counts, ending.run
+    if not counts.total:
+        return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
+    if counts.pending and run.state != "cancelled":
+        return f"tesnap resume {run.id}"
+    commands = [f"tesnap settle {run.id}"] if counts.uncertain else []
+    commands += [f"tesnap resume {run.id} --failed"] if counts.failed and run.state != "cancelled" else []
+    return ", then ".join(commands) or f"tesnap report {run.id}"
+
+
+def _about(result: Result, *, show_links: bool) -> str:
+    """The link or the snapshot's id; of a task without a snapshot, why."""
+    made = result.snapshot
+    if result.status is not Status.CREATED:
+        unknown = "nobody knows what became of the request" if result.status is Status.UNCERTAIN else ""
+        text = problem_text(result.problem) if result.problem else unknown
+        return text if show_links else without_links(text)
+    if made is None:
+        return "no link came back"
+    link = made.link if show_links else f"snapshot {made.id}"
+    return link or f"snapshot {made.id}, no link came back"
+
+
+def _in_utc(window: Window, now: float | None) -> str:
+    """The window in UTC; with its date unless `now` tells that it is today's."""
+    return _stretch(window, UTC, None if now is None else datetime.fromtimestamp(now, UTC).date())
+
+
+def _local(window: Window, zone: tzinfo) -> str:
+    """The window in the zone, dated where the date is not that in UTC; empty where the zone is UTC then."""
+    if _shows_utc(window, zone):
+        return ""
+    return _stretch(window, zone, datetime.fromtimestamp(window.start, UTC).date())
+
+
+def _shows_utc(window: Window, zone: tzinfo) -> bool:
+    """Whether the zone's clocks show UTC all through the window."""
+    return all(not datetime.fromtimestamp(at, zone).utcoffset() for at in (window.start, window.end))
+
+
+def _stretch(window: Window, zone: tzinfo, known: date | None) -> str:
+    """`[date ]start–[date ]end zone`: a date only where it is not the one known already."""
+    start, end = (datetime.fromtimestamp(at, zone) for at in (window.start, window.end))
+    form = "%H:%M:%S" if start.second or end.second else "%H:%M"
+    first = "" if start.date() == known else f"{_day(start.date(), known)} "
+    second = "" if end.date() == start.date() else f"{_day(end.date(), start.date())} "
+    zones = _zone_name(start), _zone_name(end)
+    between = "" if zones[0] == zones[1] else f" {zones[0]}"
+    return f"{first}{start:{form}}{between}–{second}{end:{form}} {zones[1]}"
+
+
+def _day(day: date, known: date | None) -> str:
+    """`20 Nov`, with the year where a date is known that has another one."""
+    return f"{day.day} {MONTHS[day.month - 1]}" + (f" {day.year}" if known and day.year != known.year else "")
+
+
+def _full_day(day: date) -> str:
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def _zone_name(moment: datetime) -> str:
+    """The zone's abbreviation; zones without letters are named by their offset."""
+    name = moment.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,210 @@
+"""What a durable queue promises: the seam between the worker and the stores.
+
+Every method that changes something is one transaction and durable when it returns. Times named
+`*_at`, `until` or `now` are *store time* (SQLite: the kernel's boot clock; PostgreSQL: the database's
+clock); epoch values are named so. A store that cannot answer raises `StoreUnavailable`; a change by a
+process whose lease was taken over raises `LeaseLost` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.bucket import Bucket, Wait
+from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One process asking for a token of an organization, for a task of its run.
+
+    `epoch` is the API's calendar (our wall clock corrected by the server's `Date`), by which windows
+    end; `boot` the asking process's boot clock, read before the asking.
+    """
+
+    organization: str
+    run_id: str
+    limit: Limit
+    timeout: float
+    epoch: float
+    boot: float = 0.0
+    without: frozenset[tuple[str, bool]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many tasks of a run, or of one organization in it, are where.
+
+    `created` were made by the run itself, `existing` by another one.
+    """
+
+    created: int = 0
+    existing: int = 0
+    failed: int = 0
+    uncertain: int = 0
+    queued: int = 0
+    leased: int = 0
+    sending: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Tasks that are not settled."""
+        return self.queued + self.leased + self.sending
+
+    @property
+    def total(self) -> int:
+        """All tasks."""
+        return self.created + self.existing + self.failed + self.uncertain + self.pending
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            created=self.created + other.created,
+            existing=self.existing + other.existing,
+            failed=self.failed + other.failed,
+            uncertain=self.uncertain + other.uncertain,
+            queued=self.queued + other.queued,
+            leased=self.leased + other.leased,
+            sending=self.sending + other.sending,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run, its counts by organization identity, and how many live processes serve it."""
+
+    run: Run
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    processes: int = 0
+
+    @property
+    def total(self) -> Counts:
+        """Counts over all organizations."""
+        return sum(self.counts.values(), Counts())
+
+
+class Queue(Protocol):
+    """A durable queue of tasks and the buckets they wait for."""
+
+    # -- time and place --------------------------------------------------------------------------------
+    def now(self) -> float:
+        """The store's own clock, by which tokens return."""
+        ...
+
+    def epoch(self) -> float:
+        """The calendar as the store has it (epoch seconds): for expiry and for showing store times."""
+        ...
+
+    def describe(self) -> str:
+        """Where the store is, without secrets: `sqlite:////path`, `postgresql://host/db`."""
+        ...
+
+    def close(self) -> None:
+        """Give up ownership and the connection. Leases still held are recovered by whoever looks next."""
+        ...
+
+    # -- organizations ---------------------------------------------------------------------------------
+    def join(self, base_url: str, name: str, org_id: str | None) -> str:
+        """The identity of an organization, remembered with its name as an alias.
+
+        With an `org_id` the bucket and the tasks known under the name alone are merged into the true one,
+        the later return times winning; without one an identity learnt earlier for the same name is used.
+        """
+        ...
+
+    def names(self) -> Mapping[str, str]:
+        """The user's latest name of each identity."""
+        ...
+
+    def bucket(self, organization: str) -> Bucket:
+        """The organization's tokens, gate and held classes, as they are now."""
+        ...
+
+    # -- runs ------------------------------------------------------------------------------------------
+    def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:
+        """Freeze a plan under its run id, all or nothing; a run that exists is returned as it is.
+
+        A task is matched with the latest generation of the same snapshot: created and not expired (by
+        `epoch()`), uncertain or being worked on: the run refers to it; created and expired, or `again`:
+        a new generation; failed: queued again. Raises `UsageError` when the run id belongs to another
+        job name.
+        """
+        ...
+
+    def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
+        """What the store already knows of these tasks (latest generation), by their base key: for `plan`."""
+        ...
+
+    def find_run(self, text: str) -> Run:
+        """The run with this id, unique prefix, or the latest for `last`; raises `UsageError` naming near ones."""
+        ...
+
+    def runs(self) -> list[RunView]:
+        """All runs, the latest first."""
+        ...
+
+    def view(self, run_id: str) -> RunView:
+        """One run with its counts by organization."""
+        ...
+
+    def end_run(self, run_id: str, state: str) -> None:
+        """Set a run's state: active, finished, cancelled."""
+        ...
+
+    def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
+        """A run's tasks in the order of the plan; with `settled_since` those settled at or after that store time."""
+        ...
+
+    # -- making snapshots ------------------------------------------------------------------------------
+    def serve(self, run_id: str, organizations: Collection[str]) -> None:
+        """Declare for which organizations this live process is able to send tasks of the run."""
+        ...
+
+    def grant(self, ask: Ask) -> Lease | Wait | None:
+        """A token and a task in one transaction, or what to wait for; None: nothing of the run is left there.
+
+        "Left" are tasks queued, leased or sending, by whomever.
+        """
+        ...
+
+    def outlook(self, ask: Ask) -> Wait | None:
+        """What `grant` would say to wait for (None: nothing to wait for), without changing anything."""
+        ...
+
+    def sending(self, lease: Lease) -> None:
+        """Commit that the first byte is about to leave. Raises `LeaseLost`."""
+        ...
+
+    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
+        """Write the attempt's result, the task's state, the token's return and the gate in one commit.
+
+        An UNCERTAIN settlement sets the time from which evidence may be looked for. Raises `LeaseLost`.
+        """
+        ...
+
+    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+        """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
+        ...
+
+    def recover(self) -> int:
+        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many."""
+        ...
+
+    # -- uncertain tasks -------------------------------------------------------------------------------
+    def evidence_due(self, run_id: str) -> list[tuple[Lease, Result]]:
+        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them."""
+        ...
+
+    def known_snapshots(self, organization: str) -> frozenset[str]:
+        """Ids of saved events and snapshots that the store already has for an organization."""
+        ...
+
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
+        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good."""
+        ...
+
+    # -- watching --------------------------------------------------------------------------------------
+    def versions(self, run_id: str) -> Mapping[str, int]:
+        """A number for each organization of the run that changes whenever a task or token of it does."""
+        ...

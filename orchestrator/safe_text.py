@@ -1,0 +1,71 @@
+"""Text that may leave: without secrets, without unwanted links, harmless where it is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+MASK = "[masked]"
+
+SHORTEST_SECRET = 8
+"""Shorter secrets are not looked for: they would mask innocent words (an API token has 36 characters)."""
+
+_BEARER = re.compile(
+    r"\b(Bearer|Basic)(?:\s|%20|\+)+(?=[A-Za-z._~+/=-]*[0-9])[A-Za-z0-9._~+/=-]{8,}",  # a digit: no mere word
+    re.IGNORECASE,
+)
+_URL = re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>]+", re.IGNORECASE)
+_MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
+
+_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"
+"""Not printable to Python, but plain parts of names: spaces, the soft hyphen, the joiners of emoji."""
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without the secrets and without anything that looks like a bearer token: a last resort."""
+    for secret in sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return _BEARER.sub(rf"\1 {MASK}", text)
+
+
+def without_links(text: str) -> str:
+    """The text with every URL cut to its host: the path of a link is the right to open it."""
+    return _URL.sub(r"\1/…", text)
+
+
+def in_texts(value: object, change: Callable[[str], str]) -> object:
+    """The value, of the kinds that JSON has, with every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {in_texts(key, change): in_texts(one, change) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [in_texts(one, change) for one in value]
+    return value
+
+
+def harmless(text: str) -> str:
+    """The text on one line and without what a terminal obeys: such characters as Python writes them."""
+    return "".join(_escaped(char) if _obeyed(char) else char for char in text)
+
+
+def markdown(text: str) -> str:
+    """The text as one cell of a Markdown table shows it, nothing in it being markup."""
+    escaped = _MARKDOWN.sub(r"\\\1", harmless(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def spreadsheet(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula (OWASP: a quote goes before it)."""
+    shown = harmless(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+
+
+def _obeyed(char: str) -> bool:
+    """Whether a terminal acts on it, breaks the line or turns the reading direction, or cannot encode it."""
+    return not char.isprintable() and char not in _JOINERS
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

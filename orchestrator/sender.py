@@ -1,0 +1,168 @@
+"""The seam between the worker and the wire: sends go out side by side, their ends come back in one place.
+
+The worker's one thread starts sends and collects what came of them; only the sends themselves run in a
+pool of threads, and each calls back once, right before its first byte, to commit that it is leaving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from orchestrator.bucket import may_send
+from orchestrator.catalog import CatalogError, ConfiguredTest, Getter, tests
+from orchestrator.client import Answer, Client, snapshot_call
+from orchestrator.clock import Clock
+from orchestrator.errors import GrantStale, TesnapError
+from orchestrator.model import Lease, Result
+
+POOL_THREADS = 32
+"""Requests on the wire at once over all organizations (each takes at most five)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """The end of one send: an answer (which may be none), or the reason why no byte left."""
+
+    lease: Lease
+    answer: Answer | None = None
+    refused: TesnapError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """The end of one look for evidence: the account group's tests, or why they cannot be read."""
+
+    lease: Lease
+    result: Result
+    tests: tuple[ConfiguredTest, ...] = ()
+    error: str | None = None
+
+
+class Sender(Protocol):
+    """Starts requests without waiting for them, and hands over what came of them."""
+
+    def send(self, lease: Lease) -> None:
+        """Start one attempt."""
+        ...
+
+    def look(self, lease: Lease, result: Result) -> None:
+        """Start reading the account group's tests, as evidence of what became of a lost answer."""
+        ...
+
+    def done(self) -> list[Sent | Looked]:
+        """What has ended since the last call."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something ends or `wake` is called, at most this long (in the clock's seconds)."""
+        ...
+
+    def wake(self) -> None:
+        """End a `wait` at once; may be called from a signal's handler."""
+        ...
+
+    def drain(self) -> None:
+        """Let no first byte leave from now on; what is on the wire goes on."""
+        ...
+
+    def abort(self) -> None:
+        """Cut what is on the wire; each send still ends, with no answer."""
+        ...
+
+    def close(self) -> None:
+        """Let threads and connections go."""
+        ...
+
+
+def first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
+    """The check and the commit right before the first byte; raises `GrantStale` or what the commit raises."""
+    if stopping or not may_send(lease.limit, lease.timeout, lease.granted_boot, clock.boot()):
+        raise GrantStale
+    commit(lease)
+
+
+class PoolSender:
+    """Sends over HTTP from a pool of threads; `clients` by organization identity."""
+
+    def __init__(
+        self, clients: Mapping[str, Client], clock: Clock, commit: Callable[[Lease], None], *, threads: int = POOL_THREADS
+    ) -> None:
+        self._clients, self._clock, self._commit = clients, clock, commit
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
+        self._ended: queue.SimpleQueue[Sent | Looked | BaseException | None] = queue.SimpleQueue()
+        self._ready: list[Sent | Looked] = []
+        self._stopping = threading.Event()
+
+    def send(self, lease: Lease) -> None:
+        self._pool.submit(self._send, lease).add_done_callback(self._check)
+
+    def look(self, lease: Lease, result: Result) -> None:
+        self._pool.submit(self._look, lease, result).add_done_callback(self._check)
+
+    def done(self) -> list[Sent | Looked]:
+        ended, self._ready = self._ready, []
+        while not self._ended.empty():
+            ended += self._taken(self._ended.get())
+        return ended
+
+    def wait(self, seconds: float) -> None:
+        if self._ready or seconds <= 0:
+            return
+        with contextlib.suppress(queue.Empty):
+            self._ready += self._taken(self._ended.get(timeout=self._clock.real(seconds)))
+
+    def wake(self) -> None:
+        self._ended.put(None)
+
+    def drain(self) -> None:
+        self._stopping.set()
+
+    def abort(self) -> None:
+        self._stopping.set()
+        for client in self._clients.values():
+            client.abort_all()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for client in self._clients.values():
+            client.close()
+
+    @staticmethod
+    def _taken(one: Sent | Looked | BaseException | None) -> list[Sent | Looked]:
+        if isinstance(one, BaseException):
+            raise one
+        return [] if one is None else [one]
+
+    def _check(self, future: Future[None]) -> None:
+        """A thread that breaks must break the run: its task would never end."""
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._ended.put(error)
+
+    def _send(self, lease: Lease) -> None:
+        def before_first_byte() -> None:
+            first_byte(lease, self._clock, self._commit, stopping=self._stopping.is_set())
+
+        call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
+        client = self._clients[lease.task.organization]
+        try:
+            answer = client.send(call, deadline=lease.granted_boot + lease.timeout, before_first_byte=before_first_byte)
+            self._ended.put(Sent(lease=lease, answer=answer))
+        except TesnapError as error:
+            self._ended.put(Sent(lease=lease, refused=error))
+
+    def _look(self, lease: Lease, result: Result) -> None:
+        self._ended.put(look(self._clients[lease.task.organization], lease, result))
+
+
+def look(getter: Getter, lease: Lease, result: Result) -> Looked:
+    """Read the tests of a task's account group."""
+    try:
+        return Looked(lease=lease, result=result, tests=tuple(tests(getter, lease.task.account_group or None)))
+    except CatalogError as error:
+        return Looked(lease=lease, result=result, error=str(error))

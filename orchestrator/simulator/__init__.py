@@ -1,0 +1,66 @@
+"""A stand-in for the ThousandEyes API, version 7, that needs no account.
+
+It was written from the published documents alone and imports nothing of the program that it tests:
+two readings of one document that disagree show up as a failing test.
+
+    world      who and what exists: organizations, tokens, tests, tags, alerts
+    quota      how the snapshot limit and the general limit count
+    faults     what goes wrong, by chance or by script
+    messages   request and reply
+    drafts     the body of a POST, checked
+    answers    the JSON of every answer
+    origin     one request heard: 401, 403, 404, 400, 429 or an answer
+    log        what the server saw, and the judges over it
+    api        Simulator: origin, faults and latency, without a transport; all times are arguments
+    server     the same over HTTP on loopback
+"""
+
+from __future__ import annotations
+
+from orchestrator.simulator.api import Exchange, Simulator
+from orchestrator.simulator.faults import Fault, FaultPlan, ordinary_faults, parse_faults, scripted
+from orchestrator.simulator.log import Entry, made_twice, makespan, most_in_any_window, read_log, refusals
+from orchestrator.simulator.messages import Reply, Request
+from orchestrator.simulator.server import PacedClock, serve
+from orchestrator.simulator.world import (
+    AccountGroup,
+    Alert,
+    Bearer,
+    ConfiguredTest,
+    Organization,
+    Tag,
+    World,
+    example_world,
+    known_organization,
+    world_of,
+)
+
+__all__ = [
+    "AccountGroup",
+    "Alert",
+    "Bearer",
+    "ConfiguredTest",
+    "Entry",
+    "Exchange",
+    "Fault",
+    "FaultPlan",
+    "Organization",
+    "PacedClock",
+    "Reply",
+    "Request",
+    "Simulator",
+    "Tag",
+    "World",
+    "example_world",
+    "known_organization",
+    "made_twice",
+    "makespan",
+    "most_in_any_window",
+    "ordinary_faults",
+    "parse_faults",
+    "read_log",
+    "refusals",
+    "scripted",
+    "serve",
+    "world_of",
+]

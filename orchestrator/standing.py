@@ -1,0 +1,113 @@
+"""Where runs are and what they wait for, read from the store alone: what `status` and `runs` show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from orchestrator import narrate, records
+from orchestrator.model import Limit, Reason
+from orchestrator.progress import Waiting
+from orchestrator.queue import Ask, Counts, Queue, RunView
+from orchestrator.safe_text import harmless
+from orchestrator.scheduler import estimate_done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One run, its organizations' counts by the user's name for them, and why they wait. `now` is epoch seconds."""
+
+    view: RunView
+    organizations: dict[str, Counts]
+    waiting: tuple[Waiting, ...]
+    now: float
+
+
+def stand(queue: Queue, run_id: str) -> Standing:
+    """Look at one run. The limits asked with are the ones documented: the run's own are not stored."""
+    view, names, now = queue.view(run_id), queue.names(), queue.epoch()
+    waiting = [_waiting(queue, view, identity, names.get(identity, identity), now) for identity in view.counts]
+    return Standing(
+        view=view,
+        organizations={names.get(identity, identity): counts for identity, counts in view.counts.items()},
+        waiting=tuple(one for one in waiting if one is not None),
+        now=now,
+    )
+
+
+def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
+    counts, limit = view.counts[identity], Limit()
+    if not counts.pending:
+        return None
+    if view.processes == 0:
+        return Waiting(organization=name, reason=Reason.NOBODY_RUNNING, until=None, left=counts.pending)
+    wait = queue.outlook(Ask(organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now))
+    if wait is None:
+        return None
+    until = None if wait.until is None else now + max(0.0, wait.until - queue.now())
+    done = None if until is None else estimate_done(counts.queued, until=until, limit=limit)
+    return Waiting(organization=name, reason=wait.reason, until=until, left=counts.pending, done=done, slots=limit.usable)
+
+
+def lines(standing: Standing, zone: tzinfo) -> Iterator[str]:
+    """The run as text."""
+    run = standing.view.run
+    started = narrate.clock_time(run.created_at, standing.now, zone)
+    yield f"{harmless(run.job)}, started {started}, {run.state}, {_processes(standing.view.processes)}"
+    yield narrate.standing(run.id, standing.view.total)
+    for name, counts in standing.organizations.items():
+        yield f"  {harmless(name)}: {narrate.counted(counts)}"
+    for why in narrate.by_urgency(standing.waiting):
+        yield narrate.waiting(why, standing.now, zone)
+
+
+def _processes(count: int) -> str:
+    return {0: "no process is working on it", 1: "1 process is working on it"}.get(count, f"{count} processes are working on it")
+
+
+def document(standing: Standing) -> dict[str, object]:
+    """The run as one JSON document."""
+    waiting = [
+        {
+            "organization": why.organization,
+            "reason": str(why.reason),
+            "left": why.left,
+            "until": None if why.until is None else records.utc(why.until),
+            "done": None if why.done is None else records.utc(why.done),
+        }
+        for why in standing.waiting
+    ]
+    organizations = {name: _counts(counts) for name, counts in standing.organizations.items()}
+    return {**run_object(standing.view), "organizations": organizations, "waiting": waiting}
+
+
+def run_object(view: RunView) -> dict[str, object]:
+    """A run as JSON has it."""
+    return {
+        "run_id": view.run.id,
+        "job": view.run.job,
+        "state": view.run.state,
+        "created_at": records.utc(view.run.created_at),
+        "processes": view.processes,
+        "counts": _counts(view.total),
+    }
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {**records.counted(counts), "sending": counts.sending}
+
+
+def run_lines(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[str]:
+    """All runs as a table."""
+    if not views:
+        yield "no runs yet"
+        return
+    yield f"{'run':<6}  {'started':<20}  {'state':<10}  {'job':<24}  snapshots"
+    for view in views:
+        run = view.run
+        started = narrate.clock_time(run.created_at, now, zone)
+        state = f"{run.state}*" if view.processes else run.state
+        yield f"{run.id:<6}  {started:<20}  {state:<10}  {narrate.fitted(harmless(run.job), 24)}  {narrate.counted(view.total)}"
+    if any(view.processes for view in views):
+        yield "* a process is working on it"

@@ -1,0 +1,74 @@
+"""The seam between the queue's logic and a database: transactions that speak SQL with `:name` parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+"""A row of a result, by the names of its columns."""
+
+
+class Transaction(Protocol):
+    """One open transaction: it commits when its block ends, and rolls back when the block raises."""
+
+    def rows(self, sql: str, **values: object) -> list[Row]:
+        """All rows of a query."""
+        ...
+
+    def row(self, sql: str, **values: object) -> Row | None:
+        """The first row of a query, if there is one."""
+        ...
+
+    def change(self, sql: str, **values: object) -> int:
+        """Carry out a change; how many rows it touched."""
+        ...
+
+    def each(self, sql: str, values: Iterable[Mapping[str, object]]) -> None:
+        """Carry out the same change for each of many."""
+        ...
+
+    def now(self) -> float:
+        """Store time, read at this moment and not at the transaction's start."""
+        ...
+
+    def epoch(self) -> float:
+        """The calendar as the store has it, in epoch seconds."""
+        ...
+
+    def alive(self, owner: str) -> bool:
+        """Whether the process that claimed this owner id still runs."""
+        ...
+
+    def remember_calendar(self, now: float) -> None:
+        """Keep the present reading of both clocks, for after a reboot; where clocks survive one, nothing."""
+        ...
+
+
+class Database(Protocol):
+    """One process's connection to a store. Its transactions exclude each other between threads."""
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction that changes something; durable when the block has ended."""
+        ...
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction that only looks."""
+        ...
+
+    def claim(self) -> str:
+        """This process's owner id, whose lock it holds from here on; the same one while the lock lasts."""
+        ...
+
+    def forget(self, owner: str) -> None:
+        """Remove what is left of a dead owner's lock."""
+        ...
+
+    def describe(self) -> str:
+        """Where the store is, without secrets."""
+        ...
+
+    def close(self) -> None:
+        """Release the owner's lock and the connection."""
+        ...

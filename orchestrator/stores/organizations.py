@@ -1,0 +1,209 @@
+"""Organizations: who shares a bucket, what it holds, and how two of them become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from orchestrator.bucket import Bucket, Gate
+from orchestrator.model import Priority, Status, Task, identity
+from orchestrator.stores import statements as sql
+from orchestrator.stores.database import Row, Transaction
+from orchestrator.stores.rows import from_gate, place, to_gate, to_task, to_token
+
+ADVANCED = (Status.QUEUED, Status.FAILED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
+"""From the state that is given up first to the one that is kept when two tasks turn out to be one."""
+
+SENT = (Status.SENDING, Status.UNCERTAIN, Status.CREATED)
+"""States behind which there may be a snapshot: such a task is never dropped."""
+
+Lease = tuple[int, int]
+
+
+def find(tx: Transaction, name: str) -> Row | None:
+    """The organization with this identity, or that once had it."""
+    return tx.row(sql.FIND_ORGANIZATION, identity=name)
+
+
+def lock(tx: Transaction, name: str) -> Row | None:
+    """The organization, read after its row was locked."""
+    organization = find(tx, name)
+    while organization is not None:
+        locked = tx.row(sql.LOCK_ORGANIZATION, organization=organization["id"])
+        organization = find(tx, name)
+        if locked and organization and organization["id"] == locked["id"]:
+            break
+    return organization
+
+
+def ensure(tx: Transaction, name: str, called: str) -> Row:
+    """The organization with this identity, made if need be."""
+    organization = find(tx, name)
+    if organization is None:
+        tx.change(sql.ADD_ORGANIZATION, identity=name, name=called)
+        tx.change(sql.POINT_IDENTITY, identity=name, of=name)
+        organization = find(tx, name)
+    if organization is None:  # pragma: no cover - the row was written two lines above
+        raise LookupError(name)
+    return organization
+
+
+def join(tx: Transaction, base_url: str, name: str, org_id: str | None) -> str:
+    """See `Queue.join`."""
+    by_name = identity(base_url, name=name)
+    if org_id is None:
+        organization = ensure(tx, by_name, name)
+    else:
+        organization = _learn(tx, by_name, identity(base_url, org_id=org_id), name)
+    tx.change(sql.RENAME_ORGANIZATION, organization=organization["id"], name=name)
+    return str(organization["identity"])
+
+
+def _learn(tx: Transaction, by_name: str, by_id: str, name: str) -> Row:
+    """The organization with this id; what was known under the name alone becomes part of it."""
+    organization = ensure(tx, by_id, name)
+    unnamed = find(tx, by_name)
+    if unnamed is not None and unnamed["identity"] == by_name:
+        organization = _merge(tx, unnamed["id"], organization["id"])
+    if unnamed is None or unnamed["id"] != organization["id"]:
+        tx.change(sql.POINT_IDENTITY, identity=by_name, of=by_id)
+    return organization
+
+
+# -- the bucket --------------------------------------------------------------------------------------------
+
+
+def bucket(tx: Transaction, organization: Row) -> Bucket:
+    """What is stored of an organization's bucket."""
+    number = organization["id"]
+    return Bucket(
+        tokens=tuple(to_token(row) for row in tx.rows(sql.TOKENS, organization=number)),
+        gate=to_gate(organization),
+        last_grant=organization["last_grant"],
+        held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, organization=number)},
+    )
+
+
+def save_held(tx: Transaction, organization: int, before: Mapping[Priority, float], after: Mapping[Priority, float]) -> None:
+    """Write what has changed about classes held back."""
+    for priority in before.keys() - after.keys():
+        tx.change(sql.DROP_HELD, organization=organization, priority=int(priority))
+    for priority, since in after.items():
+        if before.get(priority) != since:
+            tx.change(sql.PUT_HELD, organization=organization, priority=int(priority), since=since)
+
+
+def save_gate(tx: Transaction, organization: int, gate: Gate | None, wall: float, probe: Lease | None = None) -> None:
+    """Write a gate; `probe` is the lease that probes it, if one does."""
+    tx.change(sql.SAVE_GATE, organization=organization, **from_gate(gate, wall=wall, probe=probe))
+
+
+# -- two become one ----------------------------------------------------------------------------------------
+
+
+def _merge(tx: Transaction, source: int, target: int) -> Row:
+    """Move everything of one organization into another."""
+    for number in sorted((source, target)):
+        tx.row(sql.LOCK_ORGANIZATION, organization=number)
+    rows = {number: tx.row(sql.ORGANIZATION, organization=number) or {} for number in (source, target)}
+    now, wall = tx.now(), tx.epoch()
+    _merge_tokens(tx, source, target, now)
+    _merge_gates(tx, rows[source], rows[target], wall)
+    _merge_held(tx, source, target)
+    _merge_tasks(tx, source, rows[target], now)
+    for statement in (
+        sql.MOVE_RUN_TASKS,
+        sql.MOVE_RUN_ORGANIZATIONS,
+        sql.DROP_RUN_ORGANIZATIONS,
+        sql.MOVE_SERVING,
+        sql.DROP_SERVING,
+        sql.MOVE_IDENTITIES,
+        sql.DROP_ORGANIZATION,
+    ):
+        tx.change(statement, organization=source, into=target)
+    tx.change(sql.RECOUNT, organization=target)
+    tx.change(sql.TOUCH_ORGANIZATION, organization=target)
+    return tx.row(sql.ORGANIZATION, organization=target) or {}
+
+
+def _merge_tokens(tx: Transaction, source: int, target: int, now: float) -> None:
+    """Number the tokens of both anew, the latest return first: the highest numbers are beyond any limit.
+
+    If both buckets had tokens out, more may be out now than the limit allows. No lease may then bring one
+    back early: a token left out of account could still be out at that moment.
+    """
+    sides = [tx.rows(sql.TOKENS, organization=number) for number in (source, target)]
+    crowded = all(any(row["returns_at"] > now for row in side) for side in sides)
+    tokens = sorted((row for side in sides for row in side), key=lambda row: -row["returns_at"])
+    for number in (source, target):
+        tx.change(sql.DROP_TOKENS, organization=number)
+    for number, token in enumerate(tokens, start=1):
+        holder = {"task": None, "attempt": None} if crowded else {}
+        tx.change(sql.PUT_TOKEN, **{**token, "organization": target, "number": number, **holder})
+
+
+def _merge_gates(tx: Transaction, source: Row, target: Row, wall: float) -> None:
+    """The gate that is closed for longer stays, and the later of the last grants."""
+    kept = max((source, target), key=lambda row: row["gate_until"] or 0.0)
+    probe = (kept["gate_probe_task"], kept["gate_probe_attempt"]) if kept["gate_probe_task"] else None
+    save_gate(tx, target["id"], to_gate(kept), wall if kept["gate_wall"] is None else kept["gate_wall"], probe)
+    grants = [row["last_grant"] for row in (source, target) if row["last_grant"] is not None]
+    if grants:
+        tx.change(sql.NOTE_GRANT, organization=target["id"], now=max(grants))
+
+
+def _merge_held(tx: Transaction, source: int, target: int) -> None:
+    known = {row["priority"]: row["since"] for row in tx.rows(sql.HELD, organization=target)}
+    for row in tx.rows(sql.HELD, organization=source):
+        since = min(row["since"], known.get(row["priority"], row["since"]))
+        tx.change(sql.PUT_HELD, organization=target, priority=row["priority"], since=since)
+    tx.change(sql.DROP_ALL_HELD, organization=source)
+
+
+def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
+    """Give the tasks their new keys. Leases in flight go on: they are known by the key they were granted under."""
+    moves: list[Mapping[str, object]] = []
+    for task in tx.rows(sql.TASKS_OF, organization=source):
+        moved = _rekeyed(task, target, task["generation"])
+        other = tx.row(sql.GENERATION, base_key=moved["base_key"], generation=moved["generation"])
+        if other is None:
+            moves.append(moved)
+        else:
+            _unite(tx, task, other, target, now)
+    tx.each(sql.MOVE_TASK, moves)
+
+
+def _unite(tx: Transaction, task: Row, other: Row, target: Row, now: float) -> None:
+    """One task known under two keys: the more advanced stays; if both may have been made, it is the next generation."""
+    lesser, kept = sorted((task, other), key=lambda row: ADVANCED.index(Status(row["status"])))
+    if Status(lesser["status"]) in SENT:
+        last = tx.row(sql.LAST_GENERATION, base_key=other["base_key"]) or {}
+        newest = _rekeyed(kept, target, last["generation"] + 1)
+        tx.change(sql.MOVE_TASK, **newest)
+        if lesser is task:
+            tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))
+        return
+    phase, until = place(kept, now)
+    tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
+    tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
+    tx.change(sql.DROP_TASK, task=lesser["id"])
+    if kept is task:
+        tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))
+
+
+def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:
+    """What changes in a task's row when it moves to an organization."""
+    task = replace(_bare_task(row, target["identity"]), generation=generation)
+    return {
+        "id": row["id"],
+        "organization": target["id"],
+        "key": task.key,
+        "base_key": task.base_key,
+        "generation": generation,
+    }
+
+
+def _bare_task(row: Row, name: str) -> Task:
+    """The task without what a run says of it: enough for its key."""
+    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
+    return to_task({**row, **said, "identity": name})

@@ -1,0 +1,237 @@
+"""Runs: freezing a plan, finding a run, and what has become of its tasks."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from orchestrator.errors import UsageError
+from orchestrator.model import Problem, Result, Run, Status, Task
+from orchestrator.queue import Counts, RunView
+from orchestrator.stores import organizations
+from orchestrator.stores import statements as sql
+from orchestrator.stores.database import Row, Transaction
+from orchestrator.stores.rows import from_problem, from_reference, from_task, place, to_result, to_run, to_task
+from orchestrator.stores.tasks import save
+
+BATCH = 500
+"""Rows read or looked up at once: little memory, few round trips."""
+
+AFRESH: Mapping[str, object] = {
+    "status": Status.QUEUED.value,
+    "tries": 0,
+    "first_sent_at": None,
+    "retry_at": 0.0,
+    "owner": None,
+    "evidence_due": None,
+    "settled_wall": None,
+    "settled_at": None,
+    "http_status": None,
+    "problem": None,
+}
+"""A failed task that is tried again begins anew; that a duplicate is possible is not forgotten."""
+
+
+# -- freezing a plan ---------------------------------------------------------------------------------------
+
+
+def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> Run:
+    """See `Queue.start_run`."""
+    values = {"id": run.id, "job": run.job, "files": json.dumps(run.files), "state": run.state, "tasks": 0}
+    new = tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
+    known = _run(tx, run.id)
+    if known.job != run.job:
+        raise UsageError(f"run {run.id} belongs to the job {known.job!r}, not to {run.job!r}: choose another run id")
+    if new:
+        _freeze(tx, run.id, tasks, again=again)
+    tx.change(sql.LOOK_AGAIN, run=run.id, now=tx.now())
+    return _run(tx, run.id)
+
+
+def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
+    known = _known_organizations(tx, tasks)
+    for number in sorted({organization["id"] for organization in known.values()}):
+        tx.change(sql.TOUCH_ORGANIZATION, organization=number)  # locks it, too
+    plan = sorted(tasks, key=lambda task: task.position)
+    for first in range(0, len(plan), BATCH):
+        batch = plan[first : first + BATCH]
+        placed = [_placed(task, first + i, known[task.organization]) for i, task in enumerate(batch)]
+        _freeze_batch(tx, run, {task.base_key: (task, organization) for task, organization in reversed(placed)}, again=again)
+    tx.change(sql.SET_TASKS, run=run)
+    tx.change(sql.ADD_RUN_ORGANIZATIONS, run=run)
+
+
+def _placed(task: Task, position: int, organization: Row) -> tuple[Task, int]:
+    return replace(task, organization=organization["identity"], position=position, generation=0), organization["id"]
+
+
+def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, int]], *, again: bool) -> None:
+    """Match some tasks with what is known of them, make what is missing, and have the run refer to them."""
+    now, epoch = tx.now(), tx.epoch()
+    before = _latest(tx, list(wanted))
+    fresh = []
+    for base_key, (task, organization) in wanted.items():
+        generation = _generation(before.get(base_key), again=again, epoch=epoch)
+        if generation is not None:
+            fresh.append(_new_row(replace(task, generation=generation), organization, now=now, epoch=epoch))
+        elif before[base_key]["status"] == Status.FAILED:
+            _try_again(tx, before[base_key], task, now=now, epoch=epoch)
+    tx.each(sql.ADD_TASK, fresh)
+    after = _latest(tx, list(wanted))
+    tx.each(sql.ADD_RUN_TASK, [_reference(run, task, after[base_key], now) for base_key, (task, _) in wanted.items()])
+
+
+def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
+    """The generation that has to be made, None to refer to the latest one."""
+    if before is None:
+        return 0
+    expires = to_result(before, _bare(before), None).expires_at
+    if again or (expires is not None and expires <= epoch):
+        return int(before["generation"]) + 1
+    return None
+
+
+def _new_row(task: Task, organization: int, *, now: float, epoch: float) -> dict[str, object]:
+    row = {"queued_wall": epoch, "settled_wall": None, "settled_at": None, "problem": None, "status": Status.QUEUED.value}
+    return {**from_task(task, organization), **row, **(_refused(task, now=now, epoch=epoch) if task.refusal else {})}
+
+
+def _refused(task: Task, *, now: float, epoch: float) -> dict[str, object]:
+    """A task that is never sent: failed from the start."""
+    problem = from_problem(Problem(title=task.refusal or ""))
+    return {"status": Status.FAILED.value, "settled_at": now, "settled_wall": epoch, "problem": problem}
+
+
+def _try_again(tx: Transaction, before: Row, task: Task, *, now: float, epoch: float) -> None:
+    changes = {**AFRESH, "queued_wall": epoch}
+    save(tx, before, now, **(changes | _refused(task, now=now, epoch=epoch) if task.refusal else changes))
+
+
+def _reference(run: str, task: Task, row: Row, now: float) -> Mapping[str, object]:
+    phase, until = place(row, now)
+    found = {"run": run, "task": row["id"], "organization": row["organization"]}
+    return {**from_reference(task), **found, "phase": int(phase), "until": until}
+
+
+def _known_organizations(tx: Transaction, tasks: Sequence[Task]) -> dict[str, Row]:
+    names = {task.organization for task in tasks}
+    return {name: organizations.ensure(tx, name, name.rpartition("=")[2] or name) for name in sorted(names)}
+
+
+# -- what the store knows ----------------------------------------------------------------------------------
+
+
+def latest(tx: Transaction, tasks: Sequence[Task]) -> dict[str, Result]:
+    """See `Queue.latest`."""
+    found: dict[str, Result] = {}
+    for first in range(0, len(tasks), BATCH):
+        keys = {_present_key(tx, task): task for task in tasks[first : first + BATCH]}
+        for base_key, row in _latest(tx, list(keys)).items():
+            task = keys[base_key]
+            known = replace(task, organization=row["identity"], generation=row["generation"])
+            found[task.base_key] = to_result(row, known, None)
+    return found
+
+
+def _present_key(tx: Transaction, task: Task) -> str:
+    """The task's key under the identity that its organization has by now."""
+    organization = organizations.find(tx, task.organization)
+    return task.base_key if organization is None else replace(task, organization=organization["identity"]).base_key
+
+
+def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
+    return {row["base_key"]: row for row in tx.rows(sql.LATEST_TASKS, keys=list(keys))}
+
+
+def _bare(row: Row) -> Task:
+    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
+    return to_task({**row, **said})
+
+
+# -- finding and counting ----------------------------------------------------------------------------------
+
+
+def find(tx: Transaction, text: str) -> Run:
+    """See `Queue.find_run`."""
+    ids = [str(row["id"]) for row in tx.rows(sql.RUN_IDS)]
+    if not ids:
+        raise UsageError(f"there is no run {text!r}: nothing has been run with this store yet")
+    if text == "last":
+        return _run(tx, ids[0])
+    meant = [text] if text in ids else [name for name in ids if name.startswith(text)]
+    if len(meant) == 1:
+        return _run(tx, meant[0])
+    if meant:
+        raise UsageError(f"{text!r} begins several run ids: {', '.join(meant[:5])}")
+    near = difflib.get_close_matches(text, ids, n=3, cutoff=0.5) or ids[:3]
+    raise UsageError(f"there is no run {text!r}; there are {', '.join(near)}: `tesnap runs` lists all")
+
+
+def view(tx: Transaction, run: str) -> RunView:
+    """See `Queue.view`."""
+    return _view(_run(tx, run), tx.rows(sql.COUNTS, run=run), _processes(tx)[run])
+
+
+def views(tx: Transaction) -> list[RunView]:
+    """See `Queue.runs`."""
+    processes = _processes(tx)
+    found = [to_run(row) for row in tx.rows(sql.RUNS)]
+    return [_view(run, tx.rows(sql.COUNTS, run=run.id), processes[run.id]) for run in found]
+
+
+def _view(run: Run, rows: Sequence[Row], processes: int) -> RunView:
+    counts: dict[str, Counts] = defaultdict(Counts)
+    for row in rows:
+        status = Status(row["status"])
+        name = "existing" if status is Status.CREATED and not row["here"] else status.value
+        counts[row["identity"]] += Counts(**{name: row["tasks"]})
+    return RunView(run=run, counts=dict(counts), processes=processes)
+
+
+def _processes(tx: Transaction) -> dict[str, int]:
+    """How many live processes serve each run."""
+    rows = tx.rows(sql.SERVERS)
+    alive = {owner for owner in {row["owner"] for row in rows} if tx.alive(owner)}
+    found: dict[str, int] = defaultdict(int)
+    for row in rows:
+        found[row["run"]] += row["owner"] in alive
+    return found
+
+
+def _run(tx: Transaction, run: str) -> Run:
+    row = tx.row(sql.RUN, run=run)
+    if row is None:
+        raise UsageError(f"there is no run {run!r}: `tesnap runs` lists all")
+    return to_run(row)
+
+
+# -- results -----------------------------------------------------------------------------------------------
+
+
+def results_after(tx: Transaction, run: str, position: int) -> list[Result]:
+    """Some results of a run behind a position, in the order of the plan."""
+    return [_result(row) for row in tx.rows(sql.RESULTS, run=run, after=position, some=BATCH)]
+
+
+def settled_positions(tx: Transaction, run: str, since: float) -> array[int]:
+    """The positions of a run's tasks that were settled at or after that store time."""
+    return array("q", (row["position"] for row in tx.rows(sql.SETTLED_POSITIONS, run=run, since=since)))
+
+
+def results_at(tx: Transaction, run: str, positions: Sequence[int]) -> list[Result]:
+    """The results at these positions."""
+    return [_result(row) for row in tx.rows(sql.RESULTS_AT, run=run, positions=list(positions))]
+
+
+def batches(positions: array[int]) -> Iterator[array[int]]:
+    """Positions, some at a time."""
+    for first in range(0, len(positions), BATCH):
+        yield positions[first : first + BATCH]
+
+
+def _result(row: Row) -> Result:
+    return to_result(row, to_task(row), row["run"])

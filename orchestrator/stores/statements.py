@@ -1,0 +1,276 @@
+"""All SQL of the queue, written once in what SQLite and PostgreSQL have in common.
+
+Parameters are `:name`. Two idioms are PostgreSQL's and are put into its own words by SQLite's dialect:
+`FOR UPDATE` (a SQLite transaction that writes excludes all others anyway) and `= ANY(:list)`.
+"""
+
+from __future__ import annotations
+
+# -- organizations and their buckets -----------------------------------------------------------------------
+
+FIND_ORGANIZATION = """
+SELECT o.* FROM identity i JOIN organization o ON o.id = i.organization WHERE i.identity = :identity"""
+
+# Only locks: what counts is read by later statements, which see what the lock was waited for.
+LOCK_ORGANIZATION = "SELECT id FROM organization WHERE id = :organization FOR UPDATE"
+
+ORGANIZATION = "SELECT * FROM organization WHERE id = :organization"
+
+ADD_ORGANIZATION = """
+INSERT INTO organization (identity, name) VALUES (:identity, :name) ON CONFLICT (identity) DO NOTHING"""
+
+POINT_IDENTITY = """
+INSERT INTO identity (identity, organization)
+SELECT :identity, id FROM organization WHERE identity = :of
+ON CONFLICT (identity) DO UPDATE SET organization = excluded.organization"""
+
+RENAME_ORGANIZATION = "UPDATE organization SET name = :name WHERE id = :organization AND name <> :name"
+
+NAMES = "SELECT identity, name FROM organization ORDER BY id"
+
+TOUCH_ORGANIZATION = "UPDATE organization SET version = version + 1 WHERE id = :organization"
+
+TOKENS = "SELECT * FROM token WHERE organization = :organization ORDER BY number"
+
+PUT_TOKEN = """
+INSERT INTO token (organization, number, returns_at, written_at, written_wall, full_hold, task, attempt)
+VALUES (:organization, :number, :returns_at, :written_at, :written_wall, :full_hold, :task, :attempt)
+ON CONFLICT (organization, number) DO UPDATE SET
+    returns_at = excluded.returns_at, written_at = excluded.written_at,
+    written_wall = excluded.written_wall, full_hold = excluded.full_hold,
+    task = excluded.task, attempt = excluded.attempt"""
+
+# Only the lease that holds a token changes its return.
+RETURN_TOKEN = """
+UPDATE token SET returns_at = :returns_at, written_at = :now, written_wall = :wall, task = NULL, attempt = NULL
+WHERE organization = :organization AND task = :task AND attempt = :attempt"""
+
+DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
+
+HELD = "SELECT priority, since FROM held WHERE organization = :organization"
+
+PUT_HELD = """
+INSERT INTO held (organization, priority, since) VALUES (:organization, :priority, :since)
+ON CONFLICT (organization, priority) DO UPDATE SET since = excluded.since"""
+
+DROP_HELD = "DELETE FROM held WHERE organization = :organization AND priority = :priority"
+
+NOTE_GRANT = "UPDATE organization SET last_grant = :now WHERE id = :organization"
+
+SAVE_GATE = """
+UPDATE organization SET
+    gate_closed_at = :closed_at, gate_until = :until, gate_closings = :closings, gate_wall = :wall,
+    gate_probe_task = :probe_task, gate_probe_attempt = :probe_attempt
+WHERE id = :organization"""
+
+# -- runs --------------------------------------------------------------------------------------------------
+
+ADD_RUN = """
+INSERT INTO run (id, job, files, created_at, state, tasks)
+VALUES (:id, :job, :files, :created_at, :state, :tasks) ON CONFLICT (id) DO NOTHING"""
+
+RUN = "SELECT * FROM run WHERE id = :run"
+
+RUN_IDS = "SELECT id FROM run ORDER BY created_at DESC, id DESC"
+
+RUNS = "SELECT * FROM run ORDER BY created_at DESC, id DESC"
+
+SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
+
+SET_TASKS = "UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = :run) WHERE id = :run"
+
+ADD_TASK = """
+INSERT INTO task (key, base_key, generation, organization, account_group, test_id, test_name, window_start,
+    window_end, is_public, display_name, ready_at, status, queued_wall, settled_wall, settled_at, problem)
+VALUES (:key, :base_key, :generation, :organization, :account_group, :test_id, :test_name, :window_start,
+    :window_end, :is_public, :display_name, :ready_at, :status, :queued_wall, :settled_wall, :settled_at, :problem)
+ON CONFLICT (base_key, generation) DO NOTHING"""
+
+LATEST_TASKS = """
+SELECT t.*, o.identity FROM task t JOIN organization o ON o.id = t.organization
+WHERE t.base_key = ANY(:keys)
+  AND t.generation = (SELECT MAX(g.generation) FROM task g WHERE g.base_key = t.base_key)"""
+
+ADD_RUN_TASK = """
+INSERT INTO run_task (run, position, task, organization, priority, kind, phase, until, job_name,
+    on_uncertain, expect_saved_event)
+VALUES (:run, :position, :task, :organization, :priority, :kind, :phase, :until, :job_name, :on_uncertain,
+    :expect_saved_event)
+ON CONFLICT (task, run) DO NOTHING"""
+
+ADD_RUN_ORGANIZATIONS = """
+INSERT INTO run_organization (run, organization)
+SELECT DISTINCT run, organization FROM run_task WHERE run = :run"""
+
+LOOK_AGAIN = """
+UPDATE task SET evidence_due = :now
+WHERE status = 'uncertain' AND evidence_due IS NULL
+  AND id IN (SELECT task FROM run_task WHERE run = :run)"""
+
+COUNTS = """
+SELECT r.run, o.identity, t.status, CASE WHEN t.lease_run = r.run THEN 1 ELSE 0 END AS here, COUNT(*) AS tasks
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = r.organization
+WHERE r.run = :run GROUP BY r.run, o.identity, t.status, here"""
+
+RESULTS = """
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+WHERE r.run = :run AND r.position > :after ORDER BY r.position LIMIT :some"""
+
+SETTLED_POSITIONS = """
+SELECT position FROM run_task WHERE run = :run AND phase = 4 AND until >= :since ORDER BY position"""
+
+RESULTS_AT = """
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
+
+VERSIONS = """
+SELECT o.identity, o.version FROM run_organization r JOIN organization o ON o.id = r.organization
+WHERE r.run = :run"""
+
+# -- leases ------------------------------------------------------------------------------------------------
+
+# One seek in the index run_task_turn for each phase and class, however many tasks wait.
+EARLIEST = """
+WITH class (phase, priority) AS (VALUES
+    (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2))
+SELECT c.phase, c.priority, (
+    SELECT q.until FROM run_task q
+    WHERE q.run = :run AND q.organization = :organization AND q.phase = c.phase AND q.priority = c.priority
+      AND (q.phase = 3 OR NOT (q.kind = ANY(:without)))
+    ORDER BY q.until LIMIT 1
+) AS until FROM class c"""
+
+RELEASE = """
+UPDATE run_task SET phase = 0, until = 0
+WHERE run = :run AND organization = :organization AND phase = :phase AND priority = :priority
+  AND until <= :now"""
+
+NEXT_TASK = """
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.priority = :priority
+  AND r.until = 0 AND NOT (r.kind = ANY(:without))
+ORDER BY r.position LIMIT 1"""
+
+OTHERS_SERVING = """
+SELECT s.run, s.owner FROM serving s JOIN run r ON r.id = s.run
+WHERE s.organization = :organization AND s.run <> :run AND r.state = 'active' ORDER BY s.run"""
+
+LEASED_TASK = """
+SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)"""
+
+TASK = "SELECT * FROM task WHERE id = :task"
+
+# The fence: whoever changes a task says which lease and which state it saw.
+SAVE_TASK = """
+UPDATE task SET
+    status = :status, attempt = :attempt, tries = :tries, resends = :resends,
+    first_sent_at = :first_sent_at, retry_at = :retry_at, owner = :owner, lease_key = :lease_key,
+    lease_run = :lease_run, lease_limit = :lease_limit, lease_timeout = :lease_timeout,
+    lease_token = :lease_token, granted_at = :granted_at, evidence_at = :evidence_at,
+    evidence_due = :evidence_due, duplicate_possible = :duplicate_possible, queued_wall = :queued_wall,
+    granted_wall = :granted_wall, sent_wall = :sent_wall, settled_wall = :settled_wall,
+    settled_at = :settled_at, http_status = :http_status, problem = :problem, snapshot_id = :snapshot_id,
+    event_id = :event_id, snapshot = :snapshot, found = :found
+WHERE id = :id AND attempt = :seen_attempt AND status = :seen_status"""
+
+PLACE_TASK = "UPDATE run_task SET phase = :phase, until = :until WHERE task = :task"
+
+# -- owners ------------------------------------------------------------------------------------------------
+
+ADD_OWNER = """
+INSERT INTO owner (id, host, pid, started) VALUES (:id, :host, :pid, :started) ON CONFLICT (id) DO NOTHING"""
+
+OWNERS = "SELECT id FROM owner"
+
+DROP_OWNER = "DELETE FROM owner WHERE id = :owner"
+
+IN_FLIGHT = "SELECT id, attempt, status FROM task WHERE owner = :owner AND status IN ('leased', 'sending')"
+
+STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
+
+STOP_SERVING_RUN = "DELETE FROM serving WHERE owner = :owner AND run = :run"
+
+SERVE = """
+INSERT INTO serving (organization, run, owner)
+SELECT organization, :run, :owner FROM identity WHERE identity = :identity
+ON CONFLICT (organization, run, owner) DO NOTHING"""
+
+SERVERS = "SELECT DISTINCT run, owner FROM serving"
+
+# -- uncertain tasks ---------------------------------------------------------------------------------------
+
+EVIDENCE_DUE = """
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+FROM task t JOIN run_task r ON r.task = t.id JOIN organization o ON o.id = t.organization
+WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.run = :run ORDER BY r.position"""
+
+KNOWN_SNAPSHOTS = """
+SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND snapshot_id IS NOT NULL"""
+
+# -- two organizations become one --------------------------------------------------------------------------
+
+TASKS_OF = "SELECT * FROM task WHERE organization = :organization ORDER BY base_key, generation"
+
+GENERATION = "SELECT * FROM task WHERE base_key = :base_key AND generation = :generation"
+
+LAST_GENERATION = "SELECT MAX(generation) AS generation FROM task WHERE base_key = :base_key"
+
+MOVE_TASK = """
+UPDATE task SET organization = :organization, key = :key, base_key = :base_key, generation = :generation
+WHERE id = :id"""
+
+REPOINT = """
+UPDATE run_task SET task = :kept, phase = :phase, until = :until
+WHERE task = :dropped AND run NOT IN (SELECT run FROM run_task WHERE task = :kept)"""
+
+DROP_RUN_TASKS = "DELETE FROM run_task WHERE task = :task"
+
+RECOUNT = """
+UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = run.id)
+WHERE id IN (SELECT run FROM run_organization WHERE organization = :organization)"""
+
+DROP_TASK = "DELETE FROM task WHERE id = :task"
+
+MOVE_RUN_TASKS = "UPDATE run_task SET organization = :into WHERE organization = :organization"
+
+MOVE_RUN_ORGANIZATIONS = """
+INSERT INTO run_organization (run, organization)
+SELECT run, CAST(:into AS BIGINT) FROM run_organization WHERE organization = :organization
+ON CONFLICT (run, organization) DO NOTHING"""
+
+DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :organization"
+
+MOVE_SERVING = """
+INSERT INTO serving (organization, run, owner)
+SELECT CAST(:into AS BIGINT), run, owner FROM serving WHERE organization = :organization
+ON CONFLICT (organization, run, owner) DO NOTHING"""
+
+DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"
+
+MOVE_IDENTITIES = "UPDATE identity SET organization = :into WHERE organization = :organization"
+
+DROP_ALL_HELD = "DELETE FROM held WHERE organization = :organization"
+
+DROP_ORGANIZATION = "DELETE FROM organization WHERE id = :organization"
+
+# -- after a reboot (SQLite) -------------------------------------------------------------------------------
+
+META = "SELECT boot_id, last_at, last_wall FROM meta"
+
+SAVE_META = "UPDATE meta SET boot_id = :boot_id, last_at = :now, last_wall = :wall"
+
+ALL_TOKENS = "SELECT * FROM token"
+
+CLOSED_GATES = "SELECT * FROM organization WHERE gate_until IS NOT NULL"
+
+SHIFT = (
+    """UPDATE task SET retry_at = retry_at + :shift, first_sent_at = first_sent_at + :shift,
+    granted_at = granted_at + :shift, evidence_at = evidence_at + :wait, evidence_due = evidence_due + :wait,
+    settled_at = settled_at + :shift""",
+    "UPDATE run_task SET until = until + :shift WHERE phase IN (2, 4)",
+    "UPDATE held SET since = since + :shift",
+    "UPDATE organization SET last_grant = last_grant + :shift",
+)

@@ -1,0 +1,63 @@
+"""How an error speaks of what a user wrote: quoted shortly, never a secret, with the nearest word meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+_QUOTED = 60  # characters: a quotation has to be recognised, not read
+_COMPARED = 200  # words: the nearest of more would cost more time than a suggestion is worth
+_LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter
+
+_TOKEN = re.compile(
+    r"\bbearer\s+\S"  # an Authorization header
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"  # ThousandEyes' own form, a UUID
+    r"|\beyJ[\w-]+\.[\w-]+"  # a JSON Web Token
+    r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[0-9a-z]{32,}\b",  # a long run of letters and digits
+    re.IGNORECASE | re.ASCII,
+)
+_SECRET_KEY = re.compile(
+    r"(^|_)(token|bearer|authorization|auth|password|passwd|passphrase|pass|pwd|secret|api_?key|private_key"
+    r"|credentials?)$"
+)
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def quote(text: str) -> str:
+    """The text in quotes, shortened and with control characters escaped; never one that may be a secret."""
+    if looks_secret(text):
+        return "a value that looks like a token and is not shown"
+    return repr(text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…")
+
+
+def word(text: str) -> str:
+    """A key as an error names it: in backquotes, or quoted as any other text when it is not plain."""
+    plain = text.isascii() and text.isprintable() and "`" not in text and 0 < len(text) <= _QUOTED
+    return f"`{text}`" if plain and not looks_secret(text) else quote(text)
+
+
+def looks_secret(text: str) -> bool:
+    """Whether the text may be an API token; a long text may always be one."""
+    return _TOKEN.search(text[:4096]) is not None
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a key asks for a secret itself (`token`, `apiKey`), rather than for where one is kept."""
+    snake = _HUMP.sub("_", key[:_LONGEST_WORD]).lower().replace("-", "_")
+    return _SECRET_KEY.search(snake) is not None
+
+
+def nearest(text: str, known: Iterable[str]) -> str | None:
+    """The known word that the text most likely means, if there is one near enough."""
+    by_lower = {name.lower(): name for name in islice(known, _COMPARED)}
+    written = text[:_LONGEST_WORD].lower()
+    near = difflib.get_close_matches(written, by_lower, n=1)
+    near = near or [name for name in by_lower if written and name.startswith(f"{written}_")]  # url: url_file
+    return by_lower[near[0]] if near else None
+
+
+def choice(words: Sequence[str], *, last: str = "or") -> str:
+    """The words as a sentence lists them: `a, b or c`."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))

@@ -1,0 +1,199 @@
+"""Whole runs in virtual time: one clock, one simulator, any number of workers, no socket and no sleep."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.catalog import Getter
+from orchestrator.client import Answer, Call, snapshot_call
+from orchestrator.clock import VirtualClock
+from orchestrator.errors import TesnapError
+from orchestrator.model import Lease, Result, Run
+from orchestrator.progress import Ending, Event, Progress
+from orchestrator.sender import Looked, Sent, first_byte, look
+from orchestrator.simulator import Reply, Request, Simulator
+from orchestrator.worker import Worker
+
+
+class Timeline:
+    """A virtual clock and what is to happen on it."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, boot: float, act: Callable[[], None]) -> None:
+        """Have something happen at a moment of the boot clock."""
+        heapq.heappush(self._events, (max(boot, self.clock.boot()), next(self._order), act))
+
+    def next(self) -> float | None:
+        """When the next thing happens."""
+        return self._events[0][0] if self._events else None
+
+    def go_to(self, boot: float) -> None:
+        """Let time pass up to this moment, and everything happen that is due by then."""
+        while self._events and self._events[0][0] <= boot:
+            at, _, act = heapq.heappop(self._events)
+            self.clock.advance(max(0.0, at - self.clock.boot()))
+            act()
+        self.clock.advance(max(0.0, boot - self.clock.boot()))
+
+
+class VirtualSender:
+    """Completes each send at its virtual instant, as the simulator decides it."""
+
+    def __init__(
+        self, simulator: Simulator, timeline: Timeline, commit: Callable[[Lease], None], tokens: Mapping[str, str]
+    ) -> None:
+        self._simulator, self._timeline, self._commit, self._tokens = simulator, timeline, commit, tokens
+        self._clock = timeline.clock
+        self._ended: list[Sent | Looked] = []
+        self._on_wire: dict[int, Lease] = {}
+        self._stopping = False
+        self.offline = False
+
+    def send(self, lease: Lease) -> None:
+        if self.offline:
+            self._ended.append(Sent(lease=lease, answer=Answer(sent=False, failure="connection refused")))
+            return
+        try:
+            first_byte(lease, self._clock, self._commit, stopping=self._stopping)
+        except TesnapError as refused:
+            self._ended.append(Sent(lease=lease, refused=refused))
+            return
+        self._on_wire[id(lease)] = lease
+        call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
+        self._exchange(call, lease)
+
+    def look(self, lease: Lease, result: Result) -> None:
+        getter = VirtualGetter(self._simulator, self._clock, self._tokens[lease.task.organization])
+        self._ended.append(look(getter, lease, result))
+
+    def done(self) -> list[Sent | Looked]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def wait(self, seconds: float) -> None:
+        self._timeline.go_to(self._clock.boot() + max(0.0, seconds))
+
+    def wake(self) -> None:
+        """Nothing waits in virtual time."""
+
+    def drain(self) -> None:
+        self._stopping = True
+
+    def abort(self) -> None:
+        self._stopping = True
+        for lease in list(self._on_wire.values()):
+            self._finish(lease, Answer(sent=True, failure="aborted"))
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+    def _exchange(self, call: Call, lease: Lease) -> None:
+        clock, wall = self._clock, self._clock.wall()
+        exchange = self._simulator.accept(request(call, self._tokens[lease.task.organization]), wall)
+        replies: list[Reply | None] = []
+        deadline = lease.granted_boot + lease.timeout
+        self._timeline.at(
+            clock.boot() + exchange.process_at - wall,
+            lambda: replies.append(self._simulator.process(exchange, clock.wall())),
+        )
+        kind = exchange.fault.kind if exchange.fault else ""
+        end = deadline if kind in ("hang", "drip") else clock.boot() + exchange.answer_at - wall
+        self._timeline.at(min(end, deadline), lambda: self._finish(lease, answer(replies, kind, late=end >= deadline)))
+
+    def _finish(self, lease: Lease, ended: Answer) -> None:
+        if self._on_wire.pop(id(lease), None) is not None:
+            self._ended.append(Sent(lease=lease, answer=ended))
+
+
+class VirtualGetter(Getter):
+    """Reads from the simulator in no time."""
+
+    def __init__(self, simulator: Simulator, clock: VirtualClock, token: str) -> None:
+        self._simulator, self._clock, self._token = simulator, clock, token
+        self.base_url = "https://api.thousandeyes.com/v7"
+
+    def get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:
+        call = Call(method="GET", path=path, query=query, body=None)
+        now = self._clock.wall()
+        exchange = self._simulator.accept(request(call, self._token), now)
+        return answer([self._simulator.process(exchange, now)], "", late=False)
+
+
+def request(call: Call, token: str) -> Request:
+    """The call as the simulator sees it."""
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json", "accept": "application/json"}
+    if call.body is None:
+        del headers["content-type"]
+    return Request(method=call.method, path=f"/v7{call.path}", query=dict(call.query), headers=headers, body=call.body or b"")
+
+
+def answer(replies: Sequence[Reply | None], kind: str, *, late: bool) -> Answer:
+    """What a client would have seen of a reply, given the fault."""
+    reply = replies[0] if replies else None
+    if late or reply is None:
+        return Answer(sent=True, failure="no answer in time" if late else "the connection was reset")
+    body = {"cut-head": b"", "cut-body": reply.body[: len(reply.body) // 2]}.get(kind, reply.body)
+    failure = "the answer was cut off" if kind == "cut-body" else None
+    headers = {name.lower(): value for name, value in reply.headers.items()}
+    return Answer(sent=True, status=reply.status, headers=headers, body=body, failure=failure)
+
+
+@dataclass(slots=True)
+class Notebook:
+    """An observer that remembers everything."""
+
+    results: list[Result] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    progresses: list[Progress] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    endings: list[Ending] = field(default_factory=list)
+
+    def started(self, run: Run, tasks: int) -> None:
+        self.runs.append(run)
+
+    def settled(self, result: Result) -> None:
+        self.results.append(result)
+
+    def happened(self, event: Event) -> None:
+        self.events.append(event)
+
+    def progress(self, progress: Progress) -> None:
+        if not self.progresses or self.progresses[-1] != progress:
+            self.progresses.append(progress)
+
+    def ended(self, ending: Ending) -> None:
+        self.endings.append(ending)
+
+    def lines(self) -> list[str]:
+        """Everything that was recorded of the tasks, in a form that can be compared."""
+        return [json.dumps([str(r), None]) for r in self.results]
+
+
+def drive(timeline: Timeline, workers: Sequence[Worker], *, longest: float = 1e7) -> list[Ending]:
+    """Step the workers side by side until all of them have ended."""
+    end = timeline.clock.boot() + longest
+    for worker in workers:
+        worker.open()
+    wakes: dict[int, float] = dict.fromkeys(range(len(workers)), 0.0)
+    endings: dict[int, Ending] = {}
+    while wakes:
+        for at in list(wakes):
+            wake = workers[at].step()
+            if wake is None:
+                endings[at] = workers[at].ending()
+                del wakes[at]
+            else:
+                wakes[at] = wake
+        if wakes:
+            due = [*wakes.values(), *([timeline.next()] if timeline.next() is not None else [])]
+            timeline.go_to(min(moment for moment in due if moment is not None))
+        assert timeline.clock.boot() < end, "the run does not end"
+    return [endings[at] for at in sorted(endings)]

@@ -1,0 +1,270 @@
+"""The project's own rules: what a linter cannot say, each shown red on a planted violation."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import orchestrator
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "orchestrator"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".sh", ".sql", ".j2", ".json", "")
+
+MODULE_LINES = 400
+"""A module longer than this hides a noun. The number may only fall."""
+
+FUNCTION_LINES = 60
+"""A function longer than this does two things. The number may only fall."""
+
+CLOCK_CALLS = {
+    *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "perf_counter", "sleep", "clock_gettime")),
+    *(f"datetime.{name}" for name in ("now", "utcnow", "today")),
+    *(f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")),
+    *("date.today", "datetime.date.today"),
+}
+
+
+def clock_calls(tree: ast.Module) -> Iterator[int]:
+    """Lines that read a clock or sleep."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCK_CALLS:
+            yield node.lineno
+
+
+def broad_excepts(tree: ast.Module) -> Iterator[int]:
+    """Lines that catch everything."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            names = {ast.unparse(kind) if kind else "everything" for kind in caught}
+            if names & {"everything", "Exception", "BaseException"}:
+                yield node.lineno
+
+
+def long_functions(tree: ast.Module) -> Iterator[int]:
+    """Lines where a function starts that is too long."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if (node.end_lineno or node.lineno) - node.lineno >= FUNCTION_LINES:
+            yield node.lineno
+
+
+def missing_docstring(tree: ast.Module) -> Iterator[int]:
+    """Line 1 of a module that does not say what it is for."""
+    if not ast.get_docstring(tree):
+        yield 1
+
+
+def own_paths(text: str) -> list[str]:
+    """Paths that exist only on somebody's machine."""
+    return re.findall(r"/(?:root|home/\w+|Users/\w+)/[\w.]+", text)
+
+
+def outside(*names: str) -> list[Path]:
+    """The package's modules but these modules and folders."""
+    return [path for path in MODULES if not set(path.relative_to(PACKAGE).with_suffix("").parts) & set(names)]
+
+
+RULES: dict[str, tuple[Callable[[ast.Module], Iterator[int]], list[Path], str]] = {
+    "clock": (clock_calls, outside("clock", "simulator"), "import time\ntime.sleep(1)\n"),
+    "calendar": (clock_calls, MODULES, "from datetime import UTC, datetime\nx = datetime.now(UTC)\n"),
+    "except": (
+        broad_excepts,
+        outside("cli", "__main__"),
+        "try:\n    f()\nexcept (OSError, Exception):\n    pass\n",
+    ),
+    "bare": (broad_excepts, outside("cli", "__main__"), "try:\n    f()\nexcept:\n    pass\n"),
+    "length": (long_functions, MODULES, "def f():\n" + "    pass\n" * FUNCTION_LINES),
+    "docstring": (missing_docstring, MODULES, "x = 1\n"),
+}
+CLOCKS = ("clock.py", "simulator/server.py")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_package_keeps_the_rule(rule: str) -> None:
+    """No module of the package breaks a rule of CONTRIBUTING.md."""
+    find, paths, _ = RULES[rule]
+    kept_apart = CLOCKS if find is clock_calls else ()
+    assert [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in paths
+        if path.relative_to(PACKAGE).as_posix() not in kept_apart
+        for line in find(ast.parse(path.read_text(encoding="utf-8")))
+    ] == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_planted_violation_is_found(rule: str) -> None:
+    """Each rule goes red on a module that breaks it."""
+    find, _, planted = RULES[rule]
+    assert list(find(ast.parse(planted)))
+
+
+def test_modules_stay_short() -> None:
+    """No module outgrows what one can read in a sitting."""
+    lengths = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8").count("\n") for path in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > MODULE_LINES} == {}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_what_all_names_can_be_imported(path: Path) -> None:
+    """Every module imports, and every name in its `__all__` is there."""
+    if path.name == "__main__.py":
+        return  # importing it would start the program
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
+    assert [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)] == []
+
+
+def tracked() -> Iterator[Path]:
+    """The project's text files, without what tools and environments leave behind."""
+    for top in ROOT.iterdir():
+        if top.name.startswith(
+            (".venv", ".git", ".mypy", ".ruff", ".pytest", ".hypothesis", ".import_linter")
+        ):
+            continue
+        for path in [top] if top.is_file() else top.rglob("*"):
+            if path.is_file() and path.suffix in TEXTS and "__pycache__" not in path.parts:
+                yield path
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    """What the project says is true on every machine."""
+    found = {path.relative_to(ROOT).as_posix(): own_paths(path.read_text("utf-8")) for path in tracked()}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+
+
+def test_a_path_of_one_machine_is_found() -> None:
+    """The search above sees one when it is there."""
+    assert own_paths("see /" + "home/ann/notes.txt and /" + "root/x") != []
+
+
+# ----------------------------------------------------------------- what is written down agrees
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def required() -> set[str]:
+    """Every distribution that pyproject.toml names, in lower case."""
+    data = pyproject()
+    groups = [
+        data["project"]["dependencies"],
+        *data["project"]["optional-dependencies"].values(),
+        *data["dependency-groups"].values(),
+    ]
+    return {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for group in groups for line in group}
+
+
+def locked(name: str) -> dict[str, str]:
+    """The versions in a lock file, by distribution."""
+    lines = (ROOT / name).read_text("utf-8").splitlines()
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", "\n".join(lines), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_hashes_and_no_address(name: str) -> None:
+    """A lock installs the same files from whatever index is set, and from no other place."""
+    text = (ROOT / name).read_text("utf-8")
+    assert not re.search(r"https?:|://|--(extra-)?index|--find-links|--trusted-host| @ ", text)
+    entries = re.split(r"\n(?=\S)", text.strip())
+    assert entries
+    assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_the_locks_hold_what_is_required_and_agree() -> None:
+    """Nothing is required that the locks leave out, and a version is the same in both."""
+    run, dev = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert required() - set(dev) == set()
+    assert {name: version for name, version in run.items() if dev.get(name) != version} == {}
+
+
+def test_every_dependency_is_accounted_for() -> None:
+    """docs/dependencies.md has a row for each distribution that pyproject.toml names."""
+    text = (ROOT / "docs" / "dependencies.md").read_text("utf-8").lower()
+    assert {name for name in required() if name not in text} == set()
+
+
+def test_the_build_backend_is_the_locked_one() -> None:
+    """What builds the package is in the lock, so that nothing else is fetched for it."""
+    data = pyproject()
+    assert data["build-system"]["requires"] == data["dependency-groups"]["build"]
+
+
+def test_package_data_reaches_the_package() -> None:
+    """Every file of the package that is not Python is named by pyproject.toml."""
+    patterns = pyproject()["tool"]["setuptools"]["package-data"]["*"]
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert files
+    assert [path.name for path in files if not any(fnmatch(path.name, pattern) for pattern in patterns)] == []
+
+
+def test_the_changelog_has_this_version() -> None:
+    """Whoever upgrades finds what changed."""
+    assert f"\n## {orchestrator.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+@pytest.mark.process
+def test_the_readme_shows_the_help_that_is_printed() -> None:
+    """The README's help text is what the program prints."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        help_text = importlib.import_module("help_text")
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert help_text.BEGIN in readme
+    assert help_text.current(readme, help_text.printed()) == readme
+    stale = f"{help_text.BEGIN}\nold\n{help_text.END}"
+    assert help_text.current(stale, "new") != stale
+
+
+# ------------------------------------------------------------------------------------ Kubernetes
+
+
+def job_spec(name: str) -> dict[str, Any]:
+    """The Job's part of a manifest."""
+    manifest: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / name).read_text("utf-8"))
+    spec: dict[str, Any] = manifest["spec"]
+    return spec["jobTemplate"]["spec"] if manifest["kind"] == "CronJob" else spec
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "cronjob.yaml"])
+def test_a_pod_is_started_again_only_when_that_helps(name: str) -> None:
+    """Exit code 5 is counted and started again; 1 to 4 end the Job; a drained node costs nothing."""
+    rules = job_spec(name)["podFailurePolicy"]["rules"]
+    codes = {code: r["action"] for r in rules if "onExitCodes" in r for code in r["onExitCodes"]["values"]}
+    assert codes == {1: "FailJob", 2: "FailJob", 3: "FailJob", 4: "FailJob", 5: "Count"}
+    assert [r["action"] for r in rules if "onPodConditions" in r] == ["Ignore"]
+    assert job_spec(name)["template"]["spec"]["restartPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "cronjob.yaml"])
+def test_a_pod_can_write_nothing_but_the_store(name: str) -> None:
+    """Read-only root, no privileges, one writable mount, and no probe that could kill a waiting run."""
+    pod = job_spec(name)["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert [mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")] == ["store"]
+    assert [key for key in container if key.endswith("Probe")] == []
+
+
+def test_both_manifests_start_the_same_pod() -> None:
+    """The nightly run differs from the single one in its schedule alone."""
+    assert job_spec("job.yaml") == job_spec("cronjob.yaml")
