@@ -12,7 +12,7 @@ VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 WORKERS ?= 2
 SPEED ?= 100
 TESTS ?= tests
@@ -59,7 +59,7 @@ container-steps:  ## the Dockerfile's steps one by one, without a container engi
 
 lock:  ## resolve both lock files anew, for all supported versions and platforms
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet uv
+	.venv-lock/bin/python -m pip install -qq uv
 	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build pyproject.toml -o requirements.lock
 	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build --group dev \
 		--constraints requirements.lock pyproject.toml -o requirements-dev.lock

@@ -20,8 +20,8 @@ from orchestrator.model import Problem
 
 _TITLE, _DETAIL, _FIELDS = 120, 500, 20  # what a report's cell, a log line and a screen hold
 _SECRETS = re.compile(
-    r"(?i)(\bbearer\s+|\b[\w-]*(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
-    r"(?!bearer\b)[^\s\"',;&<>]+"
+    r"(?i)(\b(?:bearer|basic)\s+|\b[\w-]*(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
+    r"(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{8,}"  # with a digit: "Bearer token" is no credential
 )
 _HEADING = re.compile(r"(?is)<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>")
 _TAG = re.compile(r"(?s)<[^>]*>")

@@ -6,17 +6,25 @@ filled in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
 from orchestrator import instants, windows
-from orchestrator.draft import Draft
+from orchestrator.draft import Draft, Enough
 from orchestrator.draft import Path as Where
 from orchestrator.errors import WindowError
-from orchestrator.grammar import FileEntry, JobEntry, LimitEntry, OrganizationEntry, WindowEntry, checked_base_url
+from orchestrator.grammar import (
+    FileEntry,
+    JobEntry,
+    LimitEntry,
+    OrganizationEntry,
+    WindowEntry,
+    checked_base_url,
+)
 from orchestrator.model import (
     DEFAULT_BASE_URL,
     CredentialSource,
@@ -33,6 +41,7 @@ from orchestrator.model import (
 )
 from orchestrator.wording import choice, quote, word
 
+_MOST_COMPARED = 1_000_000  # names with patterns in one file: a fraction of a second
 _NAMED_AT_MOST = 10  # organizations or windows that an error lists
 
 
@@ -43,7 +52,9 @@ class Assembly:
         self.draft, self.entry = draft, entry
         self._folder, self._environ = folder, environ
         self._checked: dict[WindowSpec, WindowError | None] = {}
-        self._whole = True
+        self._whole, self._seen = True, frozenset[str]()
+        self._matches: dict[str, tuple[str, ...]] = {}
+        self._compared = 0
         self.timezone = self._timezone()
         self.organizations = {
             name: self.organization(name, own) for name, own in (entry.organizations or {}).items()
@@ -77,6 +88,7 @@ class Assembly:
     def jobs(self, organizations: Iterable[str], *, whole: bool) -> tuple[Job, ...]:
         """The file's jobs over the organizations that they see; not `whole`: some of these are unknown."""
         seen, self._whole = tuple(organizations), whole
+        self._seen = frozenset(seen)
         jobs = [self._job(at, entry, seen) for at, entry in enumerate(self.entry.jobs or ())]
         first: dict[str, int] = {}
         for at, job in enumerate(jobs):
@@ -218,14 +230,34 @@ class Assembly:
         where = self._origin(at, "organization")
         if not wanted and not self._lost(at, "organization"):
             self.draft.error(where, '`organization` is an empty list: name one, or write "*" for all')
-        meant: set[str] = set()
-        for position, pattern in enumerate(wanted):
-            matching = {pattern} & set(known) or {name for name in known if fnmatchcase(name, pattern)}
-            if not matching and self._whole and known:
-                here = (*where, position)
-                self.draft.error(here, self._unknown("organization", self.draft.quoted(here), pattern, known))
-            meant |= matching
+        found = [
+            self._matching((*where, position), pattern, known) for position, pattern in enumerate(wanted)
+        ]
+        if len(found) == 1:
+            return found[0]
+        meant = set().union(*found)
+        self._look_through(where, len(known))
         return tuple(name for name in known if name in meant)
+
+    def _matching(self, where: Where, pattern: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """The organizations of that name, or that match that pattern."""
+        if pattern not in self._matches:
+            names = (pattern,) if pattern in self._seen else ()
+            if not names and any(sign in pattern for sign in "*?["):
+                self._look_through(where, len(known))
+                match = re.compile(translate(pattern)).match
+                names = tuple(name for name in known if match(name))
+            self._matches[pattern] = names
+        if not self._matches[pattern] and self._whole and known:
+            self.draft.error(where, self._unknown("organization", self.draft.quoted(where), pattern, known))
+        return self._matches[pattern]
+
+    def _look_through(self, where: Where, number: int) -> None:
+        """Count the organizations that are compared, and give up where it takes too long."""
+        self._compared += number
+        if self._compared > _MOST_COMPARED:
+            self.draft.error(where, "too many patterns over too many organizations: split the file")
+            raise Enough
 
     def _windows(self, at: int, wanted: tuple[str | WindowEntry, ...] | None) -> tuple[WindowSpec, ...]:
         where = self._origin(at, "windows")

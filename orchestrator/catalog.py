@@ -71,12 +71,13 @@ class ConfiguredTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """A tag, `key:value`, with the ids of the tests it is assigned to."""
+    """A tag, `key:value`, with the ids of the tests it is assigned to; of a dynamic one the API lists none."""
 
     id: str
     key: str = ""
     value: str = ""
     test_ids: tuple[str, ...] = ()
+    dynamic: bool = False
 
     @property
     def text(self) -> str:
@@ -239,6 +240,7 @@ def _tag(key: str, item: Mapping[str, Any]) -> Tag:
         key=_text(item, "key"),
         value=_text(item, "value"),
         test_ids=tuple(dict.fromkeys(test_id for test_id in ids if test_id)),
+        dynamic=item.get("type") == "dynamic",
     )
 
 

@@ -31,8 +31,11 @@ from orchestrator.wire import CREDENTIAL_MARK, CURRENT, Adapter, Attempt, Seal, 
 
 __all__ = ["Answer", "Call", "Client", "snapshot_call"]
 
-MOST_READ = {"GET": 64 * 2**20, "POST": 2**20}
-"""The most bytes of an answer: a list of 40,000 tests is about 60 MiB, a snapshot about 2 KiB."""
+MOST_LISTED = 64 * 2**20
+"""The most bytes of a list that are read: 40,000 tests are about 60 MiB."""
+
+MOST_ANSWERED = 2**20
+"""The most bytes of any other answer: a snapshot has about 2 KiB."""
 
 _ACCEPT = "application/hal+json, application/json, application/problem+json"
 _CHUNK = 2**16
@@ -132,7 +135,7 @@ class Client:
             return Answer(sent=attempt.sent, failure=_why(error, attempt))
         offset = date_offset(response.headers.get("Date"), self._clock.wall())
         with closing(response):
-            body, failure = _read(response, MOST_READ[call.method], attempt)
+            body, failure = _read(response, MOST_LISTED if call.method == "GET" else MOST_ANSWERED, attempt)
         mask = attempt.seal.mask
         headers = {name.lower(): mask(value.encode()).decode() for name, value in response.headers.items()}
         return Answer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from orchestrator import grammar, yamlcore
@@ -19,7 +20,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where something stands: keys and list positions from the root."""
 
 _SHOWN = 100  # errors of one file: nobody reads more before mending the first ones
-_TRANSLATED = 1000  # errors of the grammar that are put into words; of the rest only the number is told
+_COLLECTED = 1000  # errors of one file after which the rest of it is not looked at
 _SUGGESTED = 200  # errors of one file that come with a suggestion, which takes time to find
 _ROUNDS = 3  # how often what is wrong is taken out before the rest is left unread
 _FILL = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{[^}]*\}?)")
@@ -28,6 +29,10 @@ _NOT_HERE = (
     "a secret does not belong into a job file: put the API token into a file or a variable and write"
     " `token_file` or `token_env`"
 )
+
+
+class Enough(Exception):  # noqa: N818 - no error of its own: the draft has them all
+    """So much is wrong with a file that nobody wants to know the rest."""
 
 
 class Draft:
@@ -40,7 +45,7 @@ class Draft:
         self.warnings: list[Located] = []
         self.filled: set[int] = set()
         self._environ = environ
-        self._more = 0
+        self._full = False
         self._root = _without_own_keys(document.root)
         self._said: set[Located] = set(self.errors)
         if document.root is not None:
@@ -61,7 +66,7 @@ class Draft:
                 found = []
             if round_number == 0:
                 self._say(found, frozenset(unfilled))
-            wrong = unfilled + [_untagged(issue["loc"]) for issue in found[:_TRANSLATED]]
+            wrong = unfilled + [_untagged(issue["loc"]) for issue in found]
             if not wrong:
                 return entry
             self._root = _pruned(self._root, _tree(wrong))
@@ -126,19 +131,20 @@ class Draft:
     def shown_errors(self) -> tuple[Located, ...]:
         """The errors in the order of the file, and the number of those that are too many to show."""
         ordered = sorted(self.errors)
-        more = len(ordered) - _SHOWN + self._more
+        more = len(ordered) - _SHOWN
         if more <= 0:
             return tuple(ordered)
-        last = ordered[:_SHOWN][-1]
-        return (
-            *ordered[:_SHOWN],
-            Located(self.file, last.line, last.column, f"and {more} more errors in this file"),
-        )
+        last = ordered[_SHOWN - 1]
+        number = f"more than {more}" if self._full else more
+        return (*ordered[:_SHOWN], replace(last, text=f"and {number} more errors in this file"))
 
     def _add(self, error: Located) -> None:
         if error not in self._said:
             self._said.add(error)
             self.errors.append(error)
+            if len(self.errors) > _COLLECTED:
+                self._full = True
+                raise Enough
 
     def _at(self, path: Path) -> Node | None:
         """The node at this path."""
@@ -208,8 +214,7 @@ class Draft:
 
     def _say(self, found: list[Any], unfilled: frozenset[Path]) -> None:
         """Put the grammar's errors into words."""
-        self._more = max(0, len(found) - _TRANSLATED)
-        for issue in found[:_TRANSLATED]:
+        for issue in found:
             path = _untagged(issue["loc"])
             if issue["type"] == "missing":
                 if not self.has(path):

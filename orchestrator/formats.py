@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import StrEnum
@@ -39,7 +39,8 @@ class Output:
     """Where a run is shown, and how.
 
     Without a `format` a terminal gets a table, and everything else, or `as_json`, JSON Lines. `name_of` is
-    the user's name of an organization's identity; `secrets` is read anew for each line.
+    the user's name of an organization's identity; `secrets` is read anew for each line; `environ` says what
+    the terminal is (TERM, COLUMNS), None for the process's own.
     """
 
     stdout: TextIO
@@ -55,6 +56,7 @@ class Output:
     show_links: bool = True
     name_of: Callable[[str], str] = str
     secrets: Collection[str] = ()
+    environ: Mapping[str, str] | None = None
 
     @property
     def chosen_format(self) -> Format:
@@ -209,6 +211,6 @@ def _csv_line(cells: Sequence[str]) -> str:
 def _columns(stream: TextIO) -> int:
     """How wide the terminal is; 80 where it is none."""
     try:
-        return max(60, min(120, os.get_terminal_size(stream.fileno()).columns))
+        return max(60, min(120, os.get_terminal_size(stream.fileno()).columns or 80))
     except (OSError, ValueError):
         return 80

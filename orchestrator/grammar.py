@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from itertools import chain, islice
 from string import Formatter
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args, get_origin
 
@@ -26,8 +27,9 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from orchestrator.durations import parse_duration
 from orchestrator.model import Fit, OnUncertain, Pace
@@ -50,6 +52,10 @@ PHRASE: Final = "phrase"
 SENTENCE: Final = "sentence"
 """Type of an error whose text is complete, and may itself quote what was written."""
 
+TOO_MANY = 1000
+"""Errors of a list or mapping after which it is given up."""
+
+_AT_ONCE = 50  # entries of a list or mapping that are read in one go
 _LONGEST_TEXT = 1000  # characters: no name or path that means anything is longer
 _FILLED = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
 _LOCAL_NAMES = ("localhost",)
@@ -72,6 +78,51 @@ def _phrase(text: str) -> PydanticCustomError:
 
 def _sentence(text: str) -> PydanticCustomError:
     return PydanticCustomError(SENTENCE, "{text}", {"text": text})
+
+
+class _Patient:
+    """A list or mapping of many entries, read a few at a time, and given up when too much is wrong with it.
+
+    A file with a wrong entry in every line would otherwise cost more memory in errors than it has in bytes.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(_read_patiently, handler(source))
+
+
+def _read_patiently(value: Any, read: Callable[[Any], Any]) -> Any:
+    """What `read` makes of all entries together, or of the errors as many as anybody wants to see."""
+    if not isinstance(value, list | dict) or len(value) <= _AT_ONCE:
+        return read(value)
+    wrong: list[InitErrorDetails] = []
+    results: list[Any] = []
+    for start in range(0, len(value), _AT_ONCE):
+        some = value[start : start + _AT_ONCE] if isinstance(value, list) else _some(value, start)
+        try:
+            results.append(read(some))
+        except ValidationError as error:
+            wrong += [_moved(issue, start) for issue in error.errors(include_url=False)]
+        if len(wrong) > TOO_MANY:
+            break
+    if wrong:
+        raise ValidationError.from_exception_data("entries", wrong)
+    if isinstance(value, list):
+        return tuple(chain.from_iterable(results))
+    return {key: entry for result in results for key, entry in result.items()}
+
+
+def _some(value: dict[str, Any], start: int) -> dict[str, Any]:
+    return dict(islice(value.items(), start, start + _AT_ONCE))
+
+
+def _moved(issue: ErrorDetails, start: int) -> InitErrorDetails:
+    """The error with its place in the whole list."""
+    kind: str | PydanticCustomError = issue["type"]
+    if kind in (PHRASE, SENTENCE):
+        kind = PydanticCustomError(PHRASE if kind == PHRASE else SENTENCE, "{text}", issue["ctx"])
+    first, *rest = issue["loc"]
+    place = first + start if isinstance(first, int) else first
+    return InitErrorDetails(type=kind, loc=(place, *rest), input=None, ctx=issue.get("ctx", {}))
 
 
 class _Listed:
@@ -266,6 +317,15 @@ class _Closed(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _not_too_many(cls, value: Any) -> Any:
+        """Let a thousand unknown keys stand for all of them."""
+        if not isinstance(value, dict) or len(value) <= TOO_MANY:
+            return value
+        known = {key: value[key] for key in cls.model_fields if key in value}
+        return dict(islice(value.items(), TOO_MANY)) | known
+
 
 def _about(text: str) -> Any:
     """A key that may be left out, and what the JSON Schema says of it."""
@@ -326,11 +386,13 @@ class NotifyEntry(_Closed):
 class SelectEntry(_Closed):
     """Which tests are meant: every key has to hold, of a list any value."""
 
-    test_name: Maybe[Annotated[tuple[Text, ...], _Listed()]] = _about(
+    test_name: Maybe[Annotated[tuple[Text, ...], _Patient(), _Listed()]] = _about(
         "A part of the name, or a pattern with * and ?."
     )
-    type: Maybe[Annotated[tuple[TestType, ...], _Listed()]] = _about("The test's type.")
-    tag: Maybe[Annotated[tuple[Text, ...], _Listed()]] = _about("A tag of the test, as key:value.")
+    type: Maybe[Annotated[tuple[TestType, ...], _Patient(), _Listed()]] = _about("The test's type.")
+    tag: Maybe[Annotated[tuple[Text, ...], _Patient(), _Listed()]] = _about(
+        "A tag of the test, as key:value."
+    )
     alerting: Maybe[Flag] = _about("Whether an alert was active at any moment of the window.")
     enabled: Maybe[Flag] = _about("Whether the test is enabled.")
 
@@ -387,19 +449,23 @@ class JobEntry(_Closed):
     """Which tests to snapshot over which windows, and how; `defaults` has the same keys."""
 
     name: Maybe[Annotated[Text, AfterValidator(_job_name)]] = _about("What records and reports call the job.")
-    organization: Maybe[Annotated[tuple[Text, ...], _Listed()]] = _about(
+    organization: Maybe[Annotated[tuple[Text, ...], _Patient(), _Listed()]] = _about(
         "An organization's name, a list of names, or a pattern with * and ?; required when there are several."
     )
     account_group: Maybe[Digits] = _about("Another account group (aid) of the same organization.")
-    tests: Maybe[tuple[Annotated[TestEntry, _WrittenTest()], ...]] = _about("Tests by id.")
+    tests: Maybe[Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], _Patient()]] = _about(
+        "Tests by id."
+    )
     select: Maybe[SelectEntry] = _about("Tests by what they are; with `tests`, both are meant.")
-    exclude: Maybe[tuple[_TextOrDigits, ...]] = _about(
+    exclude: Maybe[Annotated[tuple[_TextOrDigits, ...], _Patient()]] = _about(
         "Test ids or name patterns that are not meant after all."
     )
     max_tests: Maybe[Annotated[int, *_whole(1, 1_000_000)]] = _about(
         "Refuse to send if more tests are meant."
     )
-    windows: Maybe[tuple[_WrittenWindow, ...]] = _about("Time windows, each by its name or written out.")
+    windows: Maybe[Annotated[tuple[_WrittenWindow, ...], _Patient()]] = _about(
+        "Time windows, each by its name or written out."
+    )
     priority: Maybe[Literal["incident", "normal", "batch"]] = _about("Which job goes first (normal).")
     display_name: Maybe[Annotated[Text, AfterValidator(_display_name)]] = _about(
         "What a snapshot is called, with fields in braces: " + ", ".join(DISPLAY_FIELDS) + "."
@@ -425,16 +491,18 @@ class FileEntry(_Closed):
     version: Maybe[Version] = _about("The grammar's version.")
     name: Maybe[Text] = _about("What the run is called (the file's name).")
     timezone: Maybe[Text] = _about("Zone of times without Z or an offset, such as Europe/Berlin.")
-    organizations: Maybe[dict[Name, OrganizationEntry | None]] = _about(
+    organizations: Maybe[Annotated[dict[Name, OrganizationEntry | None], _Patient()]] = _about(
         "Organizations by your own names for them."
     )
     organization_defaults: Maybe[OrganizationEntry] = _about("For organizations that do not say otherwise.")
     defaults: Maybe[JobEntry] = _about("For jobs that do not say otherwise.")
-    windows: Maybe[dict[Name, WindowEntry]] = _about("Time windows by name, for jobs to refer to.")
-    jobs: Maybe[tuple[JobEntry, ...]] = _about("The jobs.")
+    windows: Maybe[Annotated[dict[Name, WindowEntry], _Patient()]] = _about(
+        "Time windows by name, for jobs to refer to."
+    )
+    jobs: Maybe[Annotated[tuple[JobEntry, ...], _Patient()]] = _about("The jobs.")
     http: Maybe[HttpEntry] = _about("How the API is reached.")
     retry: Maybe[RetryEntry] = _about("How often and for how long one snapshot is attempted.")
-    notify: Maybe[tuple[NotifyEntry, ...]] = _about("Whom to tell when a run ends.")
+    notify: Maybe[Annotated[tuple[NotifyEntry, ...], _Patient()]] = _about("Whom to tell when a run ends.")
 
 
 def keys_at(path: tuple[str | int, ...]) -> tuple[str, ...]:

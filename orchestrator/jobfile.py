@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from orchestrator import grammar
 from orchestrator.assembly import Assembly
-from orchestrator.draft import Draft
+from orchestrator.draft import Draft, Enough
 from orchestrator.errors import JobFileError, Located
 from orchestrator.model import CredentialSource, Http, Job, JobFile, Organization, RetryRules
 from orchestrator.wording import word
@@ -63,7 +63,10 @@ def read_jobfiles(
     """
     sources, errors = _sources(paths, stdin)
     parts = [_part(source, environ) for source in sources]
-    jobfile = _joined(parts, environ)
+    try:
+        jobfile = _joined(parts, environ)
+    except Enough:
+        jobfile = None
     for part in sorted(parts, key=lambda part: part.draft.file):
         errors += part.draft.shown_errors()
     if errors or jobfile is None:
@@ -139,14 +142,16 @@ def _stdin_source(stdin: TextIO | None) -> _Source:
 
 def _part(source: _Source, environ: Mapping[str, str]) -> _Part:
     draft = Draft(source.content, file=source.label, environ=environ)
-    entry = draft.entry()
-    if entry is None:
-        return _Part(source=source, draft=draft, assembly=None)
-    if not draft.has(("version",)):
-        draft.error((), "`version` is missing: write `version: 1`")
-    return _Part(
-        source=source, draft=draft, assembly=Assembly(draft, entry, folder=source.folder, environ=environ)
-    )
+    try:
+        entry = draft.entry()
+        if entry is None:
+            return _Part(source=source, draft=draft, assembly=None)
+        if not draft.has(("version",)):
+            draft.error((), "`version` is missing: write `version: 1`")
+        assembly = Assembly(draft, entry, folder=source.folder, environ=environ)
+    except Enough:
+        assembly = None
+    return _Part(source=source, draft=draft, assembly=assembly)
 
 
 def _joined(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:

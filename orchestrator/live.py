@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, cast
 
 from orchestrator.lines import Lines
@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 class LiveLine:
     """Lines at the bottom of a terminal that are drawn over and over; taken away while others print."""
 
-    def __init__(self, stderr: Lines, *, no_color: bool) -> None:
+    def __init__(
+        self, stderr: Lines, *, no_color: bool = False, environ: Mapping[str, str] | None = None
+    ) -> None:
         from rich.console import Console
 
         self._console = Console(
-            file=cast("IO[str]", stderr), no_color=no_color, markup=False, emoji=False, highlight=False
+            file=cast("IO[str]", stderr),
+            no_color=no_color,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            _environ=environ,
         )
         self._live: Live | None = None
         self._lines: tuple[str, ...] = ()

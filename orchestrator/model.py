@@ -215,7 +215,8 @@ class Job:
     """One entry of a job file's `jobs`, with the file's defaults filled in.
 
     `organizations` are names of the file's organizations, globs resolved. Entries of `exclude` are test
-    ids (digits) or name patterns. `place` is where the entry stands, as `file:line:column`.
+    ids (digits) or name patterns. `everywhere` looks in every account group that the credential opens, not
+    in one. `place` is where the entry stands, as `file:line:column`.
     """
 
     name: str
@@ -232,6 +233,7 @@ class Job:
     expect_saved_event: bool | None = None
     on_uncertain: OnUncertain = OnUncertain.HOLD
     data_delay: float = 60.0
+    everywhere: bool = False
     place: str = ""
 
 

@@ -127,7 +127,8 @@ def waitings(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
     if not others:
         return waiting(first, now, zone)
     reasons = Counter(reason_words(why.reason) for why in others)
-    what = ", ".join(f"{number} {words}" for words, number in reasons.items())
+    numbered = ", ".join(f"{number} {words}" for words, number in reasons.items())
+    what = numbered if len(reasons) > 1 else next(iter(reasons))
     return f"{waiting(first, now, zone)}; and {len(others)} more: {what}"
 
 
@@ -224,7 +225,7 @@ def status_word(result: Result) -> str:
 def problem_text(problem: Problem) -> str:
     """A problem on one line: title, detail, and each field with its message."""
     fields = "; ".join(f"{field}: {message}" for field, message in problem.fields)
-    return ": ".join(part for part in (problem.title, problem.detail, fields) if part)
+    return ": ".join(part.strip() for part in (problem.title, problem.detail, fields) if part.strip())
 
 
 def cells(text: str) -> int:

@@ -83,7 +83,7 @@ class Verdict:
 def judge(answer: Answer, lease: Lease) -> Verdict:
     """What this answer means for the task that the lease is for."""
     if not answer.sent:
-        problem = Problem(title="Nothing was sent", detail=sentence(answer.failure))
+        problem = Problem(title=answer.failure or "no connection", detail="Nothing was sent.")
         return Verdict(kind=Kind.UNSENT, problem=problem)
     if answer.status is None:
         problem = Problem(title="No answer", detail=sentence(answer.failure) + " It may have been created.")
@@ -133,13 +133,13 @@ def parse_snapshot(body: bytes) -> Snapshot | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds a `Retry-After` asks for, its date taken relative to the answer's `Date`; at most an hour."""
+    """The seconds a `Retry-After` asks for, its date taken relative to the answer's `Date`; 1 s to 1 h."""
     text = headers.get("retry-after", "")
     seconds = _number(text)
     if seconds is None:
         until, now = _http_date(text), _http_date(headers.get("date", ""))
         seconds = None if until is None or now is None else until - now
-    return None if seconds is None else min(max(seconds, 0.0), MOST_RETRY_AFTER)
+    return None if seconds is None else min(max(seconds, 1.0), MOST_RETRY_AFTER)
 
 
 def general_reset(headers: Mapping[str, str]) -> float:

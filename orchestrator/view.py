@@ -39,9 +39,8 @@ class View:
         self._results = results(output)
         self._stdout_open = True
         stderr = UnfailingLines(output.stderr)
-        self._live = LiveLine(stderr, no_color=output.no_color) if output.live else None
-        if self._live and self._live.dumb:
-            self._live = None
+        live = LiveLine(stderr, no_color=output.no_color, environ=output.environ) if output.live else None
+        self._live = None if live is None or live.dumb else live
         self._log = records.event_log(
             stderr,
             level=output.level,
@@ -78,8 +77,8 @@ class View:
 
     def ended(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
-        self._print(lambda: self._results.ended(ending))
         self.close()
+        self._print(lambda: self._results.ended(ending))
         level = "info" if ending.exit_code == 0 else "warning"
         self._tell(Event(name="run.ended", text=narrate.last_line(ending), level=level))
 

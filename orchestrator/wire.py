@@ -52,7 +52,9 @@ _LINE = f"\r\nAuthorization: {CREDENTIAL_MARK}\r\n".encode()  # cannot stand in 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _SHORTEST_MASKED = 8  # masking every occurrence of a shorter text would tear answers apart
 
-logging.getLogger("urllib3.connection").propagate = False  # it quotes what servers send, word for word
+logging.getLogger("urllib3.connection").addFilter(
+    lambda _: False
+)  # it quotes what servers send, word for word
 
 _Addresses = Sequence[tuple[int, int, int, str, Any]]
 
@@ -232,7 +234,6 @@ CURRENT: ContextVar[Attempt] = ContextVar("attempt")
 class Connection(HTTPConnection):
     """A connection that asks the current attempt before the first byte of each request."""
 
-    auto_open = 0  # http.client would reconnect by itself and send again
     attempt: Attempt | None = None
     idle_since = 0.0
     _guard: socket.socket | None = None  # a second name for the socket: TLS takes the first one away
@@ -264,6 +265,11 @@ class Connection(HTTPConnection):
         finally:
             self._connecting = False
 
+    def _tunnel(self) -> None:
+        super()._tunnel()  # http.client's, or urllib3's where that has to be corrected
+        proxy = f"{self.host}:{self.port}"
+        self._attempt().peer = f"{self._tunnel_host}:{self._tunnel_port} (through the proxy {proxy})"
+
     def _new_conn(self) -> socket.socket:
         attempt = self._attempt()
         sock = attempt.dial(self._dns_host, self.port, list(self.socket_options or ()))
@@ -277,7 +283,7 @@ class Connection(HTTPConnection):
             super().send(data)
             return
         attempt = self._attempt()
-        if self.sock is None:
+        if self.sock is None:  # http.client would reconnect by itself, and send again
             raise Stopped("the connection was closed")
         attempt.begin(self.sock, reused=self._reused)
         try:

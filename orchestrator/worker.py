@@ -10,59 +10,38 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVarTuple
 
-from orchestrator import life
+from orchestrator import life, tidings
 from orchestrator.bucket import Wait
 from orchestrator.clock import Clock
-from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable
-from orchestrator.lane import Lane
-from orchestrator.model import Lease, Reason, Result, RetryRules, Run, Settlement, Snapshot, Status
+from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
+from orchestrator.evidence import Evidence
+from orchestrator.lane import REFUSALS, Lane
+from orchestrator.model import Lease, Reason, RetryRules, Run, Settlement
 from orchestrator.outcome import Kind, Verdict, judge
 from orchestrator.progress import Ending, Event, Observer, Progress, Waiting
-from orchestrator.queue import Ask, Counts, Queue
-from orchestrator.retry import FIRST_WAIT, Backoff
+from orchestrator.queue import Ask, Counts, Queue, RunView
+from orchestrator.retry import Backoff
 from orchestrator.scheduler import estimate_done
 from orchestrator.sender import Looked, Sender, Sent
+from orchestrator.stopping import Stopping
+from orchestrator.watch import Watch
 
-Ts = TypeVarTuple("Ts")
-
-DRAIN = 20.0
-"""Seconds that requests on the wire are given to finish after a signal."""
-
-OVERLAP = 5.0
-"""Seconds of settlements read again at each look: on PostgreSQL commits may become visible out of order."""
+SHOWN_EVERY = 1.0
+"""Seconds between two looks at how far the run is."""
 
 STORE_RETRY = 1.0
 """Seconds between looks at a store that does not answer."""
 
+ORDINARY_PERIOD = 300.0
+"""Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
 
-@dataclass(slots=True, kw_only=True)
-class _Stop:
-    """An early end: why, since when, and whether what is on the wire was cut."""
+STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
+"""Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
 
-    because: str
-    at: float
-    aborted: bool = False
-
-
-@dataclass(slots=True)
-class _Reported:
-    """Which tasks of the run have had their record, by position; grows one byte a task."""
-
-    seen: bytearray = field(default_factory=bytearray)
-    count: int = 0
-
-    def first(self, position: int) -> bool:
-        if position >= len(self.seen):
-            self.seen.extend(bytes(position + 1 - len(self.seen)))
-        if self.seen[position]:
-            return False
-        self.seen[position] = 1
-        self.count += 1
-        return True
+Ts = TypeVarTuple("Ts")
 
 
 class Worker:
@@ -85,22 +64,18 @@ class Worker:
         self._clock, self._observer, self._rules = clock, observer, rules
         self._draw = Random(seed)  # noqa: S311 - jitter, not secrets
         self._started = clock.boot()
-        self._deadline = math.inf if deadline is None else self._started + deadline
         self._poll = min((lane.limit.poll for lane in self._lanes.values()), default=1.0)
-        self._reported = _Reported()
-        self._versions: Mapping[str, int] = {}
-        self._since = -math.inf
-        self._watched = self._recovered = -math.inf
-        self._announce = False
-        self._looking: set[str] = set()
+        self._watch = Watch(run.id, queue, observer, poll=self._poll)
+        self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
+        self._stopping = Stopping(sender, observer, ends_at=math.inf if deadline is None else self._started + deadline)
+        self._announce, self._stale = False, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
-        self._asked_to_stop: list[str] = []
-        self._stop: _Stop | None = None
         self._store_failed: float | None = None
-        self._store_look = -math.inf
         self._unreachable_since: float | None = None
+        self._sought = self._shown = -math.inf
+        self._view = RunView(run=run)
 
-    # -- the two ways of driving it ----------------------------------------------------------------------
+    # -- driving it --------------------------------------------------------------------------------------
     def work(self) -> Ending:
         """Step until the run has ended, sleeping in between; returns how it ended."""
         self.open()
@@ -110,83 +85,65 @@ class Worker:
 
     def open(self) -> None:
         """Register for the organizations that can be served and take over what dead processes left."""
-        self._queue.serve(self._run.id, self._served())
-        self._queue.recover()
         self._observer.started(self._run, self._run.tasks)
+        self._announce = True
 
     def ask_to_stop(self, because: str) -> None:
-        """Have the next step stop; the only method that a signal's handler may call."""
-        self._asked_to_stop.append(because)
+        """Have the next step stop, or cut what is on the wire when asked again; safe in a signal's handler."""
+        self._stopping.ask(because)
         self._sender.wake()
-
-    def stop(self, because: str) -> None:
-        """End early: grant nothing more and let what is on the wire finish; a second call cuts it."""
-        if self._stop is not None:
-            self._cut()
-            return
-        self._stop = _Stop(because=because, at=self._clock.boot())
-        self._sender.drain()
-        self._tell("run.stopping", f"stopping: {because}; nothing more is sent, requests on the wire may finish", "warning")
 
     def step(self) -> float | None:
         """Do what can be done now; the boot time of the next look, or None when the run has ended."""
         now = self._clock.boot()
-        while self._asked_to_stop:
-            self.stop(self._asked_to_stop.pop(0))
+        self._stopping.check(now, silent_for=self._silent_for(now), patience=self._rules.within)
         try:
             self._collect()
-            self._watch(now)
-            self._check_deadlines(now)
-            if self._stop is None:
+            self._look(now)
+            if not self._stopping.begun:
                 self._grant_all(now)
             finished = self._finished()
-        except StoreUnavailable as error:
+            self._show(now, always=finished)
+        except STORE_TROUBLE as error:
             return self._store_trouble(error, now)
         self._store_back()
-        self._show(now)
         return None if finished else self._next_look(now)
 
     def ending(self) -> Ending:
         """How the run ended, told to the observer; the store's registration is given up."""
-        reasons: Counter[str] = Counter()
-        counts = Counts()
+        counts, reasons = Counts(), Counter[str]()
         try:
-            counts = self._queue.view(self._run.id).total
-            reasons = self._pending_reasons()
-            if counts.pending == 0 and self._stop is None:
+            counts, reasons = self._queue.view(self._run.id).total, self._pending_reasons()
+            if counts.pending == 0 and not self._stopping.begun:
                 self._queue.end_run(self._run.id, "finished")
             self._queue.serve(self._run.id, ())
-        except StoreUnavailable:
-            self._stop = self._stop or _Stop(because="the store does not answer", at=self._clock.boot())
-        code = self._exit_code(counts)
-        seconds = self._clock.boot() - self._started
-        ending = Ending(run=self._run, counts=counts, pending_reasons=dict(reasons), exit_code=code, seconds=seconds)
+        except STORE_TROUBLE:
+            self._stopping.begin("the store does not answer", self._clock.boot())
+        ending = Ending(
+            run=self._run,
+            counts=counts,
+            pending_reasons=dict(reasons),
+            exit_code=self._exit_code(counts),
+            seconds=self._clock.boot() - self._started,
+        )
         self._observer.ended(ending)
         return ending
 
-    # -- what has ended --------------------------------------------------------------------------------
+    # -- what has ended ----------------------------------------------------------------------------------
     def _collect(self) -> None:
         """Store what has ended. All of it is looked at even when the store fails: nothing may be forgotten."""
-        trouble: StoreUnavailable | None = None
+        trouble: StoreUnavailable | StoreUnusable | None = None
         waiting, self._unsettled = self._unsettled, []
         for lease, settled in waiting:
-            trouble = self._tried(self._write, lease, settled) or trouble
+            trouble = _tried(self._write, lease, settled) or trouble
         for end in self._sender.done():
-            trouble = self._tried(self._end, end) or trouble
+            trouble = _tried(self._end, end) or trouble
         if trouble is not None:
             raise trouble
 
-    @staticmethod
-    def _tried(act: Callable[[*Ts], None], *what: *Ts) -> StoreUnavailable | None:
-        try:
-            act(*what)
-        except StoreUnavailable as error:
-            return error
-        return None
-
     def _end(self, end: Sent | Looked) -> None:
         if isinstance(end, Looked):
-            self._looked(end)
+            self._evidence.looked(end)
             return
         lane = self._lanes[end.lease.task.organization]
         lane.in_flight -= 1
@@ -200,16 +157,15 @@ class Worker:
             self._answered(lane, end.answer.date_offset)
         if verdict.kind is Kind.UNSENT:
             self._unreachable(lane, end.lease, verdict)
+            self._write(end.lease, None)
             return
         self._settle(lane, end.lease, verdict)
 
     def _settle(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
-        scale = min(1.0, lane.limit.per / 300)
-        backoff = Backoff(rules=self._rules, scale=scale)
         store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
-        settled = life.settlement(verdict, lease, backoff, now=store_now, draw=self._draw)
+        settled = life.settlement(verdict, lease, self._backoff(lane), now=store_now, draw=self._draw)
+        self._observer.happened(tidings.attempted(lane, lease, verdict, settled))
         self._learn(lane, lease, verdict)
-        self._tell_verdict(lane, lease, verdict, settled)
         self._write(lease, settled)
 
     def _write(self, lease: Lease, settled: Settlement | None) -> None:
@@ -220,8 +176,8 @@ class Worker:
             else:
                 self._queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
         except LeaseLost:
-            self._tell("lease.lost", f"task {lease.task.short_key} was taken over by another process", "warning")
-        except StoreUnavailable:
+            self._observer.happened(tidings.taken_over(lease))
+        except STORE_TROUBLE:
             self._unsettled.append((lease, settled))
             raise
 
@@ -241,19 +197,17 @@ class Worker:
                 self._stop_lane(lane, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
             lane.reloaded = True
         elif verdict.kind is Kind.FORBIDDEN and lane.forbidden(lease.task):
-            group = lease.task.account_group or "the default"
-            text = f"account group {group}, is_public {str(lease.task.is_public).lower()}: three requests were refused (403)"
-            self._tell("organization.stopped", f"{lane.name}: {text}; the rest of them is not tried", "error")
+            self._observer.happened(tidings.group_refused(lane, lease.task, REFUSALS))
 
     def _stop_lane(self, lane: Lane, reason: Reason, because: str) -> None:
         if lane.stopped is None:
             lane.stop(reason, because)
             self._announce = True
-            self._tell("organization.stopped", f"{lane.name}: {because}; its other tasks stay pending", "error")
+            self._observer.happened(tidings.lane_stopped(lane))
 
     # -- no connection -----------------------------------------------------------------------------------
     def _answered(self, lane: Lane, offset: float | None) -> None:
-        lane.connect_failures, lane.unreachable_since, self._unreachable_since = 0, None, None
+        lane.connect_failures, self._unreachable_since = 0, None
         if offset is not None:
             lane.offset = offset
 
@@ -261,96 +215,46 @@ class Worker:
         """Nothing was sent: the organization is left alone for a while; it was no attempt."""
         now = self._clock.boot()
         lane.connect_failures += 1
-        wait = Backoff(rules=self._rules, scale=min(1.0, lane.limit.per / 300)).wait(lane.connect_failures, self._draw)
+        wait = self._backoff(lane).wait(lane.connect_failures, self._draw)
         lane.look_at = now + wait
-        lane.unreachable_since = now if lane.unreachable_since is None else lane.unreachable_since
-        self._unreachable_since = now if self._unreachable_since is None else self._unreachable_since
         lane.waiting, lane.waiting_until = Reason.API_UNREACHABLE, self._clock.wall() + wait
-        title = verdict.problem.title if verdict.problem else "no connection"
-        self._tell("attempt.unsent", f"{lane.name}: {title}; nothing was sent, next try in {wait:.0f} s", "warning", lease)
-        self._write(lease, None)
+        if self._unreachable_since is None:
+            self._unreachable_since = now
+        self._observer.happened(tidings.unsent(lane, lease, verdict, wait))
 
-    # -- uncertain tasks -----------------------------------------------------------------------------------
-    def _seek_evidence(self) -> None:
-        for lease, result in self._queue.evidence_due(self._run.id):
-            lane = self._lanes.get(lease.task.organization)
-            if lease.task.key in self._looking:
-                continue
-            if lane is None or lane.stopped is not None:
-                self._conclude(lease, None, resend=False)
-                continue
-            self._looking.add(lease.task.key)
-            self._sender.look(lease, result)
+    def _silent_for(self, now: float) -> float:
+        return 0.0 if self._unreachable_since is None else now - self._unreachable_since
 
-    def _looked(self, end: Looked) -> None:
-        self._looking.discard(end.lease.task.key)
-        task = end.lease.task
-        offset = self._lanes[task.organization].offset
-        known = self._queue.known_snapshots(task.organization)
-        found = life.evidence(end.lease, end.result, end.tests, known, offset=offset)
-        if found is not None:
-            self._tell("evidence.found", f"test {task.test_id}: found the snapshot whose answer was lost", "info", end.lease)
-        resend = found is None and life.resend(end.lease, end.result)
-        if resend:
-            self._tell("attempt.retry", f"test {task.test_id}: sent once more; it may then exist twice", "warning", end.lease)
-        self._conclude(end.lease, found, resend=resend)
+    def _backoff(self, lane: Lane) -> Backoff:
+        return Backoff(rules=self._rules, scale=min(1.0, lane.limit.per / ORDINARY_PERIOD))
 
-    def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> None:
-        try:
-            self._queue.conclude(lease, found=found, how="saved_event" if found else "", resend=resend)
-        except LeaseLost:
-            return  # another process concluded it
-
-    # -- looking at the store ------------------------------------------------------------------------------
-    def _watch(self, now: float) -> None:
-        """See what other processes did: settled tasks, freed tokens, dead owners; tell them what changed here."""
+    # -- looking at the store ----------------------------------------------------------------------------
+    def _look(self, now: float) -> None:
+        """See what other processes did, and tell them what changed here."""
         if self._announce:
-            self._queue.serve(self._run.id, self._served())
+            self._queue.serve(self._run.id, [i for i, lane in self._lanes.items() if lane.stopped is None])
             self._announce = False
-        if now - self._recovered >= 10 * self._poll:
-            self._recovered = now
-            self._queue.recover()
-        versions = self._queue.versions(self._run.id)
-        changed = {identity for identity, version in versions.items() if self._versions.get(identity) != version}
-        self._versions = versions
+        changed = self._watch.look(now)
+        if changed:
+            self._stale = True
         for identity in changed & self._lanes.keys():
             lane = self._lanes[identity]
             if lane.waiting is not Reason.API_UNREACHABLE:
                 lane.look_at = 0.0
-        if changed or self._since == -math.inf:
-            self._report()
-        if now - self._watched >= self._poll:
-            self._watched = now
-            self._seek_evidence()
-
-    def _report(self) -> None:
-        at = self._queue.now()
-        for result in self._queue.results(self._run.id, settled_since=self._since):
-            if result.final and self._reported.first(result.task.position):
-                self._observer.settled(result)
-        self._since = at - OVERLAP
+        if now - self._sought >= self._poll:
+            self._sought = now
+            self._evidence.seek()
 
     # -- grants ------------------------------------------------------------------------------------------
     def _grant_all(self, now: float) -> None:
-        for lane in sorted(self._lanes.values(), key=lambda lane: lane.look_at):
-            if lane.look_at > now:
-                break
-            if lane.stopped is None:
+        for lane in self._lanes.values():
+            if lane.look_at <= now and lane.stopped is None:
                 self._grant(lane, now)
 
     def _grant(self, lane: Lane, now: float) -> None:
+        """Use what tokens the organization has; then wait for an answer, or for what the store says."""
         while lane.room > 0:
-            boot = self._clock.boot()
-            ask = Ask(
-                organization=lane.identity,
-                run_id=self._run.id,
-                limit=lane.limit,
-                timeout=lane.timeout,
-                epoch=self._clock.wall() + lane.offset,
-                boot=boot,
-                without=lane.refused,
-            )
-            granted = self._queue.grant(ask)
+            granted = self._queue.grant(self._ask(lane))
             lane.empty = granted is None
             if not isinstance(granted, Lease):
                 self._wait(lane, granted, now)
@@ -358,10 +262,21 @@ class Worker:
             lane.waiting = lane.waiting_until = None
             lane.in_flight += 1
             self._sender.send(granted)
-        lane.look_at = math.inf  # until an answer comes back, or the organization's version changes
+        lane.look_at = math.inf
+
+    def _ask(self, lane: Lane) -> Ask:
+        return Ask(
+            organization=lane.identity,
+            run_id=self._run.id,
+            limit=lane.limit,
+            timeout=lane.timeout,
+            epoch=self._clock.wall() + lane.offset,
+            boot=self._clock.boot(),
+            without=lane.refused,
+        )
 
     def _wait(self, lane: Lane, wait: Wait | None, now: float) -> None:
-        if wait is None:
+        if wait is None or (wait.until is None and lane.in_flight):  # what is left there is on the wire
             lane.look_at, lane.waiting, lane.waiting_until = math.inf, None, None
             return
         delay = math.inf if wait.until is None else max(0.0, wait.until - self._queue.now())
@@ -370,59 +285,19 @@ class Worker:
         polled = wait.until is None or wait.reason is Reason.OTHER_RUN
         lane.look_at = now + (min(delay, self._poll) if polled else delay)
 
-    def _served(self) -> list[str]:
-        return [identity for identity, lane in self._lanes.items() if lane.stopped is None]
-
     # -- when it ends ------------------------------------------------------------------------------------
     def _finished(self) -> bool:
-        if any(lane.in_flight for lane in self._lanes.values()) or self._looking or self._unsettled:
+        if any(lane.in_flight for lane in self._lanes.values()) or self._evidence.under_way or self._unsettled:
             return False
-        if self._stop is not None or self._reported.count >= self._run.tasks:
+        if self._stopping.begun or self._watch.reported >= self._run.tasks:
             return True
         if not all(lane.empty or lane.stopped is not None for lane in self._lanes.values()):
             return False
-        return not self._unfinished_elsewhere()
-
-    def _unfinished_elsewhere(self) -> bool:
-        """Whether uncertain tasks still wait for their evidence."""
-        counts = self._queue.view(self._run.id).total
-        settled = counts.total - counts.pending
-        return self._reported.count < settled
-
-    def _check_deadlines(self, now: float) -> None:
-        if self._stop is None and now >= self._deadline:
-            self.stop("the deadline is reached")
-        if self._stop is None and self._unreachable_since is not None:
-            if now - self._unreachable_since >= self._rules.within:
-                self.stop(f"nothing has answered for {self._rules.within:.0f} s")
-        if self._stop is not None and not self._stop.aborted and now - self._stop.at >= DRAIN:
-            self._cut()
-
-    def _cut(self) -> None:
-        if self._stop is not None and not self._stop.aborted:
-            self._stop.aborted = True
-            self._sender.abort()
-
-    def _store_trouble(self, error: StoreUnavailable, now: float) -> float | None:
-        """Fail closed: without the store nothing is sent; look again until it is back or `within` has passed."""
-        if self._store_failed is None:
-            self._store_failed = now
-            self._tell("store.unavailable", f"{error}; nothing is sent until it answers", "error")
-        given_up = now - self._store_failed >= self._rules.within
-        if given_up or (self._stop is not None and now - self._stop.at >= DRAIN):
-            self._stop = self._stop or _Stop(because="the store does not answer", at=now)
-            return None
-        self._show_store(now)
-        return now + min(STORE_RETRY, 100 * self._poll)
-
-    def _store_back(self) -> None:
-        if self._store_failed is not None:
-            self._store_failed = None
-            self._announce = True
-            self._tell("store.back", "the store answers again", "warning")
+        counts = self._counted().total
+        return self._watch.reported >= counts.total - counts.pending  # else evidence is still to be looked for
 
     def _exit_code(self, counts: Counts) -> int:
-        if self._stop is not None:
+        if self._stopping.begun:
             return 5
         if counts.pending:
             return 4
@@ -431,9 +306,8 @@ class Worker:
     def _pending_reasons(self) -> Counter[str]:
         reasons: Counter[str] = Counter()
         for identity, counts in self._queue.view(self._run.id).counts.items():
-            lane = self._lanes.get(identity)
             if counts.pending:
-                reasons[self._why_pending(lane)] += counts.pending
+                reasons[self._why_pending(self._lanes.get(identity))] += counts.pending
         return reasons
 
     def _why_pending(self, lane: Lane | None) -> str:
@@ -441,59 +315,68 @@ class Worker:
             return Reason.TOKEN_REFUSED.value
         if lane.stopped is not None:
             return lane.stopped.value
-        if lane.refused and self._stop is None:
+        if lane.refused and not self._stopping.begun:
             return Reason.PERMISSION_REFUSED.value
-        if self._store_failed is not None:
-            return Reason.STORE.value
         return (lane.waiting or Reason.OWN_QUOTA).value
 
-    # -- telling -----------------------------------------------------------------------------------------
+    # -- trouble with the store --------------------------------------------------------------------------
+    def _store_trouble(self, error: StoreUnavailable | StoreUnusable, now: float) -> float | None:
+        """Fail closed: without the store nothing is sent; look again until it is back or `within` has passed."""
+        if self._store_failed is None:
+            self._store_failed = now
+            self._observer.happened(
+                Event(name="store.unavailable", text=f"{error}; nothing is sent until it answers", level="error")
+            )
+        if now - self._store_failed >= self._rules.within or self._stopping.overdue(now):
+            self._stopping.begin("the store does not answer", now)
+            return None
+        waiting = [Waiting(organization=n.name, reason=Reason.STORE, until=None, left=0) for n in self._lanes.values()]
+        self._observer.progress(Progress(now=self._clock.wall(), counts=Counts(), waiting=waiting))
+        return now + STORE_RETRY
+
+    def _store_back(self) -> None:
+        if self._store_failed is not None:
+            self._store_failed, self._announce = None, True
+            self._observer.happened(Event(name="store.back", text="the store answers again", level="warning"))
+
+    # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
-        if self._stop is not None:
-            return now + self._poll
         return min(now + self._poll, min((lane.look_at for lane in self._lanes.values()), default=math.inf))
 
-    def _show(self, now: float) -> None:
-        view = self._queue.view(self._run.id)
+    def _show(self, now: float, *, always: bool) -> None:
+        if now - self._shown < SHOWN_EVERY and not always:
+            return
+        self._shown = now
+        view = self._counted()
         waiting = [self._waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes.values()]
-        shown = tuple(w for w in waiting if w is not None)
+        shown = tuple(one for one in waiting if one is not None)
         self._observer.progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
 
-    def _show_store(self, now: float) -> None:
-        waiting = tuple(
-            Waiting(organization=lane.name, reason=Reason.STORE, until=None, left=0) for lane in self._lanes.values()
-        )
-        self._observer.progress(Progress(now=self._clock.wall(), counts=Counts(), waiting=waiting))
+    def _counted(self) -> RunView:
+        """The run's counts, asked for only when something changed."""
+        if self._stale:
+            self._view, self._stale = self._queue.view(self._run.id), False
+        return self._view
 
-    def _waiting(self, lane: Lane, counts: Counts) -> Waiting | None:
+    @staticmethod
+    def _waiting(lane: Lane, counts: Counts) -> Waiting | None:
         if lane.waiting is None or not counts.pending:
             return None
         until = lane.waiting_until
-        done = None if until is None else estimate_done(counts.queued, until=until, limit=lane.limit)
         return Waiting(
             organization=lane.name,
             reason=lane.waiting,
             until=until,
             left=counts.pending,
-            done=done,
+            done=None if until is None else estimate_done(counts.queued, until=until, limit=lane.limit),
             slots=lane.limit.usable,
         )
 
-    def _tell_verdict(self, lane: Lane, lease: Lease, verdict: Verdict, settled: Settlement) -> None:
-        """A log event for everything but the plain success, whose record says it all."""
-        title = verdict.problem.title if verdict.problem else verdict.kind.value
-        test = f"{lane.name}: test {lease.task.test_id}"
-        if settled.closing is not None:
-            self._tell("attempt.refused", f"{test}: refused (429): {title}", "warning", lease)
-        elif settled.status is Status.QUEUED and verdict.kind is Kind.SERVER_ERROR:
-            self._tell("attempt.retry", f"{test}: {title}; next attempt in {settled.retry_in:.0f} s", "warning", lease)
-        elif settled.status is Status.UNCERTAIN:
-            self._tell("attempt.uncertain", f"{test}: {title}; nobody knows whether it was made", "warning", lease)
-        else:
-            self._tell("attempt.sent", f"{test}: {title}", "debug", lease)
 
-    def _tell(self, name: str, text: str, level: str, lease: Lease | None = None) -> None:
-        fields: tuple[tuple[str, object], ...] = ()
-        if lease is not None:
-            fields = (("task", lease.task.key), ("test_id", lease.task.test_id), ("attempt", lease.attempt))
-        self._observer.happened(Event(name=name, text=text, level=level, fields=fields))
+def _tried(act: Callable[[*Ts], None], *what: *Ts) -> StoreUnavailable | StoreUnusable | None:
+    """Do it; the store's error instead of raising it."""
+    try:
+        act(*what)
+    except STORE_TROUBLE as error:
+        return error
+    return None

@@ -46,12 +46,12 @@ umask 022
 mkdir "$place/src"
 cp "$source/requirements.lock" "$place/src/"
 cd "$place/src"
-"$place/opt/tesnap/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
+"$place/opt/tesnap/bin/pip" install -qq --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
 
 say "2 builder: the program"
 cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/orchestrator" "$place/src/"
 find "$place/src" -name __pycache__ -prune -exec rm -rf {} +
-"$place/opt/tesnap/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation .
+"$place/opt/tesnap/bin/pip" install -qq --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation .
 cd /
 rm -rf "$place/src"
 install -d -m 1777 "$place/store"

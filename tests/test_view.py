@@ -85,6 +85,7 @@ class Stage:
             zone=ZoneInfo("Europe/Berlin"),
             name_of=lambda identity: {TASK.organization: "acme"}.get(identity, identity),
             secrets=[SECRET],
+            environ={"TERM": "xterm", "COLUMNS": "80"},
         )
         self.view = View(dataclasses.replace(output, **fields))  # type: ignore[arg-type]  # fields by name
 
@@ -209,6 +210,15 @@ def test_quiet_does_not_hide_trouble() -> None:
     ]
 
 
+def test_what_quiet_leaves_out_does_not_hold_trouble_back() -> None:
+    """A wait that was not told does not use up the minute, nor is it mixed into a line of trouble."""
+    stage = Stage(quiet=True)
+    stage.wait(Reason.OWN_QUOTA)
+    stage.wait(Reason.OWN_QUOTA, Reason.STORE)
+    assert len(stage.told()) == 1
+    assert "more" not in stage.told()[0]
+
+
 def test_the_run_goes_on_when_nobody_reads_its_results() -> None:
     """A closed pipe is told once, with the way to the results."""
     stage = Stage(stdout=Gone())
@@ -216,8 +226,10 @@ def test_the_run_goes_on_when_nobody_reads_its_results() -> None:
     stage.view.settled(CREATED)
     stage.end(0, created=1)
     assert stage.told()[1:] == [
-        "warning: standard output takes no more (Broken pipe); the run goes on, and "
-        "`tesnap report k7f2` has its results",
+        (
+            "warning: standard output takes no more (Broken pipe); the run goes on, and "
+            "`tesnap report k7f2` has its results"
+        ),
         "1 created: tesnap report k7f2",
     ]
 
@@ -370,7 +382,14 @@ def test_the_terminal_gets_its_cursor_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"log_format": "json"}, {"quiet": True}, {"stderr": io.StringIO()}, {"stdout": io.StringIO()}]
+    "setting",
+    [
+        {"log_format": "json"},
+        {"quiet": True},
+        {"stderr": io.StringIO()},
+        {"stdout": io.StringIO()},
+        {"environ": {"TERM": "dumb"}},
+    ],
 )
 def test_there_is_no_live_line_where_it_would_spoil_something(setting: dict[str, object]) -> None:
     """Machines, quiet users and streams that go to a file get lines."""

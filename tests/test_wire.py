@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.client import Answer, Call, Client
-from orchestrator.clock import ScaledClock, SystemClock
+from orchestrator.clock import ScaledClock, SystemClock, VirtualClock
 from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable
 from orchestrator.model import Http
+from orchestrator.wire import Attempt, Connection, Seal, Stopped
 from tests.support.wire import (
     LOOPBACK,
     Certificates,
@@ -157,7 +159,6 @@ CASES = {
         status=201,
         body=SNAPSHOT,
     ),
-    "reset at accept": Case(script=reset_at_accept, says="reset|closed"),
     "reset within the head": Case(script=reset_in_head, says="reset|closed"),
     "reset before reading": Case(script=reset_without_reading, says="reset|closed"),
     "reset after the head": Case(script=reset_after_head, says="reset|closed"),
@@ -261,6 +262,15 @@ def test_a_request_that_leaves_is_flagged_and_sent_once(case: Case) -> None:
     assert case.body is None or came.body == case.body
     assert server.connections == len(asked) == 1
     assert len(server.requests) <= 1
+
+
+def test_a_reset_at_accept_is_told_truly() -> None:
+    """The reset may come before the first byte or after it; only then is the request flagged as sent."""
+    with Server(reset_at_accept) as server:
+        came = post(client_of(server.url))
+    assert_says(came, "reset|closed")
+    assert came.status is None
+    assert (server.connections, server.requests) == (1, [])
 
 
 def assert_says(came: Answer, says: str | None) -> None:
@@ -445,7 +455,7 @@ PROXIES: dict[str, tuple[Script, str]] = {
     "resets CONNECT": (reset_connect, "reset"),
     "hangs on CONNECT": (hang_connect, "no connection to the proxy"),
     "drips on CONNECT": (drip_connect, "no connection to the proxy"),
-    "cut TLS in the tunnel": (tunnel_then_cut, "TLS with the proxy"),
+    "cut TLS in the tunnel": (tunnel_then_cut, "TLS with api.invalid:443 (through the proxy"),
 }
 
 
@@ -743,6 +753,45 @@ def test_the_deadline_resets_the_connection() -> None:
     with Server(wait_for_end) as server:
         post(client_of(server.url), 0.1)
         assert ended.wait(1)
+
+
+def attempt_of(clock: VirtualClock | SystemClock) -> Attempt:
+    return Attempt(clock=clock, deadline=clock.boot() + 5, seal=Seal(lambda: TOKEN))
+
+
+def test_the_first_byte_looks_at_the_boot_clock_itself() -> None:
+    """After a suspension the deadline may have passed before the watchdog has looked again."""
+    clock = VirtualClock()
+    attempt = attempt_of(clock)
+    clock.advance(6)
+    with socket.socket() as sock, pytest.raises(Stopped, match="within 5 s"):
+        attempt.begin(sock, reused=False)
+    assert not attempt.sent
+
+
+def test_a_connection_at_rest_is_out_of_its_old_attempts_reach() -> None:
+    """A watchdog that comes late must not cut what the next attempt uses by then."""
+    attempt = attempt_of(CLOCK)
+    with Server(always(CREATED)) as server:
+        connection = Connection(LOOPBACK, server.port)
+        connection.awake(attempt)
+        connection.connect()
+        connection.rest()
+        attempt.cut_off("late")
+        connection.awake(attempt_of(CLOCK))
+        connection.request("GET", "/v7")
+        assert connection.getresponse().status == 201
+        connection.close()
+
+
+def test_a_closed_connection_does_not_reconnect_to_send() -> None:
+    """Only the pool opens connections: one that was lost is not quietly made anew."""
+    with Server(always(CREATED)) as server:
+        connection = Connection(LOOPBACK, server.port)
+        connection.awake(attempt_of(CLOCK))
+        with pytest.raises(Stopped, match="closed"):
+            connection.request("GET", "/v7")
+    assert server.connections == 0
 
 
 # The credential stays between us and the API.

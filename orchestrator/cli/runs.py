@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.model import JobFile
     from orchestrator.progress import Ending
-    from orchestrator.view import Output
+    from orchestrator.formats import Output
 
 REAL_SPEED = 1.0
 
@@ -123,7 +123,7 @@ def _read(jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[
 
 
 def _output(look: Shown, app: App, clock: Clock) -> Output:
-    from orchestrator.view import Format, Output  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.formats import Format, Output  # noqa: PLC0415 - keeps --help quick
 
     return Output(
         stdout=sys.stdout,

@@ -84,7 +84,9 @@ def bucket(tx: Transaction, organization: Row) -> Bucket:
     )
 
 
-def save_held(tx: Transaction, organization: int, before: Mapping[Priority, float], after: Mapping[Priority, float]) -> None:
+def save_held(
+    tx: Transaction, organization: int, before: Mapping[Priority, float], after: Mapping[Priority, float]
+) -> None:
     """Write what has changed about classes held back."""
     for priority in before.keys() - after.keys():
         tx.change(sql.DROP_HELD, organization=organization, priority=int(priority))
@@ -93,7 +95,9 @@ def save_held(tx: Transaction, organization: int, before: Mapping[Priority, floa
             tx.change(sql.PUT_HELD, organization=organization, priority=int(priority), since=since)
 
 
-def save_gate(tx: Transaction, organization: int, gate: Gate | None, wall: float, probe: Lease | None = None) -> None:
+def save_gate(
+    tx: Transaction, organization: int, gate: Gate | None, wall: float, probe: Lease | None = None
+) -> None:
     """Write a gate; `probe` is the lease that probes it, if one does."""
     tx.change(sql.SAVE_GATE, organization=organization, **from_gate(gate, wall=wall, probe=probe))
 
@@ -146,7 +150,9 @@ def _merge_gates(tx: Transaction, source: Row, target: Row, wall: float) -> None
     """The gate that is closed for longer stays, and the later of the last grants."""
     kept = max((source, target), key=lambda row: row["gate_until"] or 0.0)
     probe = (kept["gate_probe_task"], kept["gate_probe_attempt"]) if kept["gate_probe_task"] else None
-    save_gate(tx, target["id"], to_gate(kept), wall if kept["gate_wall"] is None else kept["gate_wall"], probe)
+    save_gate(
+        tx, target["id"], to_gate(kept), wall if kept["gate_wall"] is None else kept["gate_wall"], probe
+    )
     grants = [row["last_grant"] for row in (source, target) if row["last_grant"] is not None]
     if grants:
         tx.change(sql.NOTE_GRANT, organization=target["id"], now=max(grants))

@@ -201,7 +201,11 @@ def from_snapshot(snapshot: Snapshot | None) -> dict[str, str | None]:
     """A snapshot as its columns."""
     if snapshot is None:
         return {"snapshot_id": None, "event_id": None, "snapshot": None}
-    return {"snapshot_id": snapshot.id, "event_id": snapshot.event_id, "snapshot": json.dumps(asdict(snapshot))}
+    return {
+        "snapshot_id": snapshot.id,
+        "event_id": snapshot.event_id,
+        "snapshot": json.dumps(asdict(snapshot)),
+    }
 
 
 def to_snapshot(text: str | None) -> Snapshot | None:

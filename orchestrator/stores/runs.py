@@ -15,7 +15,15 @@ from orchestrator.queue import Counts, RunView
 from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
-from orchestrator.stores.rows import from_problem, from_reference, from_task, place, to_result, to_run, to_task
+from orchestrator.stores.rows import (
+    from_problem,
+    from_reference,
+    from_task,
+    place,
+    to_result,
+    to_run,
+    to_task,
+)
 from orchestrator.stores.tasks import save
 
 BATCH = 500
@@ -45,7 +53,9 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
     new = tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
     known = _run(tx, run.id)
     if known.job != run.job:
-        raise UsageError(f"run {run.id} belongs to the job {known.job!r}, not to {run.job!r}: choose another run id")
+        raise UsageError(
+            f"run {run.id} belongs to the job {known.job!r}, not to {run.job!r}: choose another run id"
+        )
     if new:
         _freeze(tx, run.id, tasks, again=again)
     tx.change(sql.LOOK_AGAIN, run=run.id, now=tx.now())
@@ -60,13 +70,20 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
     for first in range(0, len(plan), BATCH):
         batch = plan[first : first + BATCH]
         placed = [_placed(task, first + i, known[task.organization]) for i, task in enumerate(batch)]
-        _freeze_batch(tx, run, {task.base_key: (task, organization) for task, organization in reversed(placed)}, again=again)
+        _freeze_batch(
+            tx,
+            run,
+            {task.base_key: (task, organization) for task, organization in reversed(placed)},
+            again=again,
+        )
     tx.change(sql.SET_TASKS, run=run)
     tx.change(sql.ADD_RUN_ORGANIZATIONS, run=run)
 
 
 def _placed(task: Task, position: int, organization: Row) -> tuple[Task, int]:
-    return replace(task, organization=organization["identity"], position=position, generation=0), organization["id"]
+    return replace(
+        task, organization=organization["identity"], position=position, generation=0
+    ), organization["id"]
 
 
 def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, int]], *, again: bool) -> None:
@@ -82,7 +99,10 @@ def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, in
             _try_again(tx, before[base_key], task, now=now, epoch=epoch)
     tx.each(sql.ADD_TASK, fresh)
     after = _latest(tx, list(wanted))
-    tx.each(sql.ADD_RUN_TASK, [_reference(run, task, after[base_key], now) for base_key, (task, _) in wanted.items()])
+    tx.each(
+        sql.ADD_RUN_TASK,
+        [_reference(run, task, after[base_key], now) for base_key, (task, _) in wanted.items()],
+    )
 
 
 def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
@@ -96,8 +116,18 @@ def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
 
 
 def _new_row(task: Task, organization: int, *, now: float, epoch: float) -> dict[str, object]:
-    row = {"queued_wall": epoch, "settled_wall": None, "settled_at": None, "problem": None, "status": Status.QUEUED.value}
-    return {**from_task(task, organization), **row, **(_refused(task, now=now, epoch=epoch) if task.refusal else {})}
+    row = {
+        "queued_wall": epoch,
+        "settled_wall": None,
+        "settled_at": None,
+        "problem": None,
+        "status": Status.QUEUED.value,
+    }
+    return {
+        **from_task(task, organization),
+        **row,
+        **(_refused(task, now=now, epoch=epoch) if task.refusal else {}),
+    }
 
 
 def _refused(task: Task, *, now: float, epoch: float) -> dict[str, object]:
@@ -140,7 +170,11 @@ def latest(tx: Transaction, tasks: Sequence[Task]) -> dict[str, Result]:
 def _present_key(tx: Transaction, task: Task) -> str:
     """The task's key under the identity that its organization has by now."""
     organization = organizations.find(tx, task.organization)
-    return task.base_key if organization is None else replace(task, organization=organization["identity"]).base_key
+    return (
+        task.base_key
+        if organization is None
+        else replace(task, organization=organization["identity"]).base_key
+    )
 
 
 def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:

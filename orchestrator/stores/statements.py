@@ -187,7 +187,8 @@ OWNERS = "SELECT id FROM owner"
 
 DROP_OWNER = "DELETE FROM owner WHERE id = :owner"
 
-IN_FLIGHT = "SELECT id, attempt, status FROM task WHERE owner = :owner AND status IN ('leased', 'sending')"
+IN_FLIGHT = """
+SELECT id, attempt, status, lease_key FROM task WHERE owner = :owner AND status IN ('leased', 'sending')"""
 
 STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
 
@@ -229,7 +230,7 @@ WHERE task = :dropped AND run NOT IN (SELECT run FROM run_task WHERE task = :kep
 DROP_RUN_TASKS = "DELETE FROM run_task WHERE task = :task"
 
 RECOUNT = """
-UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = run.id)
+UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task t WHERE t.run = run.id)
 WHERE id IN (SELECT run FROM run_organization WHERE organization = :organization)"""
 
 DROP_TASK = "DELETE FROM task WHERE id = :task"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from orchestrator.errors import LeaseLost
 from orchestrator.model import Lease, Status
 from orchestrator.stores import statements as sql
@@ -24,14 +26,21 @@ def save(tx: Transaction, task: Row, now: float, **changes: object) -> Row:
 
 
 def leased(tx: Transaction, lease: Lease, *states: Status) -> Row:
-    """The task that the lease still holds, in one of these states; its organization is locked from here on."""
-    fence = {"owner": lease.owner, "attempt": lease.attempt, "key": lease.task.key}
+    """The task that the lease still holds; raises LeaseLost."""
+    return hold(tx, {"owner": lease.owner, "attempt": lease.attempt, "key": lease.task.key}, *states)
+
+
+def hold(tx: Transaction, fence: Mapping[str, object], *states: Status) -> Row:
+    """The task with this owner, attempt and key in one of these states, its organization locked; raises LeaseLost.
+
+    Looked up again once the lock is there: meanwhile it may have changed, or gone to another organization.
+    """
     task = tx.row(sql.LEASED_TASK, **fence)
-    while task is not None and Status(task["status"]) in states:
-        tx.row(sql.LOCK_ORGANIZATION, organization=task["organization"])
-        before, task = task, tx.row(sql.LEASED_TASK, **fence)
-        if task is not None and task["organization"] == before["organization"]:
-            break
+    locked = None
+    while task is not None and task["organization"] != locked:
+        locked = task["organization"]
+        tx.row(sql.LOCK_ORGANIZATION, organization=locked)
+        task = tx.row(sql.LEASED_TASK, **fence)
     if task is None or Status(task["status"]) not in states:
-        raise LeaseLost(f"task {lease.task.short_key} is no longer leased as attempt {lease.attempt} of {lease.owner}")
+        raise LeaseLost(f"attempt {fence['attempt']} of task {fence['key']} is no longer this process's")
     return task

@@ -7,15 +7,33 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from orchestrator.catalog import Getter
 from orchestrator.client import Answer, Call, snapshot_call
 from orchestrator.clock import VirtualClock
 from orchestrator.errors import TesnapError
-from orchestrator.model import Lease, Result, Run
+from orchestrator.lane import Lane
+from orchestrator.model import (
+    CredentialSource,
+    Http,
+    Job,
+    JobFile,
+    Lease,
+    Limit,
+    Organization,
+    Result,
+    Run,
+    TestRef,
+    WindowSpec,
+)
 from orchestrator.progress import Ending, Event, Progress
+from orchestrator.scheduler import Survey, make_plan
 from orchestrator.sender import Looked, Sent, first_byte, look
-from orchestrator.simulator import Reply, Request, Simulator
+from orchestrator.simulator import Reply, Request, Simulator, example_world
+from orchestrator.stores import Store, open_store
+from orchestrator.survey import Finding, find_out
 from orchestrator.worker import Worker
 
 
@@ -175,6 +193,101 @@ class Notebook:
     def lines(self) -> list[str]:
         """Everything that was recorded of the tasks, in a form that can be compared."""
         return [json.dumps([str(r), None]) for r in self.results]
+
+
+ORGANIZATION_TOKENS = "token-{}"
+
+
+class Stage:
+    """One simulator, one clock and one store; runs of job files are put on it."""
+
+    def __init__(
+        self,
+        store: str | Path,
+        *,
+        organizations: int = 1,
+        tests: int = 200,
+        limit: Limit | None = None,
+        timeout: float = 60.0,
+        **simulated: Any,  # noqa: ANN401 - what a Simulator takes
+    ) -> None:
+        self.clock = VirtualClock()
+        self.timeline = Timeline(self.clock)
+        self.limit, self.timeout, self.store = limit or Limit(), timeout, str(store)
+        switches = simulated.pop("switches", {})
+        world = example_world(organizations, tests, now=self.clock.wall(), **switches)
+        simulated.setdefault("latency", (1.0, 0.0))
+        self.simulator = Simulator(world, limit=self.limit.snapshots, period=self.limit.per, **simulated)
+        self.tokens: dict[str, str] = {}
+        self.senders: list[VirtualSender] = []
+        self.queues: list[Store] = []
+
+    def close(self) -> None:
+        """Let the stores go."""
+        for queue in self.queues:
+            queue.close()
+
+    def open(self) -> Store:
+        """Another process's view of the store."""
+        queue = open_store(self.store, clock=self.clock)
+        self.queues.append(queue)
+        return queue
+
+    def jobfile(self, count: int, *, jobs: Sequence[Job] | None = None, name: str = "night", **job: Any) -> JobFile:  # noqa: ANN401 - a Job's fields
+        """A job file for the first `count` tests of every organization."""
+        parts = self.simulator.world.organizations
+        source = CredentialSource(env="T")
+        known = {
+            org.name: Organization(name=org.name, credential=source, limit=self.limit) for org in parts
+        }
+        made = [
+            Job(
+                name=org.name,
+                organizations=(org.name,),
+                tests=tuple(TestRef(id=test.test_id) for test in org.account_groups[0].tests[:count]),
+                **{"windows": (WindowSpec(last=3600.0),), **job},
+            )
+            for org in parts
+        ]
+        return JobFile(name=name, jobs=tuple(jobs or made), organizations=known, http=Http(timeout=self.timeout))
+
+    def findings(self, jobfile: JobFile) -> dict[str, Finding]:
+        """The survey of every organization."""
+        found = {}
+        for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
+            getter = VirtualGetter(self.simulator, self.clock, ORGANIZATION_TOKENS.format(at))
+            found[name] = find_out(getter, organization, [""])
+        return found
+
+    def worker(
+        self, jobfile: JobFile, *, run_id: str = "r1", seed: int = 0, again: bool = False, queue: Store | None = None
+    ) -> tuple[Worker, Notebook]:
+        """A process that runs the job file."""
+        queue = queue or self.open()
+        findings = self.findings(jobfile)
+        lanes: dict[str, Lane] = {}
+        surveys: dict[str, Survey] = {}
+        for at, (name, finding) in enumerate(findings.items(), start=1):
+            organization = jobfile.organizations[name]
+            identity = queue.join(organization.base_url, name, finding.org_id)
+            self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
+            lanes[identity] = Lane(identity=identity, name=name, limit=organization.limit, timeout=self.timeout)
+            surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)
+        plan = make_plan(jobfile, surveys, now=self.clock.wall())
+        run = queue.start_run(
+            Run(id=run_id, job=jobfile.name, created_at=self.clock.wall(), tasks=len(plan.tasks)), plan.tasks, again=again
+        )
+        sender = VirtualSender(self.simulator, self.timeline, queue.sending, self.tokens)
+        self.senders.append(sender)
+        notebook = Notebook()
+        worker = Worker(run, queue, sender, lanes, self.clock, notebook, rules=jobfile.retry, seed=seed)
+        return worker, notebook
+
+    def run(self, jobfile: JobFile, **options: Any) -> tuple[Ending, Notebook]:  # noqa: ANN401 - what `worker` takes
+        """Run a job file alone, to its end."""
+        worker, notebook = self.worker(jobfile, **options)
+        (ending,) = drive(self.timeline, [worker])
+        return ending, notebook
 
 
 def drive(timeline: Timeline, workers: Sequence[Worker], *, longest: float = 1e7) -> list[Ending]:

@@ -234,7 +234,7 @@ def make_certificates(folder: Path) -> Certificates:
     return Certificates(
         ca=str(folder / "ca.pem"),
         good=_signed(folder, "good", here),
-        expired=_signed(folder, "expired", here, days="-1"),
+        expired=_signed(folder, "expired", here, days="0"),
         misnamed=_signed(folder, "misnamed", "subjectAltName=DNS:elsewhere.example"),
         self_signed=_server_side(folder, "self"),
     )

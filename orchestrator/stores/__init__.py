@@ -1,0 +1,50 @@
+"""Durable queues: one logic, written once (docs/decisions/0003-one-sql-two-stores.md), over SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from orchestrator.clock import Clock
+from orchestrator.errors import StoreUnusable, UsageError
+from orchestrator.stores.common import Store
+from orchestrator.stores.sqlite import SqliteDatabase
+
+__all__ = ["Store", "open_store"]
+
+
+def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
+    """The store behind `sqlite:////absolute/path` (or a plain path) or `postgresql://…`.
+
+    It is made, or brought to the present version, if need be; with `read_only` nothing is written, and
+    it has to exist. Raises `StoreUnusable` or `StoreUnavailable`.
+    """
+    if url.startswith(("postgresql://", "postgres://")):
+        return _open_postgres(url, read_only=read_only)
+    path = _path(url)
+    if read_only and not path.exists():
+        raise StoreUnusable(f"there is no store at {path} yet: `tesnap run` makes one")
+    return Store(SqliteDatabase(path, clock, read_only=read_only))
+
+
+def _path(url: str) -> Path:
+    if url.startswith("sqlite:"):
+        if not url.startswith("sqlite:////"):
+            raise UsageError(f"not a store: {url!r}: write sqlite:////absolute/path with four slashes")
+        return Path(unquote(url.removeprefix("sqlite:///")))
+    if "://" in url or not url:
+        raise UsageError(
+            f"not a store: {url.partition('://')[0]!r}: write sqlite:////absolute/path or postgresql://host/database"
+        )
+    return Path(url).expanduser().absolute()
+
+
+def _open_postgres(url: str, *, read_only: bool) -> Store:
+    """Psycopg is an extra: only who uses PostgreSQL needs it."""
+    try:
+        from orchestrator.stores.postgres import PostgresDatabase
+    except ImportError as error:
+        raise UsageError(
+            "a PostgreSQL store needs psycopg: pip install 'thousandeyes-snapshot-orchestrator[postgres]'"
+        ) from error
+    return Store(PostgresDatabase(url, read_only=read_only))

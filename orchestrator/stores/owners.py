@@ -1,0 +1,57 @@
+"""Whether the process that holds a lease still lives: an exclusive lock on a file beside a SQLite store.
+
+Process ids say nothing between containers, a lock does: the kernel lets go of it when its process ends,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+
+class Owners:
+    """The folder of lock files beside a store."""
+
+    def __init__(self, store: Path) -> None:
+        self._folder = store.with_name(f"{store.name}.owners")
+        self._owner: str | None = None
+        self._file: int | None = None
+
+    def claim(self) -> str:
+        """This process's id, locked from the first call on. Ids are never used twice."""
+        if self._owner is None:
+            owner = secrets.token_hex(8)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._file = os.open(self._folder / owner, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._owner = owner
+        return self._owner
+
+    def alive(self, owner: str) -> bool:
+        """Whether the owner's lock is held by a living process."""
+        try:
+            file = os.open(self._folder / owner, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def forget(self, owner: str) -> None:
+        """Remove the lock file of a dead owner, or one's own at the end."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / owner).unlink()
+
+    def close(self) -> None:
+        """Let go of this process's lock."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = self._owner = None

@@ -1,0 +1,172 @@
+"""Who shares a bucket: names, ids learnt later, and two organizations that turn out to be one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.bucket import Wait
+from orchestrator.errors import LeaseLost
+from orchestrator.model import Closing, Run, Status, identity
+from orchestrator.queue import Counts
+from tests.contract.world import BASE_URL, FAILED, LIMIT, UNCERTAIN, World, created, queued, task
+
+
+def test_an_identity_learnt_once_is_used_without_an_id(world: World) -> None:
+    """A process that cannot read the id shares the bucket all the same."""
+    known = world.store.join(BASE_URL, "acme", "77")
+    assert known == identity(BASE_URL, org_id="77")
+    assert world.open().join(f"{BASE_URL}/", "acme", None) == known
+
+
+def test_two_names_of_one_id_share_a_bucket(world: World) -> None:
+    """The latest name is shown."""
+    one = world.store.join(BASE_URL, "acme", "77")
+    assert world.store.join(BASE_URL, "acme-prod", "77") == one
+    assert world.store.names() == {one: "acme-prod"}
+
+
+def test_the_same_name_elsewhere_is_another_organization(world: World) -> None:
+    """A name means something only with its base URL."""
+    assert world.store.join(BASE_URL, "acme", None) != world.store.join("https://other.example.com/v7", "acme", None)
+
+
+def test_a_name_given_to_another_id_leaves_the_first_alone(world: World) -> None:
+    """Nothing of one organization moves to another."""
+    first = world.store.join(BASE_URL, "acme", "77")
+    second = world.store.join(BASE_URL, "acme", "88")
+    assert first != second
+    assert world.store.join(BASE_URL, "acme", None) == second
+    assert world.store.join(BASE_URL, "acme", "77") == first
+
+
+def test_learning_the_id_keeps_tokens_tasks_and_leases(world: World) -> None:
+    """The run goes on under the new identity; whoever knows the old one still can."""
+    acme = world.begin(7)
+    lease = world.sent(acme)
+    for _ in range(4):
+        world.make(acme)
+    learnt = world.open().join(BASE_URL, "acme", "77")
+    assert learnt != acme
+    assert world.store.view("r1").counts == {learnt: Counts(created=4, sending=1, queued=2)}
+    assert isinstance(world.store.grant(world.ask(acme)), Wait)
+    world.store.settle(lease, created(lease))
+    assert world.store.view("r1").total == Counts(created=5, queued=2)
+    assert [result.task.organization for result in world.store.results("r1")] == [learnt] * 7
+    assert {token.returns_at for token in world.store.bucket(learnt).tokens} == {world.store.now() + LIMIT.hold}
+    assert set(world.store.versions("r1")) == {learnt}
+
+
+def test_a_plan_made_under_the_old_identity_finds_its_tasks(world: World) -> None:
+    """The key changes with the organization; the task does not."""
+    acme = world.begin(1)
+    world.make(acme)
+    learnt = world.store.join(BASE_URL, "acme", "77")
+    for name in (acme, learnt):
+        (planned,) = world.tasks(1, name)
+        assert world.store.latest([planned])[planned.base_key].status is Status.CREATED
+        world.store.start_run(Run(id=f"r-{name}", job="nightly"), [planned])
+        assert world.store.view(f"r-{name}").total == Counts(existing=1)
+
+
+def both(world: World) -> tuple[str, str]:
+    """A run of an organization known by name, and one of the same organization known by its id."""
+    acme = world.begin(3)
+    true = world.store.join(BASE_URL, "acme-prod", "77")
+    world.store.start_run(Run(id="r2", job="other"), world.tasks(3, true))
+    return acme, true
+
+
+def test_merged_buckets_have_as_many_tokens_out_as_both(world: World) -> None:
+    """Three and three are out: with a limit of five nothing may go before the second earliest is back."""
+    acme, true = both(world)
+    for _ in range(3):
+        world.make(acme)
+    world.advance(10)
+    for _ in range(3):
+        world.make(true, "r2")
+    earliest = world.store.now() - 10 + LIMIT.hold
+    world.store.join(BASE_URL, "acme", "77")
+    world.store.start_run(Run(id="r3", job="more"), [task(9, true)])
+    assert world.wait(true, "r3").until == earliest
+    returns = sorted(token.returns_at for token in world.store.bucket(true).tokens)
+    assert returns == [earliest] * 3 + [earliest + 10] * 3
+
+
+def test_no_token_of_a_crowded_merger_comes_back_early(world: World) -> None:
+    """A token that is not accounted for could still be out."""
+    acme, true = both(world)
+    lease = world.sent(acme)
+    world.make(true, "r2")
+    pessimistic = max(token.returns_at for token in world.store.bucket(acme).tokens)
+    world.store.join(BASE_URL, "acme", "77")
+    world.store.settle(lease, created(lease))
+    assert max(token.returns_at for token in world.store.bucket(true).tokens) == pessimistic
+
+
+def test_the_gate_that_is_closed_for_longer_stays_closed(world: World) -> None:
+    """On whichever side it was."""
+    acme, true = both(world)
+    world.store.settle(world.sent(acme), queued(answered=True, closing=Closing(seconds=500.0)))
+    world.store.settle(world.sent(true, "r2"), queued(answered=True, closing=Closing(seconds=100.0)))
+    until = world.store.now() + 500
+    world.store.join(BASE_URL, "acme", "77")
+    gate = world.store.bucket(true).gate
+    assert gate is not None
+    assert gate.until == until
+
+
+@pytest.mark.parametrize("true_first", [False, True])
+def test_of_one_task_under_two_keys_the_more_advanced_stays(world: World, *, true_first: bool) -> None:
+    """Created before queued, for both runs."""
+    acme, true = both(world)
+    world.make(*((true, "r2") if true_first else (acme, "r1")))
+    world.store.join(BASE_URL, "acme", "77")
+    assert world.states("r1") == world.states("r2") == [Status.CREATED, Status.QUEUED, Status.QUEUED]
+    maker, other = ("r2", "r1") if true_first else ("r1", "r2")
+    assert world.store.view(maker).total == Counts(created=1, queued=2)
+    assert world.store.view(other).total == Counts(existing=1, queued=2)
+
+
+def test_two_tasks_that_were_both_sent_are_both_kept(world: World) -> None:
+    """Each run keeps the snapshot that was made for it; a new run finds the surer one."""
+    acme, true = both(world)
+    world.store.settle(world.sent(acme), UNCERTAIN)
+    world.make(true, "r2")
+    world.store.join(BASE_URL, "acme", "77")
+    assert (world.states("r1")[0], world.states("r2")[0]) == (Status.UNCERTAIN, Status.CREATED)
+    world.store.start_run(Run(id="r3", job="more"), world.tasks(1, true))
+    assert world.states("r3") == [Status.CREATED]
+
+
+def test_a_lease_of_a_task_that_gave_way_is_lost_before_its_first_byte(world: World) -> None:
+    """Its snapshot exists already."""
+    acme, true = both(world)
+    world.make(true, "r2")
+    lease = world.lease(acme)
+    world.store.join(BASE_URL, "acme", "77")
+    with pytest.raises(LeaseLost):
+        world.store.sending(lease)
+    assert world.states("r1")[0] is Status.CREATED
+
+
+def test_a_run_that_knew_both_refers_to_one(world: World) -> None:
+    """And has as many tasks as are left."""
+    acme = world.store.join(BASE_URL, "acme", None)
+    true = world.store.join(BASE_URL, "acme-prod", "77")
+    run = world.store.start_run(Run(id="r1", job="nightly"), [task(1, acme), replace(task(1, true), position=1)])
+    assert run.tasks == 2
+    world.store.join(BASE_URL, "acme", "77")
+    assert world.store.find_run("r1").tasks == 1
+    assert world.states() == [Status.QUEUED]
+
+
+def test_a_failed_task_gives_way_to_a_leased_one(world: World) -> None:
+    """What is being worked on is further than what was given up."""
+    acme, true = both(world)
+    world.store.settle(world.sent(acme), FAILED)
+    lease = world.sent(true, "r2")
+    world.store.join(BASE_URL, "acme", "77")
+    world.store.settle(lease, created(lease))
+    assert world.states("r1")[0] is Status.CREATED

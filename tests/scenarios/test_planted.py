@@ -1,0 +1,64 @@
+"""The judges see what they are there to see: with a violation planted, each of them says so.
+
+These tests patch on purpose: they put the bug in that the law forbids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.model import Lease, Limit, Settlement
+from orchestrator.simulator import made_twice, most_in_any_window, refusals, scripted
+from orchestrator.stores import Store, leases
+from tests.support.virtual import Stage, drive
+
+StageMaker = Callable[..., Stage]
+
+
+def busiest(at: Stage) -> int:
+    """The most that the simulator was asked to count in any window, refused ones included."""
+    return most_in_any_window(at.simulator.log, at.simulator.world.organizations[0].org_id, at.limit.per)
+
+
+def test_a_token_that_returns_from_the_time_of_sending_is_seen(
+    stage: StageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted from the request instead of the answer, varying latency makes the server refuse."""
+    at = stage(latency=(15.0, 15.0))
+    monkeypatch.setattr(leases, "settled_return", lambda limit, seen_at: seen_at + limit.hold - 30.0)
+    at.run(at.jobfile(60))
+    assert refusals(at.simulator.log)
+
+
+class FreesOnError(Store):
+    """A store that gives the token back when an attempt ends without a settling answer."""
+
+    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
+        if settlement.answered:
+            super().settle(lease, settlement, jitter=jitter)
+        else:
+            self.give_back(lease, retry_in=settlement.retry_in)
+
+
+def test_a_token_freed_on_an_error_is_seen(stage: StageMaker) -> None:
+    """A 502 after the origin acted has used the quota, and the task made again exists twice."""
+    at = stage(faults=scripted([None, "502-after", "502-after", "502-after"]))
+    queue = at.open()
+    queue.__class__ = FreesOnError
+    worker, _ = at.worker(at.jobfile(30), queue=queue)
+    drive(at.timeline, [worker])
+    assert refusals(at.simulator.log)
+    assert made_twice(at.simulator.log)
+
+
+def test_a_bucket_of_six_is_seen(stage: StageMaker) -> None:
+    """The count of the busiest window is the simulator's own, not the product's."""
+    at = stage(policy="token_bucket")
+    jobfile = at.jobfile(30)
+    at.limit = Limit(snapshots=6, use=6)
+    at.run(at.jobfile(30))
+    assert refusals(at.simulator.log)
+    assert jobfile.organizations
+    assert busiest(at) <= 6

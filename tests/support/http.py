@@ -1,0 +1,84 @@
+"""Whole runs over HTTP, against the simulator on loopback, in shortened real time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestrator.app import App, Begin, run
+from orchestrator.clock import SystemClock
+from orchestrator.credentials import Bearer
+from orchestrator.model import (
+    CredentialSource,
+    Http,
+    Job,
+    JobFile,
+    Limit,
+    Organization,
+    RetryRules,
+    TestRef,
+    WindowSpec,
+)
+from orchestrator.progress import Ending
+from orchestrator.simulator import Simulator, example_world, serve
+from orchestrator.stores import open_store
+from tests.support.virtual import Notebook
+
+PERIOD = 3.0
+SCALED = Limit(per=PERIOD, guard=0.010, grace=0.500)
+TIMEOUT = 2.0
+PROMPT = (0.020, 0.010)
+
+
+@contextmanager
+def simulated(*, tests: int = 30, organizations: int = 1, latency: tuple[float, float] = PROMPT, **settings: Any) -> Iterator[tuple[Simulator, str]]:  # noqa: ANN401 - what a Simulator takes
+    """A simulator on loopback with a period of three seconds, and its base URL."""
+    clock = SystemClock()
+    world = example_world(organizations, tests, now=clock.wall())
+    simulator = Simulator(world, period=PERIOD, latency=latency, **settings)
+    with serve(simulator, clock=clock, hang=TIMEOUT + 1) as url:
+        yield simulator, url
+
+
+def jobfile_for(simulator: Simulator, url: str, *, limit: Limit = SCALED, **job: Any) -> JobFile:  # noqa: ANN401 - a Job's fields
+    """A job file for every test of every organization of the simulator."""
+    organizations = {
+        org.name: Organization(name=org.name, credential=CredentialSource(env=org.name), base_url=url, limit=limit)
+        for org in simulator.world.organizations
+    }
+    jobs = tuple(
+        Job(
+            name=org.name,
+            organizations=(org.name,),
+            tests=tuple(TestRef(id=test.test_id) for test in org.account_groups[0].tests),
+            **{"windows": (WindowSpec(last=3600.0),), **job},
+        )
+        for org in simulator.world.organizations
+    )
+    return JobFile(
+        name="scaled",
+        jobs=jobs,
+        organizations=organizations,
+        http=Http(timeout=TIMEOUT),
+        retry=RetryRules(within=60.0),
+    )
+
+
+def bearers(simulator: Simulator) -> Mapping[str, Bearer]:
+    """A credential for each organization."""
+    return {org.name: Bearer(f"token-{at}") for at, org in enumerate(simulator.world.organizations, start=1)}
+
+
+def run_over_http(simulator: Simulator, jobfile: JobFile, store: Path, **begin: Any) -> tuple[Ending, Notebook]:  # noqa: ANN401 - what Begin takes
+    """Run a job file in this process, for real but for the period."""
+    clock, notebook = SystemClock(), Notebook()
+    queue = open_store(str(store), clock=clock)
+    known = bearers(simulator)
+    app = App(jobfile, queue=queue, clock=clock, environ={}, read=lambda organization: known[organization.name])
+    try:
+        return run(app, notebook, Begin(**{"seed": 0, **begin})), notebook
+    finally:
+        app.close()
+        queue.close()

