@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.credentials import Bearer, read_bearer
-from orchestrator.errors import UsageError
+from orchestrator.errors import CredentialError, UsageError
 from orchestrator.lane import Lane
-from orchestrator.model import JobFile, Organization, Result, Run, Status, Task
+from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
@@ -81,14 +82,27 @@ class App:
         clock: Clock,
         environ: Mapping[str, str],
         read: ReadBearer | None = None,
+        offline: bool = False,
     ) -> None:
         self.jobfile, self.queue, self.clock = jobfile, queue, clock
-        read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         self.secrets: set[str] = set()
         self._names: dict[str, str] = {}
-        wanted = wanted_organizations(jobfile)
-        self.held = {name: Held(jobfile.organizations[name], read, self.secrets) for name in wanted}
+        read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
+        self.held = {} if offline else self._all_held(read)
         self.clients = {name: self._client(name, environ) for name in self.held}
+
+    def _all_held(self, read: ReadBearer) -> dict[str, Held]:
+        """Every organization's credential, or one error that names all that are missing or malformed."""
+        held: dict[str, Held] = {}
+        errors: list[str] = []
+        for name in wanted_organizations(self.jobfile):
+            try:
+                held[name] = Held(self.jobfile.organizations[name], read, self.secrets)
+            except CredentialError as error:
+                errors.append(f"{name}: {error}")
+        if errors:
+            raise CredentialError("\n".join(errors))
+        return held
 
     def _client(self, name: str, environ: Mapping[str, str]) -> Client:
         return Client(
@@ -115,28 +129,36 @@ class App:
         groups = _groups(self.jobfile)
         names = sorted(self.clients)
         with ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey") as pool:
-            asked = pool.map(lambda n: find_out(self.clients[n], self.jobfile.organizations[n], groups[n]), names)
+            asked = pool.map(
+                lambda n: find_out(self.clients[n], self.jobfile.organizations[n], groups[n]), names
+            )
             return dict(zip(names, asked, strict=True))
 
-    def lanes(self, findings: Mapping[str, Finding]) -> dict[str, Lane]:
-        """What the worker needs to know of each organization, by its identity."""
+    def lanes(self, findings: Mapping[str, Finding], *, only_look: bool = False) -> dict[str, Lane]:
+        """What the worker needs to know of each organization, by its identity; `only_look` writes nothing."""
         lanes: dict[str, Lane] = {}
         for name, finding in findings.items():
             organization = self.jobfile.organizations[name]
-            identity = self.queue.join(organization.base_url, name, finding.org_id)
-            self._names[identity] = name
+            known_as = self._identity(organization, finding.org_id, only_look=only_look)
+            self._names[known_as] = name
             lane = Lane(
-                identity=identity,
+                identity=known_as,
                 name=name,
                 limit=organization.limit,
                 timeout=self.jobfile.http.timeout,
-                reload=self.held[name].reload,
+                reload=self.held[name].reload if name in self.held else lambda: False,
                 offset=finding.offset,
             )
             if finding.stopped is not None:
                 lane.stop(finding.stopped, finding.because)
-            lanes[identity] = lane
+            lanes[known_as] = lane
         return lanes
+
+    def _identity(self, organization: Organization, org_id: str | None, *, only_look: bool) -> str:
+        if not only_look:
+            return self.queue.join(organization.base_url, organization.name, org_id)
+        name = organization.name if org_id is None else None
+        return self.queue.present_identity(identity(organization.base_url, org_id=org_id, name=name))
 
     # -- planning --------------------------------------------------------------------------------------
     def plan(self, findings: Mapping[str, Finding], lanes: Mapping[str, Lane]) -> Plan:
@@ -152,7 +174,11 @@ class App:
 
     def foresee(self, plan: Plan, lanes: Mapping[str, Lane]) -> Preview:
         """What a run of this plan would find made already, and when it would make the rest."""
-        known = {key: result for key, result in self.queue.latest(plan.tasks).items() if not _to_do(result, self.queue.epoch())}
+        known = {
+            key: result
+            for key, result in self.queue.latest(plan.tasks).items()
+            if not _to_do(result, self.queue.epoch())
+        }
         open_tasks: dict[str, list[Task]] = defaultdict(list)
         for task in plan.tasks:
             if task.base_key not in known and task.refusal is None:
@@ -163,7 +189,9 @@ class App:
             starts += forecast(tasks, bucket, limit, now=self.queue.now(), epoch=self._epoch(lanes))
         names = {identity: lane.name for identity, lane in lanes.items()}
         now = self.clock.wall()
-        return preview(self.jobfile, plan.tasks, names=names, known=known, starts=starts, notes=plan.notes, now=now)
+        return preview(
+            self.jobfile, plan.tasks, names=names, known=known, starts=starts, notes=plan.notes, now=now
+        )
 
     def _epoch(self, lanes: Mapping[str, Lane]) -> float:
         """The API's calendar; the organizations of one file have the same one."""
@@ -176,7 +204,9 @@ class App:
             return None
         run = next((view.run for view in self.queue.runs() if view.run.id == run_id), None)
         if run is not None and run.job != self.jobfile.name:
-            raise UsageError(f"run {run_id} belongs to the job {run.job!r}, not to {self.jobfile.name!r}: choose another run id")
+            raise UsageError(
+                f"run {run_id} belongs to the job {run.job!r}, not to {self.jobfile.name!r}: choose another run id"
+            )
         return run
 
     def begin(self, plan: Plan, options: Begin) -> Run:
@@ -184,7 +214,7 @@ class App:
         run = Run(
             id=options.run_id or self._free_run_id(),
             job=self.jobfile.name,
-            files=self.jobfile.files,
+            files=tuple(file if file == "-" else str(Path(file).absolute()) for file in self.jobfile.files),
             created_at=self.clock.wall(),
             tasks=len(plan.tasks),
         )
@@ -197,7 +227,9 @@ class App:
         return run_id
 
     @contextmanager
-    def worker(self, run: Run, lanes: Mapping[str, Lane], observer: Observer, options: Begin) -> Iterator[Worker]:
+    def worker(
+        self, run: Run, lanes: Mapping[str, Lane], observer: Observer, options: Begin
+    ) -> Iterator[Worker]:
         """A worker for the run, sending over HTTP."""
         clients = {identity: self.clients[lane.name] for identity, lane in lanes.items()}
         sender = PoolSender(clients, self.clock, self.queue.sending)
@@ -218,14 +250,18 @@ class App:
             sender.close()
 
 
-def run(app: App, observer: Observer, options: Begin, *, caught: Callable[[Worker], None] = lambda _: None) -> Ending:
+def run(
+    app: App, observer: Observer, options: Begin, *, caught: Callable[[Worker], None] = lambda _: None
+) -> Ending:
     """Survey, plan, queue and make the snapshots; `caught` is given the worker before it starts."""
     carried_on = app.find_run(options.run_id)
     findings = app.survey()
     lanes = app.lanes(findings)
     for event in survey_events(findings):
         observer.happened(event)
-    if carried_on is None:
+    if carried_on is not None:
+        observer.happened(_carried_on(carried_on))
+    else:
         plan = app.plan(findings, lanes)
         for note in plan.notes:
             observer.happened(Event(name="plan.note", text=note, level="warning"))
@@ -235,10 +271,22 @@ def run(app: App, observer: Observer, options: Begin, *, caught: Callable[[Worke
         return worker.work()
 
 
+def for_run(jobfile: JobFile, run: Run) -> JobFile:
+    """The job file as the settings of a run that was planned before: only organizations and pacing count."""
+    return replace(jobfile, name=run.job)
+
+
+def _carried_on(run: Run) -> Event:
+    if run.state == "finished":
+        text = f"run {run.id} has finished: its records again, nothing is sent"
+        return Event(name="run.finished_before", text=text, level="warning")
+    return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
+
+
 def planned(app: App, *, offline: bool) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
-    findings = {name: Finding() for name in app.clients} if offline else app.survey()
-    lanes = app.lanes(findings)
+    findings = {n: Finding() for n in wanted_organizations(app.jobfile)} if offline else app.survey()
+    lanes = app.lanes(findings, only_look=True)
     plan = app.plan(findings, lanes)
     events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
     return app.foresee(replace(plan, notes=events + plan.notes), lanes)
@@ -248,7 +296,11 @@ def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
     """What the survey found, as log lines."""
     for name, finding in findings.items():
         if finding.stopped is not None:
-            yield Event(name="organization.stopped", text=f"{name}: {finding.because}; its tasks stay pending", level="error")
+            yield Event(
+                name="organization.stopped",
+                text=f"{name}: {finding.because}; its tasks stay pending",
+                level="error",
+            )
         make = partial(Event, name="plan.note")
         yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
         yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
@@ -268,7 +320,9 @@ def only_organizations(jobfile: JobFile, patterns: Sequence[str]) -> JobFile:
     if not kept:
         known = ", ".join(jobfile.organizations)
         raise UsageError(f"no organization matches {', '.join(patterns)}; the job file has {known}")
-    jobs = (replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in jobfile.jobs)
+    jobs = (
+        replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in jobfile.jobs
+    )
     return replace(jobfile, organizations=kept, jobs=tuple(job for job in jobs if job.organizations))
 
 

@@ -242,7 +242,7 @@ class Assembly:
     def _matching(self, where: Where, pattern: str, known: tuple[str, ...]) -> tuple[str, ...]:
         """The organizations of that name, or that match that pattern."""
         if pattern not in self._matches:
-            names = (pattern,) if pattern in self._seen else ()
+            names: tuple[str, ...] = (pattern,) if pattern in self._seen else ()
             if not names and any(sign in pattern for sign in "*?["):
                 self._look_through(where, len(known))
                 match = re.compile(translate(pattern)).match

@@ -135,7 +135,9 @@ def may_send(limit: Limit, timeout: float, granted_boot: float, now_boot: float)
     return now_boot - granted_boot < (limit.grace or timeout) / 2
 
 
-def close_gate(gate: Gate | None, closing: Closing, limit: Limit, *, granted_at: float, now: float, jitter: float) -> Gate | None:
+def close_gate(
+    gate: Gate | None, closing: Closing, limit: Limit, *, granted_at: float, now: float, jitter: float
+) -> Gate | None:
     """The gate after a 429, with `jitter` in [0, 1); a 429 to a request granted before it closed changes nothing."""
     if gate is not None and granted_at < gate.closed_at:
         return gate
@@ -152,7 +154,9 @@ def after_probe(gate: Gate | None, *, answered: bool) -> Gate | None:
     return replace(gate, probing=False)
 
 
-def after_reboot(*, hold: float, written_wall: float, last_wall: float, wall: float, now: float, full_hold: float) -> float:
+def after_reboot(
+    *, hold: float, written_wall: float, last_wall: float, wall: float, now: float, full_hold: float
+) -> float:
     """When a token returns that was written under another boot: only the calendar can be compared.
 
     It is in when the wall clock has moved on by its hold and ten minutes and is not behind the last one
@@ -178,7 +182,9 @@ def _held(before: Mapping[Priority, float], demand: Demand, now: float) -> Mappi
     return {p: min(before.get(p, now), now) for p in wanted if p != top}
 
 
-def _turn(bucket: Bucket, demand: Demand, held: Mapping[Priority, float], limit: Limit, now: float) -> Go | Wait:
+def _turn(
+    bucket: Bucket, demand: Demand, held: Mapping[Priority, float], limit: Limit, now: float
+) -> Go | Wait:
     due = _due(demand, now)
     if not due:
         when, why = min(demand.mine.values(), default=(math.inf, Reason.OTHER_RUN))

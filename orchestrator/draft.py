@@ -31,7 +31,7 @@ _NOT_HERE = (
 )
 
 
-class Enough(Exception):  # noqa: N818 - no error of its own: the draft has them all
+class Enough(Exception):
     """So much is wrong with a file that nobody wants to know the rest."""
 
 
@@ -69,6 +69,9 @@ class Draft:
             wrong = unfilled + [_untagged(issue["loc"]) for issue in found]
             if not wrong:
                 return entry
+            if len(found) >= grammar.TOO_MANY:
+                self._full = True
+                return None
             self._root = _pruned(self._root, _tree(wrong))
         return None
 

@@ -96,23 +96,20 @@ def _read_patiently(value: Any, read: Callable[[Any], Any]) -> Any:
         return read(value)
     wrong: list[InitErrorDetails] = []
     results: list[Any] = []
+    entries = iter(value if isinstance(value, list) else value.items())
     for start in range(0, len(value), _AT_ONCE):
-        some = value[start : start + _AT_ONCE] if isinstance(value, list) else _some(value, start)
+        some = list(islice(entries, _AT_ONCE))
         try:
-            results.append(read(some))
+            results.append(read(some if isinstance(value, list) else dict(some)))
         except ValidationError as error:
             wrong += [_moved(issue, start) for issue in error.errors(include_url=False)]
-        if len(wrong) > TOO_MANY:
+        if len(wrong) >= TOO_MANY:
             break
     if wrong:
         raise ValidationError.from_exception_data("entries", wrong)
     if isinstance(value, list):
         return tuple(chain.from_iterable(results))
     return {key: entry for result in results for key, entry in result.items()}
-
-
-def _some(value: dict[str, Any], start: int) -> dict[str, Any]:
-    return dict(islice(value.items(), start, start + _AT_ONCE))
 
 
 def _moved(issue: ErrorDetails, start: int) -> InitErrorDetails:

@@ -51,7 +51,9 @@ class Lane:
     @property
     def refused(self) -> frozenset[tuple[str, bool]]:
         """The (account group, is_public) pairs that are not tried any more."""
-        return frozenset(pair for pair, count in self.refusals.items() if count >= REFUSALS and pair not in self.succeeded)
+        return frozenset(
+            pair for pair, count in self.refusals.items() if count >= REFUSALS and pair not in self.succeeded
+        )
 
     def forbidden(self, task: Task) -> bool:
         """Note a 403; whether that was the one too many."""

@@ -64,7 +64,9 @@ def _again(verdict: Verdict, lease: Lease, closing: Closing | None = None) -> Se
     )
 
 
-def _after_server_error(verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random) -> Settlement:
+def _after_server_error(
+    verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random
+) -> Settlement:
     """A gateway may answer 5xx after the origin has counted, and made, the snapshot: a duplicate is possible."""
     first = lease.first_sent_at if lease.first_sent_at is not None else lease.granted_at
     wait = backoff.after(lease.tries + 1, first_sent=first, now=now, draw=draw)
@@ -80,7 +82,9 @@ def _after_server_error(verdict: Verdict, lease: Lease, backoff: Backoff, *, now
     )
 
 
-def evidence(lease: Lease, result: Result, tests: Iterable[ConfiguredTest], known: Collection[str], *, offset: float) -> Snapshot | None:
+def evidence(
+    lease: Lease, result: Result, tests: Iterable[ConfiguredTest], known: Collection[str], *, offset: float
+) -> Snapshot | None:
     """The saved event that a lost answer left behind, if the list of tests shows it; its absence proves nothing.
 
     It is ours if the store does not know it, it was created after the attempt's grant (by the API's
@@ -97,7 +101,7 @@ def evidence(lease: Lease, result: Result, tests: Iterable[ConfiguredTest], know
 
 def resend(lease: Lease, result: Result) -> bool:
     """Whether an uncertain task is sent once more: by policy, once, and never after a 2xx."""
-    answered = result.http_status is not None and 200 <= result.http_status < 300  # noqa: PLR2004 - HTTP's own
+    answered = result.http_status is not None and 200 <= result.http_status < 300
     return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends == 0 and not answered
 
 
@@ -105,7 +109,9 @@ def surprise(expected: bool | None, snapshot: Snapshot) -> Problem | None:
     """What is wrong with a first answer that contradicts `expect_saved_event`."""
     if expected is None or snapshot.saved_event is None or snapshot.saved_event == expected:
         return None
-    came, wanted = ("a saved event", "a share link") if snapshot.saved_event else ("a share link", "a saved event")
+    came, wanted = (
+        ("a saved event", "a share link") if snapshot.saved_event else ("a share link", "a saved event")
+    )
     return Problem(
         title=f"the first snapshot came back as {came}, the job file expects {wanted}",
         detail="nothing more is sent for this organization: check the snapshot, then is_public and expect_saved_event",

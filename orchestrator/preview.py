@@ -61,11 +61,20 @@ def preview(
     coming = {start.task.key: start for start in starts}
     entries = [_entry(task, names, known.get(task.base_key), coming.get(task.key), now) for task in tasks]
     last = math.inf
-    entries.sort(key=lambda e: (e.organization, e.existing is None, last if e.starts_at is None else e.starts_at, e.task.position))
+    entries.sort(
+        key=lambda e: (
+            e.organization,
+            e.existing is None,
+            last if e.starts_at is None else e.starts_at,
+            e.task.position,
+        )
+    )
     return Preview(jobfile=jobfile, entries=tuple(entries), notes=tuple(notes), now=now)
 
 
-def _entry(task: Task, names: Mapping[str, str], known: Result | None, start: Start | None, now: float) -> Entry:
+def _entry(
+    task: Task, names: Mapping[str, str], known: Result | None, start: Start | None, now: float
+) -> Entry:
     name = names.get(task.organization, task.organization)
     if start is None:
         return Entry(task=task, organization=name, existing=known)
@@ -93,7 +102,9 @@ def _headline(view: Preview) -> str:
     parts = [
         f"{harmless(view.jobfile.name)}: {_plural(total, 'snapshot')} of {_plural(organizations, 'organization')}",
         f"{existing} already there" if existing else "",
-        "is_public: " + ", ".join(f"{count} {str(value).lower()}" for value, count in sorted(public.items())) if public else "",
+        "is_public: " + ", ".join(f"{count} {str(value).lower()}" for value, count in sorted(public.items()))
+        if public
+        else "",
     ]
     return "; ".join(part for part in parts if part)
 
@@ -105,6 +116,8 @@ def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[st
     yield f"  {'group':>5}  {'start':<13}  {'priority':<8}  {'test':<28}  window"
     for entry in entries:
         yield "  " + _line(entry, view.now, zone)
+        if entry.task.refusal is not None:
+            yield f"         {harmless(entry.task.refusal)}"
 
 
 def _line(entry: Entry, now: float, zone: tzinfo) -> str:
@@ -119,6 +132,8 @@ def _when(entry: Entry, now: float, zone: tzinfo) -> str:
     if entry.existing is not None:
         made = entry.existing.status is Status.CREATED
         return "exists" if made else entry.existing.status.value
+    if entry.task.refusal is not None:
+        return "refused"
     if entry.starts_at is None:
         return "not known yet"
     return narrate.clock_time(entry.starts_at, now, zone, seconds=True)

@@ -113,6 +113,10 @@ class Queue(Protocol):
         """
         ...
 
+    def present_identity(self, organization: str) -> str:
+        """The identity by which an organization is known by now, or this one if it is not known; only reads."""
+        ...
+
     def names(self) -> Mapping[str, str]:
         """The user's latest name of each identity."""
         ...
@@ -202,6 +206,18 @@ class Queue(Protocol):
 
     def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
         """End the search for evidence: created as found, queued once more (flagged), or uncertain for good."""
+        ...
+
+    # -- by hand ---------------------------------------------------------------------------------------
+    def retry_failed(self, run_id: str) -> int:
+        """Queue the run's failed tasks again; how many."""
+        ...
+
+    def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
+        """Settle an uncertain task, by the beginning of its key: created as `made`, or (None) queued again.
+
+        Raises `UsageError` when no uncertain task of the run, or more than one, is meant.
+        """
         ...
 
     # -- watching --------------------------------------------------------------------------------------

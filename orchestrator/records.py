@@ -266,7 +266,7 @@ def _asked(result: Result, organization_name: str) -> Record:
         "start": utc(task.window.start),
         "end": utc(task.window.end),
         "is_public": task.is_public,
-        "display_name": task.display_name,
+        "display_name": task.title(result.resends),
     }
 
 

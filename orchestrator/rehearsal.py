@@ -22,9 +22,6 @@ from orchestrator.simulator.world import ConfiguredTest
 from orchestrator.simulator.world import Organization as Tenant
 
 
-
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
     """A job file turned towards the simulator, and what it runs with."""
@@ -41,19 +38,36 @@ class Rehearsal:
 
 
 @contextmanager
-def rehearsed(jobfile: JobFile, *, speed: float, faults: bool = False, policy: str = "sliding", seed: int = 0) -> Iterator[Rehearsal]:
+def rehearsed(
+    jobfile: JobFile, *, speed: float, faults: bool = False, policy: str = "sliding", seed: int = 0
+) -> Iterator[Rehearsal]:
     """Serve a simulator in which everything that the job file asks for exists."""
     clock = ScaledClock(speed)
     limit = next(iter(jobfile.organizations.values())).limit
     simulator = Simulator(
-        world_for(jobfile, clock.wall()), limit=limit.snapshots, period=limit.per, policy=policy, faults=ordinary_faults() if faults else None, seed=seed
+        world_for(jobfile, clock.wall()),
+        limit=limit.snapshots,
+        period=limit.per,
+        policy=policy,
+        faults=ordinary_faults() if faults else None,
+        seed=seed,
     )
-    with tempfile.TemporaryDirectory(prefix="tesnap-rehearsal-") as folder, serve(simulator, clock=clock) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="tesnap-rehearsal-") as folder,
+        serve(simulator, clock=clock) as url,
+    ):
         organizations = {
             name: replace(organization, base_url=url) for name, organization in jobfile.organizations.items()
         }
-        turned = replace(jobfile, organizations=organizations, http=Http(timeout=jobfile.http.timeout), notify=())
-        yield Rehearsal(jobfile=turned, clock=clock, simulator=simulator, store=f"sqlite:///{Path(folder) / 'rehearsal.db'}")
+        turned = replace(
+            jobfile, organizations=organizations, http=Http(timeout=jobfile.http.timeout), notify=()
+        )
+        yield Rehearsal(
+            jobfile=turned,
+            clock=clock,
+            simulator=simulator,
+            store=f"sqlite:///{Path(folder) / 'rehearsal.db'}",
+        )
 
 
 def world_for(jobfile: JobFile, now: float) -> World:

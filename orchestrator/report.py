@@ -14,9 +14,9 @@ import os
 import shlex
 import stat
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
@@ -50,6 +50,9 @@ class Kind(StrEnum):
 
 SUFFIXES = {".md": Kind.MD, ".html": Kind.HTML, ".csv": Kind.CSV, ".jsonl": Kind.JSONL}
 """What a file is to be, by the end of its name."""
+
+OPEN_LANES = 6
+"""How many organizations' timelines are open at first: more would hide what comes after them."""
 
 _FORMATS = {Kind.TABLE: formats.Format.TABLE, Kind.CSV: formats.Format.CSV, Kind.JSONL: formats.Format.JSONL}
 _ORDER = {Status.FAILED: 0, Status.UNCERTAIN: 1}  # then what is pending, then what is made
@@ -100,6 +103,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many are where, and their part of a bar in percent of its width."""
+
+    word: str
+    count: int
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """What the templates are given."""
 
@@ -108,7 +121,7 @@ class Page:
     headline: str
     started: str
     written: str
-    counts: tuple[tuple[str, int], ...]
+    shares: tuple[Share, ...]
     troubled: tuple[Entry, ...]
     made: tuple[Entry, ...]
     pending: tuple[Entry, ...]
@@ -120,7 +133,8 @@ class Page:
     version: str = __version__
     timeline: Timeline | None = None
     omitted: int = 0
-    expiry: str = field(default="")
+    expiry: str = ""
+    open_lanes: int = OPEN_LANES
 
 
 def make_report(
@@ -261,7 +275,7 @@ def _page(report: Report, kind: Kind) -> Page:
         headline=_headline(report),
         started=_moment(report.run.created_at, report.zone),
         written=_moment(report.now, report.zone),
-        counts=tuple((word, getattr(counts, word)) for word in ("created", "existing", "failed", "uncertain", "pending")),
+        shares=tuple(_shares(counts)),
         troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
         made=tuple(_entry(report, result) for result in made),
         pending=tuple(_entry(report, result) for result in report.results if not result.status.settled),
@@ -272,8 +286,19 @@ def _page(report: Report, kind: Kind) -> Page:
         links=report.show_links,
         timeline=drawn,
         omitted=counts.existing,
-        expiry=_first_expiry(made, report.zone),
+        expiry=_all_expiries(made, report.zone),
     )
+
+
+def _shares(counts: Counts) -> Iterator[Share]:
+    """The counts that are not zero, trouble first."""
+    before = 0
+    for word in ("failed", "uncertain", "pending", "created", "existing"):
+        count = getattr(counts, word)
+        if count:
+            part = 100 / counts.total
+            yield Share(word=word, count=count, x=round(before * part, 3), width=round(count * part, 3))
+        before += count
 
 
 def _entry(report: Report, result: Result) -> Entry:
@@ -338,10 +363,10 @@ def _public(made: Iterable[Result]) -> str:
     return "both true and false" if len(sent) > 1 else str(sent.pop()).lower() if sent else ""
 
 
-def _first_expiry(made: Iterable[Result], zone: tzinfo) -> str:
-    """When the first of them is deleted."""
-    ends = [result.expires_at for result in made if result.expires_at is not None]
-    return narrate.expiry(min(ends), zone) if ends else ""
+def _all_expiries(made: Iterable[Result], zone: tzinfo) -> str:
+    """When they are deleted, or the first of them."""
+    days = [narrate.expiry(at, zone) for at in sorted(one.expires_at for one in made if one.expires_at is not None)]
+    return f"{'All' if len(set(days)) == 1 else 'The first'} will be {days[0]}" if days else ""
 
 
 def _moment(at: float, zone: tzinfo) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator import windows
 from orchestrator.bucket import Bucket, Demand, Go, Token, decide, settled_return
-from orchestrator.catalog import ConfiguredTest
 from orchestrator.durations import format_duration
 from orchestrator.model import Job, JobFile, Limit, Priority, Reason, Task, Window
-from orchestrator.selectors import Chosen, choose
+from orchestrator.moments import lookouts, since_alert, starts_with_alert
+from orchestrator.selectors import Choice, Chosen, Listing, choose, require
 
 ASSUMED_LATENCY = 1.0
 """Seconds that a plan allows for each answer."""
@@ -26,12 +26,13 @@ ASSUMED_LATENCY = 1.0
 class Survey:
     """What was found out about an organization before planning.
 
-    `tests` are the configured tests by account group; a group that could not be read is missing.
+    `tests` are the configured tests by account group, with what else its lists say; a group that could not
+    be read is missing.
     """
 
     name: str
     identity: str
-    tests: Mapping[str, Mapping[str, ConfiguredTest]] = field(default_factory=dict)
+    tests: Mapping[str, Listing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +57,14 @@ def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) ->
     found: dict[str, Task] = {}
     notes: dict[str, None] = {}
     for job in jobfile.jobs:
-        resolved = _windows(job, now, notes)
-        for name in job.organizations:
-            if name in surveys:
-                for task in _tasks(job, jobfile, surveys[name], resolved, now, notes):
-                    _keep(found, task, notes)
+        choices = _choices(job, jobfile, surveys, now)
+        require(job, choices)
+        resolved = [] if starts_with_alert(job) else _windows(job, now, notes)
+        for name, chosen in choices.items():
+            notes.update(dict.fromkeys(chosen.notes))
+            spans = _since_alert(job, chosen, now, notes) if starts_with_alert(job) else resolved
+            for task in _tasks(job, surveys[name], chosen, spans, now):
+                _keep(found, task, notes)
     ordered = (replace(task, position=at) for at, task in enumerate(found.values()))
     return Plan(tasks=tuple(ordered), notes=tuple(notes))
 
@@ -69,7 +73,9 @@ def _keep(found: dict[str, Task], task: Task, notes: dict[str, None]) -> None:
     before = found.setdefault(task.key, task)
     if before is task:
         return
-    notes[f"test {task.test_id} {_span(task.window)}: wanted by {before.job_name} and {task.job_name}; made once"] = None
+    notes[
+        f"test {task.test_id} {_span(task.window)}: wanted by {before.job_name} and {task.job_name}; made once"
+    ] = None
     if task.priority < before.priority:
         found[task.key] = replace(before, priority=task.priority)
 
@@ -87,19 +93,44 @@ def _windows(job: Job, now: float, notes: dict[str, None]) -> list[Window]:
     return list(resolved)
 
 
+def _choices(job: Job, jobfile: JobFile, surveys: Mapping[str, Survey], now: float) -> dict[str, Choice]:
+    """The tests that the job means, by organization."""
+    moments = lookouts(job, now=now)
+    return {
+        name: choose(
+            job,
+            surveys[name].tests,
+            organization=name,
+            own=job.account_group or jobfile.organizations[name].account_group or "",
+            moments=moments,
+        )
+        for name in job.organizations
+        if name in surveys
+    }
+
+
+def _since_alert(job: Job, choice: Choice, now: float, notes: dict[str, None]) -> list[Window]:
+    """The job's windows in one organization, whose alerts say where they start."""
+    if not choice.tests:
+        return []
+    starts = [one.alerting_since for one in choice.tests if one.alerting_since is not None]
+    specs, told = since_alert(job, starts, now=now)
+    notes.update(dict.fromkeys(told))
+    return _windows(replace(job, windows=specs), now, notes)
+
+
 def _tasks(
-    job: Job, jobfile: JobFile, survey: Survey, resolved: Sequence[Window], now: float, notes: dict[str, None]
+    job: Job, survey: Survey, choice: Choice, resolved: Sequence[Window], now: float
 ) -> Iterable[Task]:
-    group = job.account_group or jobfile.organizations[survey.name].account_group or ""
-    for chosen in choose(job, survey.tests.get(group), organization=survey.name, notes=notes):
+    for chosen in choice.tests:
         for window in resolved:
-            yield _task(job, survey, group, chosen, window, now)
+            yield _task(job, survey, chosen, window, now)
 
 
-def _task(job: Job, survey: Survey, group: str, chosen: Chosen, window: Window, now: float) -> Task:
+def _task(job: Job, survey: Survey, chosen: Chosen, window: Window, now: float) -> Task:
     return Task(
         organization=survey.identity,
-        account_group=group,
+        account_group=chosen.account_group,
         test_id=chosen.id,
         test_name=chosen.name,
         window=window,
@@ -197,7 +228,9 @@ class _Forecast:
         _, task = heapq.heappop(self._due[go.priority])
         answered = self._now + self._latency
         tokens = [
-            Token(number=t.number, returns_at=settled_return(self._limit, answered)) if t.number == go.token else t
+            Token(number=t.number, returns_at=settled_return(self._limit, answered))
+            if t.number == go.token
+            else t
             for t in self._bucket.tokens
         ]
         self._bucket = replace(self._bucket, tokens=tokens, last_grant=self._now, gate=None)
@@ -211,7 +244,8 @@ class _Forecast:
         left += [task for later in self._later.values() for _, _, task in later]
         left.sort(key=lambda t: (t.priority, t.position))
         return [
-            Start(task=task, after=None, group=at // self._limit.usable + 1) for at, task in enumerate(left, start=index)
+            Start(task=task, after=None, group=at // self._limit.usable + 1)
+            for at, task in enumerate(left, start=index)
         ]
 
 

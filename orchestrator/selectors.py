@@ -6,18 +6,16 @@ first, the longest alerting before the others, then by name.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from orchestrator import patterns, windows
 from orchestrator.catalog import Alert, ConfiguredTest, Tag
 from orchestrator.errors import SelectionError
-from orchestrator.model import Job, Select, TestRef, Window, WindowSpec
+from orchestrator.model import Job, Select, TestRef, Window
 from orchestrator.wording import choice, quote
-
-SINCE_ALERT = "alert"
-"""The `start` of a window that starts where the earliest of its tests' alerts did."""
 
 NAMED_AT_MOST = 10
 """Tests or account groups that one sentence names."""
@@ -37,11 +35,6 @@ class Listing:
     tags: tuple[Tag, ...] | None = None
     alerts: tuple[Alert, ...] | None = None
     troubles: tuple[str, ...] = ()
-
-    @property
-    def selectable(self) -> tuple[ConfiguredTest, ...]:
-        """The tests that selectors choose from: saved events are none."""
-        return tuple(test for test in (self.tests or {}).values() if not test.saved_event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +65,7 @@ class Choice:
     tests: tuple[Chosen, ...] = ()
     unread: str = ""
     searched: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def choose(
@@ -84,23 +77,15 @@ def choose(
     moments: Sequence[Window],
 ) -> Choice:
     """The tests of a job in one organization; `own` is its account group, `moments` are its lookouts."""
-    scope = _scope(job, listings, own)
-    typed = [_typed(ref, scope, moments) for ref in job.tests if ref.id not in job.exclude]
-    notes = list(chain.from_iterable(_notes_on_typed(one, listings, organization) for one in typed))
+    scope = [_Facts(listing, moments) for listing in _scope(job, listings, own)]
+    typed = [_typed(ref, scope) for ref in job.tests if ref.id not in job.exclude]
+    notes = tuple(chain.from_iterable(_notes_on_typed(job, one, listings, organization) for one in typed))
     if job.select is None:
-        return Choice(tests=tuple(typed), notes=tuple(notes))
-    readable = [listing for listing in scope if not _missing(job.select, listing)]
-    unread = "; ".join(dict.fromkeys(_missing(job.select, listing) for listing in scope if listing not in readable))
-    found = [one for listing in readable for one in _selected(job.select, listing, moments)]
+        return Choice(tests=tuple(typed), notes=notes)
+    selected = _select(job, job.select, scope, organization)
     known = {(one.account_group, one.id) for one in typed}
-    kept = [one for one in found if (one.account_group, one.id) not in known and not _excluded(job, one)]
-    notes += [*_notes_on_tags(job.select, readable, organization), *_notes_on_disabled(kept, organization)]
-    if unread:
-        notes.append(f"{organization}: not every test can be selected: {unread}")
-    searched = "" if found and kept else _searched(job, readable, moments, organization, found)
-    return Choice(
-        tests=(*typed, *sorted(kept, key=_urgency)), unread=unread, searched=searched, notes=tuple(notes)
-    )
+    added = (one for one in selected.tests if (one.account_group, one.id) not in known)
+    return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes))
 
 
 def require(job: Job, choices: Mapping[str, Choice]) -> None:
@@ -120,83 +105,56 @@ def require(job: Job, choices: Mapping[str, Choice]) -> None:
     raise SelectionError(f"{place}no test is meant: {reasons}. `tesnap tests` lists what there is")
 
 
-def lookouts(job: Job, *, now: float) -> tuple[Window, ...]:
-    """The windows in which an active alert makes a test of the job an alerting one; this moment without any."""
-    found: list[Window] = []
-    for spec in job.windows:
-        if spec.start == SINCE_ALERT:
-            end = _end(spec, now)
-            found.append(Window(start=end, end=end))
-        else:
-            found += windows.resolve(spec, now=now).windows
-    return tuple(found) or (Window(start=int(now), end=int(now)),)
-
-
-def since_alert(job: Job, chosen: Sequence[Chosen], *, now: float) -> tuple[tuple[WindowSpec, ...], tuple[str, ...]]:
-    """The job's windows with the beginning of the earliest alert filled in, and what the user is told.
-
-    An alert that began longer ago than a window may be long gives the longest one. SelectionError when none
-    of the tests has an alert.
-    """
-    specs, notes = [], []
-    for spec in job.windows:
-        if spec.start != SINCE_ALERT:
-            specs.append(spec)
-            continue
-        end = _end(spec, now)
-        started, note = _earliest(chosen, end)
-        specs.append(replace(spec, start=windows.utc_text(started), end=windows.utc_text(end)))
-        notes += [f"{job.name}: {note}"] if note else []
-    return tuple(specs), tuple(notes)
-
-
-def starts_with_alert(job: Job) -> bool:
-    """Whether a window of the job starts where an alert did."""
-    return any(spec.start == SINCE_ALERT for spec in job.windows)
-
-
-def _earliest(chosen: Sequence[Chosen], end: int) -> tuple[float, str]:
-    known = [one.alerting_since for one in chosen if one.alerting_since is not None]
-    if not known:
-        raise SelectionError(
-            f"since alert: none of the {len(chosen)} tests has an alert active at {windows.utc_text(end)} whose"
-            " beginning is known: write a time, such as --since 14:07 or --last 2h"
-        )
-    earliest, longest = min(known), windows.LENGTHS[-1]
-    if end - earliest <= longest:
-        return min(earliest, end - 1), ""
-    note = (
-        f"the earliest alert began at {windows.utc_text(earliest)}, longer ago than the"
-        f" {windows.format_duration(longest)} that a window may have: the window is the last of them"
-    )
-    return end - longest, note
-
-
-def _end(spec: WindowSpec, now: float) -> int:
-    """Where a window since an alert ends: as written, else where `last` would."""
-    if spec.end is not None:
-        return int(windows.parse_instant(spec.end, timezone=spec.timezone)[0])
-    return windows.resolve(WindowSpec(last=float(windows.LENGTHS[0])), now=now).windows[0].end
-
-
 def _scope(job: Job, listings: Mapping[str, Listing], own: str) -> list[Listing]:
     """The account groups to look in, the job's own first."""
     first = listings.get(own, Listing(aid=own))
     return [first, *(one for aid, one in listings.items() if aid != own)] if job.everywhere else [first]
 
 
+class _Facts:
+    """An account group's lists, looked up by test."""
+
+    def __init__(self, listing: Listing, moments: Sequence[Window]) -> None:
+        self.listing, self.moments = listing, moments
+        self._tags: dict[str, list[str]] = defaultdict(list)
+        self._alerts: dict[str, list[Alert]] = defaultdict(list)
+        for tag in listing.tags or ():
+            for test_id in tag.test_ids:
+                self._tags[test_id].append(tag.text)
+        for alert in listing.alerts or ():
+            if any(alert.within(moment) for moment in moments):
+                self._alerts[alert.test_id].append(alert)
+
+    def of(self, test: ConfiguredTest) -> Chosen:
+        """The test with what the other lists say of it."""
+        alerts = self._alerts.get(test.id, ())
+        starts = [one.started_at for one in alerts if one.started_at is not None]
+        return Chosen(
+            id=test.id,
+            account_group=self.listing.aid,
+            name=test.name,
+            test=test,
+            tags=tuple(self._tags.get(test.id, ())),
+            alerting=bool(alerts),
+            alerting_since=min(starts, default=None),
+        )
+
+    def candidates(self) -> list[Chosen]:
+        """The tests that selectors choose from: saved events are none."""
+        return [self.of(test) for test in (self.listing.tests or {}).values() if not test.saved_event]
+
+
 # -- tests by id -----------------------------------------------------------------------------------------
 
 
-def _typed(ref: TestRef, scope: Sequence[Listing], moments: Sequence[Window]) -> Chosen:
+def _typed(ref: TestRef, scope: Sequence[_Facts]) -> Chosen:
     """The test with this id, in the first account group that has it."""
-    listing = next((one for one in scope if ref.id in (one.tests or {})), scope[0])
-    found = (listing.tests or {}).get(ref.id)
+    facts = next((one for one in scope if ref.id in (one.listing.tests or {})), scope[0])
+    found = (facts.listing.tests or {}).get(ref.id)
+    refusal = _refusal(ref, facts.listing, found)
     if found is not None:
-        return replace(_chosen(found, listing, moments), refusal=_refusal(ref, listing, found))
-    return Chosen(
-        id=ref.id, account_group=listing.aid, name=ref.test_name, refusal=_refusal(ref, listing, None)
-    )
+        return replace(facts.of(found), refusal=refusal)
+    return Chosen(id=ref.id, account_group=facts.listing.aid, name=ref.test_name, refusal=refusal)
 
 
 def _refusal(ref: TestRef, listing: Listing, found: ConfiguredTest | None) -> str | None:
@@ -210,10 +168,13 @@ def _refusal(ref: TestRef, listing: Listing, found: ConfiguredTest | None) -> st
     return f"test {ref.id} is called {actual!r}, the job file says {ref.test_name!r}"
 
 
-def _notes_on_typed(one: Chosen, listings: Mapping[str, Listing], organization: str) -> Iterator[str]:
+def _notes_on_typed(
+    job: Job, one: Chosen, listings: Mapping[str, Listing], organization: str
+) -> Iterator[str]:
     listing = listings.get(one.account_group)
     if one.test is None and listing is not None and listing.tests is not None:
-        yield f"{organization}: test {one.id} is not in the list of tests of its account group; the API may answer 404"
+        where = "any account group" if job.everywhere else "its account group"
+        yield f"{organization}: test {one.id} is not in the list of tests of {where}; the API may answer 404"
     if one.test is not None and one.test.saved_event:
         yield f"{organization}: test {one.id} ({one.name}) is a saved event, no test; the API may refuse it"
     elif one.test is not None and not one.test.enabled:
@@ -223,26 +184,23 @@ def _notes_on_typed(one: Chosen, listings: Mapping[str, Listing], organization: 
 # -- tests by selectors ----------------------------------------------------------------------------------
 
 
-def _selected(select: Select, listing: Listing, moments: Sequence[Window]) -> Iterator[Chosen]:
-    """The tests of an account group for which every key holds."""
-    for test in listing.selectable:
-        one = _chosen(test, listing, moments)
-        if all(_holds(key, value, one) for key, value in _keys(select)):
-            yield one
-
-
-def _chosen(test: ConfiguredTest, listing: Listing, moments: Sequence[Window]) -> Chosen:
-    mine = [one for one in listing.alerts or () if one.test_id == test.id]
-    alerts = [one for one in mine if any(one.within(moment) for moment in moments)]
-    starts = [one.started_at for one in alerts if one.started_at is not None]
-    return Chosen(
-        id=test.id,
-        account_group=listing.aid,
-        name=test.name,
-        test=test,
-        tags=tuple(tag.text for tag in listing.tags or () if test.id in tag.test_ids),
-        alerting=bool(alerts),
-        alerting_since=min(starts, default=None),
+def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str) -> Choice:
+    """What the selectors find, `exclude` taken out, in the order in which it goes."""
+    missing = [_missing(select, facts.listing) for facts in scope]
+    readable = [facts for facts, trouble in zip(scope, missing, strict=True) if not trouble]
+    unread = "; ".join(dict.fromkeys(filter(None, missing)))
+    candidates = [one for facts in readable for one in facts.candidates()]
+    found = [one for one in candidates if all(_holds(key, value, one) for key, value in _keys(select))]
+    kept = [one for one in found if not _excluded(job, one)]
+    notes = [*_notes_on_tags(select, readable, organization), *_notes_on_disabled(kept, organization)]
+    if unread:
+        notes.append(f"{organization}: not every test can be selected: {unread}")
+    searched = "" if kept else _searched(select, readable, candidates, len(found))
+    return Choice(
+        tests=tuple(sorted(kept, key=_urgency)),
+        unread=unread,
+        searched=f"{organization} has {searched}" if searched else "",
+        notes=tuple(notes),
     )
 
 
@@ -270,10 +228,8 @@ def _holds(key: str, value: object, one: Chosen) -> bool:
 
 def _missing(select: Select, listing: Listing) -> str:
     """Why these selectors cannot be compared with this account group, empty when they can."""
-    needed = [listing.tests]
-    needed += [listing.tags] if select.tag else []
-    needed += [listing.alerts] if select.alerting is not None else []
-    if all(one is not None for one in needed):
+    there = listing.tests is not None and (not select.tag or listing.tags is not None)
+    if there and (select.alerting is None or listing.alerts is not None):
         return ""
     return "; ".join(listing.troubles) or f"the lists of {listing.label or 'its account group'} were not read"
 
@@ -281,7 +237,8 @@ def _missing(select: Select, listing: Listing) -> str:
 def _excluded(job: Job, one: Chosen) -> bool:
     """Whether an id or a name pattern of `exclude` is meant for this test; digits are always an id."""
     return any(
-        one.id == entry if entry.isdecimal() else patterns.is_like(one.name or "", entry) for entry in job.exclude
+        one.id == entry if entry.isdecimal() else patterns.is_like(one.name or "", entry)
+        for entry in job.exclude
     )
 
 
@@ -301,17 +258,27 @@ def _notes_on_disabled(chosen: Sequence[Chosen], organization: str) -> Iterator[
         yield f"{organization}: of the selected tests {_some(disabled)} {verb} no fresh data"
 
 
-def _notes_on_tags(select: Select, scope: Sequence[Listing], organization: str) -> Iterator[str]:
-    known = [tag for listing in scope for tag in listing.tags or ()]
+def _notes_on_tags(select: Select, scope: Sequence[_Facts], organization: str) -> Iterator[str]:
     for pattern in select.tag if scope else ():
-        matching = [tag for tag in known if patterns.matches(tag.text, pattern)]
-        dynamic = [tag.text for tag in matching if tag.dynamic]
-        if not matching:
-            yield f"{organization}: {_no_tag(pattern, known)}"
-        elif dynamic:
-            yield f"{organization}: {_some(dynamic)} is a dynamic tag: the API does not list what it is assigned to, so it selects no test"
-        elif not any(tag.test_ids for tag in matching):
-            yield f"{organization}: tag {quote(pattern)} is assigned to no test"
+        trouble = _tag_trouble(pattern, _tags(scope))
+        if trouble:
+            yield f"{organization}: {trouble}"
+
+
+def _tag_trouble(pattern: str, known: Sequence[Tag]) -> str:
+    """Why a tag selects no test, or fewer than one would think; empty when it does not."""
+    matching = [tag for tag in known if patterns.matches(tag.text, pattern)]
+    dynamic = list(dict.fromkeys(quote(tag.text) for tag in matching if tag.dynamic))
+    if dynamic:
+        what = "is a dynamic tag" if len(dynamic) == 1 else "are dynamic tags"
+        return f"{_some(dynamic)} {what}, whose tests the API does not list, and so selects none"
+    if matching and not any(tag.test_ids for tag in matching):
+        return f"tag {quote(pattern)} is assigned to no test"
+    return "" if matching else _no_tag(pattern, known)
+
+
+def _tags(scope: Sequence[_Facts]) -> list[Tag]:
+    return [tag for facts in scope for tag in facts.listing.tags or ()]
 
 
 def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
@@ -323,43 +290,45 @@ def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
     return f"there is no tag {quote(pattern)}{hint or ', of ' + _plural(len(known), 'tag')}"
 
 
-def _searched(
-    job: Job, scope: Sequence[Listing], moments: Sequence[Window], organization: str, found: Sequence[Chosen]
-) -> str:
+def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chosen], found: int) -> str:
     """What the selectors were compared with, how many tests each key alone is true of, and what is near."""
-    groups = _some([listing.label for listing in scope if listing.label])
-    candidates = [_chosen(test, listing, moments) for listing in scope for test in listing.selectable]
-    where = f"{organization} has {_plural(len(candidates), 'test')}{f' in {groups}' if groups else ''}"
+    groups = _some([facts.listing.label for facts in scope if facts.listing.label])
+    where = _plural(len(candidates), "test") + (f" in {groups}" if groups else "")
     if found:
-        return f"{where}, of which {len(found)} match and all of these are excluded"
-    keys = list(_keys(job.select or Select()))
-    counts = [f"{sum(_holds(key, value, one) for one in candidates)} with {_key_text(key, value, moments)}" for key, value in keys]
-    together = "" if len(keys) == 1 else ", and none with all of these"
-    return f"{where}, {', '.join(counts)}{together}{_nearest_names(job.select or Select(), candidates)}{_tag_hints(job.select, scope)}"
+        return f"{where}, of which {found} match, and all of these are excluded"
+    moments = scope[0].moments if scope else ()
+    counts = [
+        f"{sum(_holds(key, value, one) for one in candidates)} with {_key_text(key, value, moments)}"
+        for key, value in _keys(select)
+    ]
+    together = ["none with all of these"] if len(counts) > 1 else []
+    hints = [_tag_trouble(pattern, _tags(scope)) for pattern in select.tag]
+    return "; ".join(
+        filter(None, [f"{where}: {', '.join([*counts, *together])}", _near(select, candidates), *hints])
+    )
 
 
 def _key_text(key: str, value: object, moments: Sequence[Window]) -> str:
+    """One key of the selectors, as a sentence has it."""
     if key == "enabled":
         return "enabled" if value else "disabled"
     if key == "alerting":
         first, last = min(one.start for one in moments), max(one.end for one in moments)
-        span = f"at {windows.utc_text(last)}" if first == last else f"between {windows.utc_text(first)} and {windows.utc_text(last)}"
+        to = windows.utc_text(last)
+        span = f"at {to}" if first == last else f"between {windows.utc_text(first)} and {to}"
         return f"{'an' if value else 'no'} alert active {span}"
     texts = [quote(str(one)) for one in value] if isinstance(value, tuple) else []
     return f"{key} {choice(texts)}"
 
 
-def _nearest_names(select: Select, candidates: Sequence[Chosen]) -> str:
+def _near(select: Select, candidates: Sequence[Chosen]) -> str:
+    """The names that may have been meant by those that match nothing."""
     names = [one.name or "" for one in candidates]
-    lost = [pattern for pattern in select.test_name if not any(patterns.is_like(name, pattern) for name in names)]
-    near = dict.fromkeys(name for pattern in lost for name in patterns.nearest(pattern, names))
-    return f"; the nearest names are {choice([quote(name) for name in near], last='and')}" if near else ""
-
-
-def _tag_hints(select: Select | None, scope: Sequence[Listing]) -> str:
-    known = [tag for listing in scope for tag in listing.tags or ()]
-    lost = [one for one in (select.tag if select else ()) if not any(patterns.matches(t.text, one) for t in known)]
-    return "".join(f"; {_no_tag(pattern, known)}" for pattern in lost)
+    lost = [
+        wanted for wanted in select.test_name if not any(patterns.is_like(name, wanted) for name in names)
+    ]
+    near = dict.fromkeys(name for wanted in lost for name in patterns.nearest(wanted, names))
+    return f"the nearest names are {choice([quote(name) for name in near], last='and')}" if near else ""
 
 
 def _some(texts: Sequence[str]) -> str:

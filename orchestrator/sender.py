@@ -91,7 +91,12 @@ class PoolSender:
     """Sends over HTTP from a pool of threads; `clients` by organization identity."""
 
     def __init__(
-        self, clients: Mapping[str, Client], clock: Clock, commit: Callable[[Lease], None], *, threads: int = POOL_THREADS
+        self,
+        clients: Mapping[str, Client],
+        clock: Clock,
+        commit: Callable[[Lease], None],
+        *,
+        threads: int = POOL_THREADS,
     ) -> None:
         self._clients, self._clock, self._commit = clients, clock, commit
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
@@ -151,7 +156,9 @@ class PoolSender:
         call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
         client = self._clients[lease.task.organization]
         try:
-            answer = client.send(call, deadline=lease.granted_boot + lease.timeout, before_first_byte=before_first_byte)
+            answer = client.send(
+                call, deadline=lease.granted_boot + lease.timeout, before_first_byte=before_first_byte
+            )
             self._ended.put(Sent(lease=lease, answer=answer))
         except TesnapError as error:
             self._ended.put(Sent(lease=lease, refused=error))
@@ -163,6 +170,8 @@ class PoolSender:
 def look(getter: Getter, lease: Lease, result: Result) -> Looked:
     """Read the tests of a task's account group."""
     try:
-        return Looked(lease=lease, result=result, tests=tuple(tests(getter, lease.task.account_group or None)))
+        return Looked(
+            lease=lease, result=result, tests=tuple(tests(getter, lease.task.account_group or None))
+        )
     except CatalogError as error:
         return Looked(lease=lease, result=result, error=str(error))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from orchestrator import narrate, records
-from orchestrator.model import Limit, Reason
+from orchestrator.model import Limit, Reason, Result
 from orchestrator.progress import Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
 from orchestrator.safe_text import harmless
@@ -27,7 +27,9 @@ class Standing:
 def stand(queue: Queue, run_id: str) -> Standing:
     """Look at one run. The limits asked with are the ones documented: the run's own are not stored."""
     view, names, now = queue.view(run_id), queue.names(), queue.epoch()
-    waiting = [_waiting(queue, view, identity, names.get(identity, identity), now) for identity in view.counts]
+    waiting = [
+        _waiting(queue, view, identity, names.get(identity, identity), now) for identity in view.counts
+    ]
     return Standing(
         view=view,
         organizations={names.get(identity, identity): counts for identity, counts in view.counts.items()},
@@ -47,7 +49,9 @@ def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) 
         return None
     until = None if wait.until is None else now + max(0.0, wait.until - queue.now())
     done = None if until is None else estimate_done(counts.queued, until=until, limit=limit)
-    return Waiting(organization=name, reason=wait.reason, until=until, left=counts.pending, done=done, slots=limit.usable)
+    return Waiting(
+        organization=name, reason=wait.reason, until=until, left=counts.pending, done=done, slots=limit.usable
+    )
 
 
 def lines(standing: Standing, zone: tzinfo) -> Iterator[str]:
@@ -62,8 +66,22 @@ def lines(standing: Standing, zone: tzinfo) -> Iterator[str]:
         yield narrate.waiting(why, standing.now, zone)
 
 
+def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
+    """What to look for in the web app, to find out whether an uncertain snapshot was made."""
+    task = result.task
+    test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
+    yield f"{task.short_key}  {harmless(organization)}, {test}, window {narrate.window_text(task.window, zone)}"
+    sent = "" if result.sent_wall is None else f"sent {narrate.clock_time(result.sent_wall, None, zone, seconds=True)}: "
+    yield f"  {sent}{narrate.problem_text(result.problem) if result.problem else 'no answer'}"
+    group = f"account group {task.account_group}" if task.account_group else "the token's default account group"
+    yield f"  look in ThousandEyes, {group}, among the shared and private snapshots for one called"
+    yield f"    {harmless(task.title(result.resends))}"
+
+
 def _processes(count: int) -> str:
-    return {0: "no process is working on it", 1: "1 process is working on it"}.get(count, f"{count} processes are working on it")
+    return {0: "no process is working on it", 1: "1 process is working on it"}.get(
+        count, f"{count} processes are working on it"
+    )
 
 
 def document(standing: Standing) -> dict[str, object]:

@@ -1,31 +1,57 @@
-"""What is found out about an organization before anything is planned: who it is, and which tests it has.
+"""What is found out about an organization before anything is planned: who it is, and what its lists say.
 
-Reads only. That the account groups cannot be read is no reason not to send; a refused token or an
-organization other than the job file's is.
+Reads only, each list once, within the limit on requests of any kind. That the account groups cannot be read
+is no reason not to send; a refused token or an organization other than the job file's is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from orchestrator.catalog import AccountGroup, CatalogError, ConfiguredTest, Getter, account_groups, tests
-from orchestrator.model import Organization, Reason
+from orchestrator.answer import Answer
+from orchestrator.catalog import (
+    AccountGroup,
+    CatalogError,
+    Getter,
+    Query,
+    account_groups,
+    alerts,
+    tags,
+    tests,
+)
+from orchestrator.clock import Clock
+from orchestrator.model import Job, Organization, Reason, Window
+from orchestrator.moments import lookouts, starts_with_alert
+from orchestrator.outcome import general_reset, retry_after
+from orchestrator.selectors import Listing
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
+
+SAME_CLOCK = 5.0
+"""Seconds: a smaller difference is that of a `Date` in whole seconds and the way of an answer."""
+
+PATIENCE = 120.0
+"""The longest wait in seconds for the general limit, whose window is a minute; longer ones are not its."""
+
+TRIES = 3
+"""Times that a list is asked for when the general limit refuses it: others may be asking too."""
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """What one organization answered. `offset` is how far the API's clock is ahead of ours, in seconds.
 
-    With `stopped` nothing is to be sent for it, and `because` says why; `notes` are worth a line each.
+    `tests` are the configured tests by account group (`""`: the credential's own), with what else its lists
+    say. With `stopped` nothing is to be sent for it, and `because` says why; `notes` are worth a line each.
     """
 
     org_id: str | None = None
     groups: tuple[AccountGroup, ...] = ()
-    tests: Mapping[str, Mapping[str, ConfiguredTest]] = field(default_factory=dict)
+    tests: Mapping[str, Listing] = field(default_factory=dict)
     offset: float = 0.0
     stopped: Reason | None = None
     because: str = ""
@@ -33,19 +59,101 @@ class Finding:
     whispers: tuple[str, ...] = ()
 
 
-def find_out(getter: Getter, organization: Organization, groups: Collection[str]) -> Finding:
-    """Ask an organization who it is, then for the tests of these account groups (`""`: the default one)."""
+class PacedGetter:
+    """A getter within the general limit: with nothing remaining it waits until the reset, and says so.
+
+    `offset` is the API's clock minus ours in seconds, `remaining` and `most` what the last answer said of
+    the general limit; None until an answer says so.
+    """
+
+    def __init__(
+        self, getter: Getter, clock: Clock, *, tell: Tell = lambda _: None, patience: float = PATIENCE
+    ) -> None:
+        self.base_url = getter.base_url
+        self.offset: float | None = None
+        self.remaining: int | None = None
+        self.most: int | None = None
+        self.reset_in = 0.0
+        self._getter, self._clock, self._tell, self._patience = getter, clock, tell, patience
+        self._closed_until = clock.boot()
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """Read something when the limit allows it; the answer may still be a 429 when others are quicker."""
+        for _ in range(TRIES):
+            self._wait()
+            answer = self._getter.get(path, query)
+            self._note(answer)
+            if answer.status != 429 or self._closed_for() > self._patience:
+                break
+        return answer
+
+    def _closed_for(self) -> float:
+        return self._closed_until - self._clock.boot()
+
+    def _wait(self) -> None:
+        seconds = self._closed_for()
+        if 0 < seconds <= self._patience:
+            self._tell(f"the API's limit on requests is used up; going on in {seconds:.0f} s")
+            self._clock.sleep(seconds)
+
+    def _note(self, answer: Answer) -> None:
+        """Learn from an answer's headers."""
+        if answer.date_offset is not None:
+            self.offset = answer.date_offset
+        self.remaining = _whole(answer, "remaining", self.remaining)
+        self.most = _whole(answer, "limit", self.most)
+        self.reset_in = general_reset(answer.headers)
+        if answer.status == 429 or self.remaining == 0:
+            seconds = retry_after(answer.headers) if answer.status == 429 else None
+            if seconds is None:
+                seconds = self.reset_in
+            self._closed_until = self._clock.boot() + seconds
+
+
+def _whole(answer: Answer, name: str, before: int | None) -> int | None:
+    """A header of the general limit as a number; what was known before when it is not there."""
+    text = answer.headers.get(f"x-organization-rate-limit-{name}", "")
+    return int(text) if text.isascii() and text.isdecimal() else before
+
+
+def find_out(
+    getter: Getter,
+    organization: Organization,
+    groups: Collection[str],
+    *,
+    jobs: Sequence[Job] = (),
+    clock: Clock | None = None,
+    tell: Tell = lambda _: None,
+    all_lists: bool = False,
+) -> Finding:
+    """Ask an organization who it is, then for the lists that the jobs need of these account groups.
+
+    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others. Without a
+    clock the tests are listed and nothing else; `all_lists` reads tags and alerts without a job that asks.
+    """
+    reader = None if clock is None else PacedGetter(getter, clock, tell=tell)
     try:
-        known = tuple(account_groups(getter))
+        known = account_groups(reader or getter)
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
-            return Finding(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
-        return _with_tests(getter, groups, Finding(whispers=(f"the account groups cannot be read: {error}",)))
-    org_id = own_org_id(known, organization.account_group)
-    if organization.org_id is not None and org_id is not None and org_id != organization.org_id:
-        because = f"the token belongs to organization {org_id}, the job file says org_id {organization.org_id}"
-        return Finding(org_id=org_id, groups=known, stopped=Reason.TOKEN_REFUSED, because=because)
-    return _with_tests(getter, groups, Finding(org_id=org_id, groups=known))
+            return _refused(error)
+        finding = Finding(whispers=(f"the account groups cannot be read: {error}",))
+    else:
+        finding = Finding(org_id=own_org_id(known, organization.account_group), groups=known)
+    if organization.org_id is not None and finding.org_id not in (None, organization.org_id):
+        because = f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}"
+        return replace(finding, stopped=Reason.TOKEN_REFUSED, because=because)
+    offset = reader.offset if reader is not None and reader.offset is not None else 0.0
+    finding = replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
+    now = None if clock is None else clock.wall() + finding.offset
+    reading = _Reading(reader or getter, organization, jobs, now, all_lists=all_lists)
+    try:
+        listings = reading.listings(_in_turn(groups, jobs, known=finding.groups))
+    except CatalogError as error:
+        return _refused(error)
+    return replace(
+        finding, tests=listings, notes=tuple(reading.notes), whispers=(*finding.whispers, *reading.whispers)
+    )
 
 
 def own_org_id(groups: Collection[AccountGroup], account_group: str | None) -> str | None:
@@ -54,17 +162,130 @@ def own_org_id(groups: Collection[AccountGroup], account_group: str | None) -> s
     return next((group.org_id for group in by_order if group.org_id is not None), None)
 
 
-def _with_tests(getter: Getter, groups: Collection[str], finding: Finding) -> Finding:
-    found: dict[str, Mapping[str, ConfiguredTest]] = {}
-    notes: list[str] = []
-    for group in groups:
+def own_group(groups: Collection[AccountGroup]) -> AccountGroup | None:
+    """The account group that a request without an aid is for: the current one, else the default one."""
+    marked = [group for group in groups if group.current] or [group for group in groups if group.default]
+    return marked[0] if marked else None
+
+
+def _refused(error: CatalogError) -> Finding:
+    return Finding(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
+
+
+def _in_turn(
+    groups: Collection[str], jobs: Sequence[Job], *, known: Sequence[AccountGroup]
+) -> list[tuple[str, str]]:
+    """Account groups as (aid, label) in the order of reading; the credential's own goes by no aid."""
+    own = own_group(known)
+    labels = {group.aid: _label(group.aid, group.name) for group in known}
+    labels[""] = labels[own.aid] if own else "the token's own account group"
+    asked = list(groups)
+    if any(job.everywhere for job in jobs):
+        asked += [group.aid for group in known if own is None or group.aid != own.aid]
+    return [(aid, labels.get(aid) or _label(aid, "")) for aid in dict.fromkeys(asked)]
+
+
+def _label(aid: str, name: str) -> str:
+    return f"account group {aid} ({name})" if name else f"account group {aid}"
+
+
+class _Reading:
+    """The lists of an organization's account groups, and what there is to say about reading them."""
+
+    def __init__(
+        self,
+        getter: Getter,
+        organization: Organization,
+        jobs: Sequence[Job],
+        now: float | None,
+        *,
+        all_lists: bool,
+    ) -> None:
+        self.notes: list[str] = []
+        self.whispers: list[str] = []
+        self._getter, self._organization, self._jobs, self._now = getter, organization, jobs, now
+        self._all_lists = all_lists
+
+    def listings(self, groups: Sequence[tuple[str, str]]) -> dict[str, Listing]:
+        """The lists by account group; CatalogError when the credential is refused, and only then."""
+        found: dict[str, Listing] = {}
+        for aid, label in groups:
+            jobs = self._jobs_in(aid)
+            if self._wanted(jobs, found):
+                found[aid] = self._listing(aid, label, jobs)
+        return found
+
+    def _jobs_in(self, aid: str) -> list[Job]:
+        own = self._organization.account_group or ""
+        return [job for job in self._jobs if job.everywhere or (job.account_group or own) == aid]
+
+    def _wanted(self, jobs: Sequence[Job], found: Mapping[str, Listing]) -> bool:
+        """Whether an account group has to be read: not when ids alone are looked for and all of them are found."""
+        if not found or self._all_lists or not jobs:
+            return True
+        seen = {test_id for listing in found.values() for test_id in listing.tests or ()}
+        plain = all(job.everywhere and job.select is None for job in jobs)
+        return not plain or any(ref.id not in seen for job in jobs for ref in job.tests)
+
+    def _listing(self, aid: str, label: str, jobs: Sequence[Job]) -> Listing:
+        listing = Listing(aid=aid, label=label)
+        which = label if aid else "the default account group"
+        for change in self._lists(aid, jobs, which):
+            listing = change(listing)
+            if listing.tests is None:
+                break
+        return listing
+
+    def _lists(self, aid: str, jobs: Sequence[Job], which: str) -> Iterator[Callable[[Listing], Listing]]:
+        """What reads each of the lists that are needed, the tests first."""
+        selects = [job.select for job in jobs if job.select is not None]
+        yield lambda before: self._read_tests(before, aid, which)
+        if self._all_lists or any(select.tag for select in selects):
+            yield lambda before: self._read_tags(before, aid, which)
+        span = None if self._now is None else self._span(jobs, self._now)
+        if span is not None:
+            asked = any(select.alerting is not None for select in selects) or any(
+                map(starts_with_alert, jobs)
+            )
+            yield lambda before: self._read_alerts(before, aid, which, span, asked=asked)
+
+    def _span(self, jobs: Sequence[Job], now: float) -> Window | None:
+        """From the first to the last moment in which an alert matters; None when none does."""
+        curious = [job for job in jobs if self._all_lists or job.select is not None or starts_with_alert(job)]
+        moments = [moment for job in curious for moment in lookouts(job, now=now)]
+        if not moments:
+            return Window(start=int(now), end=int(now)) if self._all_lists else None
+        return Window(start=min(m.start for m in moments), end=max(m.end for m in moments))
+
+    def _read_tests(self, before: Listing, aid: str, which: str) -> Listing:
         try:
-            found[group] = {test.id: test for test in tests(getter, group or None)}
+            return replace(before, tests={test.id: test for test in tests(self._getter, aid or None)})
         except CatalogError as error:
-            if error.status == UNAUTHORIZED:
-                return Finding(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
-            which = f"account group {group}" if group else "the default account group"
-            notes.append(f"the tests of {which} cannot be read, so they are known by id alone: {error}")
-    return Finding(
-        org_id=finding.org_id, groups=finding.groups, tests=found, notes=tuple(notes), whispers=finding.whispers
-    )
+            trouble = f"the tests of {which} cannot be read"
+            self.notes.append(f"{trouble}, so they are known by id alone: {self._said(error)}")
+            return replace(before, troubles=(*before.troubles, trouble))
+
+    def _read_tags(self, before: Listing, aid: str, which: str) -> Listing:
+        try:
+            return replace(before, tags=tags(self._getter, aid or None))
+        except CatalogError as error:
+            trouble = f"the tags of {which} cannot be read"
+            self.notes.append(f"{trouble}: {self._said(error)}")
+            return replace(before, troubles=(*before.troubles, trouble))
+
+    def _read_alerts(self, before: Listing, aid: str, which: str, span: Window, *, asked: bool) -> Listing:
+        """The alerts; that they are missing matters only where they were asked for, else they only sort."""
+        try:
+            return replace(before, alerts=alerts(self._getter, aid or None, span, now=self._now))
+        except CatalogError as error:
+            trouble = f"the alerts of {which} cannot be read"
+            said = self.notes if asked else self.whispers
+            said.append(f"{trouble}: {self._said(error)}")
+            return replace(before, troubles=(*before.troubles, trouble))
+
+    @staticmethod
+    def _said(error: CatalogError) -> CatalogError:
+        """The error for a note, unless the credential is refused, which ends the reading."""
+        if error.status == UNAUTHORIZED:
+            raise error
+        return error

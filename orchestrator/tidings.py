@@ -13,12 +13,16 @@ def attempted(lane: Lane, lease: Lease, verdict: Verdict, settled: Settlement) -
     title = verdict.problem.title if verdict.problem else verdict.kind.value
     test = f"{lane.name}: test {lease.task.test_id}"
     if settled.closing is not None:
-        return _about(lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made", "warning")
+        return _about(
+            lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made", "warning"
+        )
     if settled.status is Status.QUEUED and verdict.kind is Kind.SERVER_ERROR:
         text = f"{test}: {title}; next attempt in {settled.retry_in:.0f} s"
         return _about(lease, "attempt.retry", text, "warning")
     if settled.status is Status.UNCERTAIN:
-        return _about(lease, "attempt.uncertain", f"{test}: {title}; nobody knows whether it was made", "warning")
+        return _about(
+            lease, "attempt.uncertain", f"{test}: {title}; nobody knows whether it was made", "warning"
+        )
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
 
 
@@ -59,7 +63,9 @@ def lane_stopped(lane: Lane) -> Event:
 
 def taken_over(lease: Lease) -> Event:
     """Another process has the task by now."""
-    return _about(lease, "lease.lost", f"task {lease.task.short_key} was taken over by another process", "warning")
+    return _about(
+        lease, "lease.lost", f"task {lease.task.short_key} was taken over by another process", "warning"
+    )
 
 
 def stopping(because: str) -> Event:

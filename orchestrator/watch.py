@@ -32,7 +32,9 @@ class Watch:
             self._recovered = now
             self._queue.recover()
         versions = self._queue.versions(self._run_id)
-        changed = {identity for identity, version in versions.items() if self._versions.get(identity) != version}
+        changed = {
+            identity for identity, version in versions.items() if self._versions.get(identity) != version
+        }
         self._versions = versions
         if changed or self._since == -math.inf:
             self._report()

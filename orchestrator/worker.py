@@ -38,6 +38,9 @@ STORE_RETRY = 1.0
 ORDINARY_PERIOD = 300.0
 """Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
 
+CANCELLED = "cancelled"
+"""The state of a run of which somebody gave up what was not sent; also why its tasks are pending."""
+
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
 
@@ -62,12 +65,14 @@ class Worker:
     ) -> None:
         self._run, self._queue, self._sender, self._lanes = run, queue, sender, dict(lanes)
         self._clock, self._observer, self._rules = clock, observer, rules
-        self._draw = Random(seed)  # noqa: S311 - jitter, not secrets
+        self._draw = Random(seed)
         self._started = clock.boot()
         self._poll = min((lane.limit.poll for lane in self._lanes.values()), default=1.0)
         self._watch = Watch(run.id, queue, observer, poll=self._poll)
         self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
-        self._stopping = Stopping(sender, observer, ends_at=math.inf if deadline is None else self._started + deadline)
+        self._stopping = Stopping(
+            sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
+        )
         self._announce, self._stale = False, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None
@@ -111,19 +116,20 @@ class Worker:
 
     def ending(self) -> Ending:
         """How the run ended, told to the observer; the store's registration is given up."""
-        counts, reasons = Counts(), Counter[str]()
+        view, reasons = RunView(run=self._run), Counter[str]()
         try:
-            counts, reasons = self._queue.view(self._run.id).total, self._pending_reasons()
-            if counts.pending == 0 and not self._stopping.begun:
+            view = self._queue.view(self._run.id)
+            reasons = self._pending_reasons(view)
+            if not (view.total.pending or self._stopping.begun or view.run.state == CANCELLED):
                 self._queue.end_run(self._run.id, "finished")
             self._queue.serve(self._run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
         ending = Ending(
             run=self._run,
-            counts=counts,
+            counts=view.total,
             pending_reasons=dict(reasons),
-            exit_code=self._exit_code(counts),
+            exit_code=self._exit_code(view),
             seconds=self._clock.boot() - self._started,
         )
         self._observer.ended(ending)
@@ -287,27 +293,38 @@ class Worker:
 
     # -- when it ends ------------------------------------------------------------------------------------
     def _finished(self) -> bool:
-        if any(lane.in_flight for lane in self._lanes.values()) or self._evidence.under_way or self._unsettled:
+        if (
+            any(lane.in_flight for lane in self._lanes.values())
+            or self._evidence.under_way
+            or self._unsettled
+        ):
             return False
         if self._stopping.begun or self._watch.reported >= self._run.tasks:
             return True
         if not all(lane.empty or lane.stopped is not None for lane in self._lanes.values()):
             return False
         counts = self._counted().total
-        return self._watch.reported >= counts.total - counts.pending  # else evidence is still to be looked for
+        return (
+            self._watch.reported >= counts.total - counts.pending
+        )  # else evidence is still to be looked for
 
-    def _exit_code(self, counts: Counts) -> int:
+    def _exit_code(self, view: RunView) -> int:
+        counts = view.total
+        if view.run.state == CANCELLED:
+            return 3
         if self._stopping.begun:
             return 5
         if counts.pending:
             return 4
         return 3 if counts.failed or counts.uncertain else 0
 
-    def _pending_reasons(self) -> Counter[str]:
+    def _pending_reasons(self, view: RunView) -> Counter[str]:
         reasons: Counter[str] = Counter()
-        for identity, counts in self._queue.view(self._run.id).counts.items():
+        for identity, counts in view.counts.items():
             if counts.pending:
-                reasons[self._why_pending(self._lanes.get(identity))] += counts.pending
+                cancelled = view.run.state == CANCELLED
+                why = CANCELLED if cancelled else self._why_pending(self._lanes.get(identity))
+                reasons[why] += counts.pending
         return reasons
 
     def _why_pending(self, lane: Lane | None) -> str:
@@ -325,12 +342,17 @@ class Worker:
         if self._store_failed is None:
             self._store_failed = now
             self._observer.happened(
-                Event(name="store.unavailable", text=f"{error}; nothing is sent until it answers", level="error")
+                Event(
+                    name="store.unavailable", text=f"{error}; nothing is sent until it answers", level="error"
+                )
             )
         if now - self._store_failed >= self._rules.within or self._stopping.overdue(now):
             self._stopping.begin("the store does not answer", now)
             return None
-        waiting = [Waiting(organization=n.name, reason=Reason.STORE, until=None, left=0) for n in self._lanes.values()]
+        waiting = [
+            Waiting(organization=n.name, reason=Reason.STORE, until=None, left=0)
+            for n in self._lanes.values()
+        ]
         self._observer.progress(Progress(now=self._clock.wall(), counts=Counts(), waiting=waiting))
         return now + STORE_RETRY
 
@@ -348,7 +370,9 @@ class Worker:
             return
         self._shown = now
         view = self._counted()
-        waiting = [self._waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes.values()]
+        waiting = [
+            self._waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes.values()
+        ]
         shown = tuple(one for one in waiting if one is not None)
         self._observer.progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
 

@@ -12,7 +12,9 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 uid=${CONTAINER_UID:-65532}
 place=$(mktemp -d "${TMPDIR:-/tmp}/container-steps.XXXXXX")
 server=
+running=
 finish() {
+    if [ -n "$running" ]; then kill -KILL "$running" 2>/dev/null || true; fi
     if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
     chmod -R u+w "$place" 2>/dev/null || true
     rm -rf "$place"
@@ -60,84 +62,55 @@ du -sh "$place/opt/tesnap" | sed "s|$place||"
 
 say "3 the tree is read-only, the store is not"
 chmod -R a-w "$place/opt" "$place/jobs"
-# $1 is the tree: bound read-only where the kernel lets us, the store bound writable over it.
+# $0 is the tree: bound read-only where the kernel lets us, the store bound writable over it.
 enclose='mount --bind "$0" "$0" && mount --bind "$0/store" "$0/store" && mount -o remount,bind,ro "$0" && exec "$@"'
 if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
-    inside() { unshare --mount bash -c "$enclose" "$place" setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
+    inside=(unshare --mount bash -c "$enclose" "$place" setpriv --reuid "$uid" --regid "$uid" --clear-groups)
 else
-    inside() { become "$@"; }
+    inside=(env)
 fi
-if inside touch "$place/opt/tesnap/written" 2>/dev/null; then
+if "${inside[@]}" touch "$place/opt/tesnap/written" 2>/dev/null; then
     echo "the tree can be written" >&2
     exit 1
 fi
-inside touch "$place/store/written"
-inside rm "$place/store/written"
-echo "as $(inside id -u):$(inside id -g): tree refused, store written"
+"${inside[@]}" touch "$place/store/written"
+"${inside[@]}" rm "$place/store/written"
+echo "as $("${inside[@]}" id -u):$("${inside[@]}" id -g): tree refused, store written"
 
-# The image's variables and no others.
-tesnap() {
-    inside env -i PATH="$place/opt/tesnap/bin:/usr/bin:/bin" HOME="$place/store" \
-        PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-        TESNAP_STORE="sqlite:///$place/store/tesnap.db" TESNAP_RUN_ID="${run_id:-}" TE_TOKEN=token-1 \
-        tesnap "$@"
-}
-
-address_file=$place/address
-"$place/opt/tesnap/bin/python" -m orchestrator.simulator --latency 0.02 --spread 0.01 --tests 20 \
-    --max-seconds 300 >"$address_file" &
-server=$!
-for _ in $(seq 100); do
-    if [ -s "$address_file" ]; then break; fi
-    sleep 0.1
-done
-address=$(head -n 1 "$address_file")
-
-# Writes the job file of one run: its name, then the ids of its tests.
-jobs() {
-    chmod u+w "$place/jobs"
-    rm -f "$place/jobs"/*
-    cat >"$place/jobs/$1.yaml" <<YAML
-version: 1
-name: $1
-organizations:
-  acme: {base_url: "$address", token_env: TE_TOKEN}
-jobs:
-  - {name: $1, tests: [$2], windows: [{last: 1h}]}
-YAML
-    chmod a-w "$place/jobs" "$place/jobs/$1.yaml"
-}
-
-expect() { # the exit code that is expected, then the one that came
-    echo "exit code $2"
-    if [ "$1" != "$2" ]; then
-        echo "expected $1" >&2
-        exit 1
-    fi
-}
+# The image's variables and no others. Each program in front of tesnap is exec'd away, so that it is the
+# process that was started, as process 1 of a container is.
+tesnap=("${inside[@]}" env -i PATH="$place/opt/tesnap/bin:/usr/bin:/bin" HOME="$place/store"
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+    TESNAP_STORE="sqlite:///$place/store/tesnap.db" TE_TOKEN=token-1)
 
 say "4 entry point: tesnap run /jobs, three snapshots against a simulator on loopback"
 jobs first '"202701", "202702", "202703"'
-run_id=steps-0001
 code=0
-tesnap run "$place/jobs" || code=$?
+"${tesnap[@]}" TESNAP_RUN_ID=steps-0001 tesnap run "$place/jobs" || code=$?
 expect 0 "$code"
 
 say "5 the same run id again, as a replaced pod does: its records, and nothing is sent"
 code=0
-tesnap run "$place/jobs" || code=$?
+"${tesnap[@]}" TESNAP_RUN_ID=steps-0001 tesnap run "$place/jobs" || code=$?
 expect 0 "$code"
 
 say "6 SIGTERM while six snapshots wait for two slots: exit code 5 within 20 s"
 jobs second '"202704", "202705", "202706", "202707", "202708", "202709"'
-run_id=steps-0002
-tesnap run "$place/jobs" &
+"${tesnap[@]}" TESNAP_RUN_ID=steps-0002 tesnap run "$place/jobs" &
 running=$!
 sleep 5
-# Everything before the program itself is exec'd: the signal reaches it as process 1 would get it.
 kill -TERM "$running"
+for _ in $(seq 200); do
+    kill -0 "$running" 2>/dev/null || break
+    sleep 0.1
+done
+if kill -0 "$running" 2>/dev/null; then
+    echo "still running 20 s after SIGTERM" >&2
+    exit 1
+fi
 code=0
 wait "$running" || code=$?
+running=
 expect 5 "$code"
 
 say "shown: all six steps"

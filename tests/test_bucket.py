@@ -50,7 +50,10 @@ class Fate:
 
 
 FATES = st.builds(
-    Fate, latency=st.floats(0.001, 60), share=st.floats(0, 1), answer=st.sampled_from(["settled", "settled", "settled", "error", "lost"])
+    Fate,
+    latency=st.floats(0.001, 60),
+    share=st.floats(0, 1),
+    answer=st.sampled_from(["settled", "settled", "settled", "error", "lost"]),
 )
 
 
@@ -74,8 +77,13 @@ def counted_moments(fates: list[Fate], pauses: list[float], limit: Limit, timeou
     return sorted(counted)
 
 
-@given(st.lists(st.tuples(FATES, st.just(0.0) | SECONDS), min_size=12, max_size=60), st.sampled_from([Pace.BURST, Pace.EVEN]))
-def test_no_window_of_any_alignment_counts_more_than_the_limit(plan: list[tuple[Fate, float]], pace: Pace) -> None:
+@given(
+    st.lists(st.tuples(FATES, st.just(0.0) | SECONDS), min_size=12, max_size=60),
+    st.sampled_from([Pace.BURST, Pace.EVEN]),
+)
+def test_no_window_of_any_alignment_counts_more_than_the_limit(
+    plan: list[tuple[Fate, float]], pace: Pace
+) -> None:
     """Whatever latencies, lost answers and pauses: any two counts six apart are at least a period apart."""
     limit = replace(LIMIT, pace=pace)
     moments = counted_moments([fate for fate, _ in plan], [pause for _, pause in plan], limit, timeout=60.0)
@@ -116,7 +124,9 @@ def test_the_token_that_is_in_for_longest_goes_first() -> None:
 
 def test_nothing_due_waits_for_the_earliest_and_says_why() -> None:
     """Without a due task the wait ends when the first one becomes due."""
-    demand = Demand(mine={Priority.BATCH: (NOW + 9, Reason.BACKOFF), Priority.NORMAL: (NOW + 60, Reason.WINDOW_NOT_OVER)})
+    demand = Demand(
+        mine={Priority.BATCH: (NOW + 9, Reason.BACKOFF), Priority.NORMAL: (NOW + 60, Reason.WINDOW_NOT_OVER)}
+    )
     assert wait(bucket.decide(full(), demand, LIMIT, NOW)) == Wait(until=NOW + 9, reason=Reason.BACKOFF)
 
 
@@ -146,10 +156,14 @@ def test_a_refusal_closes_the_gate_for_a_period_and_some_jitter() -> None:
     gate = bucket.close_gate(None, Closing(), LIMIT, granted_at=NOW, now=NOW, jitter=0.5)
     assert gate == Gate(closed_at=NOW, until=NOW + 300 * 1.025)
     state = replace(full(), gate=gate)
-    assert wait(bucket.decide(state, NORMAL, LIMIT, NOW + 1)) == Wait(until=gate.until, reason=Reason.FOREIGN_QUOTA)
+    assert wait(bucket.decide(state, NORMAL, LIMIT, NOW + 1)) == Wait(
+        until=gate.until, reason=Reason.FOREIGN_QUOTA
+    )
     assert go(bucket.decide(state, NORMAL, LIMIT, gate.until)).probe
     probing = replace(state, gate=replace(gate, probing=True))
-    assert wait(bucket.decide(probing, NORMAL, LIMIT, gate.until)) == Wait(until=None, reason=Reason.FOREIGN_QUOTA)
+    assert wait(bucket.decide(probing, NORMAL, LIMIT, gate.until)) == Wait(
+        until=None, reason=Reason.FOREIGN_QUOTA
+    )
 
 
 def test_three_closings_in_a_row_double_the_wait_up_to_four_periods() -> None:
@@ -166,7 +180,9 @@ def test_a_refusal_of_an_older_request_changes_nothing() -> None:
 
 def test_an_exact_time_replaces_the_period_and_does_not_count_towards_doubling() -> None:
     """A Retry-After or the general limit's Reset is exact."""
-    gate = bucket.close_gate(closed(2), Closing(seconds=40, doubles=False), LIMIT, granted_at=NOW + 900, now=NOW + 900, jitter=0)
+    gate = bucket.close_gate(
+        closed(2), Closing(seconds=40, doubles=False), LIMIT, granted_at=NOW + 900, now=NOW + 900, jitter=0
+    )
     assert gate is not None
     assert (gate.until, gate.closings) == (NOW + 940, 2)
 
@@ -225,9 +241,13 @@ def test_a_class_that_nothing_holds_back_any_more_is_forgotten() -> None:
 
 # -- another boot --------------------------------------------------------------------------------------------
 @given(hold=st.integers(1, 400), moved=st.integers(-10_000, 10_000), ahead=st.integers(-5, 5))
-def test_after_a_reboot_a_token_is_in_only_if_the_calendar_proves_it(hold: int, moved: int, ahead: int) -> None:
+def test_after_a_reboot_a_token_is_in_only_if_the_calendar_proves_it(
+    hold: int, moved: int, ahead: int
+) -> None:
     """It must have moved on by the hold and ten minutes and not be behind the last time stored."""
     wall = 1e9 + moved
-    back = bucket.after_reboot(hold=hold, written_wall=1e9, last_wall=wall + ahead, wall=wall, now=NOW, full_hold=301.0)
+    back = bucket.after_reboot(
+        hold=hold, written_wall=1e9, last_wall=wall + ahead, wall=wall, now=NOW, full_hold=301.0
+    )
     proved = ahead <= 0 and moved >= hold + 600
     assert back == (bucket.IN_SINCE_EVER if proved else NOW + 301.0)

@@ -93,7 +93,7 @@ RULES: dict[str, tuple[Callable[[ast.Module], Iterator[int]], list[Path], str]] 
     "length": (long_functions, MODULES, "def f():\n" + "    pass\n" * FUNCTION_LINES),
     "docstring": (missing_docstring, MODULES, "x = 1\n"),
 }
-KEPT_APART = {
+KEPT_APART: dict[Callable[[ast.Module], Iterator[int]], tuple[str, ...]] = {
     clock_calls: ("clock.py", "simulator/server.py"),  # the simulator's server keeps its own time
     broad_excepts: ("wire.py",),  # carries what the caller's own code raised through urllib3, and back to it
 }

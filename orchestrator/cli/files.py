@@ -20,7 +20,7 @@ STARTER_NAME = "jobs.yaml"
 @json_option
 def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
     """Check job files and folders of them, offline: all errors at once, as file:line:column."""
-    from orchestrator.jobfile import read_jobfiles  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.jobfile import read_jobfiles
 
     try:
         reading = read_jobfiles(jobfiles, environ=os.environ, stdin=sys.stdin)
@@ -29,7 +29,9 @@ def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
         return WRONG_USAGE
     _print(reading.warnings, as_json=as_json)
     if not as_json:
-        print(f"{reading.jobfile.name}: ok, {len(reading.jobfile.jobs)} jobs for {len(reading.jobfile.organizations)} organizations")
+        print(
+            f"{reading.jobfile.name}: ok, {len(reading.jobfile.jobs)} jobs for {len(reading.jobfile.organizations)} organizations"
+        )
     return 0
 
 
@@ -44,11 +46,13 @@ def _print(found: tuple[Located, ...], *, as_json: bool) -> None:
 
 
 @click.command("init")
-@click.argument("path", default=STARTER_NAME, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument(
+    "path", default=STARTER_NAME, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+)
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def init_command(path: Path, *, force: bool) -> int:
     """Write a commented job file to start from (default: jobs.yaml; `-` prints it)."""
-    from orchestrator.jobfile import starter  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.jobfile import starter
 
     if str(path) == "-":
         print(starter(), end="")
@@ -60,14 +64,17 @@ def init_command(path: Path, *, force: bool) -> int:
         raise UsageError(f"{path} exists: choose another name, or overwrite it with --force") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    print(f"wrote {path}; next: edit it, then `tesnap validate {path}` and `tesnap plan {path}`", file=sys.stderr)
+    print(
+        f"wrote {path}; next: edit it, then `tesnap validate {path}` and `tesnap plan {path}`",
+        file=sys.stderr,
+    )
     return 0
 
 
 @click.command("schema")
 def schema_command() -> int:
     """Print the job file's JSON Schema, for editors."""
-    from orchestrator.jobfile import json_schema  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.jobfile import json_schema
 
     write_json(json_schema())
     return 0
@@ -78,7 +85,7 @@ def schema_command() -> int:
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> int:
     """Print shell completion; e.g. `tesnap completion bash > ~/.local/share/bash-completion/completions/tesnap`."""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only this command needs it
+    from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     if kind is None:

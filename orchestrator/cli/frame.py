@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,7 +41,9 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
     """Run a command and turn however it ends into an exit code, with its last words on standard error."""
     try:
         with signals_heard():
-            code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+            code = command.main(
+                args=list(arguments) if arguments is not None else None, standalone_mode=False
+            )
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
@@ -129,7 +132,7 @@ def signals_heard() -> Iterator[None]:
 @contextmanager
 def opened(store: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Queue]:
     """The store of this option or of the default place."""
-    from orchestrator.stores import open_store  # noqa: PLC0415 - a store's library is loaded when it is used
+    from orchestrator.stores import open_store
 
     queue = open_store(store or default_store(), clock=clock, read_only=read_only)
     try:
@@ -138,16 +141,29 @@ def opened(store: str | None, clock: Clock, *, read_only: bool = False) -> Itera
         queue.close()
 
 
+@contextmanager
+def opened_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
+    """The store, read only; an empty one in a temporary folder where there is none yet."""
+    from orchestrator.stores import store_exists
+
+    if store_exists(store or default_store()):
+        with opened(store, clock, read_only=True) as queue:
+            yield queue
+        return
+    with TemporaryDirectory(prefix="tesnap-") as folder, opened(f"sqlite:///{folder}/empty.db", clock) as queue:
+        yield queue
+
+
 def default_store() -> str:
     """One file under the user's state directory."""
-    from platformdirs import user_state_path  # noqa: PLC0415 - only needed without --store
+    from platformdirs import user_state_path
 
     return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
 
 
 def terminal_zone(name: str | None, environ: Mapping[str, str]) -> tuple[tzinfo, str | None]:
     """The zone to show times in, and its IANA name where it has one: as asked, else the terminal's."""
-    from orchestrator.instants import zone  # noqa: PLC0415 - the zone's data is not needed for --help
+    from orchestrator.instants import zone
 
     candidates = [name] if name else [environ.get("TZ", "").lstrip(":"), _localtime_name()]
     for candidate in candidates:
@@ -164,14 +180,14 @@ def terminal_zone(name: str | None, environ: Mapping[str, str]) -> tuple[tzinfo,
 def _localtime_name() -> str:
     """The zone that /etc/localtime points to, by name."""
     try:
-        target = os.readlink("/etc/localtime")
+        target = Path("/etc/localtime").readlink()
     except OSError:
         return ""
-    return target.partition("zoneinfo/")[2]
+    return str(target).partition("zoneinfo/")[2]
 
 
-def write_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
+def write_json(value: Any) -> None:
     """One JSON document on standard output."""
-    import json  # noqa: PLC0415 - quick start
+    import json
 
     print(json.dumps(value, indent=2, ensure_ascii=False))

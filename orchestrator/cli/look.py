@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.frame import opened, terminal_zone, write_json
+from orchestrator.cli.frame import opened_to_look, terminal_zone, write_json
 from orchestrator.cli.options import json_option, store_option, zone_option
 
 
@@ -18,10 +18,10 @@ from orchestrator.cli.options import json_option, store_option, zone_option
 @zone_option
 def status_command(run: str, *, store: str | None, as_json: bool, timezone: str | None) -> int:
     """Where a run is and why it waits; also from another terminal (default: the latest run)."""
-    from orchestrator import standing  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.clock import SystemClock  # noqa: PLC0415 - as above
+    from orchestrator import standing
+    from orchestrator.clock import SystemClock
 
-    with opened(store, SystemClock(), read_only=True) as queue:
+    with opened_to_look(store, SystemClock()) as queue:
         found = standing.stand(queue, queue.find_run(run).id)
     if as_json:
         write_json(standing.document(found))
@@ -35,12 +35,12 @@ def status_command(run: str, *, store: str | None, as_json: bool, timezone: str 
 @store_option
 @json_option
 @zone_option
-def runs_command(store: str | None, **look: Any) -> int:  # noqa: ANN401 - click's options
+def runs_command(store: str | None, **look: Any) -> int:
     """List the runs in the store, the latest first."""
-    from orchestrator import standing  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.clock import SystemClock  # noqa: PLC0415 - as above
+    from orchestrator import standing
+    from orchestrator.clock import SystemClock
 
-    with opened(store, SystemClock(), read_only=True) as queue:
+    with opened_to_look(store, SystemClock()) as queue:
         views = queue.runs()
         now = queue.epoch()
     if look["as_json"]:

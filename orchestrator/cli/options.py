@@ -32,7 +32,7 @@ class DurationType(click.ParamType[float]):
 DURATION = DurationType()
 
 
-def option(*names: str, **settings: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's own
+def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     """A click option that can also be set by `TESNAP_` and its long name."""
     long = next(name for name in names if name.startswith("--")).split("/")[0]
     envvar = "TESNAP_" + long.removeprefix("--").replace("-", "_").upper()
@@ -52,17 +52,29 @@ def store_option(command: Command) -> Command:
 
 def json_option(command: Command) -> Command:
     """Machine-readable output."""
-    return option("--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output.")(command)
+    return option(
+        "--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output."
+    )(command)
 
 
 def zone_option(command: Command) -> Command:
     """In which zone times are shown."""
-    return option("--timezone", metavar="ZONE", help="Show times in this zone, e.g. Europe/Berlin [default: the terminal's]")(command)
+    return option(
+        "--timezone",
+        metavar="ZONE",
+        help="Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",
+    )(command)
 
 
 def organization_option(command: Command) -> Command:
     """Which part of the job files."""
-    return option("--organization", "organizations", multiple=True, metavar="GLOB", help="Only organizations matching this; repeatable.")(command)
+    return option(
+        "--organization",
+        "organizations",
+        multiple=True,
+        metavar="GLOB",
+        help="Only organizations matching this; repeatable.",
+    )(command)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +97,13 @@ class Pacing:
 
     def _organization(self, organization: Organization) -> Organization:
         before = organization.limit
-        said = {"snapshots": self.snapshots, "per": self.per, "guard": self.guard, "grace": self.grace, "use": self.use}
+        said = {
+            "snapshots": self.snapshots,
+            "per": self.per,
+            "guard": self.guard,
+            "grace": self.grace,
+            "use": self.use,
+        }
         changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
         if self.pace is not None:
             changes["pace"] = Pace(self.pace)
@@ -98,12 +116,29 @@ class Pacing:
 def pacing_options(command: Command) -> Command:
     """The limit and its margins, for every organization of the run; collected into one `pacing` value."""
     options = [
-        option("--snapshots", type=click.IntRange(1, 100), help="Snapshots that the limit allows per organization [5]."),
+        option(
+            "--snapshots",
+            type=click.IntRange(1, 100),
+            help="Snapshots that the limit allows per organization [5].",
+        ),
         option("--per", type=DURATION, metavar="TIME", help="The limit's period [5m]."),
         option("--guard", type=DURATION, metavar="TIME", help="Added to the period against rounding [1s]."),
-        option("--grace", type=DURATION, metavar="TIME", help="How late a server may still act on an aborted request [30s]."),
-        option("--use", type=click.IntRange(1, 100), help="Slots to use; the others are left to people and other tools [5]."),
-        option("--pace", type=click.Choice([pace.value for pace in Pace]), help="Use slots at once, or spread them [burst]."),
+        option(
+            "--grace",
+            type=DURATION,
+            metavar="TIME",
+            help="How late a server may still act on an aborted request [30s].",
+        ),
+        option(
+            "--use",
+            type=click.IntRange(1, 100),
+            help="Slots to use; the others are left to people and other tools [5].",
+        ),
+        option(
+            "--pace",
+            type=click.Choice([pace.value for pace in Pace]),
+            help="Use slots at once, or spread them [burst].",
+        ),
         option("--timeout", type=DURATION, metavar="TIME", help="Total time of one attempt [60s]."),
     ]
     for one in reversed(options):
@@ -135,11 +170,27 @@ def output_options(command: Command) -> Command:
     formats = ["table", "md", "csv", "jsonl"]
     options = [
         json_option,
-        option("--format", "format_", envvar="TESNAP_FORMAT", type=click.Choice(formats), help="Form of the results [table on a terminal, else jsonl]."),
-        option("--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of records and logs [show]."),
+        option(
+            "--format",
+            "format_",
+            envvar="TESNAP_FORMAT",
+            type=click.Choice(formats),
+            help="Form of the results [table on a terminal, else jsonl].",
+        ),
+        option(
+            "--links",
+            type=click.Choice(["show", "id"]),
+            default="show",
+            help="`id` keeps links out of records and logs [show].",
+        ),
         option("-q", "--quiet", is_flag=True, help="Print only trouble on standard error."),
         option("-v", "--verbose", is_flag=True, help="Print what happens in between."),
-        option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed on standard error [text]."),
+        option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Form of what is printed on standard error [text].",
+        ),
         zone_option,
     ]
     for one in reversed(options):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import Signals, leave_last_words, opened, terminal_zone, write_json
+from orchestrator.cli.frame import Signals, leave_last_words, opened, opened_to_look, terminal_zone, write_json
 from orchestrator.cli.options import (
     DURATION,
     Shown,
@@ -28,14 +28,14 @@ from orchestrator.cli.options import (
 if TYPE_CHECKING:
     from orchestrator.app import App, Begin
     from orchestrator.clock import Clock
+    from orchestrator.formats import Output
     from orchestrator.model import JobFile
     from orchestrator.progress import Ending
-    from orchestrator.formats import Output
 
 REAL_SPEED = 1.0
 
 
-def jobfiles_argument(command: Any) -> Any:  # noqa: ANN401 - click's own
+def jobfiles_argument(command: Any) -> Any:
     """The job files of a command."""
     return click.argument("jobfiles", nargs=-1, required=True, metavar="JOBFILE...")(command)
 
@@ -50,13 +50,13 @@ def jobfiles_argument(command: Any) -> Any:  # noqa: ANN401 - click's own
 @store_option
 @output_options
 @pacing_options
-def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN401 - click's options
+def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     """Plan, queue and make the snapshots of job files and folders of them; safe to repeat.
 
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
-    from orchestrator.app import Begin  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.clock import SystemClock  # noqa: PLC0415 - as above
+    from orchestrator.app import Begin
+    from orchestrator.clock import SystemClock
 
     look, jobfile = shown(settings), _read(jobfiles, settings)
     if settings["dry_run"]:
@@ -64,10 +64,10 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN
     begin = Begin(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
     clock = SystemClock()
     with opened(settings["store"], clock) as queue:
-        from orchestrator.app import App  # noqa: PLC0415 - as above
+        from orchestrator.app import App
 
         app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
-        return _made(app, begin, look, clock).exit_code
+        return made(app, begin, look, clock).exit_code
 
 
 @click.command("plan")
@@ -78,7 +78,7 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN
 @json_option
 @zone_option
 @pacing_options
-def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN401 - click's options
+def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     """Show every snapshot that a run would make, when, and what exists already; makes nothing."""
     look = Shown(as_json=settings.pop("as_json"), timezone=settings.pop("timezone"))
     jobfile = _read(jobfiles, settings)
@@ -88,16 +88,23 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: AN
 @click.command("rehearse")
 @jobfiles_argument
 @organization_option
-@option("--speed", type=click.FloatRange(1, 1000), default=100.0, help="How many times faster than life [100].")
+@option(
+    "--speed", type=click.FloatRange(1, 1000), default=100.0, help="How many times faster than life [100]."
+)
 @option("--faults", is_flag=True, help="Let things go wrong: server errors, lost answers.")
-@option("--policy", type=click.Choice(["sliding", "fixed", "token_bucket", "refusals_count", "burst_1"]), default="sliding", help="How the simulator counts the limit [sliding].")
+@option(
+    "--policy",
+    type=click.Choice(["sliding", "fixed", "token_bucket", "refusals_count", "burst_1"]),
+    default="sliding",
+    help="How the simulator counts the limit [sliding].",
+)
 @option("--seed", type=int, default=0, help="Another seed, other latencies and faults [0].")
 @output_options
 @pacing_options
-def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa: ANN401 - click's options
+def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     """The whole run against the built-in simulator: no account, nothing leaves the machine."""
-    from orchestrator.app import App, Begin  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.rehearsal import rehearsed  # noqa: PLC0415 - as above
+    from orchestrator.app import App, Begin
+    from orchestrator.rehearsal import rehearsed
 
     look = shown(settings)
     jobfile = _read(jobfiles, settings, environ={**os.environ, "TE_TOKEN": "rehearsal"})
@@ -105,16 +112,20 @@ def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:  # noqa
     told = f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made"
     if not look.quiet:
         print(told, file=sys.stderr)
-    with rehearsed(jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]) as stage:
+    with rehearsed(
+        jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]
+    ) as stage:
         with opened(stage.store, stage.clock) as queue:
             app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
-            return _made(app, Begin(seed=settings["seed"]), look, stage.clock).exit_code
+            return made(app, Begin(seed=settings["seed"]), look, stage.clock).exit_code
 
 
-def _read(jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[str, str] | None = None) -> JobFile:
+def _read(
+    jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[str, str] | None = None
+) -> JobFile:
     """The job files, with what the command line says about them; warnings go to standard error."""
-    from orchestrator.app import only_organizations  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.jobfile import read_jobfiles  # noqa: PLC0415 - as above
+    from orchestrator.app import only_organizations
+    from orchestrator.jobfile import read_jobfiles
 
     reading = read_jobfiles(jobfiles, environ=os.environ if environ is None else environ, stdin=sys.stdin)
     for warning in reading.warnings:
@@ -123,7 +134,7 @@ def _read(jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[
 
 
 def _output(look: Shown, app: App, clock: Clock) -> Output:
-    from orchestrator.formats import Format, Output  # noqa: PLC0415 - keeps --help quick
+    from orchestrator.formats import Format, Output
 
     return Output(
         stdout=sys.stdout,
@@ -142,29 +153,37 @@ def _output(look: Shown, app: App, clock: Clock) -> Output:
     )
 
 
-def _made(app: App, begin: Begin, look: Shown, clock: Clock) -> Ending:
+def made(app: App, begin: Begin, look: Shown, clock: Clock) -> Ending:
     """Run, with signals sent to the worker."""
-    from orchestrator.app import run  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.narrate import last_line  # noqa: PLC0415 - as above
-    from orchestrator.view import View  # noqa: PLC0415 - as above
+    from orchestrator.app import run
+    from orchestrator.narrate import last_line
+    from orchestrator.view import View
 
     with ExitStack() as stack:
         stack.callback(app.close)
         view = View(_output(look, app, clock))
         stack.callback(view.close)
-        ending = run(app, view, begin, caught=lambda worker: stack.enter_context(Signals.taken_over(worker.ask_to_stop)))
+        ending = run(
+            app,
+            view,
+            begin,
+            caught=lambda worker: stack.enter_context(Signals.taken_over(worker.ask_to_stop)),
+        )
     leave_last_words(last_line(ending))
     return ending
 
 
+_made = made
+
+
 def _plan(jobfile: JobFile, look: Shown, *, store: str | None, offline: bool) -> int:
-    from orchestrator.app import App, planned  # noqa: PLC0415 - keeps --help quick
-    from orchestrator.clock import SystemClock  # noqa: PLC0415 - as above
-    from orchestrator.preview import document, lines  # noqa: PLC0415 - as above
+    from orchestrator.app import App, planned
+    from orchestrator.clock import SystemClock
+    from orchestrator.preview import document, lines
 
     clock = SystemClock()
-    with opened(store, clock, read_only=True) as queue, ExitStack() as stack:
-        app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
+    with opened_to_look(store, clock) as queue, ExitStack() as stack:
+        app = App(jobfile, queue=queue, clock=clock, environ=os.environ, offline=offline)
         stack.callback(app.close)
         view = planned(app, offline=offline)
     if look.as_json:

@@ -10,7 +10,7 @@ from orchestrator.errors import StoreUnusable, UsageError
 from orchestrator.stores.common import Store
 from orchestrator.stores.sqlite import SqliteDatabase
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "open_store", "store_exists"]
 
 
 def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
@@ -25,6 +25,11 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
     if read_only and not path.exists():
         raise StoreUnusable(f"there is no store at {path} yet: `tesnap run` makes one")
     return Store(SqliteDatabase(path, clock, read_only=read_only))
+
+
+def store_exists(url: str) -> bool:
+    """Whether there is something to open; a PostgreSQL store makes its schema when it is first opened."""
+    return url.startswith(("postgresql://", "postgres://")) or _path(url).exists()
 
 
 def _path(url: str) -> Path:

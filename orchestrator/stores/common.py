@@ -12,7 +12,7 @@ from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.model import Lease, Result, Run, Settlement, Snapshot, Status, Task
 from orchestrator.queue import Ask, RunView
-from orchestrator.stores import leases, organizations, runs
+from orchestrator.stores import hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Database, Row
 
@@ -62,6 +62,11 @@ class Store:
     def join(self, base_url: str, name: str, org_id: str | None) -> str:
         with self._database.write() as tx:
             return organizations.join(tx, base_url, name, org_id)
+
+    def present_identity(self, organization: str) -> str:
+        with self._database.read() as tx:
+            found = organizations.find(tx, organization)
+            return organization if found is None else str(found["identity"])
 
     def names(self) -> Mapping[str, str]:
         with self._database.read() as tx:
@@ -218,6 +223,15 @@ class Store:
     def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
         with self._database.write() as tx:
             leases.conclude(tx, lease, found=found, how=how, resend=resend)
+
+    # -- by hand ---------------------------------------------------------------------------------------
+    def retry_failed(self, run_id: str) -> int:
+        with self._database.write() as tx:
+            return hand.retry_failed(tx, run_id)
+
+    def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
+        with self._database.write() as tx:
+            return hand.decide(tx, run_id, key, made)
 
     # -- watching --------------------------------------------------------------------------------------
     def versions(self, run_id: str) -> Mapping[str, int]:

@@ -70,7 +70,7 @@ def grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
     organizations.save_held(tx, organization["id"], bucket.held, decision.held)
     if isinstance(decision.outcome, Wait):
         return decision.outcome
-    return _lease(tx, ask, owner, organization, decision.outcome, now)
+    return _lease(tx, ask, owner, organization, go=decision.outcome, now=now)
 
 
 def outlook(tx: Transaction, ask: Ask) -> Wait | None:
@@ -134,7 +134,7 @@ def _others(tx: Transaction, ask: Ask, organization: int, now: float) -> frozens
     return frozenset(priority for found in dues for priority, (due, _) in found.items() if due <= now)
 
 
-def _lease(tx: Transaction, ask: Ask, owner: str, organization: Row, go: Go, now: float) -> Lease | None:
+def _lease(tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, now: float) -> Lease | None:
     """Write a grant: the task's lease, the token's pessimistic return, the probe if it is one."""
     number, wall = organization["id"], tx.epoch()
     chosen = _next_task(tx, ask, number, go.priority, now)
@@ -155,7 +155,7 @@ def _lease(tx: Transaction, ask: Ask, owner: str, organization: Row, go: Go, now
     }
     task = save(tx, chosen, now, **changes)
     tx.change(
-        sql.PUT_TOKEN,
+        sql.WRITE_RETURN,
         organization=number,
         number=go.token,
         returns_at=pessimistic_return(ask.limit, ask.timeout, now),
@@ -280,7 +280,7 @@ def _unsend(tx: Transaction, task: Row, retry_in: float = 0.0) -> None:
 
 def _return_token(tx: Transaction, task: Row, returns_at: float, *, now: float, wall: float) -> None:
     lease = {"organization": task["organization"], "task": task["id"], "attempt": task["attempt"]}
-    tx.change(sql.RETURN_TOKEN, **lease, returns_at=returns_at, now=now, wall=wall)
+    tx.change(sql.SHORTEN_RETURN, **lease, returns_at=returns_at, now=now, wall=wall)
 
 
 def _stop_probing(tx: Transaction, task: Row, wall: float) -> None:

@@ -143,7 +143,7 @@ def _merge_tokens(tx: Transaction, source: int, target: int, now: float) -> None
         tx.change(sql.DROP_TOKENS, organization=number)
     for number, token in enumerate(tokens, start=1):
         holder = {"task": None, "attempt": None} if crowded else {}
-        tx.change(sql.PUT_TOKEN, **{**token, "organization": target, "number": number, **holder})
+        tx.change(sql.WRITE_RETURN, **{**token, "organization": target, "number": number, **holder})
 
 
 def _merge_gates(tx: Transaction, source: Row, target: Row, wall: float) -> None:

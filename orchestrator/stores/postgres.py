@@ -72,13 +72,11 @@ class PostgresDatabase:
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[Row] | None = None
         self._owner: int | None = None
-        with self.read() as tx:
-            found = _version(tx)
-        if read_only and found == 0:
-            raise StoreUnusable(f"{self._place}: there is no store yet: `tesnap run` makes one")
-        schema.check(found, self._place)
-        if found < schema.VERSION and not read_only:
-            self._migrate()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def describe(self) -> str:
         return self._place
@@ -130,6 +128,15 @@ class PostgresDatabase:
         row = self._connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", [owner]).fetchone()
         self._owner = owner if row and row["locked"] else None
 
+    def _prepare(self) -> None:
+        with self.read() as tx:
+            found = _version(tx)
+        if self._read_only and found == 0:
+            raise StoreUnusable(f"{self._place}: there is no store yet: `tesnap run` makes one")
+        schema.check(found, self._place)
+        if found < schema.VERSION and not self._read_only:
+            self._migrate()
+
     def _migrate(self) -> None:
         with self.write() as tx:
             tx.row("SELECT pg_advisory_xact_lock(:number)", number=MIGRATING)
@@ -152,6 +159,8 @@ class PostgresDatabase:
             raise StoreUnusable(
                 f"{self._place}: {text}; check the address, the user and its rights"
             ) from error
+        if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
+            raise StoreUnusable(f"{self._place}: it was opened for reading only") from error
         if isinstance(
             error, psycopg.OperationalError | psycopg.InterfaceError | errors.ReadOnlySqlTransaction
         ):

@@ -94,7 +94,8 @@ def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, in
     for base_key, (task, organization) in wanted.items():
         generation = _generation(before.get(base_key), again=again, epoch=epoch)
         if generation is not None:
-            fresh.append(_new_row(replace(task, generation=generation), organization, now=now, epoch=epoch))
+            made = replace(task, generation=generation) if generation else task
+            fresh.append(_new_row(made, organization, now=now, epoch=epoch))
         elif before[base_key]["status"] == Status.FAILED:
             _try_again(tx, before[base_key], task, now=now, epoch=epoch)
     tx.each(sql.ADD_TASK, fresh)

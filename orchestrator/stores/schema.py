@@ -87,7 +87,6 @@ FIRST = (
     "CREATE INDEX task_owner ON task (owner) WHERE owner IS NOT NULL",
     "CREATE INDEX task_evidence ON task (evidence_due) WHERE evidence_due IS NOT NULL",
     "CREATE INDEX task_made ON task (organization) WHERE snapshot_id IS NOT NULL",
-    "CREATE INDEX task_organization ON task (organization)",
     """CREATE TABLE run (
         id TEXT PRIMARY KEY,
         job TEXT NOT NULL,

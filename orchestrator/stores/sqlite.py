@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +57,11 @@ class SqliteDatabase:
             _make_room(path)
         with self._translated():
             self._connection = _connect(path, read_only=read_only)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def describe(self) -> str:
         return f"sqlite:///{self._path}"
@@ -179,7 +184,7 @@ class SqliteTransaction:
                 full_hold=token["full_hold"],
             )
             changed = {"returns_at": returns_at, "written_at": now, "written_wall": wall}
-            self.change(sql.PUT_TOKEN, **{**token, **changed, "task": None, "attempt": None})
+            self.change(sql.WRITE_RETURN, **{**token, **changed, "task": None, "attempt": None})
         for gate in self.rows(sql.CLOSED_GATES):
             hold = gate["gate_until"] - gate["gate_closed_at"]
             until = after_reboot(
@@ -205,9 +210,9 @@ class SqliteTransaction:
 @functools.cache
 def in_sqlite(text: str) -> str:
     """A statement in SQLite's words."""
-    text = text.replace(" FOR UPDATE", "")
-    before, *lists = text.split("= ANY(:")
-    return before + "".join(f"IN (SELECT value FROM json_each(:{end.replace(')', '))', 1)}" for end in lists)
+    return re.sub(
+        r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text.replace(" FOR UPDATE", "")
+    )
 
 
 def _bound(values: Mapping[str, object]) -> dict[str, object]:

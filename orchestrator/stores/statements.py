@@ -32,7 +32,7 @@ TOUCH_ORGANIZATION = "UPDATE organization SET version = version + 1 WHERE id = :
 
 TOKENS = "SELECT * FROM token WHERE organization = :organization ORDER BY number"
 
-PUT_TOKEN = """
+WRITE_RETURN = """
 INSERT INTO token (organization, number, returns_at, written_at, written_wall, full_hold, task, attempt)
 VALUES (:organization, :number, :returns_at, :written_at, :written_wall, :full_hold, :task, :attempt)
 ON CONFLICT (organization, number) DO UPDATE SET
@@ -41,7 +41,7 @@ ON CONFLICT (organization, number) DO UPDATE SET
     task = excluded.task, attempt = excluded.attempt"""
 
 # Only the lease that holds a token changes its return.
-RETURN_TOKEN = """
+SHORTEN_RETURN = """
 UPDATE token SET returns_at = :returns_at, written_at = :now, written_wall = :wall, task = NULL, attempt = NULL
 WHERE organization = :organization AND task = :task AND attempt = :attempt"""
 
@@ -125,6 +125,11 @@ SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
 WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
 
+RUN_TASKS_IN = """
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
+
 VERSIONS = """
 SELECT o.identity, o.version FROM run_organization r JOIN organization o ON o.id = r.organization
 WHERE r.run = :run"""
@@ -203,10 +208,12 @@ SERVERS = "SELECT DISTINCT run, owner FROM serving"
 
 # -- uncertain tasks ---------------------------------------------------------------------------------------
 
+# CROSS JOIN keeps SQLite at the few tasks that are due, instead of all of the run.
 EVIDENCE_DUE = """
 SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
-FROM task t JOIN run_task r ON r.task = t.id JOIN organization o ON o.id = t.organization
-WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.run = :run ORDER BY r.position"""
+FROM task t CROSS JOIN run_task r CROSS JOIN organization o
+WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.task = t.id AND r.run = :run
+  AND o.id = t.organization ORDER BY r.position"""
 
 KNOWN_SNAPSHOTS = """
 SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND snapshot_id IS NOT NULL"""

@@ -100,7 +100,12 @@ def test_what_a_dead_process_was_sending_is_uncertain(world: World) -> None:
     assert world.store.evidence_due("r1") == []
     world.advance(TIMEOUT + LIMIT.grace)
     (found, _), *_ = world.store.evidence_due("r1")
-    assert (found.task, found.owner, found.attempt, found.limit) == (lease.task, lease.owner, lease.attempt, LIMIT)
+    assert (found.task, found.owner, found.attempt, found.limit) == (
+        lease.task,
+        lease.owner,
+        lease.attempt,
+        LIMIT,
+    )
 
 
 def test_leases_left_at_the_end_of_a_process_are_recovered(world: World) -> None:
@@ -127,7 +132,12 @@ def test_found_evidence_makes_a_task_created(world: World) -> None:
     _, lease = uncertain(world)
     world.store.conclude(lease, found=Snapshot(id="55", saved_event=True), how="saved_event")
     result = next(world.store.results("r1"))
-    assert (result.status, result.found, result.made_here, result.final) == (Status.CREATED, "saved_event", True, True)
+    assert (result.status, result.found, result.made_here, result.final) == (
+        Status.CREATED,
+        "saved_event",
+        True,
+        True,
+    )
     assert result.snapshot == Snapshot(id="55", saved_event=True)
     assert world.store.evidence_due("r1") == []
 

@@ -29,7 +29,9 @@ def test_two_names_of_one_id_share_a_bucket(world: World) -> None:
 
 def test_the_same_name_elsewhere_is_another_organization(world: World) -> None:
     """A name means something only with its base URL."""
-    assert world.store.join(BASE_URL, "acme", None) != world.store.join("https://other.example.com/v7", "acme", None)
+    assert world.store.join(BASE_URL, "acme", None) != world.store.join(
+        "https://other.example.com/v7", "acme", None
+    )
 
 
 def test_a_name_given_to_another_id_leaves_the_first_alone(world: World) -> None:
@@ -54,7 +56,9 @@ def test_learning_the_id_keeps_tokens_tasks_and_leases(world: World) -> None:
     world.store.settle(lease, created(lease))
     assert world.store.view("r1").total == Counts(created=5, queued=2)
     assert [result.task.organization for result in world.store.results("r1")] == [learnt] * 7
-    assert {token.returns_at for token in world.store.bucket(learnt).tokens} == {world.store.now() + LIMIT.hold}
+    assert {token.returns_at for token in world.store.bucket(learnt).tokens} == {
+        world.store.now() + LIMIT.hold
+    }
     assert set(world.store.versions("r1")) == {learnt}
 
 
@@ -155,7 +159,9 @@ def test_a_run_that_knew_both_refers_to_one(world: World) -> None:
     """And has as many tasks as are left."""
     acme = world.store.join(BASE_URL, "acme", None)
     true = world.store.join(BASE_URL, "acme-prod", "77")
-    run = world.store.start_run(Run(id="r1", job="nightly"), [task(1, acme), replace(task(1, true), position=1)])
+    run = world.store.start_run(
+        Run(id="r1", job="nightly"), [task(1, acme), replace(task(1, true), position=1)]
+    )
     assert run.tasks == 2
     world.store.join(BASE_URL, "acme", "77")
     assert world.store.find_run("r1").tasks == 1

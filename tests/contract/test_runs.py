@@ -32,7 +32,11 @@ def test_a_plan_is_read_back_as_it_was_frozen(world: World) -> None:
 def test_the_same_task_twice_in_a_plan_is_one(world: World) -> None:
     """The first one counts, and the run has as many tasks as there are."""
     acme = world.store.join(BASE_URL, "acme", None)
-    twice = [task(1, acme, position=0), task(1, acme, position=1, job_name="again"), task(2, acme, position=2)]
+    twice = [
+        task(1, acme, position=0),
+        task(1, acme, position=1, job_name="again"),
+        task(2, acme, position=2),
+    ]
     assert world.store.start_run(Run(id="r1", job="nightly"), twice).tasks == 2
     assert [r.task.job_name for r in world.store.results("r1")] == ["checkout", "checkout"]
 
@@ -203,7 +207,10 @@ def test_runs_are_listed_the_latest_first(world: World) -> None:
     world.advance(5)
     world.begin(1, run="r2")
     world.store.end_run("r1", "finished")
-    assert [(view.run.id, view.run.state) for view in world.store.runs()] == [("r2", "active"), ("r1", "finished")]
+    assert [(view.run.id, view.run.state) for view in world.store.runs()] == [
+        ("r2", "active"),
+        ("r1", "finished"),
+    ]
 
 
 def test_a_run_is_found_by_id_prefix_and_last(world: World) -> None:
@@ -213,7 +220,12 @@ def test_a_run_is_found_by_id_prefix_and_last(world: World) -> None:
     for name in ("k7f2", "k7", "m3xx"):
         world.begin(1, run=name)
         world.advance(1)
-    assert [world.store.find_run(text).id for text in ("k7f2", "k7", "m", "last")] == ["k7f2", "k7", "m3xx", "m3xx"]
+    assert [world.store.find_run(text).id for text in ("k7f2", "k7", "m", "last")] == [
+        "k7f2",
+        "k7",
+        "m3xx",
+        "m3xx",
+    ]
     with pytest.raises(UsageError, match="'k' begins several run ids: k7, k7f2"):
         world.store.find_run("k")
     with pytest.raises(UsageError, match="no run 'k7g2'; there are k7f2"):

@@ -42,7 +42,9 @@ def test_the_pessimistic_return_is_durable_before_anything_is_sent(world: World)
     other = world.open()
     world.lease(acme, store=other)
     world.crash(other)
-    assert [token.returns_at for token in world.open().bucket(acme).tokens] == [world.store.now() + PESSIMISTIC]
+    assert [token.returns_at for token in world.open().bucket(acme).tokens] == [
+        world.store.now() + PESSIMISTIC
+    ]
 
 
 @pytest.mark.parametrize("settlement", [UNCERTAIN, queued(retry_in=5.0)], ids=["uncertain", "5xx"])

@@ -152,4 +152,7 @@ FAILED = Settlement(status=Status.FAILED, answered=True, http_status=400)
 
 def priorities(identity: str, *classes: Priority) -> Sequence[Task]:
     """One task of each class, other tests for each call."""
-    return [task(100 * priority + i, identity, priority=priority, position=i) for i, priority in enumerate(classes)]
+    return [
+        task(100 * priority + i, identity, priority=priority, position=i)
+        for i, priority in enumerate(classes)
+    ]

@@ -16,7 +16,7 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     """Make stages, each with a new store, and close them in the end."""
     stages: list[Stage] = []
 
-    def make(**settings: Any) -> Stage:  # noqa: ANN401 - what a Stage takes
+    def make(**settings: Any) -> Stage:
         stages.append(Stage(tmp_path / f"store-{len(stages)}.db", **settings))
         return stages[-1]
 

@@ -51,7 +51,9 @@ def judge(at: Stage, ending: Ending, notebook: Notebook, tasks: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("policy", list(OnUncertain))
-def test_on_a_bad_day_every_task_ends_and_nothing_is_lost(stage: StageMaker, seed: int, policy: OnUncertain) -> None:
+def test_on_a_bad_day_every_task_ends_and_nothing_is_lost(
+    stage: StageMaker, seed: int, policy: OnUncertain
+) -> None:
     """Whatever was lost is uncertain or found again, and what may exist twice says so."""
     at = stage(faults=bad_day(), seed=seed, latency=(0.5, 0.4))
     ending, notebook = at.run(at.jobfile(60, on_uncertain=policy), seed=seed)

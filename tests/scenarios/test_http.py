@@ -22,7 +22,9 @@ def test_thirty_snapshots_without_a_refusal_as_early_as_the_limit_allows(tmp_pat
     with simulated(policy=policy) as (simulator, url):
         ending, notebook = run_over_http(simulator, jobfile_for(simulator, url), tmp_path / "store.db")
     log = simulator.log
-    print(f"{policy}: makespan {makespan(log):.2f} s, {makespan(log) / BOUND:.4f} of the bound, {len(refusals(log))} refusals")
+    print(
+        f"{policy}: makespan {makespan(log):.2f} s, {makespan(log) / BOUND:.4f} of the bound, {len(refusals(log))} refusals"
+    )
     assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 30, 30)
     assert len({result.snapshot.link for result in notebook.results if result.snapshot}) == 30
     assert refusals(log) == []

@@ -17,7 +17,9 @@ HOSTILE = ["refusals_count", "burst_1"]
 
 
 @pytest.mark.parametrize("policy", ORDINARY)
-def test_two_hundred_snapshots_take_hardly_longer_than_the_limit_demands(stage: StageMaker, policy: str) -> None:
+def test_two_hundred_snapshots_take_hardly_longer_than_the_limit_demands(
+    stage: StageMaker, policy: str
+) -> None:
     """No refusal, never six in a window, and at most 1 % over the bound at a second of latency."""
     at = stage(policy=policy)
     ending, notebook = at.run(at.jobfile(200))

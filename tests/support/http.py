@@ -33,7 +33,9 @@ PROMPT = (0.020, 0.010)
 
 
 @contextmanager
-def simulated(*, tests: int = 30, organizations: int = 1, latency: tuple[float, float] = PROMPT, **settings: Any) -> Iterator[tuple[Simulator, str]]:  # noqa: ANN401 - what a Simulator takes
+def simulated(
+    *, tests: int = 30, organizations: int = 1, latency: tuple[float, float] = PROMPT, **settings: Any
+) -> Iterator[tuple[Simulator, str]]:
     """A simulator on loopback with a period of three seconds, and its base URL."""
     clock = SystemClock()
     world = example_world(organizations, tests, now=clock.wall())
@@ -42,10 +44,12 @@ def simulated(*, tests: int = 30, organizations: int = 1, latency: tuple[float, 
         yield simulator, url
 
 
-def jobfile_for(simulator: Simulator, url: str, *, limit: Limit = SCALED, **job: Any) -> JobFile:  # noqa: ANN401 - a Job's fields
+def jobfile_for(simulator: Simulator, url: str, *, limit: Limit = SCALED, **job: Any) -> JobFile:
     """A job file for every test of every organization of the simulator."""
     organizations = {
-        org.name: Organization(name=org.name, credential=CredentialSource(env=org.name), base_url=url, limit=limit)
+        org.name: Organization(
+            name=org.name, credential=CredentialSource(env=org.name), base_url=url, limit=limit
+        )
         for org in simulator.world.organizations
     }
     jobs = tuple(
@@ -71,12 +75,16 @@ def bearers(simulator: Simulator) -> Mapping[str, Bearer]:
     return {org.name: Bearer(f"token-{at}") for at, org in enumerate(simulator.world.organizations, start=1)}
 
 
-def run_over_http(simulator: Simulator, jobfile: JobFile, store: Path, **begin: Any) -> tuple[Ending, Notebook]:  # noqa: ANN401 - what Begin takes
+def run_over_http(
+    simulator: Simulator, jobfile: JobFile, store: Path, **begin: Any
+) -> tuple[Ending, Notebook]:
     """Run a job file in this process, for real but for the period."""
     clock, notebook = SystemClock(), Notebook()
     queue = open_store(str(store), clock=clock)
     known = bearers(simulator)
-    app = App(jobfile, queue=queue, clock=clock, environ={}, read=lambda organization: known[organization.name])
+    app = App(
+        jobfile, queue=queue, clock=clock, environ={}, read=lambda organization: known[organization.name]
+    )
     try:
         return run(app, notebook, Begin(**{"seed": 0, **begin})), notebook
     finally:

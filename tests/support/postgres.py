@@ -47,7 +47,18 @@ def _run(programs: Path, folder: Path) -> Iterator[str]:
     user = _user(folder)
     programs = _reachable(programs, folder, user)
     port, data = _free_port(), folder / "data"
-    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    initdb = [
+        str(programs / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
     subprocess.run(initdb, check=True, capture_output=True, user=user)
     options = [option for setting in SETTINGS for option in ("-c", setting)]
     start = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), *options]

@@ -66,7 +66,11 @@ class VirtualSender:
     """Completes each send at its virtual instant, as the simulator decides it."""
 
     def __init__(
-        self, simulator: Simulator, timeline: Timeline, commit: Callable[[Lease], None], tokens: Mapping[str, str]
+        self,
+        simulator: Simulator,
+        timeline: Timeline,
+        commit: Callable[[Lease], None],
+        tokens: Mapping[str, str],
     ) -> None:
         self._simulator, self._timeline, self._commit, self._tokens = simulator, timeline, commit, tokens
         self._clock = timeline.clock
@@ -124,7 +128,9 @@ class VirtualSender:
         )
         kind = exchange.fault.kind if exchange.fault else ""
         end = deadline if kind in ("hang", "drip") else clock.boot() + exchange.answer_at - wall
-        self._timeline.at(min(end, deadline), lambda: self._finish(lease, answer(replies, kind, late=end >= deadline)))
+        self._timeline.at(
+            min(end, deadline), lambda: self._finish(lease, answer(replies, kind, late=end >= deadline))
+        )
 
     def _finish(self, lease: Lease, ended: Answer) -> None:
         if self._on_wire.pop(id(lease), None) is not None:
@@ -147,10 +153,20 @@ class VirtualGetter(Getter):
 
 def request(call: Call, token: str) -> Request:
     """The call as the simulator sees it."""
-    headers = {"authorization": f"Bearer {token}", "content-type": "application/json", "accept": "application/json"}
+    headers = {
+        "authorization": f"Bearer {token}",
+        "content-type": "application/json",
+        "accept": "application/json",
+    }
     if call.body is None:
         del headers["content-type"]
-    return Request(method=call.method, path=f"/v7{call.path}", query=dict(call.query), headers=headers, body=call.body or b"")
+    return Request(
+        method=call.method,
+        path=f"/v7{call.path}",
+        query=dict(call.query),
+        headers=headers,
+        body=call.body or b"",
+    )
 
 
 def answer(replies: Sequence[Reply | None], kind: str, *, late: bool) -> Answer:
@@ -209,7 +225,7 @@ class Stage:
         tests: int = 200,
         limit: Limit | None = None,
         timeout: float = 60.0,
-        **simulated: Any,  # noqa: ANN401 - what a Simulator takes
+        **simulated: Any,
     ) -> None:
         self.clock = VirtualClock()
         self.timeline = Timeline(self.clock)
@@ -233,13 +249,13 @@ class Stage:
         self.queues.append(queue)
         return queue
 
-    def jobfile(self, count: int, *, jobs: Sequence[Job] | None = None, name: str = "night", **job: Any) -> JobFile:  # noqa: ANN401 - a Job's fields
+    def jobfile(
+        self, count: int, *, jobs: Sequence[Job] | None = None, name: str = "night", **job: Any
+    ) -> JobFile:
         """A job file for the first `count` tests of every organization."""
         parts = self.simulator.world.organizations
         source = CredentialSource(env="T")
-        known = {
-            org.name: Organization(name=org.name, credential=source, limit=self.limit) for org in parts
-        }
+        known = {org.name: Organization(name=org.name, credential=source, limit=self.limit) for org in parts}
         made = [
             Job(
                 name=org.name,
@@ -249,7 +265,9 @@ class Stage:
             )
             for org in parts
         ]
-        return JobFile(name=name, jobs=tuple(jobs or made), organizations=known, http=Http(timeout=self.timeout))
+        return JobFile(
+            name=name, jobs=tuple(jobs or made), organizations=known, http=Http(timeout=self.timeout)
+        )
 
     def findings(self, jobfile: JobFile) -> dict[str, Finding]:
         """The survey of every organization."""
@@ -260,7 +278,13 @@ class Stage:
         return found
 
     def worker(
-        self, jobfile: JobFile, *, run_id: str = "r1", seed: int = 0, again: bool = False, queue: Store | None = None
+        self,
+        jobfile: JobFile,
+        *,
+        run_id: str = "r1",
+        seed: int = 0,
+        again: bool = False,
+        queue: Store | None = None,
     ) -> tuple[Worker, Notebook]:
         """A process that runs the job file."""
         queue = queue or self.open()
@@ -271,11 +295,15 @@ class Stage:
             organization = jobfile.organizations[name]
             identity = queue.join(organization.base_url, name, finding.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
-            lanes[identity] = Lane(identity=identity, name=name, limit=organization.limit, timeout=self.timeout)
+            lanes[identity] = Lane(
+                identity=identity, name=name, limit=organization.limit, timeout=self.timeout
+            )
             surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)
         plan = make_plan(jobfile, surveys, now=self.clock.wall())
         run = queue.start_run(
-            Run(id=run_id, job=jobfile.name, created_at=self.clock.wall(), tasks=len(plan.tasks)), plan.tasks, again=again
+            Run(id=run_id, job=jobfile.name, created_at=self.clock.wall(), tasks=len(plan.tasks)),
+            plan.tasks,
+            again=again,
         )
         sender = VirtualSender(self.simulator, self.timeline, queue.sending, self.tokens)
         self.senders.append(sender)
@@ -283,7 +311,7 @@ class Stage:
         worker = Worker(run, queue, sender, lanes, self.clock, notebook, rules=jobfile.retry, seed=seed)
         return worker, notebook
 
-    def run(self, jobfile: JobFile, **options: Any) -> tuple[Ending, Notebook]:  # noqa: ANN401 - what `worker` takes
+    def run(self, jobfile: JobFile, **options: Any) -> tuple[Ending, Notebook]:
         """Run a job file alone, to its end."""
         worker, notebook = self.worker(jobfile, **options)
         (ending,) = drive(self.timeline, [worker])

@@ -1,0 +1,153 @@
+"""Commands for runs that did not end well, or not yet: resume, cancel, settle."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from orchestrator.cli.frame import NOT_ALL_MADE, opened, opened_to_look, terminal_zone
+from orchestrator.cli.options import (
+    DURATION,
+    option,
+    output_options,
+    pacing_options,
+    shown,
+    store_option,
+    taken,
+    zone_option,
+)
+from orchestrator.errors import UsageError
+from orchestrator.model import Result, Run, Snapshot, Status
+from orchestrator.queue import Queue
+
+
+@click.command("resume")
+@click.argument("run", default="last", metavar="[RUN]")
+@option("--failed", is_flag=True, help="Try failed snapshots again, too.")
+@option("--jobfile", "jobfiles", multiple=True, metavar="FILE", help="Where the organizations' settings are now; repeatable.")
+@option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@store_option
+@output_options
+@pacing_options
+def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
+    """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
+    from orchestrator.app import App, Begin, for_run
+    from orchestrator.cli.runs import made
+    from orchestrator.clock import SystemClock
+    from orchestrator.jobfile import read_jobfiles
+
+    look, pacing, clock = shown(settings), taken(settings), SystemClock()
+    with opened(settings["store"], clock) as queue:
+        found = queue.find_run(run)
+        if found.state == "cancelled":
+            raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
+        reading = read_jobfiles(_files(found, jobfiles), environ=os.environ)
+        if settings["failed"]:
+            queue.retry_failed(found.id)
+        app = App(
+            for_run(pacing.applied(reading.jobfile), found), queue=queue, clock=clock, environ=os.environ
+        )
+        return made(app, Begin(run_id=found.id, deadline=settings["deadline"]), look, clock).exit_code
+
+
+def _files(run: Run, given: Sequence[str]) -> Sequence[str]:
+    """The job files whose organizations and tokens serve the run now."""
+    if given:
+        return given
+    gone = [file for file in run.files if file == "-" or not os.path.exists(file)]  # noqa: PTH110 - a text, not a path, is stored
+    if gone or not run.files:
+        missing = ", ".join(gone) or "its job file"
+        raise UsageError(f"run {run.id}: {missing} cannot be read again: name the job file with --jobfile FILE")
+    return run.files
+
+
+@click.command("cancel")
+@click.argument("run", metavar="RUN")
+@store_option
+def cancel_command(run: str, store: str | None) -> int:
+    """Give up what a run has not sent yet; what is being sent still ends."""
+    from orchestrator.clock import SystemClock
+
+    with opened(store, SystemClock()) as queue:
+        found = queue.find_run(run)
+        if found.state == "finished":
+            raise UsageError(f"run {found.id} has finished: there is nothing to give up")
+        queue.end_run(found.id, "cancelled")
+        pending = queue.view(found.id).total.pending
+    given_up = "1 snapshot is" if pending == 1 else f"{pending} snapshots are"
+    print(f"run {found.id} is cancelled; {given_up} given up", file=sys.stderr)
+    return 0
+
+
+@click.command("settle")
+@click.argument("run", default="last", metavar="RUN")
+@click.argument("task", required=False, metavar="[TASK")
+@click.argument("verdict", required=False, type=click.Choice(["created", "not-created"]), metavar="created|not-created")
+@click.argument("snapshot_id", required=False, metavar="ID]")
+@store_option
+@zone_option
+def settle_command(
+    run: str,
+    task: str | None,
+    verdict: str | None,
+    snapshot_id: str | None,
+    *,
+    store: str | None,
+    timezone: str | None,
+) -> int:
+    """Settle a run's uncertain snapshots: one by one with what to look for, or for scripts `RUN TASK created ID`.
+
+    `created ID` notes the snapshot as made, `not-created` queues it again for `tesnap resume`.
+    """
+    from orchestrator.clock import SystemClock
+
+    clock = SystemClock()
+    if task is None:
+        with opened_to_look(store, clock) as queue:
+            found = queue.find_run(run)
+            uncertain = [r for r in queue.results(found.id) if r.status is Status.UNCERTAIN]
+            names = queue.names()
+        if not uncertain:
+            print(f"run {found.id} has nothing uncertain", file=sys.stderr)
+            return 0
+        return _guided(store, found, uncertain, names, timezone)
+    if verdict is None or (verdict == "created") != (snapshot_id is not None):
+        raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
+    with opened(store, clock) as queue:
+        found = queue.find_run(run)
+        _settled(queue, found, task, snapshot_id)
+    return 0
+
+
+def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
+    made = None if snapshot_id is None else Snapshot(id=snapshot_id)
+    result = queue.settle_by_hand(run.id, key, made=made)
+    if result.status is Status.CREATED:
+        print(f"{result.task.short_key}: created, as {snapshot_id}", file=sys.stderr)
+    else:
+        print(f"{result.task.short_key}: queued again; `tesnap resume {run.id}` makes it", file=sys.stderr)
+
+
+def _guided(store: str | None, run: Run, uncertain: Sequence[Result], names: Any, timezone: str | None) -> int:
+    """Ask about one after another; nothing is held while somebody looks."""
+    from orchestrator.clock import SystemClock
+    from orchestrator.standing import look_for
+
+    zone, _ = terminal_zone(timezone, os.environ)
+    interactive = sys.stdin.isatty()
+    for result in uncertain:
+        task = result.task
+        for line in look_for(result, names.get(task.organization, task.organization), zone):
+            print(line)
+        if not interactive:
+            print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created\n")
+            continue
+        answer = click.prompt("  its ID if it is there, `no` if it is not, empty to leave it", default="", show_default=False)
+        if answer.strip():
+            with opened(store, SystemClock()) as queue:
+                _settled(queue, run, task.key, None if answer.strip().lower() == "no" else answer.strip())
+    return 0 if interactive else NOT_ALL_MADE

@@ -1,0 +1,58 @@
+"""What people decide about tasks that ended badly: each function is the inside of one transaction."""
+
+from __future__ import annotations
+
+from orchestrator.errors import UsageError
+from orchestrator.model import Result, Snapshot, Status
+from orchestrator.stores import organizations, runs
+from orchestrator.stores import statements as sql
+from orchestrator.stores.database import Row, Transaction
+from orchestrator.stores.rows import from_snapshot, to_result, to_task
+from orchestrator.stores.tasks import save
+
+
+def retry_failed(tx: Transaction, run: str) -> int:
+    """See `Queue.retry_failed`."""
+    failed = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
+    for organization in sorted({row["organization"] for row in failed}):
+        tx.row(sql.LOCK_ORGANIZATION, organization=organization)
+    now, epoch = tx.now(), tx.epoch()
+    for row in failed:
+        save(tx, row, now, **{**runs.AFRESH, "queued_wall": epoch})
+    if failed:
+        tx.change(sql.SET_STATE, run=run, state="active")
+    return len(failed)
+
+
+def decide(tx: Transaction, run: str, key: str, made: Snapshot | None) -> Result:
+    """See `Queue.settle_by_hand`."""
+    found = _uncertain(tx, run, key)
+    organizations.lock(tx, found["identity"])
+    found = _uncertain(tx, run, key)  # read again behind the lock
+    now, epoch = tx.now(), tx.epoch()
+    if made is None:
+        changes: dict[str, object] = {**runs.AFRESH, "queued_wall": epoch}
+        tx.change(sql.SET_STATE, run=run, state="active")
+    else:
+        changes = {
+            **from_snapshot(made),
+            "status": Status.CREATED.value,
+            "found": "hand",
+            "problem": None,
+            "evidence_due": None,
+            "settled_at": now,
+            "settled_wall": epoch,
+        }
+    after = {**found, **save(tx, found, now, **changes)}
+    return to_result(after, to_task(after), run)
+
+
+def _uncertain(tx: Transaction, run: str, key: str) -> Row:
+    """The run's one uncertain task whose key begins so; UsageError names those that are uncertain."""
+    rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.UNCERTAIN.value)
+    matching = [row for row in rows if row["key"].startswith(key)]
+    if len(matching) == 1:
+        return matching[0]
+    known = ", ".join(row["key"][:6] for row in rows) or "none"
+    what = "several uncertain tasks begin with" if matching else "no uncertain task begins with"
+    raise UsageError(f"run {run}: {what} {key!r}; uncertain are: {known}")

@@ -1,0 +1,124 @@
+"""What only the PostgreSQL store has: a server that can be lost, and come back."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
+from orchestrator.queue import Counts
+from orchestrator.stores import open_store
+from orchestrator.stores.schema import VERSION
+from tests.contract.world import PostgresWorld, created
+
+pytestmark = pytest.mark.postgres
+
+SECRET = "hunter2"
+
+
+def cut(world: PostgresWorld) -> None:
+    """The server ends all sessions of tesnap, as a restart does."""
+    world._side.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'tesnap'"
+    )
+
+
+def test_a_lost_connection_is_made_anew(postgres_world: PostgresWorld) -> None:
+    """One call fails, the next one works."""
+    postgres_world.begin(2)
+    cut(postgres_world)
+    with pytest.raises(
+        StoreUnavailable, match=r"postgresql://127\.0\.0\.1:\d+/tesnap_tests: .*can be reached"
+    ):
+        postgres_world.store.view("r1")
+    assert postgres_world.store.view("r1").total == Counts(queued=2)
+
+
+def test_a_process_that_comes_back_in_time_keeps_its_leases(postgres_world: PostgresWorld) -> None:
+    """It takes its own lock again before anybody else looks."""
+    world = postgres_world
+    acme = world.begin(1)
+    lease = world.sent(acme)
+    other = world.open()
+    cut(world)
+    with pytest.raises(StoreUnavailable):
+        world.store.now()
+    world.store.now()
+    with pytest.raises(StoreUnavailable):
+        other.now()
+    assert other.recover() == 0
+    world.store.settle(lease, created(lease))
+    assert world.store.view("r1").total == Counts(created=1)
+
+
+def test_a_process_that_comes_back_late_has_lost_its_leases(postgres_world: PostgresWorld) -> None:
+    """It goes on under the id of a living owner."""
+    world = postgres_world
+    acme = world.begin(2)
+    world.sent(acme)
+    other = world.open()
+    cut(world)
+    with pytest.raises(StoreUnavailable):
+        other.now()
+    assert other.recover() == 1
+    with pytest.raises(StoreUnavailable):
+        world.store.now()
+    world.lease(acme)
+    assert world.store.view("r1").total == Counts(uncertain=1, leased=1)
+    assert other.recover() == 0
+
+
+def test_a_grant_whose_commit_was_not_confirmed_is_taken_back(postgres_world: PostgresWorld) -> None:
+    """Nobody knows of it, so nothing was sent: the task is queued again, by its own process."""
+    world = postgres_world
+    acme = world.begin(1)
+    lease = world.lease(acme)
+    world.store._known.clear()
+    assert world.store.recover() == 1
+    assert world.lease(acme).attempt > lease.attempt
+
+
+def test_errors_never_show_the_password(postgres_world: PostgresWorld) -> None:
+    """Neither in the place nor in the words."""
+    url = f"postgresql://nobody:{SECRET}@127.0.0.1:1/none"
+    with pytest.raises(StoreUnavailable) as caught:
+        open_store(url, clock=postgres_world.clock)
+    assert "postgresql://127.0.0.1:1/none" in str(caught.value)
+    assert SECRET not in repr(caught.value)
+    with pytest.raises(UsageError) as usage:
+        open_store(f"postgresql://nobody:{SECRET}@host:port:/?what=1", clock=postgres_world.clock)
+    assert SECRET not in str(usage.value)
+
+
+def test_a_database_that_does_not_exist_is_a_mistake(postgres_world: PostgresWorld) -> None:
+    """Waiting would not help."""
+    with pytest.raises(StoreUnusable, match='database "nowhere" does not exist'):
+        open_store(postgres_world.url.replace("tesnap_tests", "nowhere"), clock=postgres_world.clock)
+
+
+def test_a_newer_store_is_refused(postgres_world: PostgresWorld) -> None:
+    """Before anything is written."""
+    postgres_world._side.execute("UPDATE tesnap.meta SET version = version + 1")
+    with pytest.raises(StoreUnusable, match=f"has version {VERSION + 1}"):
+        open_store(postgres_world.url, clock=postgres_world.clock)
+
+
+def test_reading_only_writes_nothing(postgres_world: PostgresWorld) -> None:
+    """And needs a store that exists."""
+    postgres_world.begin(2)
+    reader = open_store(postgres_world.url, clock=postgres_world.clock, read_only=True)
+    assert reader.view("r1").total == Counts(queued=2)
+    with pytest.raises(StoreUnusable, match="for reading only"):
+        reader.end_run("r1", "finished")
+    reader.close()
+    with pytest.raises(StoreUnusable, match="there is no store yet"):
+        open_store(
+            postgres_world.url.replace("tesnap_tests", "postgres"), clock=postgres_world.clock, read_only=True
+        )
+
+
+def test_store_time_is_the_databases_clock_within_a_transaction(postgres_world: PostgresWorld) -> None:
+    """It moves on while a transaction waits: `now()` would not."""
+    with postgres_world.store._database.write() as tx:
+        before = tx.now()
+        postgres_world.advance(30)
+        assert tx.now() == before + 30

@@ -1,0 +1,62 @@
+"""What `plan` foretells is what `run` does: the same order and the same times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.bucket import Bucket
+from orchestrator.model import Job, Limit, Pace, Priority, TestRef, WindowSpec
+from orchestrator.scheduler import forecast
+from tests.support.virtual import Notebook, Stage
+
+StageMaker = Callable[..., Stage]
+
+
+def order_and_times(at: Stage) -> list[tuple[str | None, float]]:
+    """Which test's request arrived when, in seconds since the first one; at one moment in the order of ids."""
+    posts = sorted((e for e in at.simulator.log if e.method == "POST"), key=lambda e: (e.arrived, e.test))
+    return [(entry.test, round(entry.arrived - posts[0].arrived, 3)) for entry in posts]
+
+
+def foretold(at: Stage, notebook: Notebook, limit: Limit) -> list[tuple[str | None, float]]:
+    """The same from the forecast, made for an untouched bucket."""
+    tasks = [replace(result.task) for result in notebook.results]
+    run = notebook.runs[0]
+    starts = forecast(tasks, Bucket(tokens=(), held={}), limit, now=0.0, epoch=run.created_at, latency=1.0)
+    starts.sort(key=lambda start: (start.after or 0.0, start.task.test_id))
+    first = starts[0].after or 0.0
+    return [(start.task.test_id, round((start.after or 0.0) - first, 3)) for start in starts]
+
+
+@pytest.mark.parametrize("limit", [Limit(), Limit(use=2), Limit(pace=Pace.EVEN)], ids=["burst", "use-2", "even"])
+def test_plan_and_run_agree(stage: StageMaker, limit: Limit) -> None:
+    """Three priorities, a window that is not over: every request goes out when the plan said it would."""
+    at = stage(tests=40, limit=limit)
+    ids = [test.test_id for test in at.simulator.world.organizations[0].account_groups[0].tests]
+    name = at.simulator.world.organizations[0].name
+    last, now = WindowSpec(last=3600.0), at.clock.wall()
+    soon = WindowSpec(start=utc(now - 1800), end=utc(now + 1800))
+
+    def job(kind: Priority, numbers: slice, window: WindowSpec) -> Job:
+        tests = tuple(TestRef(id=test) for test in ids[numbers])
+        return Job(name=kind.word, organizations=(name,), tests=tests, windows=(window,), priority=kind)
+
+    jobs = [
+        job(Priority.BATCH, slice(0, 12), last),
+        job(Priority.NORMAL, slice(12, 24), last),
+        job(Priority.INCIDENT, slice(24, 36), soon),
+        job(Priority.INCIDENT, slice(36, 40), last),
+    ]
+    ending, notebook = at.run(at.jobfile(0, jobs=jobs))
+    assert ending.counts.created == 40
+    assert order_and_times(at) == foretold(at, notebook, limit)
+
+
+def utc(epoch: float) -> str:
+    """An instant to the minute, as a job file has it."""
+    from orchestrator.windows import utc_text
+
+    return utc_text(epoch // 60 * 60)
