@@ -130,7 +130,7 @@ class Assembly:
             url = checked_base_url(written)
         except ValueError as error:
             text = error.message() if hasattr(error, "message") else "not a base URL"
-            self.draft.error(where, f"the variable TE_BASE_URL is {text}", key=True)
+            self.draft.error(where, f"the variable TE_BASE_URL: {text}", key=True)
             return DEFAULT_BASE_URL
         return f"{url}/v7" if url.count("/") == 2 else url  # as ThousandEyes' own command line does
 

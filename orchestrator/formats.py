@@ -57,6 +57,8 @@ class Output:
     name_of: Callable[[str], str] = str
     secrets: Collection[str] = ()
     environ: Mapping[str, str] | None = None
+    store: str = ""
+    rehearsal: bool = False
 
     @property
     def chosen_format(self) -> Format:

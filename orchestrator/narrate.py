@@ -177,11 +177,13 @@ def standing(run_id: str, counts: Counts) -> str:
 _SETTLED = ("created", "existing", "failed", "uncertain")
 
 
-def last_line(ending: Ending) -> str:
-    """What came of the run, and what to type next."""
+def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
+    """What came of the run, and what to type next; `store` is where to look if that is not the usual place."""
     counts = ending.counts
-    words = counted(counts) or "nothing to do"
-    return f"{words}{_pending_why(ending)}: {_next_command(ending)}"
+    words = f"{counted(counts) or 'nothing to do'}{_pending_why(ending)}"
+    if rehearsal:
+        return f"{words} in the rehearsal, {span(ending.seconds)} of its time; nothing was really made"
+    return f"{words}: {_next_command(ending, f' --store {shlex.quote(store)}' if store else '')}"
 
 
 def begun(job: str, run_id: str, tasks: int) -> str:
@@ -271,16 +273,16 @@ def _pending_why(ending: Ending) -> str:
     return f" ({', '.join(f'{number} {reason_words(why)}' for why, number in reasons.items())})"
 
 
-def _next_command(ending: Ending) -> str:
+def _next_command(ending: Ending, where: str) -> str:
     """What to type next; what carries the run on goes before what clears up after it."""
     counts, run = ending.counts, ending.run
     if not counts.total:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if counts.pending and run.state != "cancelled":
-        return f"tesnap resume {run.id}"
-    commands = [f"tesnap settle {run.id}"] if counts.uncertain else []
-    commands += [f"tesnap resume {run.id} --failed"] if counts.failed and run.state != "cancelled" else []
-    return ", then ".join(commands) or f"tesnap report {run.id}"
+        return f"tesnap resume {run.id}{where}"
+    commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []
+    commands += [f"tesnap resume {run.id} --failed{where}"] if counts.failed and run.state != "cancelled" else []
+    return ", then ".join(commands) or f"tesnap report {run.id}{where}"
 
 
 def _about(result: Result, *, show_links: bool) -> str:

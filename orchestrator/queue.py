@@ -160,6 +160,16 @@ class Queue(Protocol):
         """A run's tasks in the order of the plan; with `settled_since` those settled at or after that store time."""
         ...
 
+    def snapshots(
+        self, *, organizations: Collection[str] | None = None, settled_since: float | None = None
+    ) -> Iterator[tuple[str, Result]]:
+        """Every snapshot that is known as created, over all runs and each once, the latest first.
+
+        With the id of the run that made it (empty: none did). `organizations` are identities (None: all),
+        `settled_since` is epoch seconds. The tasks are as `latest` has them: no run says their job or priority.
+        """
+        ...
+
     # -- making snapshots ------------------------------------------------------------------------------
     def serve(self, run_id: str, organizations: Collection[str]) -> None:
         """Declare for which organizations this live process is able to send tasks of the run."""

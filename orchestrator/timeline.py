@@ -32,7 +32,28 @@ LEFT, WIDTH = 1.0, 97.0
 PROMPT = 5.0
 """Seconds within which whoever waited takes a slot that came back: the poll of 1 s, and room for a busy store."""
 
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
+_STEPS = (
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10_800,
+    21_600,
+    43_200,
+    86_400,
+    172_800,
+    604_800,
+)
 _MOST_TICKS = 6  # as many clock times as fit on a phone
 
 
@@ -139,8 +160,12 @@ def draw(
     start = min(way.queued for way in ways)
     scale = _Scale(start=start, end=max(max(way.end for way in ways), start + 1))
     lanes: dict[str, list[_Way]] = {}
-    for way in sorted(ways, key=lambda way: (way.end if way.sent is None else way.sent, way.result.task.position)):
-        lanes.setdefault(names.get(way.result.task.organization, way.result.task.organization), []).append(way)
+    for way in sorted(
+        ways, key=lambda way: (way.end if way.sent is None else way.sent, way.result.task.position)
+    ):
+        lanes.setdefault(names.get(way.result.task.organization, way.result.task.organization), []).append(
+            way
+        )
     held = Limit().hold if hold is None else hold
     return Timeline(
         lanes=tuple(_lane(name, lanes[name], scale, held, zone) for name in sorted(lanes)),
@@ -156,7 +181,9 @@ def _way(result: Result, since: float, now: float) -> _Way | None:
     queued = max(result.queued_wall, since)
     under_way = result.status.settled or result.status is Status.SENDING
     sent = None if result.sent_wall is None or not under_way else max(result.sent_wall, queued)
-    granted = None if result.granted_wall is None or sent is None else min(max(result.granted_wall, queued), sent)
+    granted = (
+        None if result.granted_wall is None or sent is None else min(max(result.granted_wall, queued), sent)
+    )
     end = max(queued, sent or queued, now if settled is None else settled)
     ready = min(max(queued, result.task.ready_at), sent or end)
     return _Way(
@@ -176,8 +203,12 @@ def _lane(name: str, ways: Sequence[_Way], scale: _Scale, hold: float, zone: tzi
     offset = BAR_OFFSET if labelled else step / 2
     places = {way.result.task.key: round(TOP + offset + step * number, 2) for number, way in enumerate(ways)}
     before = _handed_on(ways, hold)
-    rows = [_row(way, before.get(way.result.task.key), places[way.result.task.key], scale, zone) for way in ways]
-    handings = [_handing(before[key], way, places, scale) for way in ways if (key := way.result.task.key) in before]
+    rows = [
+        _row(way, before.get(way.result.task.key), places[way.result.task.key], scale, zone) for way in ways
+    ]
+    handings = [
+        _handing(before[key], way, places, scale) for way in ways if (key := way.result.task.key) in before
+    ]
     return Lane(
         name=name,
         rows=tuple(rows),
@@ -250,7 +281,9 @@ def _words(way: _Way, before: _Way | None, zone: tzinfo) -> Iterator[str]:
         yield f"waited {narrate.span(went - way.ready)} for {whose}"
     if way.sent is not None:
         yield f"sent {_clock(way.sent, zone)}"
-    yield f"{narrate.status_word(way.result)} {_clock(way.settled, zone)}" if way.settled else "not settled yet"
+    yield (
+        f"{narrate.status_word(way.result)} {_clock(way.settled, zone)}" if way.settled else "not settled yet"
+    )
 
 
 def _label(result: Result) -> str:
@@ -270,11 +303,17 @@ def _ticks(scale: _Scale, zone: tzinfo) -> Iterator[Tick]:
     length = scale.end - scale.start
     longest = _STEPS[-1] * math.ceil(length / _STEPS[-1] / _MOST_TICKS)
     step = next((one for one in _STEPS if length / one <= _MOST_TICKS), longest)
-    midnight = datetime.fromtimestamp(scale.start, zone).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    midnight = (
+        datetime.fromtimestamp(scale.start, zone)
+        .replace(hour=0, minute=0, second=0, microsecond=0)
+        .timestamp()
+    )
     at = midnight + math.ceil((scale.start - midnight) / step) * step
     while at <= scale.end:
         x = scale(at)
-        yield Tick(x=x, label=_tick_label(at, step, zone), anchor="start" if x < 4 else "end" if x > 94 else "middle")
+        yield Tick(
+            x=x, label=_tick_label(at, step, zone), anchor="start" if x < 4 else "end" if x > 94 else "middle"
+        )
         at += step
 
 

@@ -80,7 +80,8 @@ class View:
         self.close()
         self._print(lambda: self._results.ended(ending))
         level = "info" if ending.exit_code == 0 else "warning"
-        self._tell(Event(name="run.ended", text=narrate.last_line(ending), level=level))
+        text = narrate.last_line(ending, store=self._output.store, rehearsal=self._output.rehearsal)
+        self._tell(Event(name="run.ended", text=text, level=level))
 
     def close(self) -> None:
         """Take the live line away and give the cursor back; harmless when repeated."""

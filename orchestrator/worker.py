@@ -126,7 +126,7 @@ class Worker:
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
         ending = Ending(
-            run=self._run,
+            run=view.run,
             counts=view.total,
             pending_reasons=dict(reasons),
             exit_code=self._exit_code(view),

@@ -83,8 +83,42 @@ tesnap=("${inside[@]}" env -i PATH="$place/opt/tesnap/bin:/usr/bin:/bin" HOME="$
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
     TESNAP_STORE="sqlite:///$place/store/tesnap.db" TE_TOKEN=token-1)
 
+address_file=$place/address
+touch "$address_file"
+"$place/opt/tesnap/bin/python" -m orchestrator.simulator --latency 0.02 --spread 0.01 --tests 20 \
+    --max-seconds 300 >"$address_file" &
+server=$!
+for _ in $(seq 100); do
+    if [ -s "$address_file" ]; then break; fi
+    sleep 0.1
+done
+address=$(head -n 1 "$address_file")
+
+# Writes the job file of one run: its name, then the ids of its tests.
+job_file() {
+    chmod u+w "$place/jobs"
+    rm -f "$place/jobs"/*
+    cat >"$place/jobs/$1.yaml" <<YAML
+version: 1
+name: $1
+organizations:
+  acme: {base_url: "$address", token_env: TE_TOKEN}
+jobs:
+  - {name: $1, tests: [$2], windows: [{last: 1h}]}
+YAML
+    chmod a-w "$place/jobs" "$place/jobs/$1.yaml"
+}
+
+expect() { # the exit code that is expected, then the one that came
+    echo "exit code $2"
+    if [ "$1" != "$2" ]; then
+        echo "expected $1" >&2
+        exit 1
+    fi
+}
+
 say "4 entry point: tesnap run /jobs, three snapshots against a simulator on loopback"
-jobs first '"202701", "202702", "202703"'
+job_file first '"202701", "202702", "202703"'
 code=0
 "${tesnap[@]}" TESNAP_RUN_ID=steps-0001 tesnap run "$place/jobs" || code=$?
 expect 0 "$code"
@@ -95,7 +129,7 @@ code=0
 expect 0 "$code"
 
 say "6 SIGTERM while six snapshots wait for two slots: exit code 5 within 20 s"
-jobs second '"202704", "202705", "202706", "202707", "202708", "202709"'
+job_file second '"202704", "202705", "202706", "202707", "202708", "202709"'
 "${tesnap[@]}" TESNAP_RUN_ID=steps-0002 tesnap run "$place/jobs" &
 running=$!
 sleep 5

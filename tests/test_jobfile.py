@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator import grammar
 from orchestrator.errors import JobFileError
 from orchestrator.jobfile import Reading, json_schema, read_jobfiles, starter
 from orchestrator.model import DEFAULT_BASE_URL, CredentialSource, Fit, Pace, Priority, TestRef
@@ -211,6 +212,19 @@ def test_the_value_of_a_variable_is_never_quoted() -> None:
     assert "hush" not in said
 
 
+def test_a_window_filled_in_wrongly_is_not_quoted_either() -> None:
+    """What the windows' own errors quote is the value that was filled in."""
+    said = errors(HEAD + JOB.replace("last: 1h", 'start: "${S}", duration: 1h'), S="hush")
+    assert said == "<stdin>:3:48: error: `start`: not right as filled in from the environment"
+
+
+def test_the_errors_of_a_list_are_bounded_before_they_are_made() -> None:
+    """A wrong entry in every line must not cost more memory than the file has bytes."""
+    with pytest.raises(grammar.ValidationError) as caught:
+        grammar.FileEntry.model_validate({"jobs": [{"tests": ["x"] * 5000}] * 200})
+    assert caught.value.error_count() <= 50 * (grammar.TOO_MANY + 50)
+
+
 def test_the_schema_is_made_of_the_same_types() -> None:
     """Every key is described, unknown ones are refused except at the top with `x-`."""
     schema = json_schema()
@@ -231,10 +245,11 @@ HOSTILE = {
     "wrong windows": b"version: 1\nwindows:\n"
     + b"".join(b" k%d: {last: %dh}\n" % (i, i + 3) for i in range(29_000)),
     "organizations": b"version: 1\norganizations:\n" + b"".join(b" k%d:\n" % i for i in range(59_000)),
-    "globs": b"version: 1\norganization_defaults: {token_env: T}\norganizations:\n"
+    "globs": b"version: 1\ndefaults: {name: j, tests: [1], windows: [{last: 1h}]}\n"
+    b"organization_defaults: {token_env: T}\norganizations:\n"
     + b"".join(b" k%d:\n" % i for i in range(20_000))
     + b"jobs:\n"
-    + b"".join(b"- {organization: ['%d*',k1]}\n" % i for i in range(9_000)),
+    + b"".join(b"- {organization: ['k%d*',k1]}\n" % i for i in range(9_000)),
     "empty jobs": HEAD.encode() + b"jobs:\n" + b"- {}\n" * 119_000,
     "brackets": b"[" * 4_000_000,
     "dashes": b"- " * 2_000_000,
@@ -250,6 +265,7 @@ HOSTILE = {
 }
 LIMITED = """
 import resource, sys, time
+from orchestrator import grammar
 from orchestrator.errors import JobFileError
 from orchestrator.jobfile import read_jobfiles
 resource.setrlimit(resource.RLIMIT_AS, (256 * 2**20,) * 2)

@@ -117,7 +117,7 @@ def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     ) as stage:
         with opened(stage.store, stage.clock) as queue:
             app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
-            return made(app, Begin(seed=settings["seed"]), look, stage.clock).exit_code
+            return made(app, Begin(seed=settings["seed"]), look, stage.clock, rehearsal=True).exit_code
 
 
 def _read(
@@ -133,7 +133,7 @@ def _read(
     return taken(settings).applied(only_organizations(reading.jobfile, settings.pop("organizations")))
 
 
-def _output(look: Shown, app: App, clock: Clock) -> Output:
+def _output(look: Shown, app: App, clock: Clock, *, rehearsal: bool) -> Output:
     from orchestrator.formats import Format, Output
 
     return Output(
@@ -150,10 +150,18 @@ def _output(look: Shown, app: App, clock: Clock) -> Output:
         show_links=look.links == "show",
         name_of=app.name_of,
         secrets=app.secrets,
+        store=app.queue.describe() if _typed("store") else "",
+        rehearsal=rehearsal,
     )
 
 
-def made(app: App, begin: Begin, look: Shown, clock: Clock) -> Ending:
+def _typed(name: str) -> bool:
+    """Whether an option was written on the command line: then the next command needs it, too."""
+    context = click.get_current_context()
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def made(app: App, begin: Begin, look: Shown, clock: Clock, *, rehearsal: bool = False) -> Ending:
     """Run, with signals sent to the worker."""
     from orchestrator.app import run
     from orchestrator.narrate import last_line
@@ -161,7 +169,7 @@ def made(app: App, begin: Begin, look: Shown, clock: Clock) -> Ending:
 
     with ExitStack() as stack:
         stack.callback(app.close)
-        view = View(_output(look, app, clock))
+        view = View(_output(look, app, clock, rehearsal=rehearsal))
         stack.callback(view.close)
         ending = run(
             app,
@@ -169,7 +177,7 @@ def made(app: App, begin: Begin, look: Shown, clock: Clock) -> Ending:
             begin,
             caught=lambda worker: stack.enter_context(Signals.taken_over(worker.ask_to_stop)),
         )
-    leave_last_words(last_line(ending))
+    leave_last_words(last_line(ending, rehearsal=rehearsal))
     return ending
 
 

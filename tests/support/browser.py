@@ -49,7 +49,9 @@ class Browser:
         """Load a file in a window of this width, and wait until it is there."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
@@ -66,11 +68,19 @@ class Browser:
 
     def requested(self) -> list[str]:
         """The addresses that the page asked for since it was opened."""
-        return [event["params"]["request"]["url"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        return [
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        ]
 
     def complaints(self) -> list[str]:
         """What the browser found wrong with the page, such as a style that its policy forbids."""
-        return [event["params"]["entry"]["text"] for event in self.events if event.get("method") == "Log.entryAdded"]
+        return [
+            event["params"]["entry"]["text"]
+            for event in self.events
+            if event.get("method") == "Log.entryAdded"
+        ]
 
     def _read(self) -> dict[str, Any]:
         message = b""
@@ -87,10 +97,32 @@ def browser(program: str, profile: Path) -> Iterator[Browser]:
     """Start a browser with a profile of its own, and end it."""
     asks_read, asks_write = os.pipe()
     answers_read, answers_write = os.pipe()
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
     line = f'exec "$0" "$@" 3<&{asks_read} 4>&{answers_write}'  # a browser reads from 3 and writes to 4
-    command = ["/bin/sh", "-c", line, program, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
-    process = subprocess.Popen(command, pass_fds=(asks_read, answers_write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        "/bin/sh",
+        "-c",
+        line,
+        program,
+        *flags,
+        "--remote-debugging-pipe",
+        f"--user-data-dir={profile}",
+        "about:blank",
+    ]
+    process = subprocess.Popen(
+        command,
+        pass_fds=(asks_read, answers_write),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     os.close(asks_read)
     os.close(answers_write)
     try:

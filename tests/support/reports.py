@@ -32,10 +32,16 @@ def task(position: int, *, organization: str = ACME, **changes: object) -> Task:
     return replace(plain, **changes)  # type: ignore[arg-type]  # the caller names fields of a task
 
 
-def created(position: int, at: float, *, organization: str = ACME, link: str | None = None, **changes: object) -> Result:
+def created(
+    position: int, at: float, *, organization: str = ACME, link: str | None = None, **changes: object
+) -> Result:
     """A snapshot that was queued at the start and went out `at` seconds after it."""
     wanted = task(position, organization=organization)
-    made = Snapshot(id=f"s{position}", link=link or f"https://s{position}.share.thousandeyes.com/view/tests/?roundId={int(START)}&n={position}")
+    made = Snapshot(
+        id=f"s{position}",
+        link=link
+        or f"https://s{position}.share.thousandeyes.com/view/tests/?roundId={int(START)}&n={position}",
+    )
     plain = Result(
         task=wanted,
         status=Status.CREATED,
@@ -50,10 +56,22 @@ def created(position: int, at: float, *, organization: str = ACME, link: str | N
     return replace(plain, **changes)  # type: ignore[arg-type]  # the caller names fields of a result
 
 
-def failed(position: int, at: float, *, organization: str = ACME, detail: str = "Validation failed") -> Result:
+def failed(
+    position: int, at: float, *, organization: str = ACME, detail: str = "Validation failed"
+) -> Result:
     """A snapshot that the API refused to make."""
-    problem = Problem(title="Bad Request", detail=detail, fields=(("startDate", "is before the test was made"),))
-    return created(position, at, organization=organization, status=Status.FAILED, snapshot=None, problem=problem, http_status=400)
+    problem = Problem(
+        title="Bad Request", detail=detail, fields=(("startDate", "is before the test was made"),)
+    )
+    return created(
+        position,
+        at,
+        organization=organization,
+        status=Status.FAILED,
+        snapshot=None,
+        problem=problem,
+        http_status=400,
+    )
 
 
 def uncertain(position: int, at: float) -> Result:
@@ -64,7 +82,11 @@ def uncertain(position: int, at: float) -> Result:
 
 def pending(position: int, *, organization: str = ACME, ready_at: float = 0.0) -> Result:
     """A snapshot that waits."""
-    return Result(task=task(position, organization=organization, ready_at=ready_at), status=Status.QUEUED, queued_wall=START)
+    return Result(
+        task=task(position, organization=organization, ready_at=ready_at),
+        status=Status.QUEUED,
+        queued_wall=START,
+    )
 
 
 def paced(count: int, *, organization: str = ACME, first: int = 0) -> Iterator[Result]:
@@ -81,6 +103,13 @@ def mixed() -> list[Result]:
     made[3] = failed(3, 1.2)
     made[7] = uncertain(7, 303.1)
     made[12] = replace(made[12], made_here=False)
-    late = [replace(one, task=replace(one.task, ready_at=START + 200)) for one in paced(7, organization=GLOBEX, first=20)]
-    late = [replace(one, granted_wall=at + 200, sent_wall=at + 200.1, settled_wall=at + 201.4) for one in late if (at := one.granted_wall)]
+    late = [
+        replace(one, task=replace(one.task, ready_at=START + 200))
+        for one in paced(7, organization=GLOBEX, first=20)
+    ]
+    late = [
+        replace(one, granted_wall=at + 200, sent_wall=at + 200.1, settled_wall=at + 201.4)
+        for one in late
+        if (at := one.granted_wall)
+    ]
     return [*made, *late, pending(40, ready_at=START + 3600), pending(41)]

@@ -1,0 +1,159 @@
+"""Commands about snapshots that are made: report, list."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.frame import opened, terminal_zone, write_json
+from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
+from orchestrator.durations import parse_duration
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.page import Report
+    from orchestrator.queue import Queue
+    from orchestrator.report import Kind
+
+
+@click.command("report")
+@click.argument("run", default="last", metavar="[RUN]")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["md", "html", "csv", "table"]),
+    help="Form of the report [by the suffix of --output, else table].",
+)
+@click.option(
+    "--organization", metavar="NAME", help="One customer's view: nothing of another organization is in it."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="Write it into this file, which nobody else can read [standard output].",
+)
+@option(
+    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
+)
+@store_option
+@zone_option
+def report_command(run: str, **settings: Any) -> int:
+    """The links of a run, ready to paste or to open; failures first (default: the latest run)."""
+    from orchestrator.clock import SystemClock
+
+    kind = _kind(settings["format_"], settings["output"])
+    with opened(settings["store"], SystemClock(), read_only=True) as queue:
+        made = reported(
+            queue,
+            run,
+            zone=terminal_zone(settings["timezone"], os.environ)[0],
+            organization=settings["organization"],
+            show_links=settings["links"] == "show",
+        )
+    _put(made, kind, settings["output"])
+    return 0
+
+
+def reported(queue: Queue, run: str, *, zone: tzinfo, organization: str | None, show_links: bool) -> Report:
+    """The report of a run from what the store knows now."""
+    from orchestrator.page import make_report
+
+    found = queue.find_run(run)
+    return make_report(
+        found,
+        queue.results(found.id),
+        names=queue.names(),
+        zone=zone,
+        now=queue.epoch(),
+        organization=organization,
+        show_links=show_links,
+    )
+
+
+def _kind(form: str | None, output: str | None) -> Kind:
+    from orchestrator.report import SUFFIXES, Kind
+
+    if form is not None:
+        return Kind(form)
+    return SUFFIXES.get(Path(output or "").suffix.lower(), Kind.TABLE)
+
+
+def _put(report: Report, kind: Kind, output: str | None) -> None:
+    from orchestrator.report import Kind, render, write_report, write_rows
+
+    if output not in (None, "-"):
+        write_report(str(output), report, kind)
+        print(
+            f"wrote {output}: {len(report.results)} snapshots; the links in it open for whoever has them",
+            file=sys.stderr,
+        )
+    elif kind is Kind.TABLE:
+        write_rows(report, sys.stdout, kind)
+    else:
+        print(render(report, kind), end="")
+
+
+@click.command("list")
+@click.option("--organization", metavar="GLOB", help="Only organizations matching this.")
+@click.option(
+    "--test", metavar="TEST", help="Only this test: its id, a part of its name, or a pattern with * and ?."
+)
+@click.option(
+    "--made-since", metavar="TIME", help="Only made since then: 14:07, '2h ago', 7d, 2026-11-20T14:00:00Z."
+)
+@click.option(
+    "--expiring-within",
+    type=DURATION,
+    metavar="TIME",
+    help="Only those that ThousandEyes deletes within this time, e.g. 7d.",
+)
+@option(
+    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
+)
+@store_option
+@json_option
+@zone_option
+def list_command(**settings: Any) -> int:
+    """List the snapshots of all runs that still exist, those that are deleted first on top."""
+    from orchestrator import listing
+    from orchestrator.clock import SystemClock
+
+    zone, zone_name = terminal_zone(settings["timezone"], os.environ)
+    with opened(settings["store"], SystemClock(), read_only=True) as queue:
+        now = queue.epoch()
+        wanted = listing.Wanted(
+            organization=settings["organization"],
+            test=settings["test"],
+            made_since=_moment(settings["made_since"], now, zone_name),
+            within=settings["expiring_within"],
+        )
+        found = listing.listed(queue, wanted)
+    show_links = settings["links"] == "show"
+    if settings["as_json"]:
+        write_json(listing.documents(found, show_links=show_links))
+        return 0
+    for line in listing.lines(found, now, zone, show_links=show_links):
+        print(line)
+    return 0
+
+
+def _moment(text: str | None, now: float, zone_name: str | None) -> float | None:
+    """Epoch seconds of a moment, or of so long ago; UsageError when it is neither."""
+    from orchestrator.instants import parse_moment
+
+    if text is None:
+        return None
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse_moment(text, now=now, timezone=zone_name)[0]
+    except ValueError as error:
+        raise UsageError(f"--made-since: {error}") from None

@@ -1,0 +1,330 @@
+"""Commands for an incident: tests, snap."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.frame import REFUSED, opened, terminal_zone, write_json
+from orchestrator.cli.options import (
+    DURATION,
+    Shown,
+    json_option,
+    option,
+    output_options,
+    pacing_options,
+    shown,
+    store_option,
+    taken,
+    zone_option,
+)
+from orchestrator.errors import UsageError
+from orchestrator.model import Fit
+
+if TYPE_CHECKING:
+    from orchestrator.app import App
+    from orchestrator.clock import Clock
+    from orchestrator.found import Found
+    from orchestrator.incident import Incident, Words
+    from orchestrator.model import JobFile
+    from orchestrator.preview import Preview
+    from orchestrator.survey import Finding
+
+FEW = 5
+"""So many matches go without saying; more are announced before the first one goes."""
+
+AT_ONCE = 10.0
+"""Seconds within which a start counts as now."""
+
+
+def where_options(command: Any) -> Any:
+    """Whose tests."""
+    options = [
+        option(
+            "--organization",
+            "organizations",
+            multiple=True,
+            metavar="GLOB",
+            help="Only organizations of --jobfile that match; repeatable.",
+        ),
+        option(
+            "--account-group",
+            metavar="AID",
+            help="Look in this account group alone [all that the token sees].",
+        ),
+        option(
+            "--jobfile",
+            metavar="FILE",
+            help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
+        ),
+    ]
+    return _all(options, command)
+
+
+def selector_options(command: Any) -> Any:
+    """Which tests, without knowing their ids."""
+    many: dict[str, Any] = {"multiple": True}
+    options = [
+        option(
+            "--test-name",
+            "test_names",
+            metavar="TEXT",
+            help="A part of the name, or a pattern with * and ?; repeatable.",
+            **many,
+        ),
+        option("--type", "types", metavar="TYPE", help="A test type, e.g. http-server; repeatable.", **many),
+        option(
+            "--tag",
+            "tags",
+            metavar="KEY:VALUE",
+            help="A tag, e.g. team:payments or team:*; repeatable.",
+            **many,
+        ),
+        option(
+            "--alerting", is_flag=True, help="Only tests with an alert active at any moment of the window."
+        ),
+        option("--enabled", is_flag=True, help="Only tests that are enabled."),
+        option("--exclude", metavar="ID|TEXT", help="Not these ids or names after all; repeatable.", **many),
+        option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
+    ]
+    return _all(options, command)
+
+
+def window_options(command: Any) -> Any:
+    """Which time; a bare clock time is the latest such moment in the terminal's zone."""
+    options = [
+        option(
+            "--since",
+            "--from",
+            "since",
+            metavar="TIME",
+            help="Start: 14:07, '2 h ago', 'yesterday 22:00', or alert for the earliest alert's.",
+        ),
+        option("--until", "--to", "until", metavar="TIME", help="End [the last full minute]."),
+        option("--last", type=DURATION, metavar="TIME", help="This long up to the end, e.g. 2h."),
+        option("--around", metavar="TIME", help="A window around this moment."),
+        option("--duration", type=DURATION, metavar="TIME", help="The length of --around [1h]."),
+        option(
+            "--fit",
+            type=click.Choice([fit.value for fit in Fit]),
+            default=Fit.COVER.value,
+            help="When the API does not take the length: cover moves the start back [cover].",
+        ),
+    ]
+    return _all(options, command)
+
+
+def _all(options: Iterable[Any], command: Any) -> Any:
+    for one in reversed(list(options)):
+        command = one(command)
+    return command
+
+
+@click.command("snap")
+@click.argument("tests", nargs=-1, metavar="[TEST...]")
+@window_options
+@selector_options
+@where_options
+@option("--title", default="", metavar="TEXT", help="Goes before each display name, e.g. INC-4711.")
+@option("--dry-run", is_flag=True, help="Show what would be made, and when; makes nothing.")
+@option("--again", is_flag=True, help="Make snapshots anew that exist already.")
+@store_option
+@output_options
+@pacing_options
+def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
+    r"""Make snapshots in an incident, without a job file; they go before everything else in the store.
+
+    Of test ids (`-` reads them from standard input), and of what --alerting, --tag, --test-name and --type select.
+
+    \b
+    tesnap snap --alerting --last 2h
+    tesnap snap 202701 202702 --since 14:07 --title INC-4711
+    """
+    from orchestrator.cli.runs import _plan, made
+    from orchestrator.clock import SystemClock
+    from orchestrator.incident import incident
+
+    look, clock = shown(settings), SystemClock()
+    pacing, words = taken(settings), _words(tests, settings)
+    known = _known(settings)
+    meant = incident(words, known, now=clock.wall(), timezone=_zone_name(look.timezone))
+    jobfile = pacing.applied(meant.jobfile)
+    if settings["dry_run"]:
+        _say(meant.notes, look)
+        return _plan(jobfile, look, store=settings["store"], offline=False)
+    from orchestrator.app import Begin
+
+    with opened(settings["store"], clock) as queue:
+        app = _announcing(jobfile, queue, clock, look, meant)
+        return made(app, Begin(again=settings["again"]), look, clock).exit_code
+
+
+@click.command("tests")
+@selector_options
+@window_options
+@where_options
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "ids", "yaml"]),
+    default="table",
+    help="ids for `tesnap snap -`, yaml for a job file [table].",
+)
+@json_option
+@zone_option
+def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settings: Any) -> int:
+    """Show which tests selectors mean, those with alerts first; without selectors, all. Makes nothing."""
+    from orchestrator import found
+    from orchestrator.clock import SystemClock
+    from orchestrator.incident import looking
+
+    clock, look = SystemClock(), Shown(timezone=timezone)
+    meant = looking(_words((), settings), _known(settings), now=clock.wall(), timezone=_zone_name(timezone))
+    _say(meant.notes, look)
+    findings = _asked(meant.jobfile, clock)
+    rows = list(_rows(meant.jobfile, findings, clock, look))
+    if as_json:
+        write_json(found.documents(rows))
+    else:
+        forms = {"ids": found.ids, "yaml": found.yaml}
+        zone = terminal_zone(timezone, os.environ)[0]
+        lines = forms[format_](rows) if format_ in forms else found.table(rows, now=clock.wall(), zone=zone)
+        for line in lines:
+            print(line)
+    return REFUSED if any(finding.stopped for finding in findings.values()) else 0
+
+
+def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> Words:
+    """What was typed, taken out of a command's settings."""
+    from orchestrator.incident import Words, typed_ids
+
+    names = ["test_names", "types", "tags", "alerting", "enabled", "exclude", "max_tests", "account_group"]
+    names += ["since", "until", "last", "around", "duration"]
+    values = {name: settings.pop(name) for name in names}
+    title = settings.get("title", "")
+    return Words(tests=typed_ids(tests, sys.stdin), fit=Fit(settings.pop("fit")), title=title, **values)
+
+
+def _known(settings: Mapping[str, Any]) -> JobFile:
+    from orchestrator.incident import known_organizations
+
+    return known_organizations(settings["jobfile"], settings["organizations"], environ=os.environ)
+
+
+def _zone_name(asked: str | None) -> str:
+    """The IANA name of the terminal's zone, by which clock times are read; without one they would be guessed."""
+    zone, name = terminal_zone(asked, os.environ)
+    if name is None and str(zone) != "UTC":
+        raise UsageError(
+            f"the terminal's zone, {zone}, has no name: say which it is with --timezone, e.g. Europe/Berlin"
+        )
+    return name or "UTC"
+
+
+def _say(lines: Iterable[str], look: Shown) -> None:
+    """Tell on standard error."""
+    for line in () if look.quiet else lines:
+        print(line, file=sys.stderr)
+
+
+# -- snap ------------------------------------------------------------------------------------------------
+
+
+def _announcing(jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: Incident) -> App:
+    """The application for this job file, which says what it is about to do once that is known."""
+    from orchestrator.app import App
+    from orchestrator.scheduler import Plan
+
+    class Announcing(App):
+        def plan(self, findings: Any, lanes: Any) -> Plan:
+            plan = super().plan(findings, lanes)
+            _say([*meant.notes, *_announcement(self.foresee(plan, lanes), look)], look)
+            return plan
+
+    return Announcing(jobfile, queue=queue, clock=clock, environ=os.environ)
+
+
+def _announcement(view: Preview, look: Shown) -> Iterator[str]:
+    """The windows, and on a terminal how many tests match and how long they will take."""
+    from orchestrator.incident import spans
+    from orchestrator.narrate import clock_time, headline
+
+    zone, name = terminal_zone(look.timezone, os.environ)
+    yield from spans((entry.task.window for entry in view.entries), now=view.now, timezone=name)
+    matches = len(
+        {(entry.task.organization, entry.task.account_group, entry.task.test_id) for entry in view.entries}
+    )
+    if not sys.stderr.isatty() or matches <= FEW:
+        return
+    starts = [entry.starts_at for entry in view.entries if entry.starts_at is not None]
+    first = sum(start <= view.now + AT_ONCE for start in starts)
+    if starts and not first:
+        yield f"{matches} tests match. The first at {clock_time(min(starts), view.now, zone)}: all slots are used. Ctrl-C stops."
+    elif starts:
+        yield headline(matches, first, max(starts), view.now, zone)
+
+
+# -- tests -----------------------------------------------------------------------------------------------
+
+
+def _asked(jobfile: JobFile, clock: Clock) -> dict[str, Finding]:
+    """What each organization's lists say."""
+    from orchestrator.survey import find_out
+
+    findings = {}
+    with ExitStack() as stack:
+        for name, organization in jobfile.organizations.items():
+            client = _client(jobfile, name, clock)
+            stack.callback(client.close)
+            groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
+            findings[name] = find_out(
+                client, organization, groups, jobs=jobfile.jobs, clock=clock, all_lists=True
+            )
+    return findings
+
+
+def _client(jobfile: JobFile, name: str, clock: Clock) -> Any:
+    from orchestrator import __version__
+    from orchestrator.client import Client
+    from orchestrator.credentials import read_bearer
+
+    organization = jobfile.organizations[name]
+    bearer = read_bearer(organization.credential, environ=os.environ)
+    return Client(
+        organization.base_url,
+        bearer.reveal,
+        clock=clock,
+        http=jobfile.http,
+        user_agent=f"tesnap/{__version__}",
+        environ=os.environ,
+    )
+
+
+def _rows(jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look: Shown) -> Iterator[Found]:
+    """The tests that are meant; what there is to say about it goes to standard error."""
+    from orchestrator.found import Found
+    from orchestrator.moments import lookouts
+    from orchestrator.selectors import choose, require
+    from orchestrator.survey import own_group
+
+    job, choices = jobfile.jobs[0], {}
+    for name, finding in findings.items():
+        if finding.stopped:
+            print(f"{name}: {finding.because}", file=sys.stderr)
+            continue
+        own = job.account_group or jobfile.organizations[name].account_group or ""
+        moments = lookouts(job, now=clock.wall() + finding.offset)
+        choices[name] = choose(job, finding.tests, organization=name, own=own, moments=moments)
+        _say([*(f"{name}: {note}" for note in finding.notes), *choices[name].notes], look)
+    require(job, choices)
+    for name, choice in choices.items():
+        finding, current = findings[name], own_group(findings[name].groups)
+        for one in choice.tests:
+            listing = finding.tests.get(one.account_group)
+            aid = one.account_group or (current.aid if current else "")
+            yield Found(organization=name, chosen=one, group=listing.label if listing else "", aid=aid)

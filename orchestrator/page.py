@@ -1,0 +1,290 @@
+"""What a report says: a run's results as rows, sentences and commands, failures first; pure.
+
+With an `organization` there is nothing in it of another one: no name, no count, no lane.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from urllib.parse import quote, urlsplit
+
+from orchestrator import __version__, narrate
+from orchestrator.errors import UsageError
+from orchestrator.model import Result, Run, Status
+from orchestrator.progress import Ending
+from orchestrator.queue import Counts
+from orchestrator.safe_text import harmless, without_links
+from orchestrator.timeline import Timeline, draw
+
+OPEN_LANES = 6
+"""How many organizations' timelines are open at first: more would hide what comes after them."""
+
+URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
+"""RFC 3986: what may stand in a URL as it is, besides letters, digits and `-._`."""
+
+_ORDER = {Status.FAILED: 0, Status.UNCERTAIN: 1}  # then what is pending, then what is made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A run's results at one moment, failures first; `now` is epoch seconds.
+
+    `names` are the user's names of the organizations' identities. Without `show_links` no link is in it.
+    """
+
+    run: Run
+    results: tuple[Result, ...]
+    names: Mapping[str, str]
+    zone: tzinfo
+    now: float
+    organization: str | None = None
+    show_links: bool = True
+    ending: Ending | None = None
+    secrets: Collection[str] = ()
+
+    @property
+    def title(self) -> str:
+        """Whose snapshots these are: the job's, or in one customer's view the customer's."""
+        return harmless(self.run.job if self.organization is None else self.organization)
+
+    @property
+    def counts(self) -> Counts:
+        """How many of these results are where."""
+        return sum((Counts(**{_counted_as(result): 1}) for result in self.results), Counts())
+
+    def name_of(self, result: Result) -> str:
+        """The user's name of the result's organization."""
+        return self.names.get(result.task.organization, result.task.organization)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One snapshot as a report shows it; `link` only where it may be followed, `about` what else there is to say."""
+
+    row: narrate.Row
+    test_id: str
+    account_group: str
+    link: str | None
+    about: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many are where, and their part of a bar in percent of its width."""
+
+    word: str
+    count: int
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the templates are given."""
+
+    title: str
+    run_id: str
+    headline: str
+    started: str
+    written: str
+    shares: tuple[Share, ...]
+    troubled: tuple[Entry, ...]
+    made: tuple[Entry, ...]
+    pending: tuple[Entry, ...]
+    commands: tuple[tuple[str, str], ...]
+    several: bool
+    public: str
+    zone: str
+    links: bool
+    version: str = __version__
+    timeline: Timeline | None = None
+    omitted: int = 0
+    expiry: str = ""
+    open_lanes: int = OPEN_LANES
+
+
+def make_report(
+    run: Run,
+    results: Iterable[Result],
+    *,
+    names: Mapping[str, str],
+    zone: tzinfo,
+    now: float,
+    organization: str | None = None,
+    show_links: bool = True,
+    ending: Ending | None = None,
+    secrets: Collection[str] = (),
+) -> Report:
+    """The report of a run, or of one organization in it; UsageError when the run has no such organization."""
+    found = list(results)
+    kept = [
+        one
+        for one in found
+        if organization in (None, names.get(one.task.organization, one.task.organization))
+    ]
+    if organization is not None and not kept:
+        raise UsageError(_no_organization(run, organization, {one.task.organization for one in found}, names))
+    kept.sort(key=lambda one: (_ORDER.get(one.status, 3 if one.status.settled else 2), one.task.position))
+    return Report(
+        run=run,
+        results=tuple(kept),
+        names=names,
+        zone=zone,
+        now=now,
+        organization=organization,
+        show_links=show_links,
+        ending=ending if organization is None else None,
+        secrets=secrets,
+    )
+
+
+def page_of(report: Report, *, drawn: bool = False) -> Page:
+    """The report in the words and rows that people read; the timeline only when it is to be drawn."""
+    settled = [result for result in report.results if result.status.settled]
+    made = [result for result in settled if result.status is Status.CREATED]
+    counts = report.counts
+    return Page(
+        title=report.title,
+        run_id=harmless(report.run.id),
+        headline=headline(report),
+        started=_moment(report.run.created_at, report.zone),
+        written=_moment(report.now, report.zone),
+        shares=tuple(_shares(counts)),
+        troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
+        made=tuple(_entry(report, result) for result in made),
+        pending=tuple(_entry(report, result) for result in report.results if not result.status.settled),
+        commands=commands(report),
+        several=len({result.task.organization for result in report.results}) > 1,
+        public=_public(made),
+        zone=_zone_words(report.zone, report.now),
+        links=report.show_links,
+        timeline=_timeline(report) if drawn else None,
+        omitted=counts.existing,
+        expiry=_all_expiries(made, report.zone),
+    )
+
+
+def _timeline(report: Report) -> Timeline | None:
+    return draw(
+        report.results, names=report.names, since=report.run.created_at, now=report.now, zone=report.zone
+    )
+
+
+def _shares(counts: Counts) -> Iterator[Share]:
+    """The counts that are not zero, trouble first."""
+    before = 0
+    for word in ("failed", "uncertain", "pending", "created", "existing"):
+        count = getattr(counts, word)
+        if count:
+            part = 100 / counts.total
+            yield Share(word=word, count=count, x=round(before * part, 3), width=round(count * part, 3))
+        before += count
+
+
+def _entry(report: Report, result: Result) -> Entry:
+    row = narrate.row(
+        result, report.zone, organization_name=report.name_of(result), show_links=report.show_links
+    )
+    link = followable(row.about) if row.linked else None
+    about = _pending_words(report, result) if not result.status.settled else "" if link else row.about
+    return Entry(
+        row=row,
+        test_id=harmless(result.task.test_id),
+        account_group=harmless(result.task.account_group),
+        link=link,
+        about=about if report.show_links else without_links(about),
+        notes=tuple(_notes(result)),
+    )
+
+
+def _notes(result: Result) -> Iterable[str]:
+    """What a reader of a link has to know besides."""
+    if result.duplicate_possible:
+        yield "there may be a second one like it: an attempt before went unanswered"
+    if result.found:
+        yield "its answer was lost and the snapshot found again"
+
+
+def followable(link: str) -> str | None:
+    """The link as it may stand where a click follows it: http or https with a host, else None."""
+    try:
+        parts = urlsplit(link)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return None
+    return quote(link, safe=URL_CHARACTERS) if usable else None
+
+
+def _pending_words(report: Report, result: Result) -> str:
+    if result.status is not Status.QUEUED:
+        return "being sent"
+    if result.task.ready_at > report.now:
+        return (
+            f"waits for its window, until {narrate.clock_time(result.task.ready_at, report.now, report.zone)}"
+        )
+    why = f", after: {harmless(narrate.problem_text(result.problem))}" if result.problem else ""
+    return f"waits for its turn{why}"
+
+
+def headline(report: Report) -> str:
+    """The counts in words."""
+    return narrate.counted(report.counts) or "nothing to do"
+
+
+def commands(report: Report) -> tuple[tuple[str, str], ...]:
+    """What there is to type, each with what it does; nothing of a cancelled run is carried on."""
+    counts, run_id, cancelled = report.counts, report.run.id, report.run.state == "cancelled"
+    wanted = (
+        (counts.pending and not cancelled, "to make what is pending", ("resume", run_id)),
+        (counts.failed and not cancelled, "to try again what failed", ("resume", run_id, "--failed")),
+        (counts.uncertain, "to settle what is uncertain", ("settle", run_id)),
+    )
+    return tuple((what, harmless(shlex.join(("tesnap", *words)))) for due, what, words in wanted if due)
+
+
+def _public(made: Iterable[Result]) -> str:
+    """What was sent as is_public, as the file's own word has it."""
+    sent = {result.task.is_public for result in made}
+    return "both true and false" if len(sent) > 1 else str(sent.pop()).lower() if sent else ""
+
+
+def _all_expiries(made: Iterable[Result], zone: tzinfo) -> str:
+    """When they are deleted, or the first of them."""
+    days = [
+        narrate.expiry(at, zone)
+        for at in sorted(one.expires_at for one in made if one.expires_at is not None)
+    ]
+    return f"{'All' if len(set(days)) == 1 else 'The first'} will be {days[0]}" if days else ""
+
+
+def _moment(at: float, zone: tzinfo) -> str:
+    """`20 Nov 2026, 15:02 UTC (16:02 CET)`."""
+    utc = datetime.fromtimestamp(at, UTC)
+    there = datetime.fromtimestamp(at, zone)
+    day = f"{utc.day} {narrate.MONTHS[utc.month - 1]} {utc.year}"
+    if not there.utcoffset():
+        return f"{day}, {utc:%H:%M} UTC"
+    other = "" if there.date() == utc.date() else f"{there.day} {narrate.MONTHS[there.month - 1]} "
+    return f"{day}, {utc:%H:%M} UTC ({other}{narrate.clock_time(at, None, zone)})"
+
+
+def _zone_words(zone: tzinfo, now: float) -> str:
+    return narrate.clock_time(now, None, zone).partition(" ")[2]
+
+
+def _counted_as(result: Result) -> str:
+    if result.status is Status.CREATED and not result.made_here:
+        return "existing"
+    return result.status.value
+
+
+def _no_organization(run: Run, wanted: str, identities: Collection[str], names: Mapping[str, str]) -> str:
+    known = sorted({names.get(identity, identity) for identity in identities})
+    near = difflib.get_close_matches(wanted, known, n=3) or known[:5]
+    there = f"it has {', '.join(near)}" if near else "it has no snapshots at all"
+    return f"run {run.id} has nothing of organization {wanted!r}: {there}"

@@ -1,0 +1,220 @@
+"""A worker process: the program as its command line composes it, with thin wrappers in which it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import orchestrator.stores.postgres  # noqa: F401 - imported once, in the process that all others are forked from
+from orchestrator.app import App, Begin, run
+from orchestrator.clock import SystemClock
+from orchestrator.credentials import Bearer
+from orchestrator.model import Lease, Run, Settlement, Status, Task
+from orchestrator.queue import Ask
+from orchestrator.bucket import Wait
+from orchestrator.stores import Store, open_store
+from orchestrator.stores.database import Database, Row, Transaction
+from orchestrator.view import Output, View
+from orchestrator.wire import Connection, _Pool
+from tests.crash import ledger as noted
+from tests.crash.ledger import Ledger
+from tests.crash.load import Errand, jobfile, token_of
+from tests.crash.points import Fate, Point
+
+STAGE: ContextVar[Point | None] = ContextVar("stage", default=None)
+"""The point that each statement of this thread passes; in all other threads none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """One process from its start to its end."""
+
+    errand: Errand
+    store: str
+    ledger: Path
+    output: Path
+    seed: int
+    point: Point | None = None
+    passage: int = 1
+    planted: str | None = None
+
+
+def live(life: Life) -> None:
+    """Do the errand, and leave with the program's exit code, or without a word."""
+    os.nice(5)  # the simulator's clock has to be right, the workers' need not
+    ledger = Ledger(life.ledger)
+    fate = Fate(ledger, life.point, life.passage)
+    with life.output.with_suffix(".err").open("w") as stderr, life.output.open("w") as stdout:
+        sys.stderr = stderr
+        sys.exit(_work(life, fate, ledger, Stdout(stdout, fate), stderr))
+
+
+def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO) -> int:
+    from tests.crash.planted import planted
+
+    clock = SystemClock()
+    queue = planted(life.planted)(open_store(life.store, clock=clock), fate, ledger)
+    app = App(
+        jobfile(life.errand),
+        queue=queue,
+        clock=clock,
+        environ={},
+        read=lambda organization: Bearer(token_of(organization.name)),
+    )
+    for client in app.clients.values():
+        client._adapter.poolmanager.pool_classes_by_scheme = {"http": mortal_pool(fate, life.seed)}
+    view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=app.name_of))
+    try:
+        return run(app, view, Begin(run_id=life.errand.run_id, seed=life.seed)).exit_code
+    finally:
+        app.close()
+        queue.close()
+
+
+class MortalStore(Store):
+    """The store; before and after each step of a task's life there is a place to die."""
+
+    def __init__(self, real: Store, fate: Fate, ledger: Ledger) -> None:
+        super().__init__(cast("Database", MortalDatabase(real._database, fate)))
+        self.fate, self.ledger = fate, ledger
+
+    def start_run(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
+        with at(Point.ENQUEUING):
+            return super().start_run(run, list(tasks), again=again)
+
+    def grant(self, ask: Ask) -> Lease | Wait | None:
+        self.fate.passing(Point.BEFORE_GRANT)
+        granted = super().grant(ask)
+        if isinstance(granted, Lease):
+            self.ledger.of(granted, noted.GRANTED)
+            self.fate.passing(Point.GRANTED)
+        return granted
+
+    def sending(self, lease: Lease) -> None:
+        self.ledger.of(lease, noted.ASKED)
+        self.fate.passing(Point.CONNECTED)
+        super().sending(lease)
+        self.ledger.of(lease, noted.COMMITTED)
+        self.fate.passing(Point.COMMITTED)
+
+    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
+        if settlement.answered:
+            self.fate.passing(Point.ANSWERED)
+        queued = settlement.status is Status.QUEUED
+        self.ledger.of(lease, noted.REQUEUED if queued else noted.SETTLED)
+        super().settle(lease, settlement, jitter=jitter)
+        if not queued:
+            self.fate.passing(Point.SETTLED)
+
+    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+        self.ledger.of(lease, noted.REQUEUED)
+        super().give_back(lease, retry_in=retry_in)
+
+    def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
+        with at(Point.RECOVERING if owner != self._owner else None):
+            return super()._take_over(owner, which)
+
+
+@contextlib.contextmanager
+def at(point: Point | None) -> Iterator[None]:
+    """Each statement in here that changes something passes this point."""
+    before = STAGE.set(point)
+    try:
+        yield
+    finally:
+        STAGE.reset(before)
+
+
+class MortalDatabase:
+    """The database, whose transactions can break off between any two statements."""
+
+    def __init__(self, real: Database, fate: Fate) -> None:
+        self._real, self._fate = real, fate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Transaction]:
+        with self._real.write() as tx:
+            yield cast("Transaction", MortalTransaction(tx, self._fate))
+
+
+class MortalTransaction:
+    """An open transaction."""
+
+    def __init__(self, real: Transaction, fate: Fate) -> None:
+        self._real, self._fate = real, fate
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def change(self, sql: str, **values: object) -> int:
+        touched = self._real.change(sql, **values)
+        self._pass()
+        return touched
+
+    def each(self, sql: str, values: Iterable[Mapping[str, object]]) -> None:
+        self._real.each(sql, values)
+        self._pass()
+
+    def _pass(self) -> None:
+        point = STAGE.get()
+        if point is not None:
+            self._fate.passing(point)
+
+
+def mortal_pool(fate: Fate, seed: int) -> type[_Pool]:
+    """Connections that break off in the middle of a request, or while its answer is waited for."""
+    waits = random.Random(seed)
+
+    class MortalConnection(Connection):
+        def send(self, data: bytes) -> None:
+            if self._makes_a_snapshot() and fate.due(Point.HALF_SENT) and self.sock is not None:
+                attempt = self._attempt()
+                attempt.begin(self.sock, reused=self._reused)
+                self.sock.sendall(attempt.seal.put(data)[: len(data) // 2])
+                fate.die(Point.HALF_SENT)
+            super().send(data)
+
+        def getresponse(self) -> Any:
+            if self._makes_a_snapshot() and fate.due(Point.SENT):
+                time.sleep(waits.uniform(0.0, 0.1))
+                fate.die(Point.SENT)
+            return super().getresponse()
+
+        def _makes_a_snapshot(self) -> bool:
+            """Only what makes something asks before its first byte."""
+            return self.attempt is not None and self.attempt._before_first_byte is not None
+
+    class MortalPool(_Pool):
+        ConnectionCls = MortalConnection
+
+    return MortalPool
+
+
+class Stdout(io.TextIOBase):
+    """Standard output, on which a record can end in its middle."""
+
+    encoding = "utf-8"
+
+    def __init__(self, real: TextIO, fate: Fate) -> None:
+        self._real, self._fate = real, fate
+
+    def write(self, text: str) -> int:
+        if '"event": "snapshot.' in text and self._fate.due(Point.PRINTING):
+            self._real.write(text[: len(text) // 2])
+            self._real.flush()
+            self._fate.die(Point.PRINTING)
+        self._real.write(text)
+        self._real.flush()
+        return len(text)
