@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Protocol
 
@@ -114,6 +115,11 @@ class VirtualClock:
     def reboot(self, boot_id: str, boot: float = 0.0) -> None:
         """Start the boot clock anew under another id."""
         self._boot_id, self._boot = boot_id, boot
+
+
+def machine_zone() -> tzinfo:
+    """The machine's own time zone, as an offset from UTC that holds now."""
+    return datetime.now(UTC).astimezone().tzinfo or UTC
 
 
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_BOOTTIME is Linux's

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote, urlsplit
 
@@ -121,14 +121,7 @@ def make_report(
     secrets: Collection[str] = (),
 ) -> Report:
     """The report of a run, or of one organization in it; UsageError when the run has no such organization."""
-    found = list(results)
-    kept = [
-        one
-        for one in found
-        if organization in (None, names.get(one.task.organization, one.task.organization))
-    ]
-    if organization is not None and not kept:
-        raise UsageError(_no_organization(run, organization, {one.task.organization for one in found}, names))
+    kept = list(results) if organization is None else _own(run, results, organization, names)
     kept.sort(key=lambda one: (_ORDER.get(one.status, 3 if one.status.settled else 2), one.task.position))
     return Report(
         run=run,
@@ -141,6 +134,18 @@ def make_report(
         ending=ending if organization is None else None,
         secrets=secrets,
     )
+
+
+def _own(run: Run, results: Iterable[Result], organization: str, names: Mapping[str, str]) -> list[Result]:
+    """One organization's results, without the job's name, which may be made of other customers' names."""
+    everything = list(results)
+    own = [
+        one for one in everything if names.get(one.task.organization, one.task.organization) == organization
+    ]
+    if not own:
+        known = {one.task.organization for one in everything}
+        raise UsageError(_no_organization(run, organization, known, names))
+    return [replace(one, task=replace(one.task, job_name="")) for one in own]
 
 
 def page_of(report: Report, *, drawn: bool = False) -> Page:

@@ -58,15 +58,28 @@ _FORMATS = {Kind.TABLE: formats.Format.TABLE, Kind.CSV: formats.Format.CSV, Kind
 def render(report: Report, kind: Kind) -> str:
     """The whole report as text that ends in a line break."""
     if kind in _FORMATS:
-        text = io.StringIO()
-        write_rows(report, text, kind)
-        return text.getvalue()
-    template, environment = (_HTML_NAME, _html()) if kind is Kind.HTML else (_MARKDOWN_NAME, _markdown())
-    style = environment.get_template(_STYLE_NAME).render() if kind is Kind.HTML else ""
-    text_of = environment.get_template(template).render(
-        page=page_of(report, drawn=kind is Kind.HTML), style=Markup(style), style_hash=_hash(style)
-    )  # noqa: S704 - our own file
-    return masked(text_of, report.secrets)
+        rows = io.StringIO()
+        write_rows(report, rows, kind)
+        return rows.getvalue()
+    text = _page(report) if kind is Kind.HTML else _channel(report)
+    return masked(text, report.secrets)
+
+
+def _page(report: Report) -> str:
+    environment = _environment(autoescape=True)
+    style = environment.get_template("report.css.j2").render()
+    return environment.get_template("report.html.j2").render(
+        page=page_of(report, drawn=True),
+        style=Markup(style),  # noqa: S704 - the project's own file, with nothing filled in
+        style_hash=_hash(style),
+    )
+
+
+def _channel(report: Report) -> str:
+    """Markdown: whatever the template prints is escaped as a table's cell, unless it is marked as safe."""
+    environment = _environment(autoescape=False, finalize=_as_markdown)
+    environment.filters |= {"code": _as_code, "autolink": _as_autolink}
+    return environment.get_template("report.md.j2").render(page=page_of(report))
 
 
 def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
@@ -156,30 +169,16 @@ def _shown_run(report: Report) -> Run:
 
 # -- templates ---------------------------------------------------------------------------------------------
 
-_HTML_NAME, _STYLE_NAME, _MARKDOWN_NAME = "report.html.j2", "report.css.j2", "report.md.j2"
-
-
-def _html() -> Environment:
-    return _environment(autoescape=True)
-
-
-def _markdown() -> Environment:
-    """Whatever a template prints is escaped as a Markdown table's cell, unless it is marked as safe."""
-    environment = _environment(autoescape=False, finalize=_as_markdown)
-    environment.filters |= {"code": _as_code, "autolink": _as_autolink}
-    return environment
-
 
 def _environment(**settings: Any) -> Environment:
-    loader = PackageLoader("orchestrator", "templates")
-    return Environment(
-        loader=loader,
+    return Environment(  # noqa: S701 - each caller says how it escapes
+        loader=PackageLoader("orchestrator", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         **settings,
-    )  # noqa: S701 - each caller says how it escapes
+    )
 
 
 def _as_markdown(value: object) -> object:

@@ -16,7 +16,7 @@ from orchestrator.bucket import Bucket, Demand, Go, Token, decide, settled_retur
 from orchestrator.durations import format_duration
 from orchestrator.model import Job, JobFile, Limit, Priority, Reason, Task, Window
 from orchestrator.moments import lookouts, since_alert, starts_with_alert
-from orchestrator.selectors import Choice, Chosen, Listing, choose, require
+from orchestrator.selectors import Choice, Chosen, Listing, choose, require, require_lists
 
 ASSUMED_LATENCY = 1.0
 """Seconds that a plan allows for each answer."""
@@ -56,15 +56,18 @@ def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) ->
     """The run's tasks; `now` is epoch seconds by the API's clock. The same snapshot asked for twice is one task."""
     found: dict[str, Task] = {}
     notes: dict[str, None] = {}
+    made: list[Choice] = []
     for job in jobfile.jobs:
         choices = _choices(job, jobfile, surveys, now)
         require(job, choices)
+        made += choices.values()
         resolved = [] if starts_with_alert(job) else _windows(job, now, notes)
         for name, chosen in choices.items():
             notes.update(dict.fromkeys(chosen.notes))
             spans = _since_alert(job, chosen, now, notes) if starts_with_alert(job) else resolved
             for task in _tasks(job, surveys[name], chosen, spans, now):
                 _keep(found, task, notes)
+    require_lists(made)
     ordered = (replace(task, position=at) for at, task in enumerate(found.values()))
     return Plan(tasks=tuple(ordered), notes=tuple(notes))
 

@@ -7,7 +7,7 @@ first, the longest alerting before the others, then by name.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -58,12 +58,13 @@ class Chosen:
 class Choice:
     """The tests that a job means in one organization.
 
-    `unread` says why selectors could not be looked at everywhere; `searched` what they were compared with
-    when they found nothing.
+    `unread` says why selectors could not be compared with everything, `tried` that it was attempted;
+    `searched` is what they were compared with when they found nothing.
     """
 
     tests: tuple[Chosen, ...] = ()
     unread: str = ""
+    tried: bool = True
     searched: str = ""
     notes: tuple[str, ...] = ()
 
@@ -102,7 +103,19 @@ def require(job: Job, choices: Mapping[str, Choice]) -> None:
     if job.select is None:
         raise SelectionError(f"{place}no test is meant: every test that is named is also excluded")
     reasons = "; ".join(one.searched for one in choices.values())
-    raise SelectionError(f"{place}no test is meant: {reasons}. `tesnap tests` lists what there is")
+    end = "" if reasons.endswith("?") else "."
+    raise SelectionError(f"{place}no test is meant: {reasons}{end} `tesnap tests` lists what there is")
+
+
+def require_lists(choices: Iterable[Choice]) -> None:
+    """Raise SelectionError when all that is meant could not be selected, since lists could not be read."""
+    made = list(choices)
+    lost = list(dict.fromkeys(one.unread for one in made if one.unread and one.tried))
+    if lost and not any(one.tests for one in made):
+        raise SelectionError(
+            f"no test can be selected, so nothing was sent: {'; '.join(lost)}. Ask for the permission or try again,"
+            " or name tests by their ids; `tesnap doctor` tells what is missing"
+        )
 
 
 def _scope(job: Job, listings: Mapping[str, Listing], own: str) -> list[Listing]:
@@ -199,6 +212,7 @@ def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str
     return Choice(
         tests=tuple(sorted(kept, key=_urgency)),
         unread=unread,
+        tried=all(facts.listing.troubles for facts, trouble in zip(scope, missing, strict=True) if trouble),
         searched=f"{organization} has {searched}" if searched else "",
         notes=tuple(notes),
     )

@@ -36,7 +36,10 @@ PATIENCE = 120.0
 """The longest wait in seconds for the general limit, whose window is a minute; longer ones are not its."""
 
 TRIES = 3
-"""Times that a list is asked for when the general limit refuses it: others may be asking too."""
+"""Times that a list is asked for when the general limit refuses it, the server fails or nothing answers."""
+
+RETRY_WAIT = 1.0
+"""Seconds before a list is asked for again after a failure: somebody may be waiting at a terminal."""
 
 Tell = Callable[[str], None]
 
@@ -79,13 +82,22 @@ class PacedGetter:
 
     def get(self, path: str, query: Query = ()) -> Answer:
         """Read something when the limit allows it; the answer may still be a 429 when others are quicker."""
-        for _ in range(TRIES):
+        for attempt in range(1, TRIES + 1):
             self._wait()
             answer = self._getter.get(path, query)
             self._note(answer)
-            if answer.status != 429 or self._closed_for() > self._patience:
+            if attempt == TRIES or not self._passes(answer):
                 break
         return answer
+
+    def _passes(self, answer: Answer) -> bool:
+        """Whether asking again may help; before that, the wait that trouble with the server takes."""
+        if answer.status == 429:
+            return self._closed_for() <= self._patience
+        if not self._patience or (answer.status is not None and answer.status < 500):
+            return False
+        self._clock.sleep(RETRY_WAIT)
+        return True
 
     def _closed_for(self) -> float:
         return self._closed_until - self._clock.boot()
@@ -131,7 +143,9 @@ def find_out(
     `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others. Without a
     clock the tests are listed and nothing else; `all_lists` reads tags and alerts without a job that asks.
     """
-    reader = None if clock is None else PacedGetter(getter, clock, tell=tell)
+    reader = getter if isinstance(getter, PacedGetter) else None
+    if reader is None and clock is not None:
+        reader = PacedGetter(getter, clock, tell=tell)
     try:
         known = account_groups(reader or getter)
     except CatalogError as error:

@@ -128,6 +128,11 @@ class _Way:
     settled: float | None
     end: float
 
+    @property
+    def went(self) -> float:
+        """When the waiting was over; connecting is no waiting."""
+        return next((at for at in (self.granted, self.sent) if at is not None), self.end)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scale:
@@ -158,7 +163,7 @@ def draw(
     if not ways:
         return None
     start = min(way.queued for way in ways)
-    scale = _Scale(start=start, end=max(max(way.end for way in ways), start + 1))
+    scale = _Scale(start=start, end=max(start + 1, *(way.end for way in ways)))
     lanes: dict[str, list[_Way]] = {}
     for way in sorted(
         ways, key=lambda way: (way.end if way.sent is None else way.sent, way.result.task.position)
@@ -185,7 +190,7 @@ def _way(result: Result, since: float, now: float) -> _Way | None:
         None if result.granted_wall is None or sent is None else min(max(result.granted_wall, queued), sent)
     )
     end = max(queued, sent or queued, now if settled is None else settled)
-    ready = min(max(queued, result.task.ready_at), sent or end)
+    ready = min(max(queued, result.task.ready_at), granted or sent or end)
     return _Way(
         result=result,
         queued=queued,
@@ -243,7 +248,7 @@ def _handing(before: _Way, way: _Way, places: Mapping[str, float], scale: _Scale
     return Handing(
         x1=scale(before.end),
         y1=places[before.result.task.key],
-        x2=scale(way.end if way.sent is None else way.sent),
+        x2=scale(way.went),
         y2=places[way.result.task.key],
     )
 
@@ -261,13 +266,12 @@ def _row(way: _Way, before: _Way | None, y: float, scale: _Scale, zone: tzinfo) 
 
 
 def _bars(way: _Way, scale: _Scale) -> Iterator[Bar]:
-    went = way.end if way.sent is None else way.sent
     if way.ready > way.queued:
         yield Bar(kind="window", x1=scale(way.queued), x2=scale(way.ready))
-    if went > way.ready:
-        yield Bar(kind="slot", x1=scale(way.ready), x2=scale(went))
+    if way.went > way.ready:
+        yield Bar(kind="slot", x1=scale(way.ready), x2=scale(way.went))
     if way.sent is not None:
-        yield Bar(kind="sent", x1=scale(way.sent), x2=scale(way.end))
+        yield Bar(kind="sent", x1=scale(way.went), x2=scale(way.end))
 
 
 def _words(way: _Way, before: _Way | None, zone: tzinfo) -> Iterator[str]:
@@ -275,10 +279,9 @@ def _words(way: _Way, before: _Way | None, zone: tzinfo) -> Iterator[str]:
     yield f"queued {_clock(way.queued, zone)}"
     if way.ready - way.queued >= 1:
         yield f"waited {narrate.span(way.ready - way.queued)} for its window to be complete"
-    went = way.end if way.sent is None else way.sent
-    if went - way.ready >= 1:
+    if way.went - way.ready >= 1:
         whose = f"the slot of {_label(before.result)}" if before else "its turn"
-        yield f"waited {narrate.span(went - way.ready)} for {whose}"
+        yield f"waited {narrate.span(way.went - way.ready)} for {whose}"
     if way.sent is not None:
         yield f"sent {_clock(way.sent, zone)}"
     yield (

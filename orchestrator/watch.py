@@ -26,26 +26,23 @@ class Watch:
         self._since = -math.inf
         self._recovered = -math.inf
 
-    def look(self, now: float) -> set[str]:
-        """The organizations in which something changed since the last look; reports what was settled."""
+    def changed(self, now: float) -> set[str]:
+        """The organizations in which something changed since the last look; dead processes are seen to."""
         if now - self._recovered >= POLLS_PER_RECOVERY * self._poll:
             self._recovered = now
             self._queue.recover()
         versions = self._queue.versions(self._run_id)
-        changed = {
-            identity for identity, version in versions.items() if self._versions.get(identity) != version
-        }
+        changed = {identity for identity, version in versions.items() if self._versions.get(identity) != version}
         self._versions = versions
-        if changed or self._since == -math.inf:
-            self._report()
         return changed
 
-    def _report(self) -> None:
+    def report(self, *, thorough: bool) -> None:
+        """Tell about every task that was settled since the last report; `thorough` looks back a little further."""
         at = self._queue.now()
-        for result in self._queue.results(self._run_id, settled_since=self._since):
+        for result in self._queue.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
             if result.final and self._first(result.task.position):
                 self._observer.settled(result)
-        self._since = at - OVERLAP
+        self._since = at
 
     def _first(self, position: int) -> bool:
         if position >= len(self._seen):

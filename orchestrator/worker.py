@@ -14,6 +14,7 @@ from random import Random
 from typing import TypeVarTuple
 
 from orchestrator import life, tidings
+from orchestrator.agenda import Agenda
 from orchestrator.bucket import Wait
 from orchestrator.clock import Clock
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
@@ -68,16 +69,17 @@ class Worker:
         self._draw = Random(seed)
         self._started = clock.boot()
         self._poll = min((lane.limit.poll for lane in self._lanes.values()), default=1.0)
+        self._agenda, self._in_flight = Agenda(self._lanes.values()), 0
         self._watch = Watch(run.id, queue, observer, poll=self._poll)
         self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
         )
-        self._announce, self._stale = False, True
+        self._announce, self._stale, self._touched = False, True, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None
         self._unreachable_since: float | None = None
-        self._sought = self._shown = -math.inf
+        self._looked = self._shown = -math.inf
         self._view = RunView(run=run)
 
     # -- driving it --------------------------------------------------------------------------------------
@@ -153,7 +155,8 @@ class Worker:
             return
         lane = self._lanes[end.lease.task.organization]
         lane.in_flight -= 1
-        lane.look_at = 0.0
+        self._in_flight -= 1
+        self._agenda.put(lane, 0.0)
         if end.answer is None:
             if not isinstance(end.refused, LeaseLost):
                 self._write(end.lease, None)
@@ -176,6 +179,7 @@ class Worker:
 
     def _write(self, lease: Lease, settled: Settlement | None) -> None:
         """Store the end of an attempt (None: nothing was sent); kept for later when the store does not answer."""
+        self._touched = True
         try:
             if settled is None:
                 self._queue.give_back(lease)
@@ -222,7 +226,7 @@ class Worker:
         now = self._clock.boot()
         lane.connect_failures += 1
         wait = self._backoff(lane).wait(lane.connect_failures, self._draw)
-        lane.look_at = now + wait
+        self._agenda.put(lane, now + wait)
         lane.waiting, lane.waiting_until = Reason.API_UNREACHABLE, self._clock.wall() + wait
         if self._unreachable_since is None:
             self._unreachable_since = now
@@ -240,26 +244,34 @@ class Worker:
         if self._announce:
             self._queue.serve(self._run.id, [i for i, lane in self._lanes.items() if lane.stopped is None])
             self._announce = False
-        changed = self._watch.look(now)
-        if changed:
-            self._stale = True
-        for identity in changed & self._lanes.keys():
-            lane = self._lanes[identity]
-            if lane.waiting is not Reason.API_UNREACHABLE:
-                lane.look_at = 0.0
-        if now - self._sought >= self._poll:
-            self._sought = now
+        thorough = now - self._looked >= self._poll
+        if thorough:
+            self._looked = now
+            changed = self._watch.changed(now)
+            self._stale = self._stale or bool(changed)
+            for identity in changed & self._lanes.keys():
+                lane = self._lanes[identity]
+                if lane.waiting is not Reason.API_UNREACHABLE and lane.look_at > now:
+                    self._agenda.put(lane, now)
             self._evidence.seek()
+        if self._touched or thorough:
+            self._stale, self._touched = self._stale or self._touched, False
+            self._watch.report(thorough=thorough)
 
     # -- grants ------------------------------------------------------------------------------------------
     def _grant_all(self, now: float) -> None:
-        for lane in self._lanes.values():
-            if lane.look_at <= now and lane.stopped is None:
+        """Serve the organizations that are due, as many as can be sent for at once."""
+        if self._in_flight >= self._sender.capacity:
+            return
+        for lane in self._agenda.due(now):
+            if lane.stopped is None:
                 self._grant(lane, now)
+            if self._in_flight >= self._sender.capacity:
+                return
 
     def _grant(self, lane: Lane, now: float) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
-        while lane.room > 0:
+        while lane.room > 0 and self._in_flight < self._sender.capacity:
             granted = self._queue.grant(self._ask(lane))
             lane.empty = granted is None
             if not isinstance(granted, Lease):
@@ -267,8 +279,10 @@ class Worker:
                 return
             lane.waiting = lane.waiting_until = None
             lane.in_flight += 1
+            self._in_flight += 1
             self._sender.send(granted)
-        lane.look_at = math.inf
+        if lane.room > 0:
+            self._agenda.put(lane, now)
 
     def _ask(self, lane: Lane) -> Ask:
         return Ask(
@@ -283,13 +297,13 @@ class Worker:
 
     def _wait(self, lane: Lane, wait: Wait | None, now: float) -> None:
         if wait is None or (wait.until is None and lane.in_flight):  # what is left there is on the wire
-            lane.look_at, lane.waiting, lane.waiting_until = math.inf, None, None
+            lane.waiting = lane.waiting_until = None
             return
         delay = math.inf if wait.until is None else max(0.0, wait.until - self._queue.now())
         lane.waiting = wait.reason
         lane.waiting_until = None if wait.until is None else self._clock.wall() + delay
         polled = wait.until is None or wait.reason is Reason.OTHER_RUN
-        lane.look_at = now + (min(delay, self._poll) if polled else delay)
+        self._agenda.put(lane, now + (min(delay, self._poll) if polled else delay))
 
     # -- when it ends ------------------------------------------------------------------------------------
     def _finished(self) -> bool:
@@ -363,7 +377,8 @@ class Worker:
 
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
-        return min(now + self._poll, min((lane.look_at for lane in self._lanes.values()), default=math.inf))
+        full = self._in_flight >= self._sender.capacity
+        return min(self._looked + self._poll, math.inf if full else max(now, self._agenda.next))
 
     def _show(self, now: float, *, always: bool) -> None:
         if now - self._shown < SHOWN_EVERY and not always:

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -163,6 +163,7 @@ def default_store() -> str:
 
 def terminal_zone(name: str | None, environ: Mapping[str, str]) -> tuple[tzinfo, str | None]:
     """The zone to show times in, and its IANA name where it has one: as asked, else the terminal's."""
+    from orchestrator.clock import machine_zone
     from orchestrator.instants import zone
 
     candidates = [name] if name else [environ.get("TZ", "").lstrip(":"), _localtime_name()]
@@ -174,7 +175,7 @@ def terminal_zone(name: str | None, environ: Mapping[str, str]) -> tuple[tzinfo,
         except ValueError as error:
             if name:
                 raise click.UsageError(f"--timezone: {error}") from None
-    return datetime.now(UTC).astimezone().tzinfo or UTC, None
+    return machine_zone(), None
 
 
 def _localtime_name() -> str:

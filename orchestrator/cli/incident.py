@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 FEW = 5
 """So many matches go without saying; more are announced before the first one goes."""
 
+EXAMPLES = "\b\nExamples:\n  tesnap snap --alerting --last 2h\n  tesnap snap 202701 202702 --since 14:07 --title INC-4711"
+
 AT_ONCE = 10.0
 """Seconds within which a start counts as now."""
 
@@ -125,7 +127,7 @@ def _all(options: Iterable[Any], command: Any) -> Any:
     return command
 
 
-@click.command("snap")
+@click.command("snap", epilog=EXAMPLES)
 @click.argument("tests", nargs=-1, metavar="[TEST...]")
 @window_options
 @selector_options
@@ -137,13 +139,9 @@ def _all(options: Iterable[Any], command: Any) -> Any:
 @output_options
 @pacing_options
 def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
-    r"""Make snapshots in an incident, without a job file; they go before everything else in the store.
+    """Make snapshots in an incident, without a job file; they go before everything else in the store.
 
     Of test ids (`-` reads them from standard input), and of what --alerting, --tag, --test-name and --type select.
-
-    \b
-    tesnap snap --alerting --last 2h
-    tesnap snap 202701 202702 --since 14:07 --title INC-4711
     """
     from orchestrator.cli.runs import _plan, made
     from orchestrator.clock import SystemClock
@@ -279,7 +277,7 @@ def _asked(jobfile: JobFile, clock: Clock) -> dict[str, Finding]:
     findings = {}
     with ExitStack() as stack:
         for name, organization in jobfile.organizations.items():
-            client = _client(jobfile, name, clock)
+            client = client_of(jobfile, name, clock)
             stack.callback(client.close)
             groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
             findings[name] = find_out(
@@ -288,7 +286,7 @@ def _asked(jobfile: JobFile, clock: Clock) -> dict[str, Finding]:
     return findings
 
 
-def _client(jobfile: JobFile, name: str, clock: Clock) -> Any:
+def client_of(jobfile: JobFile, name: str, clock: Clock) -> Any:
     from orchestrator import __version__
     from orchestrator.client import Client
     from orchestrator.credentials import read_bearer
@@ -309,7 +307,7 @@ def _rows(jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look:
     """The tests that are meant; what there is to say about it goes to standard error."""
     from orchestrator.found import Found
     from orchestrator.moments import lookouts
-    from orchestrator.selectors import choose, require
+    from orchestrator.selectors import choose, require, require_lists
     from orchestrator.survey import own_group
 
     job, choices = jobfile.jobs[0], {}
@@ -320,9 +318,11 @@ def _rows(jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look:
         own = job.account_group or jobfile.organizations[name].account_group or ""
         moments = lookouts(job, now=clock.wall() + finding.offset)
         choices[name] = choose(job, finding.tests, organization=name, own=own, moments=moments)
-        _say([*(f"{name}: {note}" for note in finding.notes), *choices[name].notes], look)
+        _say((f"{name}: {note}" for note in finding.notes), look)
     require(job, choices)
+    require_lists(choices.values())
     for name, choice in choices.items():
+        _say(choice.notes, look)
         finding, current = findings[name], own_group(findings[name].groups)
         for one in choice.tests:
             listing = finding.tests.get(one.account_group)

@@ -11,6 +11,9 @@ from orchestrator.simulator.world import AccountGroup, Alert, Bearer, Configured
 
 Json = dict[str, object]
 
+ROLE_ID = "3"
+"""The id of the one role that users have."""
+
 _APP = "https://app.thousandeyes.com"
 _FIRST_SNAPSHOT_TEST = 281474976710801  # the schema's example
 _ALERT_TYPES = {
@@ -172,7 +175,12 @@ def account_group_answer(
 
 def user_answer(bearer: Bearer, groups: list[AccountGroup], current: AccountGroup, base: str) -> Json:
     """Whose token this is, and what it may see."""
-    role: Json = {"name": "Regular User", "roleId": "3", "isBuiltin": True, "hasManagementPermissions": False}
+    role: Json = {
+        "name": "Regular User",
+        "roleId": ROLE_ID,
+        "isBuiltin": True,
+        "hasManagementPermissions": False,
+    }
     return {
         "name": bearer.user.partition("@")[0],
         "email": bearer.user,
@@ -183,6 +191,26 @@ def user_answer(bearer: Bearer, groups: list[AccountGroup], current: AccountGrou
         "accountGroupRoles": [{"accountGroup": _brief(group), "roles": [role]} for group in groups],
         "allAccountGroupRoles": [],
         "_links": {"self": {"href": f"{base}/users/current"}},
+    }
+
+
+def role_answer(bearer: Bearer, base: str) -> Json:
+    """The one role there is, with the permissions of the token that asks."""
+    granted: list[Json] = [
+        {
+            "isManagementPermission": False,
+            "label": label,
+            "permission": label.upper().replace(" ", "_"),
+            "permissionId": str(number),
+        }
+        for number, label in enumerate(bearer.permissions, start=1)
+    ]
+    return {
+        "name": "Regular User",
+        "roleId": ROLE_ID,
+        "isBuiltin": True,
+        "permissions": granted,
+        "_links": {"self": {"href": f"{base}/roles/{ROLE_ID}"}},
     }
 
 

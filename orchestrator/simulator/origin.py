@@ -113,6 +113,8 @@ class Origin:
             f"{PREFIX}/account-groups": self._get_account_groups,
             f"{PREFIX}/users/current": self._get_user,
         }
+        if _ROLE_PATH.fullmatch(request.path):
+            gets[request.path] = self._get_role
         post = _SNAPSHOT_PATH.fullmatch(request.path)
         if not post and request.path not in gets:
             raise Refusal(problem(404, f"There is no resource {request.path}", request.path))
@@ -212,6 +214,12 @@ class Origin:
         groups, base = self._groups(case), case.request.base_url
         return answer(200, answers.user_answer(_known(case.bearer), groups, self._group(case), base))
 
+    def _get_role(self, case: Case) -> Reply:
+        """What the token's user may do: here everybody has one role, with what the token permits."""
+        if case.request.path != f"{PREFIX}/roles/{answers.ROLE_ID}":
+            raise Refusal(problem(404, "There is no such role", case.request.path))
+        return answer(200, answers.role_answer(_known(case.bearer), case.request.base_url))
+
     def _groups(self, case: Case) -> list[AccountGroup]:
         """The account groups that the token opens."""
         aids = _known(case.bearer).aids
@@ -243,6 +251,7 @@ class Origin:
 
 
 _T = TypeVar("_T")
+_ROLE_PATH = re.compile(re.escape(PREFIX) + r"/roles/([^/]+)")
 _SNAPSHOT_PATH = re.compile(re.escape(PREFIX) + r"/tests/([^/]+)/snapshot")
 _ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "application/hal+json"})
 

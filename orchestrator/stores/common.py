@@ -12,7 +12,7 @@ from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.model import Lease, Result, Run, Settlement, Snapshot, Status, Task
 from orchestrator.queue import Ask, RunView
-from orchestrator.stores import hand, leases, organizations, runs
+from orchestrator.stores import evidence, hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Database, Row
 
@@ -214,15 +214,15 @@ class Store:
     # -- uncertain tasks -------------------------------------------------------------------------------
     def evidence_due(self, run_id: str) -> list[tuple[Lease, Result]]:
         with self._database.read() as tx:
-            return leases.evidence_due(tx, run_id)
+            return evidence.due(tx, run_id)
 
     def known_snapshots(self, organization: str) -> frozenset[str]:
         with self._database.read() as tx:
-            return leases.known_snapshots(tx, organization)
+            return evidence.known_snapshots(tx, organization)
 
     def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
         with self._database.write() as tx:
-            leases.conclude(tx, lease, found=found, how=how, resend=resend)
+            evidence.conclude(tx, lease, found=found, how=how, resend=resend)
 
     # -- by hand ---------------------------------------------------------------------------------------
     def retry_failed(self, run_id: str) -> int:

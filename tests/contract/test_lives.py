@@ -119,8 +119,8 @@ def test_leases_left_at_the_end_of_a_process_are_recovered(world: World) -> None
     assert world.store.view("r1").total == Counts(queued=1, leased=1)
 
 
-def uncertain(world: World, **fields: object) -> tuple[str, Lease]:
-    acme = world.begin(1, **fields)
+def uncertain(world: World) -> tuple[str, Lease]:
+    acme = world.begin(1)
     world.store.settle(world.sent(acme), UNCERTAIN)
     world.advance(TIMEOUT + LIMIT.grace)
     ((lease, _),) = world.store.evidence_due("r1")

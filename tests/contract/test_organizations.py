@@ -83,7 +83,7 @@ def both(world: World) -> tuple[str, str]:
 
 
 def test_merged_buckets_have_as_many_tokens_out_as_both(world: World) -> None:
-    """Three and three are out: with a limit of five nothing may go before the second earliest is back."""
+    """Three and three are out: with a limit of five only two may go when three are back."""
     acme, true = both(world)
     for _ in range(3):
         world.make(acme)
@@ -96,6 +96,11 @@ def test_merged_buckets_have_as_many_tokens_out_as_both(world: World) -> None:
     assert world.wait(true, "r3").until == earliest
     returns = sorted(token.returns_at for token in world.store.bucket(true).tokens)
     assert returns == [earliest] * 3 + [earliest + 10] * 3
+    world.advance(LIMIT.hold - 10)
+    world.store.start_run(Run(id="r4", job="more"), [task(number, true) for number in range(10, 16)])
+    for _ in range(2):
+        world.lease(true, "r4")
+    assert world.wait(true, "r4").until == earliest + 10
 
 
 def test_no_token_of_a_crowded_merger_comes_back_early(world: World) -> None:

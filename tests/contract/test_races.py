@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 import pytest
@@ -15,11 +17,15 @@ from tests.contract.world import PostgresWorld, World
 ROUNDS = 4
 
 
-def at_once(*acts: Callable[[], object]) -> list[object]:
-    """Do all of them at one moment, each in a thread; what they returned."""
-    gate, found = threading.Barrier(len(acts)), []
+T = TypeVar("T")
 
-    def act(one: Callable[[], object]) -> None:
+
+def at_once(*acts: Callable[[], T]) -> list[T]:
+    """Do all of them at one moment, each in a thread; what they returned."""
+    gate = threading.Barrier(len(acts))
+    found: list[T] = []
+
+    def act(one: Callable[[], T]) -> None:
         gate.wait()
         found.append(one())
 
@@ -48,7 +54,7 @@ def test_processes_that_ask_at_once_share_five_tokens(world: World) -> None:
     stores = [world.store, world.open(), world.open()]
     for _ in range(ROUNDS):
         found = at_once(*(granting(world, store, acme) for store in stores))
-        leases = [lease for leases in found for lease in leases]  # type: ignore[attr-defined] # lists of leases
+        leases = [lease for leases in found for lease in leases]
         assert sorted(lease.token for lease in leases) == [1, 2, 3, 4, 5]
         assert len({lease.task.key for lease in leases}) == 5
         world.advance(1000)
@@ -58,7 +64,7 @@ def test_threads_of_one_process_share_its_connection(world: World) -> None:
     """The `sending` commit comes from the pool's threads."""
     acme = world.begin(5)
     leases = [world.lease(acme) for _ in range(5)]
-    at_once(*(lambda lease=lease: world.store.sending(lease) for lease in leases))  # type: ignore[misc] # bound per lease
+    at_once(*(partial(world.store.sending, lease) for lease in leases))
     assert world.store.view("r1").total.sending == 5
 
 
@@ -100,22 +106,18 @@ def test_a_grant_as_one_statement_would_give_a_token_twice(
         world.lease(acme)
     now = world.store.now()
 
-    def raw() -> list[object]:
+    def raw() -> Sequence[object]:
         with psycopg.connect(world.url, autocommit=True) as session:
             return session.execute(ONE_STATEMENT, {"acme": acme, "now": now}).fetchall()
 
-    other = world.open()
-    asks = [raw, raw] if as_one else [granting(world, world.store, acme), granting(world, other, acme)]
-    found = behind_a_lock(world, acme, asks)
-    assert sum(len(granted) for granted in found) == (2 if as_one else 1)  # type: ignore[arg-type] # lists
+    asks = [raw, raw] if as_one else [granting(world, store, acme) for store in (world.store, world.open())]
+    assert behind_a_lock(world, acme, asks) == (2 if as_one else 1)
 
 
-def behind_a_lock(
-    world: PostgresWorld, acme: str, acts: list[Callable[[], list[object]]] | list[Callable[[], list[Lease]]]
-) -> list[object]:
-    """Have all of them wait for the organization's lock, and then go on together."""
+def behind_a_lock(world: PostgresWorld, acme: str, acts: Sequence[Callable[[], Sequence[object]]]) -> int:
+    """Have all of them wait for the organization's lock, and then go on together; how much they got."""
     found: list[object] = []
-    threads = [threading.Thread(target=lambda act=act: found.append(act())) for act in acts]  # type: ignore[misc] # bound per act
+    threads = [threading.Thread(target=lambda act=act: found.extend(act())) for act in acts]
     with psycopg.connect(world.url) as holder:
         holder.execute("SELECT 1 FROM tesnap.organization WHERE identity = %s FOR UPDATE", [acme])
         for thread in threads:
@@ -124,7 +126,7 @@ def behind_a_lock(
             pass
     for thread in threads:
         thread.join()
-    return found
+    return len(found)
 
 
 def waiting(world: PostgresWorld) -> int:

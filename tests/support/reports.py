@@ -23,7 +23,7 @@ def task(position: int, *, organization: str = ACME, **changes: object) -> Task:
         test_id=str(202_701 + position),
         window=Window(start=int(START) - 7200, end=int(START)),
         is_public=False,
-        test_name=f"{TESTS[position % len(TESTS)]} {position + 1}",
+        test_name=f"{TESTS[position % len(TESTS)]} {position + 1:02}",
         display_name="{test} [{key}]",
         job_name="checkout",
         priority=Priority.INCIDENT,

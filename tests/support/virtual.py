@@ -78,6 +78,7 @@ class VirtualSender:
         self._on_wire: dict[int, Lease] = {}
         self._stopping = False
         self.offline = False
+        self.capacity = 10_000
 
     def send(self, lease: Lease) -> None:
         if self.offline:

@@ -1,0 +1,352 @@
+"""What would go wrong, before it does: each check says what it found and, where that is trouble, the remedy.
+
+Reads only, except that a store is opened as a run would open it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+from orchestrator.answer import Answer, as_object, dig, explain, parse_object, text_id, text_of
+from orchestrator.catalog import AccountGroup, Getter
+from orchestrator.clock import Clock
+from orchestrator.errors import SelectionError, StoreUnavailable, UsageError
+from orchestrator.model import Job, Organization
+from orchestrator.moments import lookouts
+from orchestrator.narrate import span
+from orchestrator.queue import RunView
+from orchestrator.selectors import choose, require
+from orchestrator.survey import Finding, PacedGetter, find_out, own_group
+from orchestrator.wording import choice
+
+CREATE_SNAPSHOTS = "Create snapshot shares"
+"""The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
+
+MOST_SKEW = 60.0
+"""Seconds of clock difference that do no harm: `last` keeps 30 s, data a minute of distance from now."""
+
+MOST_ROLES = 10
+"""Roles of one user that are read: nobody has more in one account group."""
+
+_RENEWAL = (
+    "make a new token in ThousandEyes (Account Settings > Users and Roles > Profile > User API Tokens) and put it"
+    " there; if the account is locked, wait until it is open again"
+)
+_GET_PERMISSION = (
+    f"have an administrator add '{CREATE_SNAPSHOTS}' to a role of this user (Account Settings > Users and Roles >"
+    " Roles), or use the token of a user who has it"
+)
+_SET_CLOCK = (
+    "set this machine's clock (`timedatectl set-ntp true`, or the host's clock for a container): until then, write"
+    " times with their date and Z"
+)
+
+
+class Level(IntEnum):
+    """How a check came out; the worst one of all decides the exit code."""
+
+    FINE = 0
+    TROUBLE = 3  # these two are the exit codes
+    REFUSED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: about what, what was found, and what to do where that is trouble."""
+
+    about: str
+    text: str
+    remedy: str = ""
+    level: Level = Level.FINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """One organization to look at: its settings, the jobs that mean it, and where its token comes from."""
+
+    organization: Organization
+    jobs: tuple[Job, ...] = ()
+    source: str = "the token"
+
+
+class StoreView(Protocol):
+    """What a check needs of a store."""
+
+    def describe(self) -> str:
+        """Where it is, without secrets."""
+        ...
+
+    def recover(self) -> int:
+        """Take over from dead processes, which writes, as every start of a run does."""
+        ...
+
+    def runs(self) -> list[RunView]:
+        """All runs, the latest first."""
+        ...
+
+
+def examine(patient: Patient, getter: Getter, clock: Clock) -> list[Check]:
+    """All checks of one organization, in the order in which they build on each other.
+
+    An API that cannot be reached, refuses the token or has no request left ends them: what would come after
+    is not known.
+    """
+    reader = PacedGetter(getter, clock, patience=0.0)
+    user = reader.get("/users/current")
+    stop = _unusable(patient, reader, user)
+    if stop is not None:
+        return [stop, *_clock(reader)]
+    own = patient.organization.account_group or ""
+    groups = dict.fromkeys(job.account_group or own for job in patient.jobs) or {own: None}
+    finding = find_out(reader, patient.organization, groups, jobs=patient.jobs, clock=clock)
+    checks = [_token(patient, user), *_clock(reader), *_organization(patient, finding)]
+    checks += _groups(patient, finding.groups)
+    for aid in groups if user.status == 200 else ():
+        checks += _permission(parse_object(user.body) or {}, reader, aid, finding.groups)
+    return [*checks, *_tests(patient, finding, clock.wall()), *_limit(reader)]
+
+
+def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> list[Check]:
+    """Whether the store can be written, and who else uses it."""
+    try:
+        with opened() as store:
+            store.recover()
+            where, views = store.describe(), store.runs()
+    except (UsageError, StoreUnavailable) as error:
+        remedy = (
+            "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
+        )
+        return [Check(about="store", text=str(error), remedy=remedy, level=Level.TROUBLE)]
+    live = [view for view in views if view.processes]
+    shared = [
+        f"run {view.run.id} of {view.run.job} ({_plural(view.processes, 'process', 'es')})" for view in live
+    ]
+    now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
+    return [
+        Check(about="store", text=f"{where} can be written; {now}; it holds {_plural(len(views), 'run')}")
+    ]
+
+
+def worst(checks: Iterable[Check]) -> int:
+    """The exit code: 4 for a refused token, 3 for any other trouble, 0 when all is fine."""
+    return max((check.level for check in checks), default=Level.FINE).value
+
+
+def lines(checks: Mapping[str, Sequence[Check]]) -> Iterator[str]:
+    """The checks by what they are about, trouble with its remedy on the next line."""
+    for subject, found in checks.items():
+        yield subject
+        for check in found:
+            yield f"  {'ok     ' if check.level is Level.FINE else 'TROUBLE'}  {check.about}: {check.text}"
+            if check.remedy:
+                yield f"           do this: {check.remedy}"
+    trouble = sum(check.level is not Level.FINE for found in checks.values() for check in found)
+    yield f"{trouble} to put right" if trouble else "all is fine"
+
+
+def documents(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
+    """The checks as JSON objects."""
+    return [
+        {"subject": subject, "about": one.about, "ok": one.level is Level.FINE, "text": one.text}
+        | ({"remedy": one.remedy} if one.remedy else {})
+        for subject, found in checks.items()
+        for one in found
+    ]
+
+
+# -- the token and the way to the API --------------------------------------------------------------------
+
+
+def _unusable(patient: Patient, reader: PacedGetter, answer: Answer) -> Check | None:
+    """Why nothing more can be asked after the first answer; None when more can."""
+    url = patient.organization.base_url
+    if answer.status is None:
+        remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
+        return _trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
+    if answer.status == 401:
+        said = explain(answer)
+        text = f"refused (401): {said.detail or said.title}"
+        return Check(about="token", text=text, remedy=f"{patient.source}: {_RENEWAL}", level=Level.REFUSED)
+    if answer.status == 429:
+        return _exhausted(reader)
+    if answer.status in (200, 403):
+        return None
+    said = explain(answer)
+    what = f"it answers {answer.status} ({said.title}) to GET /users/current. {said.detail}".strip()
+    remedy = (
+        f"check that base_url ({url}) is the API's, /v7 included"
+        if answer.status < 500
+        else "try again later"
+    )
+    return _trouble("API", what, remedy)
+
+
+def _exhausted(reader: PacedGetter) -> Check:
+    most = "" if reader.most is None else f" of {reader.most}"
+    text = f"used up: 0{most} requests a minute left, again in {span(reader.reset_in)}"
+    remedy = (
+        "wait until then and look again; if it stays so, find out what else asks so much of this organization"
+        " (dashboards, exporters, scripts): all its users and tokens share the limit"
+    )
+    return _trouble("general limit", text, remedy)
+
+
+def _token(patient: Patient, user: Answer) -> Check:
+    found = parse_object(user.body) or {}
+    who = text_of(found.get("email")) or text_of(found.get("name"))
+    if user.status != 200:
+        text = f"{patient.source} is accepted; whose it is cannot be read ({user.status})"
+    else:
+        text = f"{patient.source} is valid" + (f", of {who}" if who else "")
+    return Check(about="token", text=text)
+
+
+def _clock(reader: PacedGetter) -> list[Check]:
+    if reader.offset is None:
+        return []
+    if abs(reader.offset) <= MOST_SKEW:
+        return [Check(about="clock", text="within a minute of the API's")]
+    side = "behind" if reader.offset > 0 else "ahead of"
+    text = f"this machine's clock is {span(abs(reader.offset))} {side} the API's: windows would be the wrong ones"
+    return [_trouble("clock", text, _SET_CLOCK)]
+
+
+def _limit(reader: PacedGetter) -> list[Check]:
+    if reader.remaining is None:
+        return []
+    if reader.remaining == 0:
+        return [_exhausted(reader)]
+    return [Check(about="general limit", text=f"{reader.remaining} of {reader.most} requests a minute left")]
+
+
+# -- the organization ------------------------------------------------------------------------------------
+
+
+def _organization(patient: Patient, finding: Finding) -> Iterator[Check]:
+    """Which organization it is, against the file."""
+    wanted, found = patient.organization.org_id, finding.org_id
+    name = next((group.organization_name for group in finding.groups if group.organization_name), "unnamed")
+    if not finding.groups:
+        text = "; ".join(finding.whispers[:1]) or finding.because or "the token sees no account group"
+        yield _trouble(
+            "organization", text, "have the token's user added to an account group, or try again later"
+        )
+    elif wanted is not None and found is not None and wanted != found:
+        text = f"the token belongs to {name} (org_id {found}), the job file says org_id {wanted}: nothing is sent"
+        yield _trouble("organization", text, "put the right organization's token there, or correct org_id")
+    elif found is None:
+        text = "the API does not tell its org_id: it is known by its name in the job file"
+        yield Check(about="organization", text=text)
+    else:
+        checked = ", as the job file says" if wanted else ""
+        yield Check(about="organization", text=f"{name}, org_id {found}{checked}")
+
+
+def _groups(patient: Patient, known: Sequence[AccountGroup]) -> Iterator[Check]:
+    """Whether the token opens the account groups that are named."""
+    there = {group.aid: group for group in known}
+    named = [patient.organization.account_group, *(job.account_group for job in patient.jobs)]
+    for aid in dict.fromkeys(filter(None, named if known else ())):
+        if aid in there:
+            yield Check(about="account group", text=f"{aid} ({there[aid].name}) is open to this token")
+            continue
+        has = choice([f"{group.aid} ({group.name})" for group in known[:10]], last="and")
+        text = f"{aid} is not open to this token, which sees {has}"
+        remedy = f"correct account_group, or have the token's user added to account group {aid}"
+        yield _trouble("account group", text, remedy)
+    own = own_group(known)
+    if own is not None and not any(named):
+        yield Check(about="account group", text=f"the token's own, {own.aid} ({own.name}), of {len(known)}")
+
+
+def _permission(
+    user: Mapping[str, Any], reader: PacedGetter, aid: str, known: Sequence[AccountGroup]
+) -> Iterator[Check]:
+    """Whether one of the user's roles in an account group has the permission to make snapshots."""
+    own = own_group(known)
+    real = aid or (own.aid if own else "")
+    if known and real not in {group.aid for group in known}:
+        return  # which has been said
+    where = f"account group {real}" if real else "the token's own account group"
+    labels = [_labels(reader, role) for role in _roles(user, real)]
+    if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
+        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {where}")
+    elif not labels or None in labels:
+        text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {where}: the first snapshot will show it"
+        yield Check(about="permission", text=text)
+    else:
+        text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {where}: snapshots are refused (403)"
+        yield _trouble("permission", text, _GET_PERMISSION)
+
+
+def _roles(user: Mapping[str, Any], aid: str) -> list[str]:
+    """The ids of the user's roles in an account group, and of those in all."""
+    everywhere = user.get("allAccountGroupRoles")
+    found = list(everywhere) if isinstance(everywhere, list) else []
+    by_group = user.get("accountGroupRoles")
+    for entry in by_group if isinstance(by_group, list) else ():
+        roles = as_object(entry).get("roles")
+        if isinstance(roles, list) and (not aid or text_id(dig(entry, "accountGroup", "aid")) == aid):
+            found += roles
+    ids = (text_id(as_object(role).get("roleId")) for role in found)
+    return list(dict.fromkeys(one for one in ids if one))[:MOST_ROLES]
+
+
+def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
+    """What a role permits, in lower case; None when it cannot be read."""
+    answer = reader.get(f"/roles/{role}")
+    listed = (parse_object(answer.body) or {}).get("permissions") if answer.status == 200 else None
+    if not isinstance(listed, list):
+        return None
+    texts = (text_of(as_object(one).get("label")) for one in listed)
+    return frozenset(text.casefold() for text in texts if text)
+
+
+# -- its tests -------------------------------------------------------------------------------------------
+
+
+def _tests(patient: Patient, finding: Finding, now: float) -> Iterator[Check]:
+    """Whether the lists can be read, and what each job means in them."""
+    there = {"", *(group.aid for group in finding.groups)}
+    closed = [aid for aid in finding.tests if aid not in there]
+    for note in finding.notes:
+        if not any(f"account group {aid} " in note for aid in closed):
+            remedy = (
+                "have 'View tests' added to the user's role, and for selectors 'View tags' and 'View alerts'"
+            )
+            yield _trouble("tests", note, remedy)
+    for job in patient.jobs:
+        own = job.account_group or patient.organization.account_group or ""
+        if own in finding.tests and finding.tests[own].tests is not None:
+            yield from _job(patient.organization.name, job, own, finding, now)
+
+
+def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterator[Check]:
+    """Whether the tests of a job are known and named as written, and its selectors mean some."""
+    moments = lookouts(job, now=now + finding.offset)
+    made = choose(job, finding.tests, organization=name, own=own, moments=moments)
+    refusals = [one.refusal for one in made.tests if one.refusal]
+    yield from (_trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
+    remedy = "correct the id, name its account_group, or take it out; `tesnap tests` shows what there is"
+    yield from (
+        _trouble("tests", f"{job.name}: {note.removeprefix(f'{name}: ')}", remedy) for note in made.notes
+    )
+    try:
+        require(job, {name: made})
+    except SelectionError as error:
+        yield _trouble("tests", str(error), "correct the selectors")
+        return
+    if not refusals and not made.notes:
+        yield Check(about="tests", text=f"{job.name}: {_plural(len(made.tests), 'test')}, as written")
+
+
+def _trouble(about: str, text: str, remedy: str) -> Check:
+    return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
+
+
+def _plural(number: int, noun: str, ending: str = "s") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"

@@ -1,0 +1,353 @@
+"""The processes: started, killed, replaced, until every moment had its share; then all is judged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from orchestrator.clock import SystemClock
+from orchestrator.model import Result, Status
+from orchestrator.simulator import Entry, read_log
+from orchestrator.stores import open_store
+from tests.crash.judge import Output, Seen, Violation, busiest, snapshot_refusals, violations
+from tests.crash.ledger import DIED, Note, read_ledger
+from tests.crash.load import LIMIT, PER_CREW, PERIOD, TESTS, TIMEOUT, Errand, errand
+from tests.crash.mortal import Life, live
+from tests.crash.points import LATEST, USUALLY_LATEST, Point
+
+LOOK = 0.01
+"""Real seconds between two looks at the processes."""
+
+LONGEST_LIFE = 2.5
+"""A process that is killed at random is killed at a moment within so many seconds from its start."""
+
+KILLED = -9
+FINISHED = (0, 3)
+"""Exit codes of a process that came to its end: all made, or some uncertain."""
+
+TAIL = 45.0
+"""Seconds after the last kill within which everything has to be done."""
+
+FAULTS = "reset-after=0.01,reset-before=0.01,503=0.01"
+"""A little ordinary trouble; nothing that may make a snapshot twice by itself."""
+
+LATENCY = (0.08, 0.07)
+"""Mean and spread in seconds: as a share of the period that is 8 s, and 7 s more or less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a campaign is to do: so many processes at a time, kills at random, and kills at each point."""
+
+    store: str
+    folder: Path
+    workers: int = 12
+    kills: int = 300
+    per_point: int = 20
+    seed: int = 0
+    planted: str | None = None
+    longest: float = 130.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a campaign came to."""
+
+    orders: Orders
+    at_random: int
+    at_points: Mapping[Point, int]
+    starts: int
+    seen: Seen
+    violations: Sequence[Violation]
+    seconds: float
+
+    @property
+    def missing(self) -> list[str]:
+        """Moments that had too few kills."""
+        few = [f"{p.words} {n}" for p, n in self.at_points.items() if n < self.orders.per_point]
+        return [*few, *([f"at random {self.at_random}"] if self.at_random < self.orders.kills else [])]
+
+    @property
+    def results(self) -> list[Result]:
+        """Every task once."""
+        found = {r.task.key: r for results in self.seen.results.values() for r in results}
+        return list(found.values())
+
+    @property
+    def refusals(self) -> int:
+        """Snapshots that the server refused."""
+        return len(snapshot_refusals(self.seen.log))
+
+    @property
+    def busiest(self) -> int:
+        """The most snapshots in any window."""
+        return busiest(self.seen.log, self.seen.period)
+
+
+@dataclass(slots=True, kw_only=True)
+class Slot:
+    """A place for one process, and the process that has it."""
+
+    crew: Crew
+    process: ForkServerProcess | None = None
+    life: Life | None = None
+    kill_at: float | None = None
+    shot: bool = False
+    done: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Crew:
+    """Two processes that share one run after the other."""
+
+    number: int
+    errands: int = 0
+    errand: Errand | None = None
+    slots: list[Slot] = field(default_factory=list)
+
+
+class Campaign:
+    """One store, one simulator, and many processes that are killed."""
+
+    def __init__(self, orders: Orders, base_url: str) -> None:
+        self._orders, self._base_url = orders, base_url
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.crash.mortal"])
+        self._draw = random.Random(orders.seed)
+        self._crews = [Crew(number=n) for n in range(max(1, orders.workers // 2))]
+        for at in range(orders.workers):
+            crew = self._crews[at % len(self._crews)]
+            crew.slots.append(Slot(crew=crew))
+        self._today = int(time.time() // 3600 * 3600)
+        self._ledger = orders.folder / "ledger.jsonl"
+        self._at_random, self._at_points = 0, Counter[Point]()
+        self._lives: list[tuple[Life, bool]] = []
+        self._plans: dict[str, int] = {}
+        self._broken: list[str] = []
+        self._deaths: dict[int, Point] = {}
+        self._notes_read = 0
+        self._calm = False
+
+    # -- from the first start to the last end --------------------------------------------------------------
+    def fight(self) -> None:
+        """Start, kill and replace until every moment had its share; then let everything end."""
+        end = time.monotonic() + self._orders.longest
+        try:
+            while not self._calm or any(not slot.done for slot in self._slots):
+                self._calm = self._calm or self._enough() or time.monotonic() > end
+                if time.monotonic() > end + TAIL:
+                    self._broken.append(f"{sum(not s.done for s in self._slots)} processes did not come to their end")
+                    return
+                self._round(time.monotonic())
+                time.sleep(LOOK)
+        finally:
+            self._stop()
+        end = min(end, time.monotonic())
+
+    @property
+    def _slots(self) -> list[Slot]:
+        return [slot for crew in self._crews for slot in crew.slots]
+
+    def _enough(self) -> bool:
+        orders = self._orders
+        return self._at_random >= orders.kills and all(self._at_points[p] >= orders.per_point for p in Point)
+
+    def _round(self, now: float) -> None:
+        for slot in self._slots:
+            process = slot.process
+            if process is not None and not process.is_alive():
+                self._reap(slot, process)
+            elif process is not None and slot.kill_at is not None and slot.kill_at <= now and not self._calm:
+                slot.kill_at, slot.shot = None, True
+                process.kill()
+        for crew in self._crews:
+            self._employ(crew, now)
+
+    def _stop(self) -> None:
+        for slot in self._slots:
+            if slot.process is not None:
+                slot.process.kill()
+                slot.process.join()
+
+    # -- ends ----------------------------------------------------------------------------------------------
+    def _reap(self, slot: Slot, process: ForkServerProcess) -> None:
+        process.join()
+        life, code = slot.life, process.exitcode
+        assert life is not None
+        slot.process = None
+        died = self._death_of(process.pid or 0)
+        self._lives.append((life, code in FINISHED))
+        if code == KILLED and died is not None:
+            self._at_points[died] += 1
+        elif code == KILLED and slot.shot:
+            self._at_random += 1
+        elif code in FINISHED:
+            slot.done = True
+        else:
+            words = life.output.with_suffix(".err").read_text()[-600:]
+            self._broken.append(f"{life.output.name} of run {life.errand.run_id} ended with code {code}: {words}")
+            slot.done = True
+        process.close()
+
+    def _death_of(self, pid: int) -> Point | None:
+        """The point at which this process killed itself, if it did."""
+        for note in read_ledger_from(self._ledger, self._notes_read):
+            self._notes_read += note.length
+            if note.note.what == DIED:
+                self._deaths[note.note.pid] = Point(note.note.point)
+        return self._deaths.pop(pid, None)
+
+    # -- starts --------------------------------------------------------------------------------------------
+    def _employ(self, crew: Crew, now: float) -> None:
+        """Give the crew its next errand when the last one is done, and replace whoever was killed."""
+        fresh = False
+        if crew.errand is None or all(slot.done for slot in crew.slots):
+            if self._calm:
+                return
+            fresh = True
+            crew.errand = errand(
+                self._base_url, crew=crew.number, crews=len(self._crews), number=crew.errands, today=self._today
+            )
+            crew.errands += 1
+            self._plans[crew.errand.run_id] = crew.errand.tasks
+            for slot in crew.slots:
+                slot.done = False
+        for slot in crew.slots:
+            if slot.process is None and not slot.done:
+                self._start(slot, crew.errand, now, fresh=fresh)
+
+    def _start(self, slot: Slot, task: Errand, now: float, *, fresh: bool) -> None:
+        point, slot.kill_at, slot.shot = None, None, False
+        if not self._calm:
+            point = self._doom(fresh=fresh)
+            slot.kill_at = None if point is not None else now + self._draw.uniform(0.0, LONGEST_LIFE)
+        slot.life = Life(
+            errand=task,
+            store=self._orders.store,
+            ledger=self._ledger,
+            output=self._orders.folder / f"{len(self._lives) + len(self._slots)}-{slot_name(slot)}.jsonl",
+            seed=self._draw.randrange(2**31),
+            point=point,
+            passage=1 if point is None else self._draw.randint(1, LATEST.get(point, USUALLY_LATEST)),
+            planted=self._orders.planted,
+        )
+        slot.process = self._context.Process(target=live, args=(slot.life,))
+        slot.process.start()
+
+    def _doom(self, *, fresh: bool) -> Point | None:
+        """Where the next process is to die; None: at a random moment. By how many kills are left."""
+        left = {p: max(0, self._orders.per_point - self._at_points[p]) for p in Point}
+        planned = Counter(s.life.point for s in self._slots if s.process is not None and s.life is not None)
+        if fresh and left[Point.ENQUEUING]:
+            return Point.ENQUEUING
+        left[Point.ENQUEUING] = 0
+        weights: dict[Point | None, int] = {p: max(0, n - planned[p]) for p, n in left.items()}
+        weights[None] = max(1, self._orders.kills - self._at_random)
+        return self._draw.choices(list(weights), list(weights.values()))[0]
+
+    # -- evidence ------------------------------------------------------------------------------------------
+    def seen(self, log: Sequence[Entry]) -> Seen:
+        """All that there is to judge by."""
+        store = open_store(self._orders.store, clock=SystemClock())
+        try:
+            known = {view.run.id for view in store.runs()}
+            results = {run_id: list(store.results(run_id)) for run_id in self._plans if run_id in known}
+        finally:
+            store.close()
+        return Seen(
+            log=log,
+            period=PERIOD,
+            limit=LIMIT.snapshots,
+            plans=self._plans,
+            results=results,
+            notes=read_ledger(self._ledger),
+            outputs=[_output(life, whole) for life, whole in self._lives],
+            broken=self._broken,
+        )
+
+    def outcome(self, log: Sequence[Entry], seconds: float) -> Outcome:
+        """What it came to."""
+        seen = self.seen(log)
+        return Outcome(
+            orders=self._orders,
+            at_random=self._at_random,
+            at_points={point: self._at_points[point] for point in Point},
+            starts=len(self._lives),
+            seen=seen,
+            violations=violations(seen),
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    note: Note
+    length: int
+
+
+def read_ledger_from(path: Path, at: int) -> Iterator[_Read]:
+    """The ledger's lines behind a place, each with its length in bytes."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(at)
+        for line in file:
+            yield _Read(note=Note(**json.loads(line)), length=len(line))
+
+
+def slot_name(slot: Slot) -> str:
+    """Which of its crew's places a slot is."""
+    return f"{slot.crew.number}{'abcdefgh'[[s is slot for s in slot.crew.slots].index(True)]}"
+
+
+def _output(life: Life, whole: bool) -> Output:
+    lines = life.output.read_text().splitlines(keepends=True) if life.output.exists() else []
+    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    return Output(name=life.output.name, run_id=life.errand.run_id, whole=whole, records=records)
+
+
+def campaign(orders: Orders) -> Outcome:
+    """Fight it out, and judge."""
+    began = time.monotonic()
+    crews = max(1, orders.workers // 2)
+    with simulator(orders.folder / "server.jsonl", organizations=crews * PER_CREW, seed=orders.seed) as base_url:
+        one = Campaign(orders, base_url)
+        one.fight()
+        time.sleep(TIMEOUT)  # what was sent last may still be answered
+    return one.outcome(read_log(orders.folder / "server.jsonl"), time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def simulator(
+    log: Path, *, organizations: int, tests: int = TESTS, seed: int = 0, faults: str = FAULTS, latency: tuple[float, float] = LATENCY
+) -> Iterator[str]:
+    """The simulator as a process of its own; its base URL."""
+    words = ["--organizations", organizations, "--tests", tests, "--period", PERIOD, "--seed", seed, "--log", log]
+    words += ["--latency", latency[0], "--spread", latency[1], "--hang", TIMEOUT + 1, "--faults", faults]
+    command = [sys.executable, "-m", "orchestrator.simulator", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def uncertain(results: Sequence[Result]) -> int:
+    """How many tasks stayed uncertain."""
+    return sum(result.status is Status.UNCERTAIN for result in results)
+
+
+def found(results: Sequence[Result]) -> int:
+    """How many lost answers were found by their saved event."""
+    return sum(result.found is not None for result in results)

@@ -1,0 +1,133 @@
+"""Bugs on purpose, one for each kind of promise: with any of them planted, the judge has to see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from orchestrator.bucket import IN_SINCE_EVER, Bucket, Wait
+from orchestrator.model import Lease, Run, Settlement, Snapshot, Task
+from orchestrator.queue import Ask
+from orchestrator.stores import organizations
+from orchestrator.stores.database import Row, Transaction
+from tests.crash import ledger as noted
+from tests.crash.mortal import MortalStore, at
+from tests.crash.points import Point
+
+SET_TOKEN = "UPDATE token SET returns_at = :returns_at WHERE organization = :organization AND number = :number"
+
+
+class _Tampering(MortalStore):
+    """A store that can set a token's return behind the law's back."""
+
+    def tamper(self, lease: Lease, returns_at: float) -> None:
+        with self._database.write() as tx:
+            found = organizations.find(tx, lease.task.organization) or {}
+            tx.change(SET_TOKEN, organization=found["id"], number=lease.token, returns_at=returns_at)
+
+
+class SendTimeBucket(_Tampering):
+    """A token is out for a period from its grant, not from its answer."""
+
+    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
+        super().settle(lease, settlement, jitter=jitter)
+        if settlement.answered:
+            self.tamper(lease, lease.granted_at + lease.limit.per)
+
+
+class TokenFreedOnError(_Tampering):
+    """A token is back at once when nothing was answered."""
+
+    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
+        super().settle(lease, settlement, jitter=jitter)
+        if not settlement.answered:
+            self.tamper(lease, IN_SINCE_EVER)
+
+
+class NoPessimisticReturn(_Tampering):
+    """Only the answer says when a token returns: what dies before it leaves the token in."""
+
+    def grant(self, ask: Ask) -> Lease | Wait | None:
+        granted = super().grant(ask)
+        if isinstance(granted, Lease):
+            self.tamper(granted, granted.granted_at)
+        return granted
+
+
+class DoubleGrant(MortalStore):
+    """A grant decides by the tokens as they were before it had the organization's lock."""
+
+    def grant(self, ask: Ask) -> Lease | Wait | None:
+        before = self.bucket(ask.organization)
+        time.sleep(0.02)
+        as_it_is = organizations.bucket
+        organizations.bucket = lambda tx, organization: before  # type: ignore[assignment] # the bug
+        try:
+            return super().grant(ask)
+        finally:
+            organizations.bucket = as_it_is
+
+
+class NoSendingCommit(MortalStore):
+    """The first byte leaves without a word to the store."""
+
+    def sending(self, lease: Lease) -> None:
+        self.ledger.of(lease, noted.ASKED)
+        self.fate.passing(Point.CONNECTED)
+        self.ledger.of(lease, noted.COMMITTED)
+        self.fate.passing(Point.COMMITTED)
+
+
+class SendingTooEarly(MortalStore):
+    """`sending` is committed with the grant: what was never sent becomes uncertain."""
+
+    def grant(self, ask: Ask) -> Lease | Wait | None:
+        granted = super().grant(ask)
+        if isinstance(granted, Lease):
+            super(MortalStore, self).sending(granted)
+        return granted
+
+
+class ResendUncertain(MortalStore):
+    """What nobody knows the fate of is sent once more, against the policy."""
+
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
+        super().conclude(lease, found=found, how=how, resend=found is None and lease.resends == 0)
+
+
+class NoRecovery(MortalStore):
+    """Nobody takes over what dead processes left."""
+
+    def recover(self) -> int:
+        return 0
+
+
+class SplitEnqueue(MortalStore):
+    """A plan is frozen in two commits."""
+
+    def start_run(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
+        plan = list(tasks)
+        super(MortalStore, self).start_run(run, plan[: len(plan) // 2], again=again)
+        with at(Point.ENQUEUING), self._database.write() as tx:
+            tx.change("DELETE FROM run_task WHERE run = :run", run=run.id)
+            tx.change("DELETE FROM run_organization WHERE run = :run", run=run.id)
+            tx.change("DELETE FROM run WHERE id = :run", run=run.id)
+        return super().start_run(run, plan, again=again)
+
+
+PLANTED: Mapping[str, type[MortalStore]] = {
+    "send-time-bucket": SendTimeBucket,
+    "token-freed-on-error": TokenFreedOnError,
+    "no-pessimistic-return": NoPessimisticReturn,
+    "double-grant": DoubleGrant,
+    "no-sending-commit": NoSendingCommit,
+    "sending-too-early": SendingTooEarly,
+    "resend-uncertain": ResendUncertain,
+    "no-recovery": NoRecovery,
+    "split-enqueue": SplitEnqueue,
+}
+
+
+def planted(name: str | None) -> type[MortalStore]:
+    """The store with this bug, or without one."""
+    return MortalStore if name is None else PLANTED[name]
