@@ -209,6 +209,15 @@ class App:
             )
         return run
 
+    def unfinished(self) -> Iterator[Event]:
+        """Earlier runs of the same job that nobody works on and that have something left to make."""
+        for view in self.queue.runs():
+            run, left = view.run, view.total.pending
+            if run.job == self.jobfile.name and run.state == "active" and left and not view.processes:
+                commands = f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
+                text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
+                yield Event(name="run.unfinished", text=text, level="warning")
+
     def begin(self, plan: Plan, options: Begin) -> Run:
         """Freeze the plan under a run id."""
         run = Run(
@@ -262,6 +271,8 @@ def run(
     if carried_on is not None:
         observer.happened(_carried_on(carried_on))
     else:
+        for unfinished in app.unfinished():
+            observer.happened(unfinished)
         plan = app.plan(findings, lanes)
         for note in plan.notes:
             observer.happened(Event(name="plan.note", text=note, level="warning"))

@@ -317,6 +317,7 @@ class Worker:
             return True
         if not all(lane.empty or lane.stopped is not None for lane in self._lanes.values()):
             return False
+        self._stale = True  # since the last look another process may have settled the last of them
         counts = self._counted().total
         return (
             self._watch.reported >= counts.total - counts.pending
