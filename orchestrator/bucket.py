@@ -57,13 +57,15 @@ class Gate:
 class Bucket:
     """All that is known of an organization's quota at one moment.
 
-    `held` is since when a class of tasks has been held back by a higher one.
+    `held` is since when a class of tasks has been held back by a higher one, `last_limit` the settings of
+    the last grant: what a run that only looks can show.
     """
 
     tokens: Sequence[Token]
     gate: Gate | None = None
     last_grant: float | None = None
     held: Mapping[Priority, float]
+    last_limit: Limit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def yaml(rows: Sequence[Found]) -> Iterator[str]:
         one = row.chosen
         about = [one.test.type if one.test else "", *one.tags, row.group, _alerting(one), _enabled(one)]
         comment = harmless("; ".join(part for part in about if part))
-        name = f", test_name: {_quoted(one.name)}" if one.name else ""
+        name = f", test_name: {_quoted(one.name)}" if _fit_for_a_file(one.name) else ""
         yield f'  - {{id: "{one.id}"{name}}}' + (f"  # {comment}" if comment else "")
 
 
@@ -104,7 +104,12 @@ def _enabled(one: Chosen) -> str:
     return "" if one.test is None or one.test.enabled else "disabled"
 
 
+def _fit_for_a_file(name: str | None) -> bool:
+    """Whether a job file can say the name: not when it is blank or has control characters."""
+    return bool(name and name.strip() and name.isprintable())
+
+
 def _quoted(text: str) -> str:
-    """The text as a double-quoted YAML scalar on one line."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    """The text as a double-quoted YAML scalar on one line, in which no variable is filled in."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{harmless(escaped)}"'

@@ -13,6 +13,7 @@ import os
 import tempfile
 from contextlib import suppress
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -66,7 +67,7 @@ def render(report: Report, kind: Kind) -> str:
 
 
 def _page(report: Report) -> str:
-    environment = _environment(autoescape=True)
+    environment = _html()
     style = environment.get_template("report.css.j2").render()
     return environment.get_template("report.html.j2").render(
         page=page_of(report, drawn=True),
@@ -76,10 +77,7 @@ def _page(report: Report) -> str:
 
 
 def _channel(report: Report) -> str:
-    """Markdown: whatever the template prints is escaped as a table's cell, unless it is marked as safe."""
-    environment = _environment(autoescape=False, finalize=_as_markdown)
-    environment.filters |= {"code": _as_code, "autolink": _as_autolink}
-    return environment.get_template("report.md.j2").render(page=page_of(report))
+    return _markdown().get_template("report.md.j2").render(page=page_of(report))
 
 
 def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
@@ -168,6 +166,19 @@ def _shown_run(report: Report) -> Run:
 
 
 # -- templates ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _html() -> Environment:
+    return _environment(autoescape=True)
+
+
+@cache
+def _markdown() -> Environment:
+    """Whatever the template prints is escaped as a table's cell, unless it is marked as safe."""
+    environment = _environment(autoescape=False, finalize=_as_markdown)
+    environment.filters |= {"code": _as_code, "autolink": _as_autolink}
+    return environment
 
 
 def _environment(**settings: Any) -> Environment:

@@ -208,7 +208,7 @@ def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str
     notes = [*_notes_on_tags(select, readable, organization), *_notes_on_disabled(kept, organization)]
     if unread:
         notes.append(f"{organization}: not every test can be selected: {unread}")
-    searched = "" if kept else _searched(select, readable, candidates, len(found))
+    searched = "" if kept or not readable else _searched(select, readable, candidates, len(found))
     return Choice(
         tests=tuple(sorted(kept, key=_urgency)),
         unread=unread,

@@ -25,7 +25,7 @@ class Standing:
 
 
 def stand(queue: Queue, run_id: str) -> Standing:
-    """Look at one run. The limits asked with are the ones documented: the run's own are not stored."""
+    """Look at one run, with the limits that were last granted by."""
     view, names, now = queue.view(run_id), queue.names(), queue.epoch()
     waiting = [
         _waiting(queue, view, identity, names.get(identity, identity), now) for identity in view.counts
@@ -39,7 +39,7 @@ def stand(queue: Queue, run_id: str) -> Standing:
 
 
 def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
-    counts, limit = view.counts[identity], Limit()
+    counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
     if not counts.pending:
         return None
     if view.processes == 0:
@@ -58,7 +58,7 @@ def lines(standing: Standing, zone: tzinfo) -> Iterator[str]:
     """The run as text."""
     run = standing.view.run
     started = narrate.clock_time(run.created_at, standing.now, zone)
-    yield f"{harmless(run.job)}, started {started}, {run.state}, {_processes(standing.view.processes)}"
+    yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}, {_processes(standing.view.processes)}"
     yield narrate.standing(run.id, standing.view.total)
     for name, counts in standing.organizations.items():
         yield f"  {harmless(name)}: {narrate.counted(counts)}"
@@ -76,6 +76,13 @@ def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
     group = f"account group {task.account_group}" if task.account_group else "the token's default account group"
     yield f"  look in ThousandEyes, {group}, among the shared and private snapshots for one called"
     yield f"    {harmless(task.title(result.resends))}"
+
+
+def _state(view: RunView) -> str:
+    """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
+    if view.run.state == "active" and not view.total.pending and not view.processes:
+        return "finished"
+    return view.run.state
 
 
 def _processes(count: int) -> str:
@@ -105,7 +112,7 @@ def run_object(view: RunView) -> dict[str, object]:
     return {
         "run_id": view.run.id,
         "job": view.run.job,
-        "state": view.run.state,
+        "state": _state(view),
         "created_at": records.utc(view.run.created_at),
         "processes": view.processes,
         "counts": _counts(view.total),
@@ -125,7 +132,7 @@ def run_lines(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[st
     for view in views:
         run = view.run
         started = narrate.clock_time(run.created_at, now, zone)
-        state = f"{run.state}*" if view.processes else run.state
+        state = f"{_state(view)}*" if view.processes else _state(view)
         yield f"{run.id:<6}  {started:<20}  {state:<10}  {narrate.fitted(harmless(run.job), 24)}  {narrate.counted(view.total)}"
     if any(view.processes for view in views):
         yield "* a process is working on it"

@@ -159,7 +159,9 @@ def draw(
     `since` is when the run was planned; what waited longer is drawn from there. `hold` is how long a slot
     stays used after an answer: the documented limit's unless the run had another one.
     """
-    ways = [way for result in results if (way := _way(result, since, now))]
+    held = Limit().hold if hold is None else hold
+    until = _until(results, since, now, held)
+    ways = [way for result in results if (way := _way(result, since, until))]
     if not ways:
         return None
     start = min(way.queued for way in ways)
@@ -171,11 +173,16 @@ def draw(
         lanes.setdefault(names.get(way.result.task.organization, way.result.task.organization), []).append(
             way
         )
-    held = Limit().hold if hold is None else hold
     return Timeline(
         lanes=tuple(_lane(name, lanes[name], scale, held, zone) for name in sorted(lanes)),
         ticks=tuple(_ticks(scale, zone)),
     )
+
+
+def _until(results: Sequence[Result], since: float, now: float, hold: float) -> float:
+    """Until when waiting is drawn: two holds after the last answer, or a run left alone would be a dot on its axis."""
+    last = [one.settled_wall for one in results if one.made_here and one.settled_wall is not None]
+    return min(now, max(since, *last) + 2 * hold) if last else now
 
 
 def _way(result: Result, since: float, now: float) -> _Way | None:

@@ -31,7 +31,12 @@ FORMS = ("slack", "webex", "teams", "json")
 
 def report(results: Iterable[Result], *, exit_code: int = 0, **changes: Any) -> Report:
     ending = Ending(run=RUN, counts=Counts(), pending_reasons={}, exit_code=exit_code, seconds=3.0)
-    settings = {"names": NAMES, "zone": ZoneInfo("UTC"), "now": START + 1500, "ending": ending}
+    settings: dict[str, Any] = {
+        "names": NAMES,
+        "zone": ZoneInfo("UTC"),
+        "now": START + 1500,
+        "ending": ending,
+    }
     return make_report(RUN, results, **(settings | changes))
 
 
@@ -104,7 +109,13 @@ def test_trouble_is_on_top_with_what_to_type(form: str) -> None:
     shown = "\n".join(texts(json.loads(notify.body(report(mixed(), exit_code=3), form))))
     places = [
         shown.index(words)
-        for words in ("19 created", "tesnap resume k7f2 --failed", "FAILED", "Bad Request", "Checkout EU 01")
+        for words in (
+            "19 created",
+            "tesnap resume k7f2 --failed",
+            "DNS trace www 04",
+            "Bad Request",
+            "Checkout EU 01",
+        )
     ]
     assert places == sorted(places)
 

@@ -316,6 +316,22 @@ def test_a_lane_is_one_organization_and_only_what_the_run_did_itself_is_in_it() 
     assert draw([existing], names=NAMES, since=START, now=START, zone=BERLIN) is None
 
 
+def test_what_was_not_waiting_took_nobodys_slot() -> None:
+    """Whose window ended after a slot had come back waited for its window alone."""
+    first, second = created(0, 0), created(1, 303.5)
+    late = replace(second, task=replace(second.task, ready_at=START + 303))
+    assert len(drawn([first, second]).lanes[0].handings) == 1
+    assert drawn([first, late]).lanes[0].handings == ()
+
+
+def test_a_run_that_was_left_alone_keeps_its_shape() -> None:
+    """What still waits days later does not squeeze the rest of the drawing into a dot."""
+    found = drawn([*paced(12), pending(20)], now=START + 9 * DAY)
+    (lane,) = found.lanes
+    assert [row.settled for row in lane.rows][11] == pytest.approx(LEFT + WIDTH / 2, abs=1)
+    assert lane.rows[12].bars[0].x2 == LEFT + WIDTH
+
+
 def test_ticks_are_round_moments_of_the_readers_clock() -> None:
     """At most seven marks, on whole steps in the zone, all inside the drawing."""
     ticks = drawn(paced(12)).ticks

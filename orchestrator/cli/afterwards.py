@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("run", default="last", metavar="[RUN]")
-@click.option(
+@option(
     "--format",
     "format_",
+    envvar="TESNAP_REPORT_FORMAT",  # TESNAP_FORMAT is the form of a run's results, which has jsonl too
     type=click.Choice(["md", "html", "csv", "table"]),
     help="Form of the report [by the suffix of --output, else table].",
 )
-@click.option(
+@option(
     "--organization", metavar="NAME", help="One customer's view: nothing of another organization is in it."
 )
-@click.option(
+@option(
     "-o",
     "--output",
     metavar="PATH",
@@ -90,7 +91,7 @@ def _put(report: Report, kind: Kind, output: str | None) -> None:
     if output not in (None, "-"):
         write_report(str(output), report, kind)
         print(
-            f"wrote {output}: {len(report.results)} snapshots; the links in it open for whoever has them",
+            f"wrote {output}: {len(report.results)} snapshots, readable by you alone: a link opens for whoever has it",
             file=sys.stderr,
         )
     elif kind is Kind.TABLE:
@@ -100,14 +101,14 @@ def _put(report: Report, kind: Kind, output: str | None) -> None:
 
 
 @click.command("list")
-@click.option("--organization", metavar="GLOB", help="Only organizations matching this.")
-@click.option(
+@option("--organization", metavar="GLOB", help="Only organizations matching this.")
+@option(
     "--test", metavar="TEST", help="Only this test: its id, a part of its name, or a pattern with * and ?."
 )
-@click.option(
+@option(
     "--made-since", metavar="TIME", help="Only made since then: 14:07, '2h ago', 7d, 2026-11-20T14:00:00Z."
 )
-@click.option(
+@option(
     "--expiring-within",
     type=DURATION,
     metavar="TIME",

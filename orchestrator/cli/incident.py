@@ -241,13 +241,16 @@ def _announcing(jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: 
     class Announcing(App):
         def plan(self, findings: Any, lanes: Any) -> Plan:
             plan = super().plan(findings, lanes)
-            _say([*meant.notes, *_announcement(self.foresee(plan, lanes), look)], look)
+            _say(
+                [*meant.notes, *_announcement(self.foresee(plan, lanes), look, terminal=sys.stderr.isatty())],
+                look,
+            )
             return plan
 
     return Announcing(jobfile, queue=queue, clock=clock, environ=os.environ)
 
 
-def _announcement(view: Preview, look: Shown) -> Iterator[str]:
+def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str]:
     """The windows, and on a terminal how many tests match and how long they will take."""
     from orchestrator.incident import spans
     from orchestrator.narrate import clock_time, headline
@@ -257,10 +260,11 @@ def _announcement(view: Preview, look: Shown) -> Iterator[str]:
     matches = len(
         {(entry.task.organization, entry.task.account_group, entry.task.test_id) for entry in view.entries}
     )
-    if not sys.stderr.isatty() or matches <= FEW:
+    if not terminal or matches <= FEW:
         return
     starts = [entry.starts_at for entry in view.entries if entry.starts_at is not None]
-    first = sum(start <= view.now + AT_ONCE for start in starts)
+    soon = [entry for entry in view.entries if entry.group == 1 and entry.starts_at is not None]
+    first = sum((entry.starts_at or 0.0) <= view.now + AT_ONCE for entry in soon)
     if starts and not first:
         yield f"{matches} tests match. The first at {clock_time(min(starts), view.now, zone)}: all slots are used. Ctrl-C stops."
     elif starts:

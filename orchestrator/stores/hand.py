@@ -13,7 +13,10 @@ from orchestrator.stores.tasks import save
 
 def retry_failed(tx: Transaction, run: str) -> int:
     """See `Queue.retry_failed`."""
-    failed = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
+    rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
+    failed = [
+        row for row in rows if row["tries"]
+    ]  # the others were refused when planned: they are never sent
     for organization in sorted({row["organization"] for row in failed}):
         tx.row(sql.LOCK_ORGANIZATION, organization=organization)
     now, epoch = tx.now(), tx.epoch()

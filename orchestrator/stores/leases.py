@@ -165,6 +165,8 @@ def _lease(tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, 
         attempt=task["attempt"],
     )
     tx.change(sql.NOTE_GRANT, organization=number, now=now)
+    if organization["last_limit"] != changes["lease_limit"]:
+        tx.change(sql.NOTE_LIMIT, organization=number, limit=changes["lease_limit"])
     gate = to_gate(organization)
     if go.probe and gate is not None:
         probe = (task["id"], task["attempt"])

@@ -9,7 +9,7 @@ from orchestrator.bucket import Bucket, Gate
 from orchestrator.model import Priority, Status, Task, identity
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
-from orchestrator.stores.rows import from_gate, place, to_gate, to_task, to_token
+from orchestrator.stores.rows import from_gate, place, to_gate, to_limit, to_task, to_token
 
 ADVANCED = (Status.QUEUED, Status.FAILED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """From the state that is given up first to the one that is kept when two tasks turn out to be one."""
@@ -81,6 +81,7 @@ def bucket(tx: Transaction, organization: Row) -> Bucket:
         gate=to_gate(organization),
         last_grant=organization["last_grant"],
         held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, organization=number)},
+        last_limit=to_limit(organization["last_limit"]) if organization["last_limit"] else None,
     )
 
 

@@ -168,6 +168,15 @@ def latest(tx: Transaction, tasks: Sequence[Task]) -> dict[str, Result]:
     return found
 
 
+def made(
+    tx: Transaction, since: float, before: tuple[float, int]
+) -> tuple[list[tuple[str, Result]], tuple[float, int]]:
+    """Some snapshots that were made, the latest first: those before this (time, id), and where to go on."""
+    rows = tx.rows(sql.MADE, since=since, wall=before[0], before=before[1], some=BATCH)
+    found = [(str(row["lease_run"] or ""), to_result(row, _bare(row), None)) for row in rows]
+    return found, ((rows[-1]["settled_wall"], rows[-1]["id"]) if rows else before)
+
+
 def _present_key(tx: Transaction, task: Task) -> str:
     """The task's key under the identity that its organization has by now."""
     organization = organizations.find(tx, task.organization)

@@ -134,7 +134,12 @@ FIRST = (
     "CREATE INDEX serving_owner ON serving (owner)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST,)
+SECOND = (
+    "ALTER TABLE organization ADD COLUMN last_limit TEXT",  # JSON: the settings of the last grant
+    "CREATE INDEX task_made_at ON task (settled_wall, id) WHERE status = 'created'",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND)
 """Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
 
 VERSION = len(MIGRATIONS)

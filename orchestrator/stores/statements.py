@@ -57,6 +57,8 @@ DROP_HELD = "DELETE FROM held WHERE organization = :organization AND priority = 
 
 NOTE_GRANT = "UPDATE organization SET last_grant = :now WHERE id = :organization"
 
+NOTE_LIMIT = "UPDATE organization SET last_limit = :limit WHERE id = :organization"
+
 SAVE_GATE = """
 UPDATE organization SET
     gate_closed_at = :closed_at, gate_until = :until, gate_closings = :closings, gate_wall = :wall,
@@ -124,6 +126,12 @@ RESULTS_AT = """
 SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
 WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
+
+MADE = """
+SELECT t.*, o.identity FROM task t JOIN organization o ON o.id = t.organization
+WHERE t.status = 'created' AND t.settled_wall >= :since
+    AND (t.settled_wall < :wall OR (t.settled_wall = :wall AND t.id < :before))
+ORDER BY t.settled_wall DESC, t.id DESC LIMIT :some"""
 
 RUN_TASKS_IN = """
 SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity

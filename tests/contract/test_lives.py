@@ -114,7 +114,7 @@ def test_leases_left_at_the_end_of_a_process_are_recovered(world: World) -> None
     other = world.open()
     world.lease(acme, store=other)
     world.lease(acme)
-    other.close()
+    world.end(other)
     assert world.store.recover() == 1
     assert world.store.view("r1").total == Counts(queued=1, leased=1)
 

@@ -101,6 +101,15 @@ def test_a_lease_may_be_given_back_for_later(world: World) -> None:
     world.lease(acme)
 
 
+def test_a_backoff_is_not_cut_short_by_the_grant_of_another_task(world: World) -> None:
+    """A task that waits is passed over, and has its place in the plan again afterwards."""
+    acme = world.begin(3)
+    world.store.give_back(world.lease(acme), retry_in=7.0)
+    assert world.lease(acme).task.position == 1
+    world.advance(7)
+    assert world.lease(acme).task.position == 0
+
+
 def test_a_lease_whose_token_went_on_gives_only_the_task_back(world: World) -> None:
     """A token that somebody else holds by now stays out."""
     acme = world.begin()

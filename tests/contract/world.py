@@ -41,6 +41,14 @@ class World:
     def crash(self, store: Store) -> None:
         """End a process without a word: its locks go, and nothing else."""
         store._database.close()
+        self._gone(store)
+
+    def end(self, store: Store) -> None:
+        """End a process in good order."""
+        store.close()
+        self._gone(store)
+
+    def _gone(self, store: Store) -> None:
         self._opened.remove(store)
 
     def close(self) -> None:
@@ -120,6 +128,13 @@ class PostgresWorld(World):
     def close(self) -> None:
         super().close()
         self._side.close()
+
+    def _gone(self, store: Store) -> None:
+        """A server notices a moment later that a session has ended."""
+        super()._gone(store)
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
+        while self._side.execute(sessions).fetchone() > (len(self._opened),):  # type: ignore[operator] # a row of one
+            pass
 
 
 def task(number: int, identity: str, **fields: object) -> Task:

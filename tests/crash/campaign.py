@@ -21,7 +21,7 @@ from orchestrator.simulator import Entry, read_log
 from orchestrator.stores import open_store
 from tests.crash.judge import Output, Seen, Violation, busiest, snapshot_refusals, violations
 from tests.crash.ledger import DIED, Note, read_ledger
-from tests.crash.load import LIMIT, PER_CREW, PERIOD, TESTS, TIMEOUT, Errand, errand
+from tests.crash.load import LIMIT, PERIOD, TESTS, TIMEOUT, Errand, errand, world_size
 from tests.crash.mortal import Life, live
 from tests.crash.points import LATEST, USUALLY_LATEST, Point
 
@@ -320,7 +320,7 @@ def campaign(orders: Orders) -> Outcome:
     """Fight it out, and judge."""
     began = time.monotonic()
     crews = max(1, orders.workers // 2)
-    with simulator(orders.folder / "server.jsonl", organizations=crews * PER_CREW, seed=orders.seed) as base_url:
+    with simulator(orders.folder / "server.jsonl", organizations=world_size(crews), seed=orders.seed) as base_url:
         one = Campaign(orders, base_url)
         one.fight()
         time.sleep(TIMEOUT)  # what was sent last may still be answered

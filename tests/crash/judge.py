@@ -155,10 +155,10 @@ def _attempts(seen: Seen) -> Iterator[Violation]:
             yield Violation(law=Law.FORGOTTEN, text=f"task {key}: attempt {number} may have been sent, {latest[key]} followed")
         elif key in tasks and not tasks[key].status.settled:
             yield Violation(law=Law.FORGOTTEN, text=f"task {key}: attempt {number} may have been sent, now {tasks[key].status}")
-    unknown = {key for key, _ in asked - closed}
     for key, result in tasks.items():
-        if result.status is Status.UNCERTAIN and key not in unknown:
-            yield Violation(law=Law.UNSENT, text=f"task {key} is uncertain, and no attempt of it was about to be sent")
+        if result.status is Status.UNCERTAIN and (key, latest[key]) not in asked:
+            text = f"task {key} is uncertain, and its attempt {latest[key]} was never about to be sent"
+            yield Violation(law=Law.UNSENT, text=text)
 
 
 def _printed(seen: Seen) -> Iterator[Violation]:

@@ -29,6 +29,10 @@ TESTS = 6
 PER_CREW = 3
 """Organizations that each crew adds; one more it shares with the next crew."""
 
+BLOCKS = 2
+"""Each crew goes back and forth between so many groups of organizations: every process that starts asks for
+what there is, and the general limit of 240 requests a minute is not what is tested here."""
+
 HOUR = 3600
 
 
@@ -54,15 +58,21 @@ def errand(base_url: str, *, crew: int, crews: int, number: int, today: int) -> 
 
     Every other one is public: such a snapshot is a saved event, by which a lost answer can be found.
     """
-    organizations = crews * PER_CREW
+    organizations = world_size(crews)
+    first = (crew + crews * (number % BLOCKS)) * PER_CREW
     return Errand(
         run_id=f"crew{crew}-{number}",
         base_url=base_url,
         world=(organizations, TESTS),
-        organizations=tuple((crew * PER_CREW + i) % organizations for i in range(min(PER_CREW + 1, organizations))),
+        organizations=tuple((first + at) % organizations for at in range(PER_CREW + 1)),
         start=today - (number + 2) * HOUR,
         is_public=number % 2 == 1,
     )
+
+
+def world_size(crews: int) -> int:
+    """How many organizations there are."""
+    return crews * PER_CREW * BLOCKS
 
 
 def jobfile(errand: Errand) -> JobFile:

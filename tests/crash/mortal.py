@@ -46,11 +46,12 @@ class Life:
     point: Point | None = None
     passage: int = 1
     planted: str | None = None
+    nice: int = 5
 
 
 def live(life: Life) -> None:
     """Do the errand, and leave with the program's exit code, or without a word."""
-    os.nice(5)  # the simulator's clock has to be right, the workers' need not
+    os.nice(life.nice)  # the simulator's clock has to be right, the workers' need not
     ledger = Ledger(life.ledger)
     fate = Fate(ledger, life.point, life.passage)
     with life.output.with_suffix(".err").open("w") as stderr, life.output.open("w") as stdout:

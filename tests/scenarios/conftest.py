@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.virtual import Stage
+from tests.support.postgres import new_database, server
+from tests.support.virtual import PostgresClock, Stage
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server, started once per worker."""
+    with server() as url:
+        yield url
 
 
 @pytest.fixture
@@ -18,6 +26,24 @@ def stage(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
 
     def make(**settings: Any) -> Stage:
         stages.append(Stage(tmp_path / f"store-{len(stages)}.db", **settings))
+        return stages[-1]
+
+    yield make
+    for one in stages:
+        one.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def either_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Make one stage with a new store of each kind."""
+    stages: list[Stage] = []
+
+    def make(**settings: Any) -> Stage:  # noqa: ANN401 - what a Stage takes
+        if request.param == "sqlite":
+            stages.append(Stage(tmp_path / "store.db", **settings))
+        else:
+            url = new_database(request.getfixturevalue("server_url"), "scenario")
+            stages.append(Stage(url, clock=PostgresClock(url), **settings))
         return stages[-1]
 
     yield make

@@ -7,12 +7,22 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome-headless-shell")
+
+
+_START = """
+import fcntl, os, sys
+reads, writes = (fcntl.fcntl(int(text), fcntl.F_DUPFD, 10) for text in sys.argv[1:3])
+os.dup2(reads, 3), os.dup2(writes, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""What becomes the browser, which reads from 3 and writes to 4."""
 
 
 def find_browser() -> str | None:
@@ -105,19 +115,9 @@ def browser(program: str, profile: Path) -> Iterator[Browser]:
         "--no-first-run",
         "--disable-background-networking",
     ]
-    line = f'exec "$0" "$@" 3<&{asks_read} 4>&{answers_write}'  # a browser reads from 3 and writes to 4
-    command = [
-        "/bin/sh",
-        "-c",
-        line,
-        program,
-        *flags,
-        "--remote-debugging-pipe",
-        f"--user-data-dir={profile}",
-        "about:blank",
-    ]
+    command = [sys.executable, "-c", _START, str(asks_read), str(answers_write), program, *flags]
     process = subprocess.Popen(
-        command,
+        [*command, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
         pass_fds=(asks_read, answers_write),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from orchestrator.catalog import Getter
 from orchestrator.client import Answer, Call, snapshot_call
 from orchestrator.clock import VirtualClock
@@ -215,6 +217,29 @@ class Notebook:
 ORGANIZATION_TOKENS = "token-{}"
 
 
+class PostgresClock(VirtualClock):
+    """A virtual clock that the database's clock goes with."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        open_store(url, clock=self).close()  # makes the schema, whose clock is replaced here
+        self._side = psycopg.connect(url, autocommit=True)
+        self._side.execute("CREATE TABLE tesnap.virtual_clock (now DOUBLE PRECISION NOT NULL)")
+        self._side.execute("INSERT INTO tesnap.virtual_clock VALUES (%s)", [self.wall()])
+        self._side.execute(
+            "CREATE OR REPLACE FUNCTION tesnap.tesnap_now() RETURNS DOUBLE PRECISION LANGUAGE sql VOLATILE "
+            "AS 'SELECT now FROM tesnap.virtual_clock'"
+        )
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self._side.execute("UPDATE tesnap.virtual_clock SET now = %s", [self.wall()])
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._side.close()
+
+
 class Stage:
     """One simulator, one clock and one store; runs of job files are put on it."""
 
@@ -226,9 +251,10 @@ class Stage:
         tests: int = 200,
         limit: Limit | None = None,
         timeout: float = 60.0,
+        clock: VirtualClock | None = None,
         **simulated: Any,
     ) -> None:
-        self.clock = VirtualClock()
+        self.clock = clock or VirtualClock()
         self.timeline = Timeline(self.clock)
         self.limit, self.timeout, self.store = limit or Limit(), timeout, str(store)
         switches = simulated.pop("switches", {})
@@ -243,6 +269,8 @@ class Stage:
         """Let the stores go."""
         for queue in self.queues:
             queue.close()
+        if isinstance(self.clock, PostgresClock):
+            self.clock.close()
 
     def open(self) -> Store:
         """Another process's view of the store."""
@@ -319,23 +347,25 @@ class Stage:
         return ending, notebook
 
 
-def drive(timeline: Timeline, workers: Sequence[Worker], *, longest: float = 1e7) -> list[Ending]:
-    """Step the workers side by side until all of them have ended."""
+def drive(timeline: Timeline, workers: list[Worker], *, longest: float = 1e7) -> list[Ending]:
+    """Step the workers side by side until all of them have ended; more may join the list on the way."""
     end = timeline.clock.boot() + longest
-    for worker in workers:
-        worker.open()
-    wakes: dict[int, float] = dict.fromkeys(range(len(workers)), 0.0)
-    endings: dict[int, Ending] = {}
-    while wakes:
-        for at in list(wakes):
-            wake = workers[at].step()
+    opened, endings = 0, {}
+    while len(endings) < len(workers):
+        for worker in workers[opened:]:
+            worker.open()
+        opened = len(workers)
+        wakes = []
+        for at, worker in enumerate(workers):
+            if at in endings:
+                continue
+            wake = worker.step()
             if wake is None:
-                endings[at] = workers[at].ending()
-                del wakes[at]
+                endings[at] = worker.ending()
             else:
-                wakes[at] = wake
+                wakes.append(wake)
         if wakes:
-            due = [*wakes.values(), *([timeline.next()] if timeline.next() is not None else [])]
-            timeline.go_to(min(moment for moment in due if moment is not None))
+            following = timeline.next()
+            timeline.go_to(min(wakes) if following is None else min(*wakes, following))
         assert timeline.clock.boot() < end, "the run does not end"
     return [endings[at] for at in sorted(endings)]

@@ -1,0 +1,51 @@
+"""Whether a worker's memory grows with its queue: the same number of snapshots out of a short and a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.echo import Echo, work, worker_of
+from benchmarks.plans import RUN, enqueue, identities, tasks
+from benchmarks.probe import measured, peak_memory
+from benchmarks.row import Row
+from orchestrator.clock import VirtualClock
+from orchestrator.stores import open_store
+
+SHORT, LONG = 1_000, 100_000
+SECONDS = 6_000.0  # of virtual time: 100 snapshots
+
+
+def rows(folder: Path) -> Iterator[Row]:
+    """A process that resumes the run, over both queues."""
+    short, long = (_peak(folder, count) for count in (SHORT, LONG))
+    yield Row(name=f"worker over {SHORT:,} queued tasks, peak memory", figure=f"{short / 1e6:.1f} MB")
+    yield Row(
+        name=f"worker over {LONG:,} queued tasks, peak memory",
+        figure=f"{long / 1e6:.1f} MB",
+        ratio=long / short,
+        to=f"{SHORT:,} tasks ({(long - short) / (LONG - SHORT):+.0f} bytes a task)",
+        target="does not grow with the queue",
+    )
+
+
+def _peak(folder: Path, count: int) -> float:
+    url, clock = f"sqlite:///{folder}/memory-{count}.db", VirtualClock()
+    store = open_store(url, clock=clock)
+    enqueue(store, tasks(identities(1), count), clock)
+    store.close()
+    return measured("memory.worker", url)
+
+
+def probe_worker(url: str) -> float:
+    """Peak memory of a worker that makes some of a run's snapshots."""
+    clock = VirtualClock()
+    store = open_store(url, clock=clock)
+    sender = Echo(store, clock, latency=0.5, capacity=128)
+    worker = worker_of(store, store.find_run(RUN), identities(1), clock, sender)
+    worker.open()
+    work(worker, sender, clock, until=clock.boot() + SECONDS)
+    if sender.sent < 90:
+        raise RuntimeError(f"only {sender.sent} snapshots were made")
+    store.close()
+    return peak_memory()

@@ -1,0 +1,66 @@
+"""What people decide: failed tasks once more, uncertain ones one way or the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.errors import LeaseLost, UsageError
+from orchestrator.model import Lease, Run, Snapshot, Status
+from orchestrator.queue import Counts
+from tests.contract.world import BASE_URL, FAILED, UNCERTAIN, World, created, task
+
+
+def test_failed_tasks_are_queued_again_with_all_their_attempts(world: World) -> None:
+    """Those of the run alone; what exists stays."""
+    acme = world.begin(3)
+    world.store.settle(world.sent(acme), FAILED)
+    world.make(acme)
+    world.store.end_run("r1", "finished")
+    assert world.store.retry_failed("r1") == 1
+    assert world.store.view("r1").run.state == "active"
+    assert world.store.view("r1").total == Counts(created=1, queued=2)
+    assert (world.lease(acme).task.position, world.store.retry_failed("r1")) == (0, 0)
+
+
+def test_a_task_refused_when_it_was_planned_is_never_sent(world: World) -> None:
+    """Its test is called otherwise than the job file says: trying again does not change that."""
+    acme = world.store.join(BASE_URL, "acme", None)
+    world.store.start_run(Run(id="r1", job="nightly"), [task(1, acme, refusal="called otherwise")])
+    assert world.store.retry_failed("r1") == 0
+    assert world.store.grant(world.ask(acme)) is None
+
+
+def uncertain(world: World) -> tuple[str, Lease]:
+    acme = world.begin(1)
+    lease = world.sent(acme)
+    world.store.settle(lease, UNCERTAIN)
+    return acme, lease
+
+
+def test_an_uncertain_task_is_created_by_hand(world: World) -> None:
+    """With the id that somebody found, and no more search for evidence."""
+    _, lease = uncertain(world)
+    result = world.store.settle_by_hand("r1", lease.task.short_key, made=Snapshot(id="77"))
+    assert [result] == list(world.store.results("r1"))
+    assert (result.status, result.snapshot, result.found) == (Status.CREATED, Snapshot(id="77"), "hand")
+    assert result.final
+    with pytest.raises(LeaseLost):
+        world.store.conclude(lease, found=None)
+
+
+def test_an_uncertain_task_that_was_not_made_is_queued_again(world: World) -> None:
+    """And its old attempt can say nothing any more."""
+    acme, lease = uncertain(world)
+    assert world.store.settle_by_hand("r1", lease.task.short_key, made=None).status is Status.QUEUED
+    with pytest.raises(LeaseLost):
+        world.store.settle(lease, created(lease))
+    assert world.lease(acme).tries == 0
+
+
+def test_a_key_has_to_mean_one_uncertain_task(world: World) -> None:
+    """Else those that are uncertain are named."""
+    _, lease = uncertain(world)
+    with pytest.raises(
+        UsageError, match=f"no uncertain task begins with 'zz'; uncertain are: {lease.task.short_key}"
+    ):
+        world.store.settle_by_hand("r1", "zz", made=None)

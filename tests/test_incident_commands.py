@@ -1,0 +1,214 @@
+"""The commands of an incident as they are typed, against the simulator over HTTP on loopback."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestrator.cli import tesnap
+from orchestrator.cli.incident import _announcement
+from orchestrator.cli.options import Shown
+from orchestrator.errors import SelectionError, UsageError
+from orchestrator.model import JobFile, Task, Window
+from orchestrator.preview import Entry, Preview
+from orchestrator.simulator import Alert, Simulator, World, example_world, serve
+
+pytestmark = pytest.mark.socket
+
+PERIOD = 0.3
+"""Seconds of the simulator's limit: twelve snapshots take two of them."""
+
+Typed = Callable[..., Result]
+
+
+def world() -> World:
+    """Five hundred tests in two account groups, six of each alerting: the longest in the second group."""
+    made, now = example_world(1, 250, account_groups=2), time.time()
+    (organization,) = made.organizations
+    groups = []
+    for first, group in enumerate(organization.account_groups):
+        tests = group.tests[:18:3]
+        starts = [now - 600 * (6 * first + at + 1) for at in range(6)]
+        ends = [None, now - 300]
+        alerts = (
+            Alert(alert_id=f"{group.aid}-{at}", test_id=test.test_id, start=starts[at], end=ends[at % 2])
+            for at, test in enumerate(tests)
+        )
+        groups.append(replace(group, alerts=tuple(alerts)))
+    parts = (replace(organization, account_groups=tuple(groups)),)
+    return replace(made, organizations=parts, page_size=4)
+
+
+@pytest.fixture
+def simulator() -> Simulator:
+    """The API."""
+    return Simulator(world(), period=PERIOD, latency=(0.005, 0.0))
+
+
+@pytest.fixture
+def typed(simulator: Simulator, tmp_path: Path) -> Iterator[Typed]:
+    """Type a command line; its exit code is the result's `return_value`."""
+    with serve(simulator) as url:
+        environ = {"TE_TOKEN": "token-1", "TE_BASE_URL": url, "TESNAP_STORE": f"sqlite:///{tmp_path}/t.db"}
+        environ |= {"TESNAP_PER": f"{PERIOD * 1000:.0f}ms", "TESNAP_GUARD": "10ms", "TZ": "Europe/Berlin"}
+
+        def run(*words: str, stdin: str = "", **more: str) -> Result:
+            return CliRunner().invoke(tesnap, words, input=stdin, env=environ | more, standalone_mode=False)
+
+        yield run
+
+
+def records(result: Result, event: str) -> list[dict[str, Any]]:
+    """The records of one kind on standard output."""
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    return [one for one in found if one["event"] == event]
+
+
+def test_everything_alerting_is_made_the_longest_first(typed: Typed, simulator: Simulator) -> None:
+    """Twelve tests in two account groups, each in its own, at the limit's pace."""
+    result = typed("snap", "--alerting", "--last", "3h", "--title", "INC-4711")
+    assert result.return_value == 0, result.output
+    made = records(result, "snapshot.created")
+    assert len(made) == 12
+    assert {one.get("account_group") for one in made} == {None, "2002"}
+    assert all(one["display_name"].startswith("INC-4711 ") for one in made)
+    assert {one["priority"] for one in made} == {"incident"}
+    posts = [entry for entry in simulator.log if entry.method == "POST"]
+    alerts = [alert for group in simulator.world.organizations[0].account_groups for alert in group.alerts]
+    longest = [alert.test_id for alert in sorted(alerts, key=lambda alert: alert.start)]
+    assert posts[0].path.split("/")[3] == longest[0]
+    assert {post.path.split("/")[3] for post in posts[:5]} == set(longest[:5])
+    assert "window " in result.stderr
+
+
+def test_each_list_is_read_once(typed: Typed, simulator: Simulator) -> None:
+    """Two account groups cost one list of tests each and the pages of their alerts."""
+    typed("snap", "--alerting", "--last", "3h", "--dry-run")
+    paths = [entry.path for entry in simulator.log]
+    assert (paths.count("/v7/account-groups"), paths.count("/v7/tests"), paths.count("/v7/tags")) == (1, 2, 0)
+
+
+def test_markdown_is_a_table(typed: Typed) -> None:
+    """What goes into the channel is a head, a rule and a row for each snapshot."""
+    result = typed("snap", "202701", "--last", "1h", "--format", "md")
+    head, rule, row = result.stdout.splitlines()
+    assert head.count("|") == rule.count("|") == row.count("|")
+    assert "https://app.thousandeyes.com/" in row
+
+
+def test_ids_from_tests_go_into_snap(typed: Typed) -> None:
+    """`tests --format ids` writes what `snap -` reads, whatever account group the tests are in."""
+    ids = typed("tests", "--alerting", "--type", "http-server", "--last", "3h", "--format", "ids").stdout
+    assert len(ids.split()) == 4
+    result = typed("snap", "-", "--last", "1h", stdin=ids)
+    assert {one["test_id"] for one in records(result, "snapshot.created")} == set(ids.split())
+
+
+def test_the_same_words_again_make_nothing_twice(typed: Typed, simulator: Simulator) -> None:
+    """A second start finds what exists, even from another account group's test."""
+    window = ("--from", "2026-01-20T10:00:00Z", "--to", "2026-01-20T11:00:00Z")
+    typed("snap", "202701", "202951", *window)
+    again = typed("snap", "202701", "202951", *window)
+    assert len(records(again, "snapshot.existing")) == 2
+    assert sum(entry.method == "POST" for entry in simulator.log) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--tag", "team:nobody"), "there is no tag 'team:nobody'"),
+        (("--test-name", "chekout"), "the nearest names are 'Checkout 1'"),
+        (("--test-name", "*", "--max-tests", "20"), "500 tests match, more than the 20"),
+    ],
+)
+def test_a_selection_that_cannot_be_meant_sends_nothing(
+    typed: Typed, simulator: Simulator, words: tuple[str, ...], text: str
+) -> None:
+    """The error says what was found and what to do; standard output is empty."""
+    result = typed("snap", *words, "--last", "1h")
+    assert isinstance(result.exception, SelectionError)
+    assert text in str(result.exception)
+    assert result.stdout == ""
+    assert not [entry for entry in simulator.log if entry.method == "POST"]
+
+
+def test_an_alert_gives_the_windows_start(typed: Typed) -> None:
+    """`--since alert` starts no later than the earliest alert of the tests that are alerting now."""
+    result = typed("snap", "--alerting", "--since", "alert", "--dry-run", "--json")
+    plan = json.loads(result.stdout)
+    assert len(plan["snapshots"]) == 6
+    (start,) = {one["start"] for one in plan["snapshots"]}
+    earliest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 600 * 11))
+    assert start <= earliest
+
+
+NOW = 1_795_003_200.0
+HOUR = Window(start=int(NOW) - 3600, end=int(NOW))
+
+
+def announced(matches: int, *, terminal: bool = True, used: bool = False) -> list[str]:
+    """What is said before so many tests go, five at a time; with `used` slots that others have."""
+    entries = []
+    for at in range(matches):
+        task = Task(
+            organization="o",
+            account_group="",
+            test_id=str(at),
+            window=HOUR,
+            is_public=False,
+            display_name="",
+            job_name="j",
+        )
+        starts = NOW + 300 * (at // 5 + used)
+        entries.append(Entry(task=task, organization="o", starts_at=starts, group=at // 5 + 1))
+    view = Preview(
+        jobfile=JobFile(name="j", jobs=(), organizations={}), entries=tuple(entries), notes=(), now=NOW
+    )
+    return list(_announcement(view, Shown(timezone="Europe/Berlin"), terminal=terminal))
+
+
+def test_many_matches_are_announced_on_a_terminal() -> None:
+    """More than five are said with when the last goes; five, or away from a terminal, the window alone."""
+    window = "window 11:00–12:00 UTC (12:00–13:00 CET)"
+    assert announced(23) == [window, "23 tests match. First 5 now, last about 13:20 CET. Ctrl-C stops."]
+    assert announced(5) == announced(23, terminal=False) == [window]
+    assert announced(6, used=True)[1].startswith("6 tests match. The first at 13:05 CET: all slots are used.")
+
+
+def test_looking_shows_every_column(typed: Typed) -> None:
+    """`tests` has the tags, the alert's beginning and the account group of each."""
+    result = typed("tests", "--test-name", "Checkout 1", "--type", "http-server", "--json")
+    first = json.loads(result.stdout)[0]
+    assert (first["test_id"], first["account_group"]) == ("202963", "2002")
+    assert first["tags"] == ["team:payments"]
+    assert first["alerting_since"].endswith("Z")
+
+
+def test_a_refused_token_is_named(typed: Typed) -> None:
+    """The exit code is 4, and the words say what was refused."""
+    result = typed("tests", TE_TOKEN="nobodys-token")
+    assert result.return_value == 4
+    assert "the token was refused (401)" in result.stderr
+
+
+def test_without_an_organization_it_says_what_to_set(typed: Typed) -> None:
+    """An empty environment is an error with the variable's name."""
+    result = typed("snap", "1", "--last", "1h", TE_TOKEN="")
+    assert isinstance(result.exception, UsageError)
+    assert "TE_TOKEN_FILE or TE_TOKEN" in str(result.exception)
+
+
+@pytest.mark.parametrize(("token", "code"), [("token-1", 0), ("nobodys-token", 4)])
+def test_the_doctor_ends_with_what_is_wrong(typed: Typed, token: str, code: int) -> None:
+    """The organization and the store are looked at; the worst finding is the exit code."""
+    result = typed("doctor", TE_TOKEN=token)
+    assert result.return_value == code
+    assert "store: sqlite:////" in result.stdout
+    assert token not in result.output.replace("TE_TOKEN", "")

@@ -1,0 +1,248 @@
+"""What is read of an organization before anything is planned: enough, once, and within the general limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestrator.answer import Answer
+from orchestrator.catalog import Query
+from orchestrator.clock import VirtualClock
+from orchestrator.model import CredentialSource, Fit, Job, Organization, Reason, Select, TestRef, WindowSpec
+from orchestrator.moments import SINCE_ALERT
+from orchestrator.simulator import Simulator, World, example_world
+from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
+from orchestrator.survey import Finding, PacedGetter, find_out
+from tests.support.virtual import VirtualGetter
+
+ACME = Organization(name="acme", credential=CredentialSource(env="T"))
+LAST_HOUR = (WindowSpec(last=3600.0),)
+
+
+class Notepad:
+    """A getter that notes what is read and lets another one read it."""
+
+    def __init__(self, getter: Any) -> None:
+        self.base_url: str = getter.base_url
+        self.seen: list[str] = []
+        self._getter = getter
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """Note and read."""
+        asked = dict(query)
+        extra = [f"aid={asked['aid']}"] if "aid" in asked else []
+        extra += [asked["state"]] if "state" in asked else []
+        self.seen.append(" ".join([path, *extra]))
+        answer: Answer = self._getter.get(path, query)
+        return answer
+
+
+def world(**changes: Any) -> World:
+    """Two account groups with six tests each; in each of them one test is alerting and one was."""
+    return replace(example_world(1, 6, account_groups=2), **changes)
+
+
+def asked(
+    *jobs: Job, of: World | None = None, organization: Organization = ACME, groups: tuple[str, ...] = ("",)
+) -> tuple[Finding, list[str]]:
+    """What is found out for these jobs, and what was read for it."""
+    clock = VirtualClock()
+    notepad = Notepad(VirtualGetter(Simulator(of or world()), clock, "token-1"))
+    return find_out(notepad, organization, groups, jobs=jobs, clock=clock), notepad.seen
+
+
+def job(**settings: Any) -> Job:
+    """A job of the organization over the last hour."""
+    return Job(**{"name": "j", "organizations": ("acme",), "windows": LAST_HOUR, **settings})
+
+
+def test_a_job_of_ids_reads_the_tests_alone() -> None:
+    """Without selectors tags and alerts are not read."""
+    finding, seen = asked(job(tests=(TestRef(id="202701"),)))
+    assert seen == ["/account-groups", "/tests"]
+    assert set(finding.tests) == {""}
+    assert (finding.org_id, finding.tests[""].label) == ("1001", "account group 2001 (Group 2001)")
+
+
+def test_selectors_read_what_they_need_once() -> None:
+    """Several jobs over one account group share its lists; alerts need a request for each state."""
+    jobs = (job(select=Select(tag=("team:*",))), job(select=Select(alerting=True)))
+    finding, seen = asked(*jobs)
+    assert seen == ["/account-groups", "/tests", "/tags", "/alerts trigger", "/alerts clear"]
+    lists = finding.tests[""]
+    assert [tag.text for tag in lists.tags or ()] == ["team:payments", "os:linux"]
+    assert [tag.dynamic for tag in lists.tags or ()] == [False, True]
+    assert {alert.test_id for alert in lists.alerts or ()} == {"202701", "202702"}
+
+
+def test_a_job_that_looks_everywhere_reads_every_account_group() -> None:
+    """The credential's own group goes by no aid, all others by theirs."""
+    finding, seen = asked(job(select=Select(test_name=("Login",)), everywhere=True))
+    assert [line for line in seen if line.startswith("/tests")] == ["/tests", "/tests aid=2002"]
+    assert list(finding.tests) == ["", "2002"]
+
+
+@pytest.mark.parametrize(("test_id", "reads"), [("202701", 1), ("202707", 2), ("999", 2)])
+def test_ids_are_looked_for_until_they_are_found(test_id: str, reads: int) -> None:
+    """Ids alone read further account groups only while one of them is missing."""
+    _, seen = asked(job(tests=(TestRef(id=test_id),), everywhere=True))
+    assert sum(line.startswith("/tests") for line in seen) == reads
+
+
+def test_a_window_since_an_alert_reads_the_alerts() -> None:
+    """Ids with `--since alert` need the alerts, and no tags."""
+    since = (WindowSpec(start=SINCE_ALERT, fit=Fit.COVER),)
+    _, seen = asked(job(tests=(TestRef(id="202701"),), windows=since))
+    assert seen == ["/account-groups", "/tests", "/alerts trigger", "/alerts clear"]
+
+
+def test_alerts_are_read_over_all_pages() -> None:
+    """Twelve alerts on pages of five are all found."""
+    groups = example_world(1, 12).organizations[0].account_groups
+    first = groups[0].alerts[0]
+    alerts = tuple(
+        replace(first, alert_id=f"a{n}", test_id=test.test_id) for n, test in enumerate(groups[0].tests)
+    )
+    organization = replace(
+        example_world(1, 12).organizations[0], account_groups=(replace(groups[0], alerts=alerts),)
+    )
+    finding, seen = asked(
+        job(select=Select(alerting=True)), of=world(organizations=(organization,), page_size=5)
+    )
+    assert len(finding.tests[""].alerts or ()) == 12
+    assert seen.count("/alerts trigger") == 3
+
+
+def without(*permissions: str) -> World:
+    """A world whose token lacks these permissions."""
+    made = world()
+    (bearer,) = made.bearers
+    kept = tuple(one for one in bearer.permissions if one not in permissions)
+    return replace(made, bearers=(replace(bearer, permissions=kept),))
+
+
+def test_a_list_that_is_refused_leaves_the_others() -> None:
+    """A missing permission is a note, and why the list is missing stays with it."""
+    finding, _ = asked(job(select=Select(tag=("team:*",))), of=without(VIEW_TAGS))
+    lists = finding.tests[""]
+    assert lists.tags is None
+    assert lists.tests is not None
+    assert lists.troubles == ("the tags of the default account group cannot be read",)
+    assert "the tags could not be read" in finding.notes[0]
+
+
+def test_alerts_that_only_sort_are_missed_in_silence() -> None:
+    """A selection by name goes on without the permission to see alerts."""
+    finding, _ = asked(job(select=Select(test_name=("Login",))), of=without(VIEW_ALERTS))
+    assert finding.notes == ()
+    assert "the alerts of the default account group cannot be read" in finding.whispers[0]
+
+
+def test_tests_that_cannot_be_read_are_known_by_id() -> None:
+    """Without the tests, nothing else of the account group is read."""
+    finding, seen = asked(job(select=Select(tag=("team:*",))), of=without(VIEW_TESTS))
+    assert seen == ["/account-groups", "/tests"]
+    assert finding.tests[""].tests is None
+    assert "so they are known by id alone" in finding.notes[0]
+
+
+def test_a_refused_token_stops_the_organization() -> None:
+    """A 401 ends the reading at once."""
+    finding, seen = asked(job(), of=world(bearers=()))
+    assert finding.stopped is Reason.TOKEN_REFUSED
+    assert seen == ["/account-groups"]
+
+
+def test_another_organization_than_the_job_file_says_is_stopped() -> None:
+    """A wrong `org_id` stops it before any of its lists is read."""
+    finding, seen = asked(job(), organization=replace(ACME, org_id="4711"))
+    assert finding.stopped is Reason.TOKEN_REFUSED
+    assert "belongs to organization 1001, the job file says org_id 4711" in finding.because
+    assert seen == ["/account-groups"]
+
+
+# -- the general limit and the clock ---------------------------------------------------------------------
+
+
+class Script:
+    """A getter with its answers written down: the status and headers of each, the last one again and again."""
+
+    base_url = "https://api.thousandeyes.com/v7"
+
+    def __init__(
+        self, clock: VirtualClock, *answers: tuple[int | None, Mapping[str, str]], offset: float = 0.0
+    ) -> None:
+        self.times: list[float] = []
+        self._clock, self._answers, self._offset = clock, list(answers), offset
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """The next answer."""
+        self.times.append(self._clock.boot() - 1000.0)
+        status, headers = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return Answer(sent=True, status=status, headers=headers, body=b"{}", date_offset=self._offset)
+
+
+def limit(remaining: int, reset: float) -> dict[str, str]:
+    """The general limit's headers, its reset in seconds."""
+    return {
+        "x-organization-rate-limit-limit": "240",
+        "x-organization-rate-limit-remaining": str(remaining),
+        "x-organization-rate-limit-reset": str(reset),
+    }
+
+
+def test_with_nothing_remaining_the_next_request_waits_for_the_reset() -> None:
+    """The request after the one that used the limit up goes when its window has ended, and the user is told."""
+    clock, told = VirtualClock(), list[str]()
+    script = Script(clock, (200, limit(0, 42)), (200, limit(239, 60)))
+    reader = PacedGetter(script, clock, tell=told.append)
+    for _ in range(3):
+        reader.get("/tests")
+    assert script.times == [0.0, 42.0, 42.0]
+    assert told == ["the API's limit on requests is used up; going on in 42 s"]
+    assert (reader.remaining, reader.most) == (239, 240)
+
+
+def test_a_refused_request_is_asked_again_after_the_reset() -> None:
+    """A 429 of the general limit costs a wait and not the answer."""
+    clock = VirtualClock()
+    script = Script(clock, (429, limit(0, 30)), (200, limit(100, 60)))
+    assert PacedGetter(script, clock).get("/tests").status == 200
+    assert script.times == [0.0, 30.0]
+
+
+def test_without_patience_a_refusal_is_the_answer() -> None:
+    """Whoever only looks is told at once."""
+    clock = VirtualClock()
+    script = Script(clock, (429, limit(0, 30)))
+    reader = PacedGetter(script, clock, patience=0.0)
+    assert reader.get("/tests").status == 429
+    assert (script.times, reader.reset_in) == ([0.0], 30.0)
+
+
+@pytest.mark.parametrize("status", [502, None])
+def test_a_failure_is_asked_again_shortly(status: int | None) -> None:
+    """A gateway's error or no answer at all is tried three times, a second apart."""
+    clock = VirtualClock()
+    script = Script(clock, (status, {}))
+    assert PacedGetter(script, clock).get("/tests").status == status
+    assert script.times == [0.0, 1.0, 2.0]
+
+
+def test_an_answer_that_says_no_is_not_asked_again() -> None:
+    """A 403 stays a 403."""
+    clock = VirtualClock()
+    script = Script(clock, (403, {}))
+    PacedGetter(script, clock).get("/tests")
+    assert script.times == [0.0]
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(600.0, 600.0), (-600.0, -600.0), (3.0, 0.0)])
+def test_the_clock_difference_is_noted_unless_it_is_rounding(offset: float, expected: float) -> None:
+    """`Date` has whole seconds, so a difference of a few is none."""
+    clock = VirtualClock()
+    script = Script(clock, (200, {}), offset=offset)
+    assert find_out(script, ACME, [""], clock=clock).offset == expected
