@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import TypeGuard
 
 from orchestrator import narrate
 from orchestrator.instants import utc_text
@@ -104,7 +105,7 @@ def _enabled(one: Chosen) -> str:
     return "" if one.test is None or one.test.enabled else "disabled"
 
 
-def _fit_for_a_file(name: str | None) -> bool:
+def _fit_for_a_file(name: str | None) -> TypeGuard[str]:
     """Whether a job file can say the name: not when it is blank or has control characters."""
     return bool(name and name.strip() and name.isprintable())
 

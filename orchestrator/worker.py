@@ -64,7 +64,7 @@ class Worker:
         seed: int = 0,
         deadline: float | None = None,
     ) -> None:
-        self._run, self._queue, self._sender, self._lanes = run, queue, sender, dict(lanes)
+        self.run, self._queue, self._sender, self._lanes = run, queue, sender, dict(lanes)
         self._clock, self._observer, self._rules = clock, observer, rules
         self._draw = Random(seed)
         self._started = clock.boot()
@@ -92,7 +92,7 @@ class Worker:
 
     def open(self) -> None:
         """Register for the organizations that can be served and take over what dead processes left."""
-        self._observer.started(self._run, self._run.tasks)
+        self._observer.started(self.run, self.run.tasks)
         self._announce = True
 
     def ask_to_stop(self, because: str) -> None:
@@ -118,13 +118,13 @@ class Worker:
 
     def ending(self) -> Ending:
         """How the run ended, told to the observer; the store's registration is given up."""
-        view, reasons = RunView(run=self._run), Counter[str]()
+        view, reasons = RunView(run=self.run), Counter[str]()
         try:
-            view = self._queue.view(self._run.id)
+            view = self._queue.view(self.run.id)
             reasons = self._pending_reasons(view)
             if not (view.total.pending or self._stopping.begun or view.run.state == CANCELLED):
-                self._queue.end_run(self._run.id, "finished")
-            self._queue.serve(self._run.id, ())
+                self._queue.end_run(self.run.id, "finished")
+            self._queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
         ending = Ending(
@@ -242,7 +242,7 @@ class Worker:
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
         if self._announce:
-            self._queue.serve(self._run.id, [i for i, lane in self._lanes.items() if lane.stopped is None])
+            self._queue.serve(self.run.id, [i for i, lane in self._lanes.items() if lane.stopped is None])
             self._announce = False
         thorough = now - self._looked >= self._poll
         if thorough:
@@ -287,7 +287,7 @@ class Worker:
     def _ask(self, lane: Lane) -> Ask:
         return Ask(
             organization=lane.identity,
-            run_id=self._run.id,
+            run_id=self.run.id,
             limit=lane.limit,
             timeout=lane.timeout,
             epoch=self._clock.wall() + lane.offset,
@@ -313,7 +313,7 @@ class Worker:
             or self._unsettled
         ):
             return False
-        if self._stopping.begun or self._watch.reported >= self._run.tasks:
+        if self._stopping.begun or self._watch.reported >= self.run.tasks:
             return True
         if not all(lane.empty or lane.stopped is not None for lane in self._lanes.values()):
             return False
@@ -395,7 +395,7 @@ class Worker:
     def _counted(self) -> RunView:
         """The run's counts, asked for only when something changed."""
         if self._stale:
-            self._view, self._stale = self._queue.view(self._run.id), False
+            self._view, self._stale = self._queue.view(self.run.id), False
         return self._view
 
     @staticmethod

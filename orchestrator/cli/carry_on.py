@@ -36,7 +36,7 @@ from orchestrator.queue import Queue
 def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
     from orchestrator.app import App, Begin, for_run
-    from orchestrator.cli.runs import made
+    from orchestrator.cli.making import made
     from orchestrator.clock import SystemClock
     from orchestrator.jobfile import read_jobfiles
 

@@ -143,7 +143,8 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
 
     Of test ids (`-` reads them from standard input), and of what --alerting, --tag, --test-name and --type select.
     """
-    from orchestrator.cli.runs import _plan, made
+    from orchestrator.cli.making import made
+    from orchestrator.cli.runs import _plan
     from orchestrator.clock import SystemClock
     from orchestrator.incident import incident
 

@@ -163,6 +163,7 @@ class Shown:
     log_format: str = "text"
     links: str = "show"
     timezone: str | None = None
+    reports: tuple[str, ...] = ()
 
 
 def output_options(command: Command) -> Command:
@@ -176,6 +177,13 @@ def output_options(command: Command) -> Command:
             envvar="TESNAP_FORMAT",
             type=click.Choice(formats),
             help="Form of the results [table on a terminal, else jsonl].",
+        ),
+        option(
+            "--report",
+            "reports",
+            multiple=True,
+            metavar="PATH",
+            help="Also write a report here, by suffix: .html, .md, .csv or .jsonl; repeatable.",
         ),
         option(
             "--links",
@@ -202,4 +210,4 @@ def shown(settings: dict[str, Any]) -> Shown:
     """Take the output options out of a command's settings."""
     names = ("as_json", "quiet", "verbose", "log_format", "links", "timezone")
     values = {name: settings.pop(name) for name in names}
-    return Shown(format=settings.pop("format_"), **values)
+    return Shown(format=settings.pop("format_"), reports=settings.pop("reports"), **values)

@@ -56,6 +56,7 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
     from orchestrator.app import Begin
+    from orchestrator.cli.making import made
     from orchestrator.clock import SystemClock
 
     look, jobfile = shown(settings), _read(jobfiles, settings)
@@ -104,6 +105,7 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     """The whole run against the built-in simulator: no account, nothing leaves the machine."""
     from orchestrator.app import App, Begin
+    from orchestrator.cli.making import made
     from orchestrator.rehearsal import rehearsed
 
     look = shown(settings)
@@ -131,57 +133,6 @@ def _read(
     for warning in reading.warnings:
         print(warning, file=sys.stderr)
     return taken(settings).applied(only_organizations(reading.jobfile, settings.pop("organizations")))
-
-
-def _output(look: Shown, app: App, clock: Clock, *, rehearsal: bool) -> Output:
-    from orchestrator.formats import Format, Output
-
-    return Output(
-        stdout=sys.stdout,
-        stderr=sys.stderr,
-        clock=clock,
-        zone=terminal_zone(look.timezone, os.environ)[0],
-        format=None if look.format is None else Format(look.format),
-        as_json=look.as_json,
-        quiet=look.quiet,
-        verbose=look.verbose,
-        log_format=look.log_format,
-        no_color=bool(os.environ.get("NO_COLOR")),
-        show_links=look.links == "show",
-        name_of=app.name_of,
-        secrets=app.secrets,
-        store=app.queue.describe() if _typed("store") else "",
-        rehearsal=rehearsal,
-    )
-
-
-def _typed(name: str) -> bool:
-    """Whether an option was written on the command line: then the next command needs it, too."""
-    context = click.get_current_context()
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def made(app: App, begin: Begin, look: Shown, clock: Clock, *, rehearsal: bool = False) -> Ending:
-    """Run, with signals sent to the worker."""
-    from orchestrator.app import run
-    from orchestrator.narrate import last_line
-    from orchestrator.view import View
-
-    with ExitStack() as stack:
-        stack.callback(app.close)
-        view = View(_output(look, app, clock, rehearsal=rehearsal))
-        stack.callback(view.close)
-        ending = run(
-            app,
-            view,
-            begin,
-            caught=lambda worker: stack.enter_context(Signals.taken_over(worker.ask_to_stop)),
-        )
-    leave_last_words(last_line(ending, rehearsal=rehearsal))
-    return ending
-
-
-_made = made
 
 
 def _plan(jobfile: JobFile, look: Shown, *, store: str | None, offline: bool) -> int:
