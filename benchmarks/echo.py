@@ -96,7 +96,7 @@ class Silent:
 def worker_of(store: Store, run: Run, organizations: list[str], clock: VirtualClock, sender: Echo) -> Worker:
     """A worker that serves these organizations."""
     lanes = {name: Lane(identity=name, name=name, limit=LIMIT, timeout=TIMEOUT) for name in organizations}
-    return Worker(run, store, sender, lanes, clock, Silent(), rules=RetryRules())
+    return Worker(run, store, sender, lanes, clock, observer=Silent(), rules=RetryRules())
 
 
 def work(worker: Worker, sender: Echo, clock: VirtualClock, *, until: float) -> None:

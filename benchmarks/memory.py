@@ -1,4 +1,4 @@
-"""Whether a worker's memory grows with its queue: the same number of snapshots out of a short and a long one."""
+"""Whether a worker's memory grows with its queue: the same number of snapshots out of short and long ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from benchmarks.row import Row
 from orchestrator.clock import VirtualClock
 from orchestrator.stores import open_store
 
-SHORT, LONG = 1_000, 100_000
+SIZES = (1_000, 10_000, 100_000)
 SECONDS = 6_000.0  # of virtual time: 100 snapshots
 
 
 def rows(folder: Path) -> Iterator[Row]:
-    """A process that resumes the run, over both queues."""
-    short, long = (_peak(folder, count) for count in (SHORT, LONG))
-    yield Row(name=f"worker over {SHORT:,} queued tasks, peak memory", figure=f"{short / 1e6:.1f} MB")
-    yield Row(
-        name=f"worker over {LONG:,} queued tasks, peak memory",
-        figure=f"{long / 1e6:.1f} MB",
-        ratio=long / short,
-        to=f"{SHORT:,} tasks ({(long - short) / (LONG - SHORT):+.0f} bytes a task)",
-        target="does not grow with the queue",
-    )
+    """A process that resumes the run, over each queue."""
+    peaks = [_peak(folder, size) for size in SIZES]
+    yield Row(name=f"worker over {SIZES[0]:,} queued tasks, peak memory", figure=_megabytes(peaks[0]))
+    for size, peak in zip(SIZES[1:], peaks[1:], strict=True):
+        yield Row(
+            name=f"worker over {size:,} queued tasks, peak memory",
+            figure=_megabytes(peak),
+            ratio=peak / peaks[0],
+            to=f"{SIZES[0]:,} tasks",
+            target="does not grow with the queue",
+        )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _peak(folder: Path, count: int) -> float:

@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.plans import LIMIT, enqueue, identities, make_one, tasks
 from benchmarks.row import Row, milliseconds
-from orchestrator.clock import VirtualClock
-from orchestrator.stores import Store, open_store
+from tests.contract.world import PostgresWorld, SqliteWorld, World
 
 SIZES = (1_000, 10_000, 100_000)
 MANY = (10_000, 10)  # organizations, and tasks of each
@@ -23,7 +22,7 @@ LATER = 1_000.0  # seconds between two tasks of one organization: every token is
 
 def rows(folder: Path) -> Iterator[Row]:
     """On SQLite, in memory but for the last row."""
-    yield from _rows("SQLite", lambda name: f"sqlite:///{folder}/queue-{name}.db", time.process_time)
+    yield from _rows("SQLite", lambda name: SqliteWorld(folder / f"queue-{name}.db"), time.process_time)
     yield _grown(folder)
     yield _on_disk()
 
@@ -33,21 +32,22 @@ def postgres_rows(folder: Path) -> Iterator[Row]:  # noqa: ARG001 - every group 
     from tests.support.postgres import new_database, server
 
     with server() as url:
-        yield from _rows("PostgreSQL", lambda name: new_database(url, f"bench_{name}"), time.perf_counter)
+        yield from _rows(
+            "PostgreSQL", lambda name: PostgresWorld(new_database(url, f"bench_{name}")), time.perf_counter
+        )
 
 
-def _rows(kind: str, url: Callable[[str], str], timer: Callable[[], float]) -> Iterator[Row]:
+def _rows(kind: str, world_of: Callable[[str], World], timer: Callable[[], float]) -> Iterator[Row]:
     enqueued: list[float] = []
     cycles: list[float] = []
     for shape in (*((1, size) for size in SIZES), MANY):
         organizations, each = shape
-        clock = VirtualClock()
-        store = open_store(url(f"{organizations}_{each}"), clock=clock)
+        world = world_of(f"{organizations}_{each}")
         try:
-            enqueued.append(_enqueue(store, organizations, each, clock, timer) / (organizations * each))
-            cycles.append(_cycle(store, identities(min(organizations, CYCLES)), clock, timer))
+            enqueued.append(_enqueue(world, organizations, each, timer) / (organizations * each))
+            cycles.append(_cycle(world, identities(min(organizations, CYCLES)), timer))
         finally:
-            store.close()
+            world.close()
     names = [f"{size:,} tasks" for size in SIZES] + [f"{MANY[0]:,} organizations of {MANY[1]} tasks"]
     yield from _compared(f"{kind}: enqueue one task of", names, enqueued)
     yield from _compared(f"{kind}: grant, sending, settle with", names, cycles)
@@ -62,24 +62,20 @@ def _compared(what: str, names: Sequence[str], seconds: Sequence[float]) -> Iter
         )
 
 
-def _enqueue(
-    store: Store, organizations: int, each: int, clock: VirtualClock, timer: Callable[[], float]
-) -> float:
+def _enqueue(world: World, organizations: int, each: int, timer: Callable[[], float]) -> float:
     plan = tasks(identities(organizations), each)
     before = timer()
-    enqueue(store, plan, clock)
+    enqueue(world.store, plan, world.clock)
     return timer() - before
 
 
-def _cycle(
-    store: Store, organizations: Sequence[str], clock: VirtualClock, timer: Callable[[], float]
-) -> float:
+def _cycle(world: World, organizations: Sequence[str], timer: Callable[[], float]) -> float:
     """The median of several tasks' three commits, the organizations taking turns."""
     took = []
     for number in range(CYCLES):
-        clock.advance(LATER)
+        world.advance(LATER)
         before = timer()
-        make_one(store, organizations[number % len(organizations)], clock)
+        make_one(world.store, organizations[number % len(organizations)], world.clock)
         took.append(timer() - before)
     return statistics.median(took)
 
@@ -87,13 +83,12 @@ def _cycle(
 def _grown(folder: Path) -> Row:
     """Whether a task costs more in a process that has made many."""
     organizations, each = identities(GROWTH[0]), GROWTH[1]
-    clock = VirtualClock()
-    store = open_store(f"sqlite:///{folder}/queue-grown.db", clock=clock)
+    world = SqliteWorld(folder / "queue-grown.db")
     try:
-        _enqueue(store, GROWTH[0], each, clock, time.process_time)
-        took = [_round(store, organizations, clock) for _ in range(each)]
+        _enqueue(world, GROWTH[0], each, time.process_time)
+        took = [_round(world, organizations) for _ in range(each)]
     finally:
-        store.close()
+        world.close()
     made = GROWTH[0] * (each - 1)
     return Row(
         name=f"SQLite: the same by a process that has made {made:,} before",
@@ -104,25 +99,24 @@ def _grown(folder: Path) -> Row:
     )
 
 
-def _round(store: Store, organizations: Sequence[str], clock: VirtualClock) -> float:
+def _round(world: World, organizations: Sequence[str]) -> float:
     """The mean over one task of every organization."""
-    clock.advance(LATER)
+    world.advance(LATER)
     before = time.process_time()
     for organization in organizations:
-        make_one(store, organization, clock)
+        make_one(world.store, organization, world.clock)
     return (time.process_time() - before) / len(organizations)
 
 
 def _on_disk() -> Row:
     """Elapsed time with every commit synced to this machine's disk."""
     with TemporaryDirectory(dir=Path.cwd()) as folder:
-        clock = VirtualClock()
-        store = open_store(f"sqlite:///{folder}/queue.db", clock=clock)
+        world = SqliteWorld(Path(folder) / "queue.db")
         try:
-            _enqueue(store, 1, 1_000, clock, time.perf_counter)
-            elapsed = _cycle(store, identities(1), clock, time.perf_counter)
+            _enqueue(world, 1, 1_000, time.perf_counter)
+            elapsed = _cycle(world, identities(1), time.perf_counter)
         finally:
-            store.close()
+            world.close()
     return Row(
         name="SQLite: the same with 1,000 tasks on the disk here, every commit synced, elapsed",
         figure=f"{milliseconds(elapsed)}, {1 / elapsed:.0f} a second",

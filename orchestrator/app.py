@@ -5,6 +5,7 @@ The only module that knows every class; what each of them does is said where it 
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,8 @@ from orchestrator import __version__
 from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.credentials import Bearer, read_bearer
-from orchestrator.errors import CredentialError, UsageError
-from orchestrator.lane import Lane
+from orchestrator.errors import CredentialError, GrantStale, UsageError
+from orchestrator.lane import Lane, joined
 from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
@@ -55,8 +56,10 @@ class Held:
         return self._bearer.reveal()
 
     def reload(self) -> bool:
-        """Read the source again; whether its text changed."""
-        before, self._bearer = self._bearer, self._read(self._organization)
+        """Read the source again; whether its text changed. One that cannot be read any more has not."""
+        before = self._bearer
+        with contextlib.suppress(CredentialError):
+            self._bearer = self._read(self._organization)
         self._secrets.add(self._bearer.reveal())
         return self._bearer != before
 
@@ -86,7 +89,9 @@ class App:
     ) -> None:
         self.jobfile, self.queue, self.clock = jobfile, queue, clock
         self.secrets: set[str] = set()
-        self._names: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
+        self._identities: dict[str, str] = {}
+        self._refused: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         self.held = {} if offline else self._all_held(read)
         self.clients = {name: self._client(name, environ) for name in self.held}
@@ -115,8 +120,10 @@ class App:
         )
 
     def name_of(self, identity: str) -> str:
-        """The user's name of an organization."""
-        return self._names.get(identity, identity)
+        """The user's name of an organization; also under an identity that another process has learnt since."""
+        if identity not in self._shown:
+            self._shown[identity] = self.queue.names().get(identity, identity)
+        return self._shown[identity]
 
     def close(self) -> None:
         """Let the connections go."""
@@ -124,35 +131,73 @@ class App:
             client.close()
 
     # -- what is there ---------------------------------------------------------------------------------
-    def survey(self) -> dict[str, Finding]:
-        """Ask each organization who it is and which tests it has, several side by side."""
+    def survey(self, tell: Callable[[str], None] = lambda _: None) -> dict[str, Finding]:
+        """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits."""
         groups = _groups(self.jobfile)
         names = sorted(self.clients)
-        with ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey") as pool:
-            asked = pool.map(
-                lambda n: find_out(self.clients[n], self.jobfile.organizations[n], groups[n]), names
-            )
+        pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
+        try:
+            asked = pool.map(lambda name: self._found_out(name, groups[name], tell), names)
             return dict(zip(names, asked, strict=True))
+        except BaseException:  # a signal: nobody waits for the answers any more
+            for client in self.clients.values():
+                client.abort_all()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _found_out(self, name: str, groups: Sequence[str], tell: Callable[[str], None]) -> Finding:
+        organization = self.jobfile.organizations[name]
+        jobs = [job for job in self.jobfile.jobs if name in job.organizations]
+        return find_out(self.clients[name], organization, groups, jobs=jobs, clock=self.clock, tell=tell)
 
     def lanes(self, findings: Mapping[str, Finding], *, only_look: bool = False) -> dict[str, Lane]:
         """What the worker needs to know of each organization, by its identity; `only_look` writes nothing."""
         lanes: dict[str, Lane] = {}
         for name, finding in findings.items():
-            organization = self.jobfile.organizations[name]
-            known_as = self._identity(organization, finding.org_id, only_look=only_look)
-            self._names[known_as] = name
-            lane = Lane(
-                identity=known_as,
-                name=name,
-                limit=organization.limit,
-                timeout=self.jobfile.http.timeout,
-                reload=self.held[name].reload if name in self.held else lambda: False,
-                offset=finding.offset,
-            )
-            if finding.stopped is not None:
-                lane.stop(finding.stopped, finding.because)
-            lanes[known_as] = lane
+            lane = self._lane(name, finding, only_look=only_look)
+            other = lanes.get(lane.identity)
+            lanes[lane.identity] = lane if other is None else joined(other, lane)
+            self._identities[name] = lane.identity
+            shown = lanes[lane.identity].name
+            self._shown |= {lane.identity: shown, shown: shown}
         return lanes
+
+    def _lane(self, name: str, finding: Finding, *, only_look: bool) -> Lane:
+        organization = self.jobfile.organizations[name]
+        lane = Lane(
+            identity=self._identity(organization, finding.org_id, only_look=only_look),
+            name=name,
+            limit=organization.limit,
+            timeout=self.jobfile.http.timeout,
+            reload=self.held[name].reload if name in self.held else lambda: False,
+            offset=finding.offset,
+        )
+        if finding.stopped is not None:
+            lane.stop(finding.stopped, finding.because)
+            self._refused.add(name)
+        return lane
+
+    def client_of(self, task: Task) -> Client:
+        """Whose credential serves a task: of several names for one organization, the one with its account group.
+
+        Raises `GrantStale` when none does: another organization's must never be tried.
+        """
+        mine = self._named(task.organization)
+        if not mine:  # another process has learnt since who this organization is
+            for name, before in self._identities.items():
+                self._identities[name] = self.queue.present_identity(before)
+            mine = self._named(task.organization)
+        if not mine:
+            raise GrantStale
+        job = next((job for job in self.jobfile.jobs if job.name == task.job_name), None)
+        meant = [name for name in mine if job is None or name in job.organizations] or mine
+        usable = [name for name in meant if name not in self._refused] or meant
+        groups = {name: self.jobfile.organizations[name].account_group or "" for name in usable}
+        return self.clients[next((name for name in usable if groups[name] == task.account_group), usable[0])]
+
+    def _named(self, identity: str) -> list[str]:
+        return [name for name in self.clients if self._identities.get(name) == identity]
 
     def _identity(self, organization: Organization, org_id: str | None, *, only_look: bool) -> str:
         if not only_look:
@@ -164,8 +209,8 @@ class App:
     def plan(self, findings: Mapping[str, Finding], lanes: Mapping[str, Lane]) -> Plan:
         """The tasks of a run, for the organizations that were surveyed."""
         surveys = {
-            lane.name: Survey(name=lane.name, identity=identity, tests=findings[lane.name].tests)
-            for identity, lane in lanes.items()
+            name: Survey(name=name, identity=self._identities[name], tests=finding.tests)
+            for name, finding in findings.items()
         }
         plan = make_plan(self.jobfile, surveys, now=self._epoch(lanes))
         if any(task.expect_saved_event is None for task in plan.tasks):
@@ -184,13 +229,13 @@ class App:
             if task.base_key not in known and task.refusal is None:
                 open_tasks[task.organization].append(task)
         starts: list[Start] = []
-        for identity, tasks in open_tasks.items():
-            bucket, limit = self.queue.bucket(identity), lanes[identity].limit
+        for known_as, tasks in open_tasks.items():
+            bucket, limit = self.queue.bucket(known_as), lanes[known_as].limit
             starts += forecast(tasks, bucket, limit, now=self.queue.now(), epoch=self._epoch(lanes))
-        names = {identity: lane.name for identity, lane in lanes.items()}
+        shown = {lane.identity: (lane.name, lane.limit) for lane in lanes.values()}
         now = self.clock.wall()
         return preview(
-            self.jobfile, plan.tasks, names=names, known=known, starts=starts, notes=plan.notes, now=now
+            self.jobfile, plan.tasks, shown=shown, known=known, starts=starts, notes=plan.notes, now=now
         )
 
     def _epoch(self, lanes: Mapping[str, Lane]) -> float:
@@ -214,7 +259,9 @@ class App:
         for view in self.queue.runs():
             run, left = view.run, view.total.pending
             if run.job == self.jobfile.name and run.state == "active" and left and not view.processes:
-                commands = f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
+                commands = (
+                    f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
+                )
                 text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
                 yield Event(name="run.unfinished", text=text, level="warning")
 
@@ -240,8 +287,7 @@ class App:
         self, run: Run, lanes: Mapping[str, Lane], observer: Observer, options: Begin
     ) -> Iterator[Worker]:
         """A worker for the run, sending over HTTP."""
-        clients = {identity: self.clients[lane.name] for identity, lane in lanes.items()}
-        sender = PoolSender(clients, self.clock, self.queue.sending)
+        sender = PoolSender(self.clients.values(), self.client_of, self.clock, self.queue.sending)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         try:
             yield Worker(
@@ -250,7 +296,7 @@ class App:
                 sender,
                 lanes,
                 self.clock,
-                observer,
+                observer=observer,
                 rules=self.jobfile.retry,
                 seed=seed,
                 deadline=options.deadline,
@@ -264,12 +310,13 @@ def run(
 ) -> Ending:
     """Survey, plan, queue and make the snapshots; `caught` is given the worker before it starts."""
     carried_on = app.find_run(options.run_id)
-    findings = app.survey()
+    findings = app.survey(lambda text: observer.happened(Event(name="survey.waiting", text=text)))
     lanes = app.lanes(findings)
     for event in survey_events(findings):
         observer.happened(event)
     if carried_on is not None:
         observer.happened(_carried_on(carried_on))
+        app.queue.start_run(carried_on, ())  # what is uncertain is looked for once more
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)

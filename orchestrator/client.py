@@ -39,6 +39,7 @@ MOST_ANSWERED = 2**20
 
 _ACCEPT = "application/hal+json, application/json, application/problem+json"
 _CHUNK = 2**16
+_ABORTED = "aborted by this program before an answer came"
 _LOOPBACK_NAME = "localhost"
 _FAILURES = (Stopped, RequestException, HTTPError, HTTPException, OSError, ValueError)
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}[^\x00-\x1f\x7f]{0,60})")
@@ -80,6 +81,7 @@ class Client:
         self._proxies = {"https": proxy} if proxy else {}
         self._adapter = Adapter(_context(self.base_url, http, environ))
         self._watchdog = Watchdog(clock)
+        self._aborted = False
 
     def __repr__(self) -> str:
         return f"Client({self.base_url!r})"
@@ -106,7 +108,9 @@ class Client:
         current = CURRENT.set(attempt)
         self._watchdog.watch(attempt)
         try:
-            answer = self._exchange(call, attempt)
+            answer = (
+                self._exchange(call, attempt) if not self._aborted else Answer(sent=False, failure=_ABORTED)
+            )
         finally:
             self._watchdog.release(attempt)
             CURRENT.reset(current)
@@ -115,8 +119,9 @@ class Client:
         return answer
 
     def abort_all(self) -> None:
-        """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
-        self._watchdog.cut_all("aborted by this program before an answer came")
+        """Cut off whatever is under way, at once; the threads that wait for it get their answers. Nothing follows."""
+        self._aborted = True
+        self._watchdog.cut_all(_ABORTED)
 
     def close_idle(self) -> None:
         """Close connections that were idle for too long to be used again."""

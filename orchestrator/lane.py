@@ -5,11 +5,12 @@ Nothing here is durable; what has to survive a crash or be seen by other process
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.model import Limit, Reason, Task
+from orchestrator.model import Lease, Limit, Reason, Task
 
 REFUSALS = 3
 """So many 403 without a success for one (account group, is_public), and the rest of it is not tried."""
@@ -19,8 +20,8 @@ REFUSALS = 3
 class Lane:
     """The state of one organization in one process; times are of the process's boot clock.
 
-    `reload` reads the credential's source again and says whether its text changed. `offset` is how far
-    the API's calendar is ahead of ours in seconds.
+    `reload` reads the credential's source again and says whether its text changed; `reloaded` says that
+    nothing was made with the new text yet. `offset` is how far the API's calendar is ahead of ours in seconds.
     """
 
     identity: str
@@ -33,10 +34,10 @@ class Lane:
     in_flight: int = 0
     look_at: float = 0.0
     reloaded: bool = False
+    reloaded_at: float = -math.inf
     stopped: Reason | None = None
     stopped_because: str = ""
     connect_failures: int = 0
-    unreachable_since: float | None = None
     waiting: Reason | None = None
     waiting_until: float | None = None
     empty: bool = False
@@ -63,10 +64,59 @@ class Lane:
 
     def success(self, task: Task) -> None:
         """Note that a snapshot was made."""
-        self.confirmed = True
+        self.confirmed, self.reloaded = True, False
         self.succeeded.add((task.account_group, task.is_public))
+
+    def unauthorized(self, lease: Lease, now: float) -> bool:
+        """Note a 401; whether the credential is of no use: one more attempt is made if its text changed.
+
+        What was granted before the text changed went out with the old one, and says nothing of the new.
+        """
+        if lease.granted_boot < self.reloaded_at:
+            return False
+        if self.reloaded or not self.reload():
+            return True
+        self.confirmed, self.reloaded, self.reloaded_at = False, True, now
+        return False
 
     def stop(self, reason: Reason, because: str) -> None:
         """Send nothing more for this organization; its tasks stay pending."""
         self.stopped, self.stopped_because = reason, because
         self.waiting, self.waiting_until = reason, None
+
+
+def joined(one: Lane, other: Lane) -> Lane:
+    """Two names for one organization: one bucket, the more cautious settings, served while either may send."""
+    one.name = f"{one.name}+{other.name}"
+    one.limit = min(one.limit, other.limit, key=lambda limit: limit.usable)
+    before, after = one.reload, other.reload
+    one.reload = lambda: any([before(), after()])
+    if other.stopped is None:
+        one.stopped = one.waiting = None
+    return one
+
+
+class Lanes:
+    """The lanes of a process by identity, also when another process learns who an organization really is."""
+
+    def __init__(self, lanes: Mapping[str, Lane], present: Callable[[str], str]) -> None:
+        self._lanes, self._present = list(lanes.values()), present
+        self._by_identity = dict(lanes)
+        self._strangers: set[str] = set()
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes)
+
+    def find(self, identity: str) -> Lane | None:
+        """The lane of an organization; None where this process has no credential for it."""
+        if identity not in self._by_identity and identity not in self._strangers:
+            self._look_again()
+            if identity not in self._by_identity:
+                self._strangers.add(identity)
+        return self._by_identity.get(identity)
+
+    def _look_again(self) -> None:
+        """Ask for everybody's present identity: an unknown one may be that of an old acquaintance."""
+        for lane in self._lanes:
+            lane.identity = self._present(lane.identity)
+            self._by_identity[lane.identity] = lane

@@ -113,6 +113,6 @@ def surprise(expected: bool | None, snapshot: Snapshot) -> Problem | None:
         ("a saved event", "a share link") if snapshot.saved_event else ("a share link", "a saved event")
     )
     return Problem(
-        title=f"the first snapshot came back as {came}, the job file expects {wanted}",
+        title=f"a snapshot came back as {came}, the job file expects {wanted}",
         detail="nothing more is sent for this organization: check the snapshot, then is_public and expect_saved_event",
     )

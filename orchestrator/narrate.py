@@ -281,7 +281,9 @@ def _next_command(ending: Ending, where: str) -> str:
     if counts.pending and run.state != "cancelled":
         return f"tesnap resume {run.id}{where}"
     commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []
-    commands += [f"tesnap resume {run.id} --failed{where}"] if counts.failed and run.state != "cancelled" else []
+    commands += (
+        [f"tesnap resume {run.id} --failed{where}"] if counts.failed and run.state != "cancelled" else []
+    )
     return ", then ".join(commands) or f"tesnap report {run.id}{where}"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from orchestrator import narrate, records
-from orchestrator.model import JobFile, Result, Status, Task
+from orchestrator.model import JobFile, Limit, Result, Status, Task
 from orchestrator.safe_text import harmless
 from orchestrator.scheduler import ASSUMED_LATENCY, Start
 
@@ -33,6 +33,7 @@ class Preview:
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
     now: float
+    limits: Mapping[str, Limit]
 
     @property
     def ends_at(self) -> float | None:
@@ -51,7 +52,7 @@ def preview(
     jobfile: JobFile,
     tasks: Sequence[Task],
     *,
-    names: Mapping[str, str],
+    shown: Mapping[str, tuple[str, Limit]],
     known: Mapping[str, Result],
     starts: Sequence[Start],
     notes: Sequence[str],
@@ -59,6 +60,7 @@ def preview(
 ) -> Preview:
     """Put a plan, what exists already and the forecast together, in the order in which things will go."""
     coming = {start.task.key: start for start in starts}
+    names = {identity: name for identity, (name, _) in shown.items()}
     entries = [_entry(task, names, known.get(task.base_key), coming.get(task.key), now) for task in tasks]
     last = math.inf
     entries.sort(
@@ -69,7 +71,9 @@ def preview(
             e.task.position,
         )
     )
-    return Preview(jobfile=jobfile, entries=tuple(entries), notes=tuple(notes), now=now)
+    return Preview(
+        jobfile=jobfile, entries=tuple(entries), notes=tuple(notes), now=now, limits=dict(shown.values())
+    )
 
 
 def _entry(
@@ -111,7 +115,7 @@ def _headline(view: Preview) -> str:
 
 def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[str]:
     entries = [entry for entry in view.entries if entry.organization == organization]
-    limit = view.jobfile.organizations[organization].limit
+    limit = view.limits[organization]
     yield f"{harmless(organization)} ({limit.usable} slots every {narrate.span(limit.per)})"
     yield f"  {'group':>5}  {'start':<13}  {'priority':<8}  {'test':<28}  window"
     for entry in entries:

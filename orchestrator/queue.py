@@ -54,9 +54,14 @@ class Counts:
         return self.queued + self.leased + self.sending
 
     @property
+    def settled(self) -> int:
+        """Tasks that are."""
+        return self.created + self.existing + self.failed + self.uncertain
+
+    @property
     def total(self) -> int:
         """All tasks."""
-        return self.created + self.existing + self.failed + self.uncertain + self.pending
+        return self.settled + self.pending
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -123,6 +128,10 @@ class Queue(Protocol):
 
     def bucket(self, organization: str) -> Bucket:
         """The organization's tokens, gate and held classes, as they are now."""
+        ...
+
+    def hold_back(self, organization: str, limit: Limit) -> None:
+        """Let no token of the organization return before one full hold from now: the store's clock was set forward."""
         ...
 
     # -- runs ------------------------------------------------------------------------------------------

@@ -183,14 +183,21 @@ def forecast(
 
     `now` is store time, `epoch` the API's calendar at that moment. The first request goes alone.
     """
-    return _Forecast(tasks, bucket, limit, now, epoch, latency).starts()
+    return _Forecast(tasks, bucket, limit, now=now, epoch=epoch, latency=latency).starts()
 
 
 class _Forecast:
     """The bucket's own decisions, asked one after another at the times it names."""
 
     def __init__(
-        self, tasks: Sequence[Task], bucket: Bucket, limit: Limit, now: float, epoch: float, latency: float
+        self,
+        tasks: Sequence[Task],
+        bucket: Bucket,
+        limit: Limit,
+        *,
+        now: float,
+        epoch: float,
+        latency: float,
     ) -> None:
         self._limit, self._latency, self._origin, self._now = limit, latency, now, now
         known = {t.number: t for t in bucket.tokens}

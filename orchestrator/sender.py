@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,7 +19,7 @@ from orchestrator.catalog import CatalogError, ConfiguredTest, Getter, tests
 from orchestrator.client import Answer, Client, snapshot_call
 from orchestrator.clock import Clock
 from orchestrator.errors import GrantStale, TesnapError
-from orchestrator.model import Lease, Result
+from orchestrator.model import Lease, Result, Task
 
 POOL_THREADS = 128
 """Requests on the wire at once: 10,000 organizations need 167 a second, at half a second each."""
@@ -93,17 +93,19 @@ def first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, s
 
 
 class PoolSender:
-    """Sends over HTTP from a pool of threads; `clients` by organization identity."""
+    """Sends over HTTP from a pool of threads; `client_of` knows whose credential serves a task."""
 
     def __init__(
         self,
-        clients: Mapping[str, Client],
+        clients: Collection[Client],
+        client_of: Callable[[Task], Client],
         clock: Clock,
         commit: Callable[[Lease], None],
         *,
         threads: int = POOL_THREADS,
     ) -> None:
-        self._clients, self._clock, self._commit, self.capacity = clients, clock, commit, threads
+        self._clients, self._client_of = clients, client_of
+        self._clock, self._commit, self.capacity = clock, commit, threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
         self._ended: queue.SimpleQueue[Sent | Looked | BaseException | None] = queue.SimpleQueue()
         self._ready: list[Sent | Looked] = []
@@ -135,12 +137,12 @@ class PoolSender:
 
     def abort(self) -> None:
         self._stopping.set()
-        for client in self._clients.values():
+        for client in self._clients:
             client.abort_all()
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for client in self._clients.values():
+        for client in self._clients:
             client.close()
 
     @staticmethod
@@ -159,9 +161,8 @@ class PoolSender:
             first_byte(lease, self._clock, self._commit, stopping=self._stopping.is_set())
 
         call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
-        client = self._clients[lease.task.organization]
         try:
-            answer = client.send(
+            answer = self._client_of(lease.task).send(
                 call, deadline=lease.granted_boot + lease.timeout, before_first_byte=before_first_byte
             )
             self._ended.put(Sent(lease=lease, answer=answer))
@@ -169,7 +170,10 @@ class PoolSender:
             self._ended.put(Sent(lease=lease, refused=error))
 
     def _look(self, lease: Lease, result: Result) -> None:
-        self._ended.put(look(self._clients[lease.task.organization], lease, result))
+        try:
+            self._ended.put(look(self._client_of(lease.task), lease, result))
+        except TesnapError as error:
+            self._ended.put(Looked(lease=lease, result=result, error=str(error) or "no credential serves it"))
 
 
 def look(getter: Getter, lease: Lease, result: Result) -> Looked:

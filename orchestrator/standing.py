@@ -71,9 +71,15 @@ def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
     task = result.task
     test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
     yield f"{task.short_key}  {harmless(organization)}, {test}, window {narrate.window_text(task.window, zone)}"
-    sent = "" if result.sent_wall is None else f"sent {narrate.clock_time(result.sent_wall, None, zone, seconds=True)}: "
+    sent = (
+        ""
+        if result.sent_wall is None
+        else f"sent {narrate.clock_time(result.sent_wall, None, zone, seconds=True)}: "
+    )
     yield f"  {sent}{narrate.problem_text(result.problem) if result.problem else 'no answer'}"
-    group = f"account group {task.account_group}" if task.account_group else "the token's default account group"
+    group = (
+        f"account group {task.account_group}" if task.account_group else "the token's default account group"
+    )
     yield f"  look in ThousandEyes, {group}, among the shared and private snapshots for one called"
     yield f"    {harmless(task.title(result.resends))}"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import TypeVarTuple
 
@@ -17,10 +18,10 @@ from orchestrator import life, tidings
 from orchestrator.agenda import Agenda
 from orchestrator.bucket import Wait
 from orchestrator.clock import Clock
-from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
+from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.evidence import Evidence
-from orchestrator.lane import REFUSALS, Lane
-from orchestrator.model import Lease, Reason, RetryRules, Run, Settlement
+from orchestrator.lane import REFUSALS, Lane, Lanes
+from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, Settlement
 from orchestrator.outcome import Kind, Verdict, judge
 from orchestrator.progress import Ending, Event, Observer, Progress, Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
@@ -33,6 +34,9 @@ from orchestrator.watch import Watch
 SHOWN_EVERY = 1.0
 """Seconds between two looks at how far the run is."""
 
+SHOWING_SHARE = 20
+"""Counting tens of thousands of tasks takes its time: it may take one part in so many of all time."""
+
 STORE_RETRY = 1.0
 """Seconds between looks at a store that does not answer."""
 
@@ -44,6 +48,9 @@ CANCELLED = "cancelled"
 
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
+
+TOO_SLOW = Verdict(kind=Kind.UNSENT, problem=Problem(title="the connection took too long"))
+"""What a grant that grew stale means: a network that slow, or a machine that slept, counts as no connection."""
 
 Ts = TypeVarTuple("Ts")
 
@@ -58,18 +65,20 @@ class Worker:
         sender: Sender,
         lanes: Mapping[str, Lane],
         clock: Clock,
-        observer: Observer,
         *,
+        observer: Observer,
         rules: RetryRules,
         seed: int = 0,
         deadline: float | None = None,
     ) -> None:
-        self.run, self._queue, self._sender, self._lanes = run, queue, sender, dict(lanes)
+        self.run, self._queue, self._sender = run, queue, sender
+        self._lanes = Lanes(lanes, queue.present_identity)
+        self._flying: dict[tuple[str, int], Lane] = {}
         self._clock, self._observer, self._rules = clock, observer, rules
         self._draw = Random(seed)
         self._started = clock.boot()
-        self._poll = min((lane.limit.poll for lane in self._lanes.values()), default=1.0)
-        self._agenda, self._in_flight = Agenda(self._lanes.values()), 0
+        self._poll = min((lane.limit.poll for lane in self._lanes), default=1.0)
+        self._agenda = Agenda(self._lanes)
         self._watch = Watch(run.id, queue, observer, poll=self._poll)
         self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
         self._stopping = Stopping(
@@ -80,6 +89,7 @@ class Worker:
         self._store_failed: float | None = None
         self._unreachable_since: float | None = None
         self._looked = self._shown = -math.inf
+        self._show_every = SHOWN_EVERY
         self._view = RunView(run=run)
 
     # -- driving it --------------------------------------------------------------------------------------
@@ -118,15 +128,17 @@ class Worker:
 
     def ending(self) -> Ending:
         """How the run ended, told to the observer; the store's registration is given up."""
-        view, reasons = RunView(run=self.run), Counter[str]()
         try:
             view = self._queue.view(self.run.id)
             reasons = self._pending_reasons(view)
+            self._watch.report_rest()
             if not (view.total.pending or self._stopping.begun or view.run.state == CANCELLED):
                 self._queue.end_run(self.run.id, "finished")
             self._queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
+            view = self._last_view()
+            reasons = Counter({Reason.STORE.value: view.total.pending})
         ending = Ending(
             run=view.run,
             counts=view.total,
@@ -152,14 +164,13 @@ class Worker:
     def _end(self, end: Sent | Looked) -> None:
         if isinstance(end, Looked):
             self._evidence.looked(end)
+            self._ask_again(self._lanes.find(end.lease.task.organization))
             return
-        lane = self._lanes[end.lease.task.organization]
+        lane = self._flying.pop((end.lease.task.key, end.lease.attempt))
         lane.in_flight -= 1
-        self._in_flight -= 1
         self._agenda.put(lane, 0.0)
         if end.answer is None:
-            if not isinstance(end.refused, LeaseLost):
-                self._write(end.lease, None)
+            self._held_back(lane, end)
             return
         verdict = judge(end.answer, end.lease)
         if end.answer.status is not None:
@@ -169,6 +180,19 @@ class Worker:
             self._write(end.lease, None)
             return
         self._settle(lane, end.lease, verdict)
+
+    def _held_back(self, lane: Lane, end: Sent) -> None:
+        """Not a byte left: this process itself saw to that."""
+        if isinstance(end.refused, GrantStale) and not self._stopping.begun:
+            self._unreachable(lane, end.lease, TOO_SLOW)
+        if not isinstance(end.refused, LeaseLost):
+            self._write(end.lease, None)
+
+    def _ask_again(self, lane: Lane | None) -> None:
+        """Have a grant asked for: a look for evidence may have queued a task once more."""
+        if lane is not None:
+            lane.empty = False
+            self._agenda.put(lane, 0.0)
 
     def _settle(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
         store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
@@ -195,17 +219,15 @@ class Worker:
         """What one answer says about the organization."""
         problem = verdict.problem.title if verdict.problem else ""
         if verdict.kind is Kind.CREATED and verdict.snapshot is not None:
-            first = not lane.succeeded
             lane.success(lease.task)
-            wrong = life.surprise(lease.task.expect_saved_event, verdict.snapshot) if first else None
+            wrong = life.surprise(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
                 self._stop_lane(lane, Reason.PERMISSION_REFUSED, f"{wrong.title}; {wrong.detail}")
         elif verdict.kind is Kind.REJECTED:
             lane.confirmed = True
         elif verdict.kind is Kind.UNAUTHORIZED:
-            if lane.reloaded or not lane.reload():
+            if lane.unauthorized(lease, self._clock.boot()):
                 self._stop_lane(lane, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
-            lane.reloaded = True
         elif verdict.kind is Kind.FORBIDDEN and lane.forbidden(lease.task):
             self._observer.happened(tidings.group_refused(lane, lease.task, REFUSALS))
 
@@ -242,36 +264,52 @@ class Worker:
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
         if self._announce:
-            self._queue.serve(self.run.id, [i for i, lane in self._lanes.items() if lane.stopped is None])
+            self._queue.serve(self.run.id, [lane.identity for lane in self._lanes if lane.stopped is None])
             self._announce = False
         thorough = now - self._looked >= self._poll
         if thorough:
             self._looked = now
             changed = self._watch.changed(now)
             self._stale = self._stale or bool(changed)
-            for identity in changed & self._lanes.keys():
-                lane = self._lanes[identity]
+            for lane in filter(None, map(self._lanes.find, sorted(changed))):
                 if lane.waiting is not Reason.API_UNREACHABLE and lane.look_at > now:
                     self._agenda.put(lane, now)
+            if self._watch.stepped(self._clock.boot):
+                self._hold_back()
             self._evidence.seek()
         if self._touched or thorough:
             self._stale, self._touched = self._stale or self._touched, False
             self._watch.report(thorough=thorough)
 
+    def _hold_back(self) -> None:
+        """The store's clock has gained on ours: its tokens would return too early."""
+        for lane in self._lanes:
+            self._queue.hold_back(lane.identity, lane.limit)
+        text = "the store's clock was set forward; all slots are held for one period from now"
+        self._observer.happened(Event(name="clock.stepped", text=text, level="warning"))
+
     # -- grants ------------------------------------------------------------------------------------------
     def _grant_all(self, now: float) -> None:
         """Serve the organizations that are due, as many as can be sent for at once."""
-        if self._in_flight >= self._sender.capacity:
+        if self._full():
             return
         for lane in self._agenda.due(now):
             if lane.stopped is None:
-                self._grant(lane, now)
-            if self._in_flight >= self._sender.capacity:
+                try:
+                    self._grant(lane, now)
+                except STORE_TROUBLE:
+                    self._agenda.put(lane, now)  # taken out, it would be forgotten
+                    raise
+            if self._full():
                 return
+
+    def _full(self) -> bool:
+        """Whether as many requests are under way as can be sent at once."""
+        return len(self._flying) >= self._sender.capacity
 
     def _grant(self, lane: Lane, now: float) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
-        while lane.room > 0 and self._in_flight < self._sender.capacity:
+        while lane.room > 0 and not self._full():
             granted = self._queue.grant(self._ask(lane))
             lane.empty = granted is None
             if not isinstance(granted, Lease):
@@ -279,7 +317,7 @@ class Worker:
                 return
             lane.waiting = lane.waiting_until = None
             lane.in_flight += 1
-            self._in_flight += 1
+            self._flying[granted.task.key, granted.attempt] = lane
             self._sender.send(granted)
         if lane.room > 0:
             self._agenda.put(lane, now)
@@ -307,21 +345,23 @@ class Worker:
 
     # -- when it ends ------------------------------------------------------------------------------------
     def _finished(self) -> bool:
-        if (
-            any(lane.in_flight for lane in self._lanes.values())
-            or self._evidence.under_way
-            or self._unsettled
-        ):
+        if self._flying or self._evidence.under_way or self._unsettled:
             return False
         if self._stopping.begun or self._watch.reported >= self.run.tasks:
             return True
-        if not all(lane.empty or lane.stopped is not None for lane in self._lanes.values()):
+        if not all(lane.empty or lane.stopped is not None for lane in self._lanes):
             return False
         self._stale = True  # since the last look another process may have settled the last of them
         counts = self._counted().total
+        return self._watch.reported >= counts.settled  # else evidence is still to be looked for
+
+    def _last_view(self) -> RunView:
+        """What was known of the run when the store last answered: the counts add up all the same."""
         return (
-            self._watch.reported >= counts.total - counts.pending
-        )  # else evidence is still to be looked for
+            self._view
+            if self._view.counts
+            else replace(self._view, counts={"": Counts(queued=self.run.tasks)})
+        )
 
     def _exit_code(self, view: RunView) -> int:
         counts = view.total
@@ -329,7 +369,7 @@ class Worker:
             return 3
         if self._stopping.begun:
             return 5
-        if counts.pending:
+        if counts.pending or any(lane.stopped is not None for lane in self._lanes):
             return 4
         return 3 if counts.failed or counts.uncertain else 0
 
@@ -338,7 +378,7 @@ class Worker:
         for identity, counts in view.counts.items():
             if counts.pending:
                 cancelled = view.run.state == CANCELLED
-                why = CANCELLED if cancelled else self._why_pending(self._lanes.get(identity))
+                why = CANCELLED if cancelled else self._why_pending(self._lanes.find(identity))
                 reasons[why] += counts.pending
         return reasons
 
@@ -364,10 +404,7 @@ class Worker:
         if now - self._store_failed >= self._rules.within or self._stopping.overdue(now):
             self._stopping.begin("the store does not answer", now)
             return None
-        waiting = [
-            Waiting(organization=n.name, reason=Reason.STORE, until=None, left=0)
-            for n in self._lanes.values()
-        ]
+        waiting = [Waiting(organization=n.name, reason=Reason.STORE, until=None, left=0) for n in self._lanes]
         self._observer.progress(Progress(now=self._clock.wall(), counts=Counts(), waiting=waiting))
         return now + STORE_RETRY
 
@@ -378,17 +415,15 @@ class Worker:
 
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
-        full = self._in_flight >= self._sender.capacity
-        return min(self._looked + self._poll, math.inf if full else max(now, self._agenda.next))
+        return min(self._looked + self._poll, math.inf if self._full() else max(now, self._agenda.next))
 
     def _show(self, now: float, *, always: bool) -> None:
-        if now - self._shown < SHOWN_EVERY and not always:
+        if now - self._shown < self._show_every and not always:
             return
-        self._shown = now
+        self._shown, before = now, self._clock.boot()
         view = self._counted()
-        waiting = [
-            self._waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes.values()
-        ]
+        self._show_every = max(SHOWN_EVERY, SHOWING_SHARE * (self._clock.boot() - before))
+        waiting = [self._waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes]
         shown = tuple(one for one in waiting if one is not None)
         self._observer.progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
 

@@ -275,6 +275,17 @@ def test_a_read_only_store() -> None:
     assert worst(checks) == 3
 
 
+def test_a_store_that_opens_but_takes_nothing() -> None:
+    """That a store can be read does not mean that it can be written: it is tried."""
+
+    class Sealed(Shelf):
+        def recover(self) -> int:
+            raise StoreUnusable("it cannot be written")
+
+    ((about, text, _),) = trouble(examine_store(lambda: nullcontext(Sealed())))
+    assert (about, text) == ("store", "it cannot be written")
+
+
 def test_a_store_in_a_place_that_nobody_may_write() -> None:
     """The kernel's own file system takes no file from anybody, root included."""
     clock = VirtualClock()

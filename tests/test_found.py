@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.catalog import ConfiguredTest
@@ -68,6 +68,7 @@ def test_documents_leave_out_what_is_not_known() -> None:
     assert second["enabled"] is False
 
 
+@example("${HOME} for $5", "")
 @given(st.text(min_size=1, max_size=40), st.text(max_size=20))
 def test_the_yaml_is_a_job_files_tests_whatever_they_are_called(name: str, tag: str) -> None:
     """Every plain name survives the way into a job file, and no name or tag breaks out of its place."""

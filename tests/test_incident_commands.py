@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -169,7 +170,11 @@ def announced(matches: int, *, terminal: bool = True, used: bool = False) -> lis
         starts = NOW + 300 * (at // 5 + used)
         entries.append(Entry(task=task, organization="o", starts_at=starts, group=at // 5 + 1))
     view = Preview(
-        jobfile=JobFile(name="j", jobs=(), organizations={}), entries=tuple(entries), notes=(), now=NOW
+        jobfile=JobFile(name="j", jobs=(), organizations={}),
+        entries=tuple(entries),
+        notes=(),
+        now=NOW,
+        limits={},
     )
     return list(_announcement(view, Shown(timezone="Europe/Berlin"), terminal=terminal))
 
@@ -196,6 +201,15 @@ def test_a_refused_token_is_named(typed: Typed) -> None:
     result = typed("tests", TE_TOKEN="nobodys-token")
     assert result.return_value == 4
     assert "the token was refused (401)" in result.stderr
+
+
+def test_selecting_with_a_refused_token_ends_with_its_exit_code(typed: Typed, simulator: Simulator) -> None:
+    """Nothing can be selected, so no run is made of it; the one request was refused."""
+    result = typed("snap", "--alerting", "--last", "1h", TE_TOKEN="nobodys-token")
+    assert isinstance(result.exception, click.exceptions.Exit) or result.return_value == 4
+    assert result.stdout == ""
+    assert "the token was refused (401)" in result.stderr
+    assert len(simulator.log) == 1
 
 
 def test_without_an_organization_it_says_what_to_set(typed: Typed) -> None:

@@ -144,6 +144,12 @@ def test_the_longest_alerting_goes_first_and_an_unknown_beginning_after_the_know
     ]
 
 
+def test_an_alert_of_unknown_beginning_still_goes_before_none() -> None:
+    """A test that is alerting, nobody knows since when, goes before those that are not."""
+    alerts = (Alert(id="p", test_id="4"),)
+    assert ids(chosen(job(select=Select(enabled=True)), listing(alerts=alerts))) == ["4", "1", "2"]
+
+
 def test_a_job_that_looks_everywhere_finds_tests_in_their_account_groups() -> None:
     """Selected tests and typed ids carry the account group that has them, the own group's going first."""
     other = listing("2002", tests={"77": ConfiguredTest(id="77", name="Checkout AP")}, alerts=())

@@ -85,6 +85,6 @@ def tesnap() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    from orchestrator.cli.frame import guarded  # noqa: PLC0415 - keeps the import of this package quick
+    from orchestrator.cli.frame import guarded
 
     sys.exit(guarded(tesnap, arguments))

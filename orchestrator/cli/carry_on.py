@@ -28,7 +28,13 @@ from orchestrator.queue import Queue
 @click.command("resume")
 @click.argument("run", default="last", metavar="[RUN]")
 @option("--failed", is_flag=True, help="Try failed snapshots again, too.")
-@option("--jobfile", "jobfiles", multiple=True, metavar="FILE", help="Where the organizations' settings are now; repeatable.")
+@option(
+    "--jobfile",
+    "jobfiles",
+    multiple=True,
+    metavar="FILE",
+    help="Where the organizations' settings are now; repeatable.",
+)
 @option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
 @store_option
 @output_options
@@ -61,7 +67,9 @@ def _files(run: Run, given: Sequence[str]) -> Sequence[str]:
     gone = [file for file in run.files if file == "-" or not os.path.exists(file)]  # noqa: PTH110 - a text, not a path, is stored
     if gone or not run.files:
         missing = ", ".join(gone) or "its job file"
-        raise UsageError(f"run {run.id}: {missing} cannot be read again: name the job file with --jobfile FILE")
+        raise UsageError(
+            f"run {run.id}: {missing} cannot be read again: name the job file with --jobfile FILE"
+        )
     return run.files
 
 
@@ -86,7 +94,9 @@ def cancel_command(run: str, store: str | None) -> int:
 @click.command("settle")
 @click.argument("run", default="last", metavar="RUN")
 @click.argument("task", required=False, metavar="[TASK")
-@click.argument("verdict", required=False, type=click.Choice(["created", "not-created"]), metavar="created|not-created")
+@click.argument(
+    "verdict", required=False, type=click.Choice(["created", "not-created"]), metavar="created|not-created"
+)
 @click.argument("snapshot_id", required=False, metavar="ID]")
 @store_option
 @zone_option
@@ -132,7 +142,9 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
         print(f"{result.task.short_key}: queued again; `tesnap resume {run.id}` makes it", file=sys.stderr)
 
 
-def _guided(store: str | None, run: Run, uncertain: Sequence[Result], names: Any, timezone: str | None) -> int:
+def _guided(
+    store: str | None, run: Run, uncertain: Sequence[Result], names: Any, timezone: str | None
+) -> int:
     """Ask about one after another; nothing is held while somebody looks."""
     from orchestrator.clock import SystemClock
     from orchestrator.standing import look_for
@@ -146,7 +158,9 @@ def _guided(store: str | None, run: Run, uncertain: Sequence[Result], names: Any
         if not interactive:
             print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created\n")
             continue
-        answer = click.prompt("  its ID if it is there, `no` if it is not, empty to leave it", default="", show_default=False)
+        answer = click.prompt(
+            "  its ID if it is there, `no` if it is not, empty to leave it", default="", show_default=False
+        )
         if answer.strip():
             with opened(store, SystemClock()) as queue:
                 _settled(queue, run, task.key, None if answer.strip().lower() == "no" else answer.strip())

@@ -44,24 +44,32 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
             code = command.main(
                 args=list(arguments) if arguments is not None else None, standalone_mode=False
             )
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
-    except click.ClickException as error:
-        error.show()
-        return WRONG_USAGE
-    except (Interrupted, click.Abort, KeyboardInterrupt):
-        return _last_words("stopped before anything was sent", STOPPED_EARLY)
-    except JobFileError as error:
-        return _last_words(str(error), WRONG_USAGE, prefix="")
-    except UsageError as error:
-        return _last_words(f"error: {error}", WRONG_USAGE)
-    except StoreUnavailable as error:
-        return _last_words(f"error: {error}", STOPPED_EARLY)
-    except BrokenPipeError:
-        return _pipe_closed()
-    except Exception as error:  # noqa: BLE001 - the one place where any error ends as an exit code
-        return _internal(error)
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
+        return _ended(error)
     return code if isinstance(code, int) else DONE
+
+
+def _ended(error: BaseException) -> int:
+    """The exit code of an error, after its last words."""
+    match error:
+        case click.exceptions.Exit():
+            code = error.exit_code
+        case click.Abort() | Interrupted():
+            code = _last_words("stopped before anything was sent", STOPPED_EARLY)
+        case click.ClickException():
+            error.show()
+            code = WRONG_USAGE
+        case JobFileError():
+            code = _last_words(str(error), WRONG_USAGE, prefix="")
+        case UsageError():
+            code = _last_words(f"error: {error}", WRONG_USAGE)
+        case StoreUnavailable():
+            code = _last_words(f"error: {error}", STOPPED_EARLY)
+        case BrokenPipeError():
+            code = _pipe_closed()
+        case _:
+            code = _internal(error)
+    return code
 
 
 def _last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
@@ -76,7 +84,7 @@ def _pipe_closed() -> int:
     return DONE
 
 
-def _internal(error: Exception) -> int:
+def _internal(error: BaseException) -> int:
     """An error nobody foresaw: where it was raised, without its values, which may be secret."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
@@ -150,7 +158,10 @@ def opened_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
         with opened(store, clock, read_only=True) as queue:
             yield queue
         return
-    with TemporaryDirectory(prefix="tesnap-") as folder, opened(f"sqlite:///{folder}/empty.db", clock) as queue:
+    with (
+        TemporaryDirectory(prefix="tesnap-") as folder,
+        opened(f"sqlite:///{folder}/empty.db", clock) as queue,
+    ):
         yield queue
 
 

@@ -242,6 +242,8 @@ def _announcing(jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: 
     class Announcing(App):
         def plan(self, findings: Any, lanes: Any) -> Plan:
             plan = super().plan(findings, lanes)
+            if not plan.tasks and any(finding.stopped for finding in findings.values()):
+                raise click.exceptions.Exit(REFUSED)  # which has been told; there is nothing to carry on
             _say(
                 [*meant.notes, *_announcement(self.foresee(plan, lanes), look, terminal=sys.stderr.isatty())],
                 look,

@@ -103,7 +103,9 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
         for event in _told(app, report):
             view.happened(event)
     except (TesnapError, OSError) as error:
-        view.happened(Event(name="report.failed", text=f"the report could not be made: {error}", level="warning"))
+        view.happened(
+            Event(name="report.failed", text=f"the report could not be made: {error}", level="warning")
+        )
 
 
 def _report(app: App, run: Run, ending: Ending | None, look: Shown) -> Report:

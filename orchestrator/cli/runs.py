@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import Signals, leave_last_words, opened, opened_to_look, terminal_zone, write_json
+from orchestrator.cli.frame import (
+    opened,
+    opened_to_look,
+    terminal_zone,
+    write_json,
+)
 from orchestrator.cli.options import (
     DURATION,
     Shown,
@@ -26,11 +31,7 @@ from orchestrator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.app import App, Begin
-    from orchestrator.clock import Clock
-    from orchestrator.formats import Output
     from orchestrator.model import JobFile
-    from orchestrator.progress import Ending
 
 REAL_SPEED = 1.0
 
@@ -114,12 +115,14 @@ def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     told = f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made"
     if not look.quiet:
         print(told, file=sys.stderr)
-    with rehearsed(
-        jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]
-    ) as stage:
-        with opened(stage.store, stage.clock) as queue:
-            app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
-            return made(app, Begin(seed=settings["seed"]), look, stage.clock, rehearsal=True).exit_code
+    with (
+        rehearsed(
+            jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]
+        ) as stage,
+        opened(stage.store, stage.clock) as queue,
+    ):
+        app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
+        return made(app, Begin(seed=settings["seed"]), look, stage.clock, rehearsal=True).exit_code
 
 
 def _read(

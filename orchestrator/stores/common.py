@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
-from orchestrator.model import Lease, Result, Run, Settlement, Snapshot, Status, Task
+from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Status, Task
 from orchestrator.queue import Ask, RunView
 from orchestrator.stores import evidence, hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
@@ -77,6 +77,10 @@ class Store:
         with self._database.read() as tx:
             found = organizations.find(tx, organization)
             return Bucket(tokens=(), held={}) if found is None else organizations.bucket(tx, found)
+
+    def hold_back(self, organization: str, limit: Limit) -> None:
+        with self._database.write() as tx:
+            organizations.hold_back(tx, organization, limit)
 
     # -- runs ------------------------------------------------------------------------------------------
     def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:

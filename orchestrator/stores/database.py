@@ -41,6 +41,10 @@ class Transaction(Protocol):
         """Whether the process that claimed this owner id still runs."""
         ...
 
+    def refresh_statistics(self) -> None:
+        """Let the database know that tables have grown by much, where its plans depend on that."""
+        ...
+
     def remember_calendar(self, now: float) -> None:
         """Keep the present reading of both clocks, for after a reboot; where clocks survive one, nothing."""
         ...

@@ -61,6 +61,7 @@ def grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
     if organization is None or _given_up(tx, ask):
         return None
     now = tx.now()
+    organization = organizations.follow_clock(tx, organization, now)
     turns = _turns(tx, ask.run_id, organization["id"], ask.without)
     if not turns:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.bucket import Bucket, Gate
-from orchestrator.model import Priority, Status, Task, identity
+from orchestrator.model import Limit, Priority, Status, Task, identity
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
 from orchestrator.stores.rows import from_gate, place, to_gate, to_limit, to_task, to_token
@@ -83,6 +83,31 @@ def bucket(tx: Transaction, organization: Row) -> Bucket:
         held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, organization=number)},
         last_limit=to_limit(organization["last_limit"]) if organization["last_limit"] else None,
     )
+
+
+def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
+    """The organization, after a database's clock that was set back has been allowed for."""
+    changed = tx.change(sql.TOKENS_AHEAD, organization=organization["id"], now=now)
+    changed += tx.change(sql.GATE_AHEAD, organization=organization["id"], now=now)
+    return (
+        (tx.row(sql.ORGANIZATION, organization=organization["id"]) or organization)
+        if changed
+        else organization
+    )
+
+
+def hold_back(tx: Transaction, name: str, limit: Limit) -> None:
+    """See `Queue.hold_back`."""
+    organization = lock(tx, name)
+    if organization is None:
+        return
+    now, wall, number = tx.now(), tx.epoch(), organization["id"]
+    known = {row["number"] for row in tx.rows(sql.TOKENS, organization=number)}
+    fresh = {"returns_at": 0.0, "written_at": now, "written_wall": wall, "full_hold": limit.hold}
+    for missing in set(range(1, limit.snapshots + 1)) - known:  # never out here, but maybe elsewhere
+        tx.change(sql.WRITE_RETURN, organization=number, number=missing, **fresh, task=None, attempt=None)
+    tx.change(sql.HOLD_TOKENS, organization=number, until=now + limit.hold, now=now, wall=wall)
+    tx.change(sql.TOUCH_ORGANIZATION, organization=number)
 
 
 def save_held(

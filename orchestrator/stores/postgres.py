@@ -196,6 +196,9 @@ class PostgresTransaction:
     def epoch(self) -> float:
         return self.now()
 
+    def refresh_statistics(self) -> None:
+        self.change("ANALYZE run_task, task")
+
     def alive(self, owner: str) -> bool:
         """Whether a session holds the owner's lock: it cannot be had, not even until this transaction ends."""
         number = int(owner, 16)

@@ -78,6 +78,8 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
         )
     tx.change(sql.SET_TASKS, run=run)
     tx.change(sql.ADD_RUN_ORGANIZATIONS, run=run)
+    if len(plan) > BATCH:
+        tx.refresh_statistics()
 
 
 def _placed(task: Task, position: int, organization: Row) -> tuple[Task, int]:

@@ -137,6 +137,10 @@ FIRST = (
 SECOND = (
     "ALTER TABLE organization ADD COLUMN last_limit TEXT",  # JSON: the settings of the last grant
     "CREATE INDEX task_made_at ON task (settled_wall, id) WHERE status = 'created'",
+    # A lease is looked up by its key, since a process's name stands on all that it ever made.
+    "DROP INDEX task_owner",
+    "CREATE INDEX task_owner ON task (owner) WHERE status IN ('leased', 'sending')",
+    "CREATE INDEX task_lease ON task (lease_key) WHERE lease_key IS NOT NULL",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND)

@@ -158,6 +158,9 @@ class SqliteTransaction:
     def alive(self, owner: str) -> bool:
         return self._owners.alive(owner)
 
+    def refresh_statistics(self) -> None:
+        """SQLite's plans do not depend on them here."""
+
     def remember_calendar(self, now: float) -> None:
         self.change(sql.SAVE_META, boot_id=self._clock.boot_id(), now=now, wall=self.epoch())
 

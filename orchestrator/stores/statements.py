@@ -45,6 +45,19 @@ SHORTEN_RETURN = """
 UPDATE token SET returns_at = :returns_at, written_at = :now, written_wall = :wall, task = NULL, attempt = NULL
 WHERE organization = :organization AND task = :task AND attempt = :attempt"""
 
+# A clock that was set back: what is left of a wait counts from now, which is later than it would have ended.
+TOKENS_AHEAD = """
+UPDATE token SET returns_at = :now + (returns_at - written_at), written_at = :now
+WHERE organization = :organization AND written_at > :now"""
+
+GATE_AHEAD = """
+UPDATE organization SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
+WHERE id = :organization AND gate_closed_at > :now"""
+
+HOLD_TOKENS = """
+UPDATE token SET returns_at = :until, written_at = :now, written_wall = :wall
+WHERE organization = :organization AND returns_at < :until"""
+
 DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
 
 HELD = "SELECT priority, since FROM held WHERE organization = :organization"

@@ -7,59 +7,123 @@ import contextlib
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.campaign import Campaign, Orders, Outcome, campaign, found, uncertain
-from tests.crash.judge import Law
+from orchestrator.simulator.log import creations
+from tests.crash.campaign import campaign
+from tests.crash.judge import Law, snapshot_refusals
+from tests.crash.outcome import Orders, Outcome
 from tests.crash.planted import PLANTED
+from tests.crash.sharing import Shared, all_came_to_their_end, share
 from tests.support.postgres import new_database, server
 
 STORES = ("sqlite", "postgres")
 SHOWN = 12
 """Violations that are printed in full."""
 
+SHARING_PERIOD = 10.0
+"""Seconds: with a shorter one, ten processes a core spend their time on looking at the store."""
+
+MOST = 1.06
+"""The longest that processes may take to share an organization's snapshots, as a multiple of the bound."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the campaigns, print the table; 1 when a law was broken."""
     options = _parser().parse_args(arguments)
-    stores = STORES if options.store == "both" else (options.store,)
-    outcomes = {name: _one(name, options) for name in stores}
-    print(_table(outcomes))
-    for name, outcome in outcomes.items():
-        for violation in outcome.violations[:SHOWN]:
-            print(f"{name}: {violation.law}: {violation.text}")
-        for moment in outcome.missing:
-            print(f"{name}: too few kills at this moment: {moment}")
-    broken = any(outcome.violations or outcome.missing for outcome in outcomes.values())
-    print("BROKEN: see above" if broken else "every promise was kept")
-    return 1 if broken else 0
+    names = STORES if options.store == "both" else (options.store,)
+    with contextlib.ExitStack() as stack:
+        places = {name: stack.enter_context(_place(name)) for name in names}
+        outcomes = {name: _campaign(place, options) for name, place in places.items()}
+        shared = _shared(places) if options.share else []
+    told = [_table(outcomes), *_shares(shared)]
+    troubles = [trouble for name, outcome in outcomes.items() for trouble in _troubles(name, outcome)]
+    troubles += [f"{one.name}: {one.trouble}" for one in shared if one.trouble]
+    verdict = "BROKEN: see above" if troubles else "every promise was kept"
+    sys.stdout.write("\n".join([*told, *troubles, verdict, ""]))
+    return 1 if troubles else 0
 
 
-def _one(name: str, options: argparse.Namespace) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True, **({"delete": False} if sys.version_info >= (3, 12) else {})) as folder, _store(name, Path(folder)) as url:
-        return campaign(
-            Orders(
-                store=url,
-                folder=Path(folder),
-                workers=options.workers,
-                kills=options.kills,
-                per_point=options.per_point,
-                seed=options.seed,
-                planted=options.planted,
-                longest=options.longest,
-            )
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A kind of store: a new one for each name, and a folder for everything else."""
+
+    folder: Path
+    new: Callable[[str], str]
 
 
 @contextlib.contextmanager
-def _store(name: str, folder: Path) -> Iterator[str]:
-    """A new store."""
-    if name == "sqlite":
-        yield f"sqlite:///{folder}/store.db"
-        return
-    with server() as url:
-        yield new_database(url, "crash")
+def _place(name: str) -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="crash-", ignore_cleanup_errors=True) as root:
+        folder = Path(root)
+        if name == "sqlite":
+            yield Place(folder=folder, new=lambda store: f"sqlite:///{folder}/{store}.db")
+            return
+        with server() as url:
+            yield Place(folder=folder, new=lambda store: new_database(url, store))
+
+
+def _campaign(place: Place, options: argparse.Namespace) -> Outcome:
+    return campaign(
+        Orders(
+            store=place.new("crash"),
+            folder=place.folder,
+            workers=options.workers,
+            kills=options.kills,
+            per_point=options.per_point,
+            seed=options.seed,
+            planted=options.planted,
+            longest=options.longest,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """So many processes at one organization's snapshots, on one store."""
+
+    name: str
+    processes: int
+    shared: Shared
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with it."""
+        shared, refused = self.shared, len(snapshot_refusals(self.shared.log))
+        made = len(creations(shared.log))
+        if shared.ratio <= MOST and not refused and made == shared.tests and all_came_to_their_end(shared):
+            return ""
+        return f"{self.processes} processes: {shared.ratio:.4f} of the bound, {refused} refusals, {made} made"
+
+
+def _shared(places: Mapping[str, Place]) -> list[Share]:
+    """All of them at once: they wait most of the time."""
+
+    def one(name: str, processes: int) -> Share:
+        store, folder = places[name].new(f"share{processes}"), places[name].folder / f"share{processes}"
+        folder.mkdir()
+        shared = share(store, folder, processes=processes, period=SHARING_PERIOD)
+        return Share(name=name, processes=processes, shared=shared)
+
+    wanted = [(name, processes) for name in places for processes in (2, 8)]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        return list(pool.map(lambda what: one(*what), wanted))
+
+
+def _shares(shared: Sequence[Share]) -> list[str]:
+    return [
+        f"{one.name}: {one.processes} processes share {one.shared.tests} snapshots of one organization in "
+        f"{one.shared.ratio:.4f} of the bound, {len(snapshot_refusals(one.shared.log))} refusals"
+        for one in shared
+    ]
+
+
+def _troubles(name: str, outcome: Outcome) -> list[str]:
+    shown = [f"{name}: {violation.law}: {violation.text}" for violation in outcome.violations[:SHOWN]]
+    return [*shown, *(f"{name}: too few kills at this moment: {moment}" for moment in outcome.missing)]
 
 
 def _table(outcomes: dict[str, Outcome]) -> str:
@@ -78,13 +142,14 @@ def _figures(outcome: Outcome) -> list[tuple[str, object]]:
     return [
         ("workers at a time", outcome.orders.workers),
         ("processes started", outcome.starts),
+        ("kill -9, all in all", outcome.at_random + sum(outcome.at_points.values())),
         ("kill -9 at random", outcome.at_random),
         *((f"kill -9 at {point.words}", times) for point, times in outcome.at_points.items()),
         ("runs", len(outcome.seen.plans)),
         ("tasks", len(outcome.results)),
         ("snapshots made", made),
-        ("uncertain in the end", uncertain(outcome.results)),
-        ("lost answers found", found(outcome.results)),
+        ("uncertain in the end", outcome.uncertain),
+        ("lost answers found", outcome.found),
         ("refusals (429)", outcome.refusals),
         ("most in any window", outcome.busiest),
         *((law.value, laws[law]) for law in Law),
@@ -101,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--per-point", type=int, default=20, help="kills at each numbered point, on each store")
     add("--seed", type=int, default=0)
     add("--longest", type=float, default=130.0, help="seconds of killing on each store, at the most")
+    add(
+        "--share",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure 2 and 8 processes at one run",
+    )
     add("--planted", choices=PLANTED, help="a bug on purpose: the judge has to see it")
     return parser
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import multiprocessing
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from orchestrator.clock import SystemClock
-from orchestrator.model import Result, Status
 from orchestrator.simulator import Entry, read_log
 from orchestrator.stores import open_store
-from tests.crash.judge import Output, Seen, Violation, busiest, snapshot_refusals, violations
+from tests.crash.judge import Output, Seen, violations
 from tests.crash.ledger import DIED, Note, read_ledger
-from tests.crash.load import LIMIT, PERIOD, TESTS, TIMEOUT, Errand, errand, world_size
+from tests.crash.load import LIMIT, PERIOD, TIMEOUT, Errand, errand, world_size
 from tests.crash.mortal import Life, live
+from tests.crash.outcome import Orders, Outcome
+from tests.crash.planted import HARDER
 from tests.crash.points import LATEST, USUALLY_LATEST, Point
+from tests.crash.server import FAULTS, simulator
 
 LOOK = 0.01
 """Real seconds between two looks at the processes."""
@@ -37,61 +36,6 @@ FINISHED = (0, 3)
 
 TAIL = 45.0
 """Seconds after the last kill within which everything has to be done."""
-
-FAULTS = "reset-after=0.01,reset-before=0.01,503=0.01"
-"""A little ordinary trouble; nothing that may make a snapshot twice by itself."""
-
-LATENCY = (0.08, 0.07)
-"""Mean and spread in seconds: as a share of the period that is 8 s, and 7 s more or less."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What a campaign is to do: so many processes at a time, kills at random, and kills at each point."""
-
-    store: str
-    folder: Path
-    workers: int = 12
-    kills: int = 300
-    per_point: int = 20
-    seed: int = 0
-    planted: str | None = None
-    longest: float = 130.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a campaign came to."""
-
-    orders: Orders
-    at_random: int
-    at_points: Mapping[Point, int]
-    starts: int
-    seen: Seen
-    violations: Sequence[Violation]
-    seconds: float
-
-    @property
-    def missing(self) -> list[str]:
-        """Moments that had too few kills."""
-        few = [f"{p.words} {n}" for p, n in self.at_points.items() if n < self.orders.per_point]
-        return [*few, *([f"at random {self.at_random}"] if self.at_random < self.orders.kills else [])]
-
-    @property
-    def results(self) -> list[Result]:
-        """Every task once."""
-        found = {r.task.key: r for results in self.seen.results.values() for r in results}
-        return list(found.values())
-
-    @property
-    def refusals(self) -> int:
-        """Snapshots that the server refused."""
-        return len(snapshot_refusals(self.seen.log))
-
-    @property
-    def busiest(self) -> int:
-        """The most snapshots in any window."""
-        return busiest(self.seen.log, self.seen.period)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,13 +90,14 @@ class Campaign:
             while not self._calm or any(not slot.done for slot in self._slots):
                 self._calm = self._calm or self._enough() or time.monotonic() > end
                 if time.monotonic() > end + TAIL:
-                    self._broken.append(f"{sum(not s.done for s in self._slots)} processes did not come to their end")
+                    self._broken.append(
+                        f"{sum(not s.done for s in self._slots)} processes did not come to their end"
+                    )
                     return
                 self._round(time.monotonic())
                 time.sleep(LOOK)
         finally:
             self._stop()
-        end = min(end, time.monotonic())
 
     @property
     def _slots(self) -> list[Slot]:
@@ -195,7 +140,9 @@ class Campaign:
             slot.done = True
         else:
             words = life.output.with_suffix(".err").read_text()[-600:]
-            self._broken.append(f"{life.output.name} of run {life.errand.run_id} ended with code {code}: {words}")
+            self._broken.append(
+                f"{life.output.name} of run {life.errand.run_id} ended with code {code}: {words}"
+            )
             slot.done = True
         process.close()
 
@@ -216,7 +163,11 @@ class Campaign:
                 return
             fresh = True
             crew.errand = errand(
-                self._base_url, crew=crew.number, crews=len(self._crews), number=crew.errands, today=self._today
+                self._base_url,
+                crew=crew.number,
+                crews=len(self._crews),
+                number=crew.errands,
+                today=self._today,
             )
             crew.errands += 1
             self._plans[crew.errand.run_id] = crew.errand.tasks
@@ -241,8 +192,9 @@ class Campaign:
             passage=1 if point is None else self._draw.randint(1, LATEST.get(point, USUALLY_LATEST)),
             planted=self._orders.planted,
         )
-        slot.process = self._context.Process(target=live, args=(slot.life,))
-        slot.process.start()
+        process = self._context.Process(target=live, args=(slot.life,))
+        process.start()
+        slot.process = process
 
     def _doom(self, *, fresh: bool) -> Point | None:
         """Where the next process is to die; None: at a random moment. By how many kills are left."""
@@ -320,34 +272,9 @@ def campaign(orders: Orders) -> Outcome:
     """Fight it out, and judge."""
     began = time.monotonic()
     crews = max(1, orders.workers // 2)
-    with simulator(orders.folder / "server.jsonl", organizations=world_size(crews), seed=orders.seed) as base_url:
+    log, faults = orders.folder / "server.jsonl", HARDER.get(orders.planted or "", FAULTS)
+    with simulator(log, organizations=world_size(crews), seed=orders.seed, faults=faults) as base_url:
         one = Campaign(orders, base_url)
         one.fight()
         time.sleep(TIMEOUT)  # what was sent last may still be answered
-    return one.outcome(read_log(orders.folder / "server.jsonl"), time.monotonic() - began)
-
-
-@contextlib.contextmanager
-def simulator(
-    log: Path, *, organizations: int, tests: int = TESTS, seed: int = 0, faults: str = FAULTS, latency: tuple[float, float] = LATENCY
-) -> Iterator[str]:
-    """The simulator as a process of its own; its base URL."""
-    words = ["--organizations", organizations, "--tests", tests, "--period", PERIOD, "--seed", seed, "--log", log]
-    words += ["--latency", latency[0], "--spread", latency[1], "--hang", TIMEOUT + 1, "--faults", faults]
-    command = [sys.executable, "-m", "orchestrator.simulator", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-
-
-def uncertain(results: Sequence[Result]) -> int:
-    """How many tasks stayed uncertain."""
-    return sum(result.status is Status.UNCERTAIN for result in results)
-
-
-def found(results: Sequence[Result]) -> int:
-    """How many lost answers were found by their saved event."""
-    return sum(result.found is not None for result in results)
+    return one.outcome(read_log(log), time.monotonic() - began)

@@ -93,11 +93,11 @@ def _made(seen: Seen) -> Iterator[Violation]:
         yield Violation(law=Law.TWICE, text=f"test {wanted[2]} of {wanted[3]} was made {times} times")
     made: dict[Wanted, float] = {}
     for entry in sorted(_whole_posts(seen.log), key=lambda entry: entry.arrived):
-        wanted = (entry.test, entry.start, entry.end, entry.is_public)
-        if wanted in made and entry.arrived > made[wanted]:
+        asked = _asked(entry)
+        if asked in made and entry.arrived > made[asked]:
             yield Violation(law=Law.AGAIN, text=f"{entry.display_name} was sent again after it had been made")
         if entry.counted:
-            made.setdefault(wanted, entry.counted_at or entry.arrived)
+            made.setdefault(asked, entry.counted_at or entry.arrived)
 
 
 def _whole_posts(log: Sequence[Entry]) -> Iterator[Entry]:
@@ -110,7 +110,7 @@ def _stored(seen: Seen) -> Iterator[Violation]:
         found = seen.results.get(run_id, ())
         if len(found) != tasks:
             yield Violation(law=Law.TORN, text=f"run {run_id} has {len(found)} tasks instead of {tasks}")
-    made = {(e.test, e.start, e.end, e.is_public): e for e in seen.log if e.counted}
+    made = {_asked(entry): entry for entry in seen.log if entry.counted}
     for key, result in _tasks(seen).items():
         yield from _task(key, result, made.get(_wanted(result.task)))
 
@@ -118,6 +118,10 @@ def _stored(seen: Seen) -> Iterator[Violation]:
 def _tasks(seen: Seen) -> dict[str, Result]:
     """Every task once, whichever runs refer to it."""
     return {result.task.key: result for results in seen.results.values() for result in results}
+
+
+def _asked(entry: Entry) -> Wanted:
+    return (entry.test, entry.start, entry.end, entry.is_public)
 
 
 def _wanted(task: Task) -> Wanted:
@@ -152,9 +156,15 @@ def _attempts(seen: Seen) -> Iterator[Violation]:
     tasks = _tasks(seen)
     for key, number in sorted(open_ - closed):
         if latest[key] > number:
-            yield Violation(law=Law.FORGOTTEN, text=f"task {key}: attempt {number} may have been sent, {latest[key]} followed")
+            yield Violation(
+                law=Law.FORGOTTEN,
+                text=f"task {key}: attempt {number} may have been sent, {latest[key]} followed",
+            )
         elif key in tasks and not tasks[key].status.settled:
-            yield Violation(law=Law.FORGOTTEN, text=f"task {key}: attempt {number} may have been sent, now {tasks[key].status}")
+            yield Violation(
+                law=Law.FORGOTTEN,
+                text=f"task {key}: attempt {number} may have been sent, now {tasks[key].status}",
+            )
     for key, result in tasks.items():
         if result.status is Status.UNCERTAIN and (key, latest[key]) not in asked:
             text = f"task {key} is uncertain, and its attempt {latest[key]} was never about to be sent"
@@ -192,6 +202,10 @@ def _whole(output: Output, records: Sequence[Mapping[str, object]], tasks: int) 
     counts = last.get("counts")
     times = Counter(str(record["task"]) for record in records)
     if len(times) != tasks or set(times.values()) - {1}:
-        yield Violation(law=Law.INCOMPLETE, text=f"{output.name}: {len(records)} records of {len(times)} of {tasks} tasks")
+        yield Violation(
+            law=Law.INCOMPLETE, text=f"{output.name}: {len(records)} records of {len(times)} of {tasks} tasks"
+        )
     if last.get("event") != "run.finished" or not isinstance(counts, dict) or sum(counts.values()) != tasks:
-        yield Violation(law=Law.INCOMPLETE, text=f"{output.name}: its last record is {last} for {tasks} tasks")
+        yield Violation(
+            law=Law.INCOMPLETE, text=f"{output.name}: its last record is {last} for {tasks} tasks"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from orchestrator.model import (
@@ -46,6 +46,7 @@ class Errand:
     organizations: tuple[int, ...]
     start: int
     is_public: bool = False
+    period: float = PERIOD
 
     @property
     def tasks(self) -> int:
@@ -78,13 +79,17 @@ def world_size(crews: int) -> int:
 def jobfile(errand: Errand) -> JobFile:
     """The errand as a job file."""
     world: World = example_world(*errand.world)
+    limit = replace(LIMIT, per=errand.period)
     parts = [world.organizations[at] for at in errand.organizations]
     window = WindowSpec(start=_utc(errand.start), end=_utc(errand.start + HOUR))
     return JobFile(
         name=errand.run_id,
         organizations={
             part.name: Organization(
-                name=part.name, credential=CredentialSource(env=part.name), base_url=errand.base_url, limit=LIMIT
+                name=part.name,
+                credential=CredentialSource(env=part.name),
+                base_url=errand.base_url,
+                limit=limit,
             )
             for part in parts
         },

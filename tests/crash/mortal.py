@@ -16,11 +16,11 @@ from typing import Any, TextIO, cast
 
 import orchestrator.stores.postgres  # noqa: F401 - imported once, in the process that all others are forked from
 from orchestrator.app import App, Begin, run
+from orchestrator.bucket import Wait
 from orchestrator.clock import SystemClock
 from orchestrator.credentials import Bearer
 from orchestrator.model import Lease, Run, Settlement, Status, Task
 from orchestrator.queue import Ask
-from orchestrator.bucket import Wait
 from orchestrator.stores import Store, open_store
 from orchestrator.stores.database import Database, Row, Transaction
 from orchestrator.view import Output, View
@@ -54,9 +54,12 @@ def live(life: Life) -> None:
     os.nice(life.nice)  # the simulator's clock has to be right, the workers' need not
     ledger = Ledger(life.ledger)
     fate = Fate(ledger, life.point, life.passage)
-    with life.output.with_suffix(".err").open("w") as stderr, life.output.open("w") as stdout:
-        sys.stderr = stderr
-        sys.exit(_work(life, fate, ledger, Stdout(stdout, fate), stderr))
+    sys.stderr = life.output.with_suffix(".err").open(
+        "w"
+    )  # stays open: a traceback is written at the very end
+    with life.output.open("w") as stdout:
+        code = _work(life, fate, ledger, cast("TextIO", Stdout(stdout, fate)), sys.stderr)
+    sys.exit(code)
 
 
 def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO) -> int:
@@ -179,7 +182,7 @@ def mortal_pool(fate: Fate, seed: int) -> type[_Pool]:
     waits = random.Random(seed)
 
     class MortalConnection(Connection):
-        def send(self, data: bytes) -> None:
+        def send(self, data: Any) -> None:
             if self._makes_a_snapshot() and fate.due(Point.HALF_SENT) and self.sock is not None:
                 attempt = self._attempt()
                 attempt.begin(self.sock, reused=self._reused)

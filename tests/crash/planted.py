@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
-from orchestrator.bucket import IN_SINCE_EVER, Bucket, Wait
+from orchestrator.bucket import IN_SINCE_EVER, Wait
 from orchestrator.model import Lease, Run, Settlement, Snapshot, Task
 from orchestrator.queue import Ask
 from orchestrator.stores import organizations
-from orchestrator.stores.database import Row, Transaction
 from tests.crash import ledger as noted
 from tests.crash.mortal import MortalStore, at
 from tests.crash.points import Point
 
-SET_TOKEN = "UPDATE token SET returns_at = :returns_at WHERE organization = :organization AND number = :number"
+SET_TOKEN = (
+    "UPDATE token SET returns_at = :returns_at WHERE organization = :organization AND number = :number"
+)
 
 
 class _Tampering(MortalStore):
@@ -61,7 +62,7 @@ class DoubleGrant(MortalStore):
         before = self.bucket(ask.organization)
         time.sleep(0.02)
         as_it_is = organizations.bucket
-        organizations.bucket = lambda tx, organization: before  # type: ignore[assignment] # the bug
+        organizations.bucket = lambda tx, organization: before
         try:
             return super().grant(ask)
         finally:
@@ -82,9 +83,11 @@ class SendingTooEarly(MortalStore):
     """`sending` is committed with the grant: what was never sent becomes uncertain."""
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
-        granted = super().grant(ask)
+        granted = super(MortalStore, self).grant(ask)
         if isinstance(granted, Lease):
             super(MortalStore, self).sending(granted)
+            self.ledger.of(granted, noted.GRANTED)
+            self.fate.passing(Point.GRANTED)
         return granted
 
 
@@ -126,6 +129,10 @@ PLANTED: Mapping[str, type[MortalStore]] = {
     "no-recovery": NoRecovery,
     "split-enqueue": SplitEnqueue,
 }
+
+
+HARDER: Mapping[str, str] = {"token-freed-on-error": "reset-after=0.2"}
+"""The trouble that a bug needs to show itself soon, where it needs more than the ordinary."""
 
 
 def planted(name: str | None) -> type[MortalStore]:

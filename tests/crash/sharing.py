@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.simulator import Entry, example_world, makespan, read_log
-from tests.crash.campaign import FINISHED, simulator
+from tests.crash.campaign import FINISHED
 from tests.crash.load import HOUR, LIMIT, PERIOD, Errand
 from tests.crash.mortal import Life, live
+from tests.crash.server import simulator
 
 PROMPT = (0.020, 0.010)
 """A server's mean latency and its spread, in seconds."""
@@ -33,33 +34,50 @@ class Shared:
     log: Sequence[Entry]
     codes: Sequence[int | None]
     tests: int
+    period: float
 
     @property
     def ratio(self) -> float:
         """The time from the first request to the last snapshot, as a multiple of what the limit demands."""
-        return makespan(self.log) / ((ceil(self.tests / LIMIT.snapshots) - 1) * PERIOD)
+        return makespan(self.log) / ((ceil(self.tests / LIMIT.snapshots) - 1) * self.period)
 
 
-def share(store: str, folder: Path, *, processes: int, tests: int = 40) -> Shared:
+def share(store: str, folder: Path, *, processes: int, tests: int = 40, period: float = PERIOD) -> Shared:
     """So many processes make one run's snapshots of one organization together."""
     log = folder / "server.jsonl"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.crash.mortal"])
-    with simulator(log, organizations=1, tests=tests, faults="", latency=PROMPT) as base_url:
+    with simulator(log, organizations=1, tests=tests, faults="", latency=PROMPT, period=period) as base_url:
         start = int(time.time() // HOUR - 2) * HOUR
-        one = Errand(run_id="shared", base_url=base_url, world=(1, tests), organizations=(0,), start=start)
+        one = Errand(
+            run_id="shared",
+            base_url=base_url,
+            world=(1, tests),
+            organizations=(0,),
+            start=start,
+            period=period,
+        )
         lives = [
-            Life(errand=one, store=store, ledger=folder / "ledger", output=folder / f"{at}.jsonl", seed=at, nice=0)
+            Life(
+                errand=one,
+                store=store,
+                ledger=folder / "ledger",
+                output=folder / f"{at}.jsonl",
+                seed=at,
+                nice=0,
+            )
             for at in range(processes)
         ]
         started = [context.Process(target=live, args=(life,)) for life in lives]
         for process in started:
             process.start()
         for process in started:
-            process.join(PATIENCE)
+            process.join(PATIENCE + ceil(tests / LIMIT.snapshots) * period)
             process.kill()
             process.join()
-    return Shared(log=read_log(log), codes=[process.exitcode for process in started], tests=tests)
+    return Shared(
+        log=read_log(log), codes=[process.exitcode for process in started], tests=tests, period=period
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +99,17 @@ def start_at_once(store: str, folder: Path, *, starts: int, tests: int) -> tuple
     log, file = folder / "server.jsonl", folder / "jobs.yaml"
     with simulator(log, organizations=1, tests=tests, faults="", latency=PROMPT) as base_url:
         file.write_text(_jobs(base_url, tests))
-        command = [sys.executable, "-m", "orchestrator", "run", str(file), "--store", store, "--per", f"{PERIOD:g}s"]
+        command = [
+            sys.executable,
+            "-m",
+            "orchestrator",
+            "run",
+            str(file),
+            "--store",
+            store,
+            "--per",
+            f"{PERIOD:g}s",
+        ]
         command += ["--guard", "10ms", "--grace", "500ms", "--timeout", "2s"]
         environ = {**os.environ, "ACME_TOKEN": "token-1"}
         started = [

@@ -31,7 +31,9 @@ def foretold(at: Stage, notebook: Notebook, limit: Limit) -> list[tuple[str | No
     return [(start.task.test_id, round((start.after or 0.0) - first, 3)) for start in starts]
 
 
-@pytest.mark.parametrize("limit", [Limit(), Limit(use=2), Limit(pace=Pace.EVEN)], ids=["burst", "use-2", "even"])
+@pytest.mark.parametrize(
+    "limit", [Limit(), Limit(use=2), Limit(pace=Pace.EVEN)], ids=["burst", "use-2", "even"]
+)
 def test_plan_and_run_agree(stage: StageMaker, limit: Limit) -> None:
     """Three priorities, a window that is not over: every request goes out when the plan said it would."""
     at = stage(tests=40, limit=limit)

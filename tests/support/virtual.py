@@ -337,7 +337,9 @@ class Stage:
         sender = VirtualSender(self.simulator, self.timeline, queue.sending, self.tokens)
         self.senders.append(sender)
         notebook = Notebook()
-        worker = Worker(run, queue, sender, lanes, self.clock, notebook, rules=jobfile.retry, seed=seed)
+        worker = Worker(
+            run, queue, sender, lanes, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
+        )
         return worker, notebook
 
     def run(self, jobfile: JobFile, **options: Any) -> tuple[Ending, Notebook]:
