@@ -141,7 +141,7 @@ class App:
             return dict(zip(names, asked, strict=True))
         except BaseException:  # a signal: nobody waits for the answers any more
             for client in self.clients.values():
-                client.abort_all()
+                client.close()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -265,6 +265,15 @@ class App:
                 text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
                 yield Event(name="run.unfinished", text=text, level="warning")
 
+    def differing(self, lanes: Mapping[str, Lane]) -> Iterator[Event]:
+        """Live runs that pace an organization otherwise: the settings of whoever asks hold, for each grant."""
+        live = {known_as for view in self.queue.runs() if view.processes for known_as in view.counts}
+        theirs = {i: self.queue.bucket(i).last_limit for i in live & lanes.keys()}
+        names = [lanes[i].name for i, limit in theirs.items() if limit not in (None, lanes[i].limit)]
+        if names:
+            text = f"{', '.join(sorted(names))}: another run at work has other limit settings; make them the same"
+            yield Event(name="limit.differs", text=text, level="warning")
+
     def begin(self, plan: Plan, options: Begin) -> Run:
         """Freeze the plan under a run id."""
         run = Run(
@@ -312,7 +321,7 @@ def run(
     carried_on = app.find_run(options.run_id)
     findings = app.survey(lambda text: observer.happened(Event(name="survey.waiting", text=text)))
     lanes = app.lanes(findings)
-    for event in survey_events(findings):
+    for event in (*survey_events(findings), *app.differing(lanes)):
         observer.happened(event)
     if carried_on is not None:
         observer.happened(_carried_on(carried_on))

@@ -81,7 +81,7 @@ class Client:
         self._proxies = {"https": proxy} if proxy else {}
         self._adapter = Adapter(_context(self.base_url, http, environ))
         self._watchdog = Watchdog(clock)
-        self._aborted = False
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"Client({self.base_url!r})"
@@ -109,7 +109,7 @@ class Client:
         self._watchdog.watch(attempt)
         try:
             answer = (
-                self._exchange(call, attempt) if not self._aborted else Answer(sent=False, failure=_ABORTED)
+                self._exchange(call, attempt) if not self._closed else Answer(sent=False, failure=_ABORTED)
             )
         finally:
             self._watchdog.release(attempt)
@@ -119,8 +119,7 @@ class Client:
         return answer
 
     def abort_all(self) -> None:
-        """Cut off whatever is under way, at once; the threads that wait for it get their answers. Nothing follows."""
-        self._aborted = True
+        """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
         self._watchdog.cut_all(_ABORTED)
 
     def close_idle(self) -> None:
@@ -128,7 +127,9 @@ class Client:
         self._adapter.close_idle(self._clock.boot())
 
     def close(self) -> None:
-        """Close all idle connections."""
+        """Cut off what is under way and close all connections; nothing more is sent."""
+        self._closed = True
+        self.abort_all()
         self._adapter.close()
 
     def _exchange(self, call: Call, attempt: Attempt) -> Answer:

@@ -25,7 +25,6 @@ IMPORTS = {
     "rich": "rich.live",
     "platformdirs": "platformdirs",
     "Jinja2": "jinja2",
-    "prometheus-client": "prometheus_client",
     "tzdata": "tzdata",
     "psycopg": "psycopg",
 }

@@ -6,7 +6,7 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from thousandeyes_sdk.snapshots.models import SnapshotRequest
+from thousandeyes_sdk.snapshots.models.snapshot_request import SnapshotRequest
 
 from orchestrator.client import snapshot_call
 from orchestrator.lengths import LENGTHS

@@ -38,7 +38,7 @@ def either_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
     """Make one stage with a new store of each kind."""
     stages: list[Stage] = []
 
-    def make(**settings: Any) -> Stage:  # noqa: ANN401 - what a Stage takes
+    def make(**settings: Any) -> Stage:
         if request.param == "sqlite":
             stages.append(Stage(tmp_path / "store.db", **settings))
         else:

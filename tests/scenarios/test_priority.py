@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -64,7 +65,7 @@ def test_under_an_endless_incident_the_batch_gets_one_grant_in_three_periods(sta
     out = posts(at)
     last_incident = max(arrived for arrived, test in out if test not in ids)
     granted = [arrived for arrived, test in out if test in ids and arrived < last_incident]
-    gaps = [later - earlier for earlier, later in zip(granted, granted[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(granted)]
     assert len(granted) == (last_incident - out[0][0]) // THREE_HOLDS >= 10
     assert set(gaps) == {THREE_HOLDS}
     assert refusals(at.simulator.log) == []

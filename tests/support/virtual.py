@@ -352,7 +352,8 @@ class Stage:
 def drive(timeline: Timeline, workers: list[Worker], *, longest: float = 1e7) -> list[Ending]:
     """Step the workers side by side until all of them have ended; more may join the list on the way."""
     end = timeline.clock.boot() + longest
-    opened, endings = 0, {}
+    opened = 0
+    endings: dict[int, Ending] = {}
     while len(endings) < len(workers):
         for worker in workers[opened:]:
             worker.open()
