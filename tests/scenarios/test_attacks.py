@@ -235,7 +235,11 @@ def test_who_an_organization_is_may_be_learnt_in_the_middle_of_a_run(stage: Stag
     org = at.simulator.world.organizations[0]
     base_url = jobfile.organizations[name].base_url
     at.tokens[f"{base_url}#id={org.org_id}"] = GOOD
-    at.timeline.at(at.clock.boot() + after, lambda: other.join(base_url, name, org.org_id) and None)
+
+    def learn() -> None:
+        other.join(base_url, name, org.org_id)
+
+    at.timeline.at(at.clock.boot() + after, learn)
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 12, 12)
     assert refusals(at.simulator.log) == []

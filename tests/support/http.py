@@ -34,11 +34,16 @@ PROMPT = (0.020, 0.010)
 
 @contextmanager
 def simulated(
-    *, tests: int = 30, organizations: int = 1, latency: tuple[float, float] = PROMPT, **settings: Any
+    *,
+    tests: int = 30,
+    organizations: int = 1,
+    tokens: int = 1,
+    latency: tuple[float, float] = PROMPT,
+    **settings: Any,
 ) -> Iterator[tuple[Simulator, str]]:
     """A simulator on loopback with a period of three seconds, and its base URL."""
     clock = SystemClock()
-    world = example_world(organizations, tests, now=clock.wall())
+    world = example_world(organizations, tests, tokens=tokens, now=clock.wall())
     simulator = Simulator(world, period=PERIOD, latency=latency, **settings)
     with serve(simulator, clock=clock, hang=TIMEOUT + 1) as url:
         yield simulator, url
@@ -70,18 +75,23 @@ def jobfile_for(simulator: Simulator, url: str, *, limit: Limit = SCALED, **job:
     )
 
 
-def bearers(simulator: Simulator) -> Mapping[str, Bearer]:
+def known_bearers(simulator: Simulator) -> Mapping[str, Bearer]:
     """A credential for each organization."""
     return {org.name: Bearer(f"token-{at}") for at, org in enumerate(simulator.world.organizations, start=1)}
 
 
 def run_over_http(
-    simulator: Simulator, jobfile: JobFile, store: Path, **begin: Any
+    simulator: Simulator,
+    jobfile: JobFile,
+    store: Path,
+    *,
+    bearers: Mapping[str, Bearer] | None = None,
+    **begin: Any,
 ) -> tuple[Ending, Notebook]:
     """Run a job file in this process, for real but for the period."""
     clock, notebook = SystemClock(), Notebook()
     queue = open_store(str(store), clock=clock)
-    known = bearers(simulator)
+    known = bearers or known_bearers(simulator)
     app = App(
         jobfile, queue=queue, clock=clock, environ={}, read=lambda organization: known[organization.name]
     )

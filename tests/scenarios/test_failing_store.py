@@ -1,0 +1,153 @@
+"""A store that does not answer for a while: nothing goes out without it, and nothing is forgotten."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import StoreUnavailable
+from orchestrator.model import Lease, RetryRules
+from orchestrator.narrate import last_line
+from orchestrator.queue import Queue
+from orchestrator.simulator import made_twice, most_in_any_window, scripted
+from orchestrator.stores import Store
+from tests.support.virtual import Stage, drive
+
+StageMaker = Callable[..., Stage]
+
+CALLS = (
+    "conclude",
+    "end_run",
+    "evidence_due",
+    "give_back",
+    "grant",
+    "known_snapshots",
+    "now",
+    "recover",
+    "results",
+    "sending",
+    "serve",
+    "settle",
+    "versions",
+    "view",
+)
+
+
+class Failing(Store):
+    """A store of which one call fails a number of times, before or after it was carried out."""
+
+    call, first, times, after = "", 1, 0, False
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        if name != object.__getattribute__(self, "call"):
+            return found
+
+        def asked(*what: Any, **more: Any) -> Any:
+            self.first -= 1
+            if self.first > 0 or self.times <= 0:
+                return found(*what, **more)
+            self.times -= 1
+            if self.after:
+                self._unheard_of(found(*what, **more))
+            raise StoreUnavailable("it does not answer")
+
+        return asked
+
+    def _unheard_of(self, result: object) -> None:
+        """The commit was carried out, and this process was not told."""
+        if isinstance(result, Lease):
+            self._known.discard((result.task.key, result.attempt))
+
+
+def failing(queue: Store, call: str, *, first: int = 1, times: float = 1, after: bool = False) -> Queue:
+    """Have the store fail from the first so-manieth call on."""
+    queue.__class__ = Failing
+    for name, value in {"call": call, "first": first, "times": times, "after": after}.items():
+        object.__setattr__(queue, name, value)
+    return queue
+
+
+@pytest.mark.parametrize("times", [1, 20])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_store_that_fails_for_a_while_loses_nothing(
+    stage: StageMaker, call: str, *, after: bool, times: int
+) -> None:
+    """Whichever call fails: the run ends, each task has one record, and what may exist twice says so."""
+    at = stage(tests=8, faults=scripted([None, "reset-after", "500"]))
+    queue = at.open()
+    worker, notebook = at.worker(at.jobfile(8), queue=queue)
+    failing(queue, call, first=2, times=times, after=after)
+    (ending,) = drive(at.timeline, [worker], longest=40_000)
+    counts, unwritten = ending.counts, call in ("end_run", "serve") and ending.exit_code == 5
+    assert (counts.total, counts.pending) == (8, 0)
+    assert ending.exit_code == 3 or unwritten
+    assert sorted(r.task.position for r in notebook.results) == list(range(8))
+    said = {r.task.test_id: r for r in notebook.results}
+    assert all(said[wanted[2]].duplicate_possible for wanted in made_twice(at.simulator.log))
+    assert most_in_any_window(at.simulator.log, at.simulator.world.organizations[0].org_id, 300.0) <= 5
+
+
+def test_nothing_is_sent_without_a_durable_intent(stage: StageMaker) -> None:
+    """While the commit before the first byte fails, not one request arrives."""
+    at = stage(tests=3)
+    queue = at.open()
+    worker, _ = at.worker(at.jobfile(3), queue=queue)
+    failing(queue, "sending", times=5)
+    at.senders[-1]._commit = queue.sending
+    posts: list[int] = []
+    at.timeline.at(at.clock.boot() + 3, lambda: posts.append(_posts(at)))
+    (ending,) = drive(at.timeline, [worker])
+    assert (posts, ending.exit_code, ending.counts.created) == ([0], 0, 3)
+
+
+def _posts(at: Stage) -> int:
+    return sum(entry.method == "POST" for entry in at.simulator.log)
+
+
+def test_a_store_that_is_gone_for_good_ends_the_run_with_true_words(stage: StageMaker) -> None:
+    """After `within` the run stops with code 5; its counts still add up, and its last line says how to go on."""
+    at = stage(tests=8)
+    queue = at.open()
+    worker, notebook = at.worker(at.jobfile(8), queue=queue)
+
+    def gone() -> None:
+        for call in ("versions", "view", "settle", "grant", "serve"):
+            object.__setattr__(queue, call, _silent)
+
+    at.timeline.at(at.clock.boot() + 100, gone)
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (5, 5, 3)
+    assert ending.pending_reasons == {"store": 3}
+    assert len(notebook.results) == 5
+    assert last_line(ending) == "5 created, 3 pending (store): tesnap resume r1"
+    assert ending.seconds == pytest.approx(100 + RetryRules().within, abs=5)
+
+
+def _silent(*_what: object, **_more: object) -> object:
+    raise StoreUnavailable("it does not answer")
+
+
+def test_a_store_that_never_answered_leaves_everything_pending(stage: StageMaker) -> None:
+    """Counts add up even when the store could not be asked once."""
+    at = stage(tests=4)
+    queue = at.open()
+    worker, _ = at.worker(at.jobfile(4), queue=queue)
+    failing(queue, "view", times=math.inf)
+    worker.ask_to_stop("SIGTERM")
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.pending, ending.pending_reasons) == (5, 4, {"store": 4})
+
+
+def test_what_is_known_is_not_told_twice(stage: StageMaker) -> None:
+    """Reading results fails in the middle: those told before are not told again."""
+    at = stage(tests=8)
+    queue = at.open()
+    worker, notebook = at.worker(at.jobfile(8), queue=queue)
+    failing(queue, "results", first=3, times=4, after=True)
+    drive(at.timeline, [worker])
+    assert sorted(r.task.position for r in notebook.results) == list(range(8))
