@@ -5,22 +5,22 @@ The only module that knows every class; what each of them does is said where it 
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.client import Client
 from orchestrator.clock import Clock
-from orchestrator.credentials import Bearer, read_bearer
-from orchestrator.errors import CredentialError, GrantStale, UsageError
+from orchestrator.credentials import read_bearer
+from orchestrator.errors import GrantStale, UsageError
+from orchestrator.extent import account_groups, wanted_organizations
+from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
 from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
 from orchestrator.preview import Preview, preview
@@ -40,28 +40,6 @@ RUN_ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 PUBLIC_NOTE = (
     "ThousandEyes' documents contradict each other about is_public: check the first link before you share it."
 )
-
-ReadBearer = Callable[[Organization], Bearer]
-
-
-class Held:
-    """An organization's credential as this process holds it; every text it ever had is added to `secrets`."""
-
-    def __init__(self, organization: Organization, read: ReadBearer, secrets: set[str]) -> None:
-        self._organization, self._read, self._secrets = organization, read, secrets
-        self._bearer = read(organization)
-        secrets.add(self._bearer.reveal())
-
-    def __call__(self) -> str:
-        return self._bearer.reveal()
-
-    def reload(self) -> bool:
-        """Read the source again; whether its text changed. One that cannot be read any more has not."""
-        before = self._bearer
-        with contextlib.suppress(CredentialError):
-            self._bearer = self._read(self._organization)
-        self._secrets.add(self._bearer.reveal())
-        return self._bearer != before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,21 +71,8 @@ class App:
         self._identities: dict[str, str] = {}
         self._refused: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
-        self.held = {} if offline else self._all_held(read)
+        self.held = {} if offline else all_held(jobfile, wanted_organizations(jobfile), read, self.secrets)
         self.clients = {name: self._client(name, environ) for name in self.held}
-
-    def _all_held(self, read: ReadBearer) -> dict[str, Held]:
-        """Every organization's credential, or one error that names all that are missing or malformed."""
-        held: dict[str, Held] = {}
-        errors: list[str] = []
-        for name in wanted_organizations(self.jobfile):
-            try:
-                held[name] = Held(self.jobfile.organizations[name], read, self.secrets)
-            except CredentialError as error:
-                errors.append(f"{name}: {error}")
-        if errors:
-            raise CredentialError("\n".join(errors))
-        return held
 
     def _client(self, name: str, environ: Mapping[str, str]) -> Client:
         return Client(
@@ -133,7 +98,7 @@ class App:
     # -- what is there ---------------------------------------------------------------------------------
     def survey(self, tell: Callable[[str], None] = lambda _: None) -> dict[str, Finding]:
         """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits."""
-        groups = _groups(self.jobfile)
+        groups = account_groups(self.jobfile)
         names = sorted(self.clients)
         pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
         try:
@@ -338,11 +303,6 @@ def run(
         return worker.work()
 
 
-def for_run(jobfile: JobFile, run: Run) -> JobFile:
-    """The job file as the settings of a run that was planned before: only organizations and pacing count."""
-    return replace(jobfile, name=run.job)
-
-
 def _carried_on(run: Run) -> Event:
     if run.state == "finished":
         text = f"run {run.id} has finished: its records again, nothing is sent"
@@ -371,35 +331,6 @@ def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
         make = partial(Event, name="plan.note")
         yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
         yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
-
-
-def wanted_organizations(jobfile: JobFile) -> list[str]:
-    """The organizations that the file's jobs name, in the file's order."""
-    used = {name for job in jobfile.jobs for name in job.organizations}
-    return [name for name in jobfile.organizations if name in used]
-
-
-def only_organizations(jobfile: JobFile, patterns: Sequence[str]) -> JobFile:
-    """The part of a job file that concerns the organizations matching these globs; UsageError if none does."""
-    if not patterns:
-        return jobfile
-    kept = {n: o for n, o in jobfile.organizations.items() if any(fnmatchcase(n, p) for p in patterns)}
-    if not kept:
-        known = ", ".join(jobfile.organizations)
-        raise UsageError(f"no organization matches {', '.join(patterns)}; the job file has {known}")
-    jobs = (
-        replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in jobfile.jobs
-    )
-    return replace(jobfile, organizations=kept, jobs=tuple(job for job in jobs if job.organizations))
-
-
-def _groups(jobfile: JobFile) -> dict[str, list[str]]:
-    """The account groups whose tests each organization's jobs mean."""
-    groups: dict[str, dict[str, None]] = defaultdict(dict)
-    for job in jobfile.jobs:
-        for name in job.organizations:
-            groups[name][job.account_group or jobfile.organizations[name].account_group or ""] = None
-    return {name: list(found) for name, found in groups.items()}
 
 
 def _to_do(result: Result, epoch: float) -> bool:

@@ -131,7 +131,8 @@ class Worker:
         try:
             view = self._queue.view(self.run.id)
             reasons = self._pending_reasons(view)
-            self._watch.report_rest()
+            if self._watch.reported < view.total.settled:
+                self._watch.report_rest()
             if not (view.total.pending or self._stopping.begun or view.run.state == CANCELLED):
                 self._queue.end_run(self.run.id, "finished")
             self._queue.serve(self.run.id, ())

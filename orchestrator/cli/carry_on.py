@@ -41,9 +41,10 @@ from orchestrator.queue import Queue
 @pacing_options
 def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
-    from orchestrator.app import App, Begin, for_run
+    from orchestrator.app import App, Begin
     from orchestrator.cli.making import made
     from orchestrator.clock import SystemClock
+    from orchestrator.extent import for_run
     from orchestrator.jobfile import read_jobfiles
 
     look, pacing, clock = shown(settings), taken(settings), SystemClock()

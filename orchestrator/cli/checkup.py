@@ -59,8 +59,8 @@ def _print(lines: Iterable[str]) -> None:
 
 def _patients(path: str | None, chosen: tuple[str, ...]) -> tuple[JobFile, list[Patient]]:
     """The organizations of a job file with their jobs, or the environment's only one."""
-    from orchestrator.app import only_organizations
     from orchestrator.doctor import Patient
+    from orchestrator.extent import only_organizations
     from orchestrator.incident import known_organizations
     from orchestrator.jobfile import read_jobfiles
 

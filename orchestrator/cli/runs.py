@@ -129,7 +129,7 @@ def _read(
     jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[str, str] | None = None
 ) -> JobFile:
     """The job files, with what the command line says about them; warnings go to standard error."""
-    from orchestrator.app import only_organizations
+    from orchestrator.extent import only_organizations
     from orchestrator.jobfile import read_jobfiles
 
     reading = read_jobfiles(jobfiles, environ=os.environ if environ is None else environ, stdin=sys.stdin)

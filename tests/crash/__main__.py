@@ -7,7 +7,7 @@ import contextlib
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         places = {name: stack.enter_context(_place(name)) for name in names}
         outcomes = {name: _campaign(place, options) for name, place in places.items()}
-        shared = _shared(places) if options.share else []
+        shared = (
+            [one for name, place in places.items() for one in _shared(name, place)] if options.share else []
+        )
     told = [_table(outcomes), *_shares(shared)]
     troubles = [trouble for name, outcome in outcomes.items() for trouble in _troubles(name, outcome)]
     troubles += [f"{one.name}: {one.trouble}" for one in shared if one.trouble]
@@ -99,18 +101,17 @@ class Share:
         return f"{self.processes} processes: {shared.ratio:.4f} of the bound, {refused} refusals, {made} made"
 
 
-def _shared(places: Mapping[str, Place]) -> list[Share]:
-    """All of them at once: they wait most of the time."""
+def _shared(name: str, place: Place) -> list[Share]:
+    """Two processes and eight, each at an organization of their own."""
 
-    def one(name: str, processes: int) -> Share:
-        store, folder = places[name].new(f"share{processes}"), places[name].folder / f"share{processes}"
+    def one(processes: int) -> Share:
+        store, folder = place.new(f"share{processes}"), place.folder / f"share{processes}"
         folder.mkdir()
         shared = share(store, folder, processes=processes, period=SHARING_PERIOD)
         return Share(name=name, processes=processes, shared=shared)
 
-    wanted = [(name, processes) for name in places for processes in (2, 8)]
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        return list(pool.map(lambda what: one(*what), wanted))
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, (2, 8)))
 
 
 def _shares(shared: Sequence[Share]) -> list[str]:

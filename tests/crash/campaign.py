@@ -204,6 +204,9 @@ class Campaign:
             return Point.ENQUEUING
         left[Point.ENQUEUING] = 0
         weights: dict[Point | None, int] = {p: max(0, n - planned[p]) for p, n in left.items()}
+        weights[Point.RECOVERING] = (
+            2 * left[Point.RECOVERING]
+        )  # seldom reached: somebody else has to die first
         weights[None] = max(1, self._orders.kills - self._at_random)
         return self._draw.choices(list(weights), list(weights.values()))[0]
 

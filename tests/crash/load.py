@@ -29,8 +29,8 @@ TESTS = 6
 PER_CREW = 3
 """Organizations that each crew adds; one more it shares with the next crew."""
 
-BLOCKS = 2
-"""Each crew goes back and forth between so many groups of organizations: every process that starts asks for
+BLOCKS = 4
+"""Each crew goes round between so many groups of organizations: every process that starts asks for
 what there is, and the general limit of 240 requests a minute is not what is tested here."""
 
 HOUR = 3600

@@ -1,0 +1,60 @@
+"""From "something is broken" to links: the command as a process, against the simulator, in scaled time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from orchestrator.simulator import Simulator, most_in_any_window, serve
+from tests.support.incident import alerting_world, install, longest_first, posted, start
+
+pytestmark = [pytest.mark.process, pytest.mark.scaled]
+
+PERIOD = 3.0
+SCALED = ("--per", "3s", "--guard", "10ms", "--grace", "500ms", "--timeout", "2s")
+PROMPT = 2.0
+"""Seconds from the start of the process to the fifth link."""
+
+
+def table(markdown: str) -> list[list[str]]:
+    """The rows of the one table that a Markdown text is, the head first, as a renderer reads them."""
+    rows: list[list[str]] = []
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    assert [token.type for token in tokens if token.level == 0] == ["table_open", "table_close"]
+    for token in tokens:
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline":
+            links = [child.attrGet("href") for child in token.children or () if child.type == "link_open"]
+            rows[-1].append(str(links[0]) if links else token.content)
+    return rows
+
+
+def test_links_of_everything_alerting_come_at_once_and_the_longest_alerting_first(tmp_path: Path) -> None:
+    """From an empty store: five links within two seconds, all twelve at the limit's pace, in one table."""
+    simulator = Simulator(alerting_world(), period=PERIOD, latency=(0.020, 0.0))
+    installed = install(tmp_path)
+    with serve(simulator) as url:
+        environ = {"TE_TOKEN": "token-1", "TE_BASE_URL": url}
+        words = ("snap", "--alerting", "--last", "2h", "--title", "INC-4711", "--format", "md", *SCALED)
+        started = start(installed, *words, environ=environ)
+    assert started.code == 0, started.stderr
+
+    linked = [seconds for seconds, line in started.lines if "https://" in line]
+    assert len(linked) == 12
+    assert linked[4] < PROMPT
+    assert linked[-1] - linked[0] < 2 * PERIOD + PROMPT
+
+    head, *rows = table(started.stdout)
+    assert head == ["Status", "Test", "Organization", "Window", "Link", "Expiry"]
+    assert {row[0] for row in rows} == {"created"}
+    assert len({row[head.index("Link")] for row in rows}) == len(rows) == 12
+    assert all(row[head.index("Link")].startswith("https://") for row in rows)
+
+    expected, sent = longest_first(simulator.world), posted(simulator.log)
+    assert sent[0] == expected[0]
+    slots = [slice(0, 5), slice(5, 10), slice(10, 12)]  # the five of a period travel side by side
+    assert [set(sent[five]) for five in slots] == [set(expected[five]) for five in slots]
+    assert most_in_any_window(simulator.log, "1001", PERIOD) == 5
