@@ -114,7 +114,15 @@ class App:
     def _found_out(self, name: str, groups: Sequence[str], tell: Callable[[str], None]) -> Finding:
         organization = self.jobfile.organizations[name]
         jobs = [job for job in self.jobfile.jobs if name in job.organizations]
-        return find_out(self.clients[name], organization, groups, jobs=jobs, clock=self.clock, tell=tell)
+        return find_out(
+            self.clients[name],
+            organization,
+            groups,
+            jobs=jobs,
+            clock=self.clock,
+            tell=tell,
+            stopped=lambda: self.clients[name].closed,
+        )
 
     def lanes(self, findings: Mapping[str, Finding], *, only_look: bool = False) -> dict[str, Lane]:
         """What the worker needs to know of each organization, by its identity; `only_look` writes nothing."""

@@ -81,7 +81,7 @@ class Client:
         self._proxies = {"https": proxy} if proxy else {}
         self._adapter = Adapter(_context(self.base_url, http, environ))
         self._watchdog = Watchdog(clock)
-        self._closed = False
+        self.closed = False
 
     def __repr__(self) -> str:
         return f"Client({self.base_url!r})"
@@ -109,7 +109,7 @@ class Client:
         self._watchdog.watch(attempt)
         try:
             answer = (
-                self._exchange(call, attempt) if not self._closed else Answer(sent=False, failure=_ABORTED)
+                self._exchange(call, attempt) if not self.closed else Answer(sent=False, failure=_ABORTED)
             )
         finally:
             self._watchdog.release(attempt)
@@ -128,7 +128,7 @@ class Client:
 
     def close(self) -> None:
         """Cut off what is under way and close all connections; nothing more is sent."""
-        self._closed = True
+        self.closed = True
         self.abort_all()
         self._adapter.close()
 

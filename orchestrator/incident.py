@@ -204,8 +204,9 @@ def _window(words: Words, now: float, timezone: str | None) -> tuple[WindowSpec,
     if words.since == SINCE_ALERT:
         return replace(spec, start=SINCE_ALERT, end=end), notes
     start, more = _moment("--since", words.since or "", now, timezone)
-    _check_order(start, end, timezone)
-    return _checked(replace(spec, start=start, end=end)), (*more, *notes)
+    notes = (*more, *notes)
+    _check_order(start, end, words, timezone, notes)
+    return _checked(replace(spec, start=start, end=end)), notes
 
 
 def _check_form(words: Words) -> None:
@@ -240,14 +241,19 @@ def _moment(option: str, text: str, now: float, timezone: str | None) -> tuple[s
     return windows.utc_text(at), notes
 
 
-def _check_order(start: str, end: str, timezone: str | None) -> None:
+def _check_order(start: str, end: str, words: Words, timezone: str | None, notes: tuple[str, ...]) -> None:
+    """Raise when the window would end before it starts, with what was made of the words."""
     first, last = (windows.parse_instant(text, timezone=None)[0] for text in (start, end))
-    if first >= last:
-        starts, ends = (windows.local_text(at, timezone) for at in (first, last))
-        raise UsageError(
-            f"the window would end at {ends}, before it starts at {starts}: a bare clock time is the latest such"
-            " moment, so add the date, or 'yesterday'"
-        )
+    if first < last:
+        return
+    starts, ends = (windows.local_text(at, timezone) for at in (first, last))
+    what = f"the window would end at {ends}, before it starts at {starts}"
+    if first == last:
+        what = f"the window would start and end at {starts}"
+    remedy = "a bare clock time is the latest such moment, so add the date, or 'yesterday'"
+    if words.until is None:
+        remedy = f"without --to it ends with the last full minute, so write an earlier start, or --last 1h; {remedy}"
+    raise UsageError(". ".join((f"{what}: {remedy}", *notes)))
 
 
 def _checked(spec: WindowSpec) -> WindowSpec:

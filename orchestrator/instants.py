@@ -252,7 +252,7 @@ def _moved(wall: datetime, at: float, timezone: str | None) -> str:
 def _repeated(taken: datetime, left: datetime, timezone: str | None, which: str) -> str:
     return (
         f"{_wall_text(taken)} occurs twice in {timezone}, where the clocks are put back: the {which} is"
-        f" taken, {taken.isoformat()} (the other one is {left.isoformat()})"
+        f" taken, {taken.isoformat()} (for the other one write {left.isoformat()})"
     )
 
 

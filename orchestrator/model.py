@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from urllib.parse import urlsplit
 
 SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
@@ -18,6 +19,9 @@ SNAPSHOT_LIFETIME = 30 * 86_400
 DEFAULT_BASE_URL = "https://api.thousandeyes.com/v7"
 """The documented production address of version 7 of the API."""
 
+
+USUAL_PORTS = {"https": 443, "http": 80}
+"""Ports that need not be written."""
 
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"
 """What a snapshot is called: it ends in the task's short key, by which a lost one can be found."""
@@ -64,6 +68,7 @@ class Reason(StrEnum):
     STORE = "store"  # the store does not answer
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a word, not a secret
     PERMISSION_REFUSED = "permission_refused"
+    UNEXPECTED_SNAPSHOT = "unexpected_snapshot"  # the first answer contradicts expect_saved_event
     NOBODY_RUNNING = "nobody_running"  # the run has no live process
 
 
@@ -443,10 +448,21 @@ class Result:
 
 
 def identity(base_url: str, *, org_id: str | None = None, name: str | None = None) -> str:
-    """Who shares a bucket: (base URL, orgId), or (base URL, name) while the orgId cannot be read."""
-    if org_id is not None:
-        return f"{base_url.rstrip('/')}#id={org_id}"
-    return f"{base_url.rstrip('/')}#name={name}"
+    """Who shares a bucket: (base URL, orgId), or (base URL, name) while the orgId cannot be read.
+
+    Two spellings of one address are one: case of the host, its usual port and a slash at the end do not count.
+    """
+    address = normalised(base_url)
+    return f"{address}#name={name}" if org_id is None else f"{address}#id={org_id}"
+
+
+def normalised(base_url: str) -> str:
+    """An address in the one spelling by which it is compared."""
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").lower()
+    shown = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, USUAL_PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/')}"
 
 
 def task_key(task: Task, generation: int) -> str:

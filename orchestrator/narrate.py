@@ -27,6 +27,7 @@ TROUBLE = frozenset(
         Reason.STORE,
         Reason.TOKEN_REFUSED,
         Reason.PERMISSION_REFUSED,
+        Reason.UNEXPECTED_SNAPSHOT,
         Reason.NOBODY_RUNNING,
     }
 )
@@ -40,6 +41,7 @@ _WHY = {
     Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
     Reason.TOKEN_REFUSED: "{name}: token refused (401); {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
+    Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
 }
 
@@ -52,6 +54,7 @@ _OPEN_END = {
     Reason.STORE: "next when it answers",
     Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
     Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
+    Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }
 """What is waited for where no time can be given."""
@@ -278,6 +281,8 @@ def _next_command(ending: Ending, where: str) -> str:
     counts, run = ending.counts, ending.run
     if not counts.total:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
+    if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
+        return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
     if counts.pending and run.state != "cancelled":
         return f"tesnap resume {run.id}{where}"
     commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []

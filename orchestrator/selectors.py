@@ -94,17 +94,19 @@ def require(job: Job, choices: Mapping[str, Choice]) -> None:
     total = sum(len(one.tests) for one in choices.values())
     place = f"{job.place}: " if job.place else ""
     if job.max_tests is not None and total > job.max_tests:
+        limit = "max_tests" if job.place else "--max-tests"
         raise SelectionError(
-            f"{place}{total} tests match, more than the {job.max_tests} that max_tests allows, so nothing was sent:"
-            f" look at them with `tesnap tests`, then narrow the selection or allow {total}"
+            f"{place}{total} tests match, more than the {job.max_tests} that {limit} allows, so nothing was sent:"
+            f" look at them with `tesnap tests`, then narrow them down by tag, type or name, or set {limit} to {total}"
         )
     if total or not choices or any(one.unread for one in choices.values()):
         return
+    start = f"{place}no test is meant, so nothing was sent"
     if job.select is None:
-        raise SelectionError(f"{place}no test is meant: every test that is named is also excluded")
+        raise SelectionError(f"{start}: every test that is named is also excluded")
     reasons = "; ".join(one.searched for one in choices.values())
     end = "" if reasons.endswith("?") else "."
-    raise SelectionError(f"{place}no test is meant: {reasons}{end} `tesnap tests` lists what there is")
+    raise SelectionError(f"{start}: {reasons}{end} `tesnap tests` lists all tests with their types and tags")
 
 
 def require_lists(choices: Iterable[Choice]) -> None:
@@ -300,8 +302,12 @@ def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
     if pattern.partition(":")[0].casefold() in ("label", "labels"):
         return f"there is no tag {quote(pattern)}: version 7 of the API has tags, not test labels; write the tag as key:value"
     near = patterns.nearest(pattern, (tag.text for tag in known))
-    hint = f": did you mean {choice([quote(text) for text in near])}?" if near else ""
-    return f"there is no tag {quote(pattern)}{hint or ', of ' + _plural(len(known), 'tag')}"
+    if near:
+        return f"there is no tag {quote(pattern)}: did you mean {choice([quote(text) for text in near])}?"
+    if not known:
+        return f"there is no tag {quote(pattern)}, and no other tag either"
+    there = _some(list(dict.fromkeys(quote(tag.text) for tag in known)))
+    return f"there is no tag {quote(pattern)} among {there}"
 
 
 def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chosen], found: int) -> str:
@@ -312,7 +318,7 @@ def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chos
         return f"{where}, of which {found} match, and all of these are excluded"
     moments = scope[0].moments if scope else ()
     counts = [
-        f"{sum(_holds(key, value, one) for one in candidates)} with {_key_text(key, value, moments)}"
+        f"{sum(_holds(key, value, one) for one in candidates) or 'none'} {_key_text(key, value, moments)}"
         for key, value in _keys(select)
     ]
     together = ["none with all of these"] if len(counts) > 1 else []
@@ -325,14 +331,17 @@ def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chos
 def _key_text(key: str, value: object, moments: Sequence[Window]) -> str:
     """One key of the selectors, as a sentence has it."""
     if key == "enabled":
-        return "enabled" if value else "disabled"
+        return "that is enabled" if value else "that is disabled"
     if key == "alerting":
         first, last = min(one.start for one in moments), max(one.end for one in moments)
         to = windows.utc_text(last)
         span = f"at {to}" if first == last else f"between {windows.utc_text(first)} and {to}"
-        return f"{'an' if value else 'no'} alert active {span}"
+        return f"with {'an' if value else 'no'} alert active {span}"
     texts = [quote(str(one)) for one in value] if isinstance(value, tuple) else []
-    return f"{key} {choice(texts)}"
+    return f"{_KEYS[key]} {choice(texts)}"
+
+
+_KEYS = {"test_name": "with a name like", "type": "of type", "tag": "with tag"}
 
 
 def _near(select: Select, candidates: Sequence[Chosen]) -> str:

@@ -15,13 +15,13 @@ DRAIN = 20.0
 
 
 class Stopping:
-    """Whether a run is stopping, and how far; times are of the boot clock."""
+    """Whether a run is stopping, and how far: `cut` is set once nothing is waited for. Times are of the boot clock."""
 
     def __init__(self, sender: Sender, observer: Observer, *, ends_at: float) -> None:
         self._sender, self._observer, self._ends_at = sender, observer, ends_at
         self._asked: list[str] = []
         self._began: float | None = None
-        self._cut = False
+        self.cut = False
 
     @property
     def begun(self) -> bool:
@@ -58,6 +58,6 @@ class Stopping:
             self._observer.happened(tidings.stopping(because))
 
     def _cut_off(self) -> None:
-        if not self._cut:
-            self._cut = True
+        if not self.cut:
+            self.cut = True
             self._sender.abort()

@@ -41,6 +41,9 @@ TRIES = 3
 RETRY_WAIT = 1.0
 """Seconds before a list is asked for again after a failure: somebody may be waiting at a terminal."""
 
+NAP = 1.0
+"""Seconds slept at once: no wait keeps a program from ending for longer."""
+
 Tell = Callable[[str], None]
 
 
@@ -70,7 +73,13 @@ class PacedGetter:
     """
 
     def __init__(
-        self, getter: Getter, clock: Clock, *, tell: Tell = lambda _: None, patience: float = PATIENCE
+        self,
+        getter: Getter,
+        clock: Clock,
+        *,
+        tell: Tell = lambda _: None,
+        patience: float = PATIENCE,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.base_url = getter.base_url
         self.offset: float | None = None
@@ -78,6 +87,7 @@ class PacedGetter:
         self.most: int | None = None
         self.reset_in = 0.0
         self._getter, self._clock, self._tell, self._patience = getter, clock, tell, patience
+        self._stopped = stopped
         self._closed_until = clock.boot()
 
     def get(self, path: str, query: Query = ()) -> Answer:
@@ -96,8 +106,14 @@ class PacedGetter:
             return self._closed_for() <= self._patience
         if not self._patience or (answer.status is not None and answer.status < 500):
             return False
-        self._clock.sleep(RETRY_WAIT)
-        return True
+        self._sleep(RETRY_WAIT)
+        return not self._stopped()
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep in naps: whoever wants to end the program does not wait for the API."""
+        end = self._clock.boot() + seconds
+        while (left := end - self._clock.boot()) > 0 and not self._stopped():
+            self._clock.sleep(min(NAP, left))
 
     def _closed_for(self) -> float:
         return self._closed_until - self._clock.boot()
@@ -106,7 +122,7 @@ class PacedGetter:
         seconds = self._closed_for()
         if 0 < seconds <= self._patience:
             self._tell(f"the API's limit on requests is used up; going on in {seconds:.0f} s")
-            self._clock.sleep(seconds)
+            self._sleep(seconds)
 
     def _note(self, answer: Answer) -> None:
         """Learn from an answer's headers."""
@@ -136,6 +152,7 @@ def find_out(
     jobs: Sequence[Job] = (),
     clock: Clock | None = None,
     tell: Tell = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
 ) -> Finding:
     """Ask an organization who it is, then for the lists that the jobs need of these account groups.
@@ -145,7 +162,7 @@ def find_out(
     """
     reader = getter if isinstance(getter, PacedGetter) else None
     if reader is None and clock is not None:
-        reader = PacedGetter(getter, clock, tell=tell)
+        reader = PacedGetter(getter, clock, tell=tell, stopped=stopped)
     try:
         known = account_groups(reader or getter)
     except CatalogError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.bucket import Gate
 from orchestrator.lane import Lane
 from orchestrator.model import Lease, Settlement, Snapshot, Status, Task
 from orchestrator.outcome import Kind, Verdict
@@ -53,6 +54,15 @@ def group_refused(lane: Lane, task: Task, refusals: int) -> Event:
         "the others of this kind are not tried and stay pending"
     )
     return Event(name="organization.stopped", text=text, level="error")
+
+
+def gate_stays_closed(lane: Lane, gate: Gate, *, now: float) -> Event:
+    """Refused again and again: the wait has doubled."""
+    text = (
+        f"{lane.name}: refused (429) {gate.closings} times in a row: somebody else uses the quota up; "
+        f"the next single try is in {max(0.0, gate.until - now) / 60:.0f} min"
+    )
+    return Event(name="gate.closed", text=text, level="warning", fields=(("closings", gate.closings),))
 
 
 def lane_stopped(lane: Lane) -> Event:

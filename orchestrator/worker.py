@@ -10,32 +10,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from random import Random
 from typing import TypeVarTuple
 
 from orchestrator import life, tidings
 from orchestrator.agenda import Agenda
-from orchestrator.bucket import Wait
+from orchestrator.bucket import CLOSINGS_TO_DOUBLE, Wait
 from orchestrator.clock import Clock
 from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.evidence import Evidence
 from orchestrator.lane import REFUSALS, Lane, Lanes
 from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, Settlement
 from orchestrator.outcome import Kind, Verdict, judge
-from orchestrator.progress import Ending, Event, Observer, Progress, Waiting
-from orchestrator.queue import Ask, Counts, Queue, RunView
+from orchestrator.progress import Ending, Event, Observer
+from orchestrator.queue import Ask, Queue, RunView
 from orchestrator.retry import Backoff
-from orchestrator.scheduler import estimate_done
 from orchestrator.sender import Looked, Sender, Sent
+from orchestrator.showing import Showing
 from orchestrator.stopping import Stopping
 from orchestrator.watch import Watch
-
-SHOWN_EVERY = 1.0
-"""Seconds between two looks at how far the run is."""
-
-SHOWING_SHARE = 20
-"""Counting tens of thousands of tasks takes its time: it may take one part in so many of all time."""
 
 STORE_RETRY = 1.0
 """Seconds between looks at a store that does not answer."""
@@ -84,13 +77,12 @@ class Worker:
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
         )
-        self._announce, self._stale, self._touched = False, True, True
+        self._showing = Showing(run, queue, self._lanes, clock, observer)
+        self._announce, self._touched = False, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None
         self._unreachable_since: float | None = None
-        self._looked = self._shown = -math.inf
-        self._show_every = SHOWN_EVERY
-        self._view = RunView(run=run)
+        self._looked = -math.inf
 
     # -- driving it --------------------------------------------------------------------------------------
     def work(self) -> Ending:
@@ -120,7 +112,7 @@ class Worker:
             if not self._stopping.begun:
                 self._grant_all(now)
             finished = self._finished()
-            self._show(now, always=finished)
+            self._showing.show(now, always=finished)
         except STORE_TROUBLE as error:
             return self._store_trouble(error, now)
         self._store_back()
@@ -138,7 +130,7 @@ class Worker:
             self._queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
-            view = self._last_view()
+            view = self._showing.last_view
             reasons = Counter({Reason.STORE.value: view.total.pending})
         ending = Ending(
             run=view.run,
@@ -210,11 +202,20 @@ class Worker:
                 self._queue.give_back(lease)
             else:
                 self._queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
+                if settled.closing is not None:
+                    self._tell_of_gate(lease)
         except LeaseLost:
             self._observer.happened(tidings.taken_over(lease))
         except STORE_TROUBLE:
             self._unsettled.append((lease, settled))
             raise
+
+    def _tell_of_gate(self, lease: Lease) -> None:
+        """Say so when the wait after a refusal has grown."""
+        gate = self._queue.bucket(lease.task.organization).gate
+        lane = self._lanes.find(lease.task.organization)
+        if gate is not None and lane is not None and gate.closings >= CLOSINGS_TO_DOUBLE:
+            self._observer.happened(tidings.gate_stays_closed(lane, gate, now=self._queue.now()))
 
     def _learn(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
         """What one answer says about the organization."""
@@ -223,7 +224,7 @@ class Worker:
             lane.success(lease.task)
             wrong = life.surprise(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
-                self._stop_lane(lane, Reason.PERMISSION_REFUSED, f"{wrong.title}; {wrong.detail}")
+                self._stop_lane(lane, Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
         elif verdict.kind is Kind.REJECTED:
             lane.confirmed = True
         elif verdict.kind is Kind.UNAUTHORIZED:
@@ -256,7 +257,11 @@ class Worker:
         self._observer.happened(tidings.unsent(lane, lease, verdict, wait))
 
     def _silent_for(self, now: float) -> float:
-        return 0.0 if self._unreachable_since is None else now - self._unreachable_since
+        """For how long nothing has answered; an organization that merely waits for its time still has hope."""
+        hopeful = any(not (lane.empty or lane.stopped or lane.connect_failures) for lane in self._lanes)
+        if self._unreachable_since is None or hopeful:
+            return 0.0
+        return now - self._unreachable_since
 
     def _backoff(self, lane: Lane) -> Backoff:
         return Backoff(rules=self._rules, scale=min(1.0, lane.limit.per / ORDINARY_PERIOD))
@@ -271,7 +276,8 @@ class Worker:
         if thorough:
             self._looked = now
             changed = self._watch.changed(now)
-            self._stale = self._stale or bool(changed)
+            if changed:
+                self._showing.changed()
             for lane in filter(None, map(self._lanes.find, sorted(changed))):
                 if lane.waiting is not Reason.API_UNREACHABLE and lane.look_at > now:
                     self._agenda.put(lane, now)
@@ -279,7 +285,9 @@ class Worker:
                 self._hold_back()
             self._evidence.seek()
         if self._touched or thorough:
-            self._stale, self._touched = self._stale or self._touched, False
+            if self._touched:
+                self._showing.changed()
+            self._touched = False
             self._watch.report(thorough=thorough)
 
     def _hold_back(self) -> None:
@@ -352,17 +360,9 @@ class Worker:
             return True
         if not all(lane.empty or lane.stopped is not None for lane in self._lanes):
             return False
-        self._stale = True  # since the last look another process may have settled the last of them
-        counts = self._counted().total
+        self._showing.changed()  # since the last look another process may have settled the last of them
+        counts = self._showing.counted().total
         return self._watch.reported >= counts.settled  # else evidence is still to be looked for
-
-    def _last_view(self) -> RunView:
-        """What was known of the run when the store last answered: the counts add up all the same."""
-        return (
-            self._view
-            if self._view.counts
-            else replace(self._view, counts={"": Counts(queued=self.run.tasks)})
-        )
 
     def _exit_code(self, view: RunView) -> int:
         counts = view.total
@@ -402,11 +402,11 @@ class Worker:
                     name="store.unavailable", text=f"{error}; nothing is sent until it answers", level="error"
                 )
             )
-        if now - self._store_failed >= self._rules.within or self._stopping.overdue(now):
+        given_up = self._stopping.overdue(now) or (self._stopping.cut and not self._flying)
+        if now - self._store_failed >= self._rules.within or given_up:
             self._stopping.begin("the store does not answer", now)
             return None
-        waiting = [Waiting(organization=n.name, reason=Reason.STORE, until=None, left=0) for n in self._lanes]
-        self._observer.progress(Progress(now=self._clock.wall(), counts=Counts(), waiting=waiting))
+        self._showing.store_away()
         return now + STORE_RETRY
 
     def _store_back(self) -> None:
@@ -417,36 +417,6 @@ class Worker:
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
         return min(self._looked + self._poll, math.inf if self._full() else max(now, self._agenda.next))
-
-    def _show(self, now: float, *, always: bool) -> None:
-        if now - self._shown < self._show_every and not always:
-            return
-        self._shown, before = now, self._clock.boot()
-        view = self._counted()
-        self._show_every = max(SHOWN_EVERY, SHOWING_SHARE * (self._clock.boot() - before))
-        waiting = [self._waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes]
-        shown = tuple(one for one in waiting if one is not None)
-        self._observer.progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
-
-    def _counted(self) -> RunView:
-        """The run's counts, asked for only when something changed."""
-        if self._stale:
-            self._view, self._stale = self._queue.view(self.run.id), False
-        return self._view
-
-    @staticmethod
-    def _waiting(lane: Lane, counts: Counts) -> Waiting | None:
-        if lane.waiting is None or not counts.pending:
-            return None
-        until = lane.waiting_until
-        return Waiting(
-            organization=lane.name,
-            reason=lane.waiting,
-            until=until,
-            left=counts.pending,
-            done=None if until is None else estimate_done(counts.queued, until=until, limit=lane.limit),
-            slots=lane.limit.usable,
-        )
 
 
 def _tried(act: Callable[[*Ts], None], *what: *Ts) -> StoreUnavailable | StoreUnusable | None:

@@ -112,12 +112,71 @@ def test_what_cannot_be_meant_is_refused_with_what_to_write(words: dict[str, Any
         asked(**words)
 
 
-def test_a_clock_time_just_before_the_clocks_change_is_explained() -> None:
-    """At 02:10 of the second 02 o'clock, 02:30 is the first one, which the note says with both offsets."""
-    now = at("2026-10-25T01:10:00Z")  # 02:10 CET, after the clocks were put back at 03:00 CEST
-    meant = asked(since="02:30", now=now)
-    assert meant.jobfile.jobs[0].windows[0].start == "2026-10-25T00:30:00Z"
-    assert "02:30 occurs twice in Europe/Berlin" in meant.notes[0]
+TWICE = (
+    "2026-10-25 02:30 occurs twice in Europe/Berlin, where the clocks are put back: the {which} is taken,"
+    " 2026-10-25T02:30:00+0{taken}:00 (for the other one write 2026-10-25T02:30:00+0{other}:00)"
+)
+NEVER = (
+    "2027-03-28 02:30 does not exist in Europe/Berlin, where the clocks are put forward: taken as"
+    " 2027-03-28 03:00 CEST"
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "notes"),
+    [
+        pytest.param(
+            "2026-10-25T00:10:00Z", "2026-10-24T00:30:00Z", (), id="back: 02:10, for the first time"
+        ),
+        pytest.param(
+            "2026-10-25T00:50:00Z",
+            "2026-10-25T00:30:00Z",
+            (TWICE.format(which="first", taken=2, other=1),),
+            id="back: 02:50, for the first time",
+        ),
+        pytest.param(
+            "2026-10-25T01:40:00Z",
+            "2026-10-25T01:30:00Z",
+            (TWICE.format(which="second", taken=1, other=2),),
+            id="back: 02:40, for the second time",
+        ),
+        pytest.param("2027-03-28T00:50:00Z", "2027-03-27T01:30:00Z", (), id="forward: 01:50, before the gap"),
+        pytest.param("2027-03-28T01:10:00Z", "2027-03-28T01:00:00Z", (NEVER,), id="forward: 03:10, after it"),
+    ],
+)
+def test_a_clock_time_around_a_change_of_the_clocks_is_explained(
+    now: str, start: str, notes: tuple[str, ...]
+) -> None:
+    """`--since 02:30` is the latest that there was; one that is not plain says what it is taken as, and the way out."""
+    meant = asked(since="02:30", now=at(now))
+    assert meant.jobfile.jobs[0].windows[0].start == start
+    assert meant.notes == notes
+
+
+def test_the_window_over_a_change_of_the_clocks_is_echoed_with_both_offsets() -> None:
+    """Ten minutes after the clocks were put forward, the hour before has an hour less on the wall."""
+    now = at("2027-03-28T01:10:00Z")
+    (spec,) = job_of(since="02:30", now=now).windows
+    resolved = windows.resolve(spec, now=now)
+    assert spans(resolved.windows, now=now, timezone=BERLIN) == (
+        "window 00:09–01:09 UTC (01:09 CET–03:09 CEST)",
+    )
+    assert resolved.notes == (
+        "the start moves back from 2027-03-28 03:00 CEST to 2027-03-28 01:09 CET: 9m becomes 1h",
+    )
+
+
+def test_a_window_without_length_after_the_gap_says_why() -> None:
+    """A minute after the change `--since 02:30` is 03:00, where the data ends, too: all of it is said."""
+    with pytest.raises(UsageError) as caught:
+        asked(since="02:30", now=at("2027-03-28T01:01:20Z"))
+    assert str(caught.value) == (
+        "the window would start and end at 2027-03-28 03:00 CEST: without --to it ends with the last full minute,"
+        f" so write an earlier start, or --last 1h; {LATEST}. {NEVER}"
+    )
+
+
+LATEST = "a bare clock time is the latest such moment, so add the date, or 'yesterday'"
 
 
 def test_a_job_of_the_command_line_is_an_incident() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from orchestrator.cli.options import Shown
 from orchestrator.errors import SelectionError, UsageError
 from orchestrator.model import JobFile, Task, Window
 from orchestrator.preview import Entry, Preview
-from orchestrator.simulator import Alert, Simulator, World, example_world, serve
+from orchestrator.simulator import Simulator, example_world, serve
+from tests.support.incident import alerting_world, longest_first, markdown_table, posted
 
 pytestmark = pytest.mark.socket
 
@@ -29,28 +29,10 @@ PERIOD = 0.3
 Typed = Callable[..., Result]
 
 
-def world() -> World:
-    """Five hundred tests in two account groups, six of each alerting: the longest in the second group."""
-    made, now = example_world(1, 250, account_groups=2), time.time()
-    (organization,) = made.organizations
-    groups = []
-    for first, group in enumerate(organization.account_groups):
-        tests = group.tests[:18:3]
-        starts = [now - 600 * (6 * first + at + 1) for at in range(6)]
-        ends = [None, now - 300]
-        alerts = (
-            Alert(alert_id=f"{group.aid}-{at}", test_id=test.test_id, start=starts[at], end=ends[at % 2])
-            for at, test in enumerate(tests)
-        )
-        groups.append(replace(group, alerts=tuple(alerts)))
-    parts = (replace(organization, account_groups=tuple(groups)),)
-    return replace(made, organizations=parts, page_size=4)
-
-
 @pytest.fixture
 def simulator() -> Simulator:
     """The API."""
-    return Simulator(world(), period=PERIOD, latency=(0.005, 0.0))
+    return Simulator(alerting_world(), period=PERIOD, latency=(0.005, 0.0))
 
 
 @pytest.fixture
@@ -81,11 +63,9 @@ def test_everything_alerting_is_made_the_longest_first(typed: Typed, simulator: 
     assert {one.get("account_group") for one in made} == {None, "2002"}
     assert all(one["display_name"].startswith("INC-4711 ") for one in made)
     assert {one["priority"] for one in made} == {"incident"}
-    posts = [entry for entry in simulator.log if entry.method == "POST"]
-    alerts = [alert for group in simulator.world.organizations[0].account_groups for alert in group.alerts]
-    longest = [alert.test_id for alert in sorted(alerts, key=lambda alert: alert.start)]
-    assert posts[0].path.split("/")[3] == longest[0]
-    assert {post.path.split("/")[3] for post in posts[:5]} == set(longest[:5])
+    sent, longest = posted(simulator.log), longest_first(simulator.world)
+    assert sent[0] == longest[0]
+    assert set(sent[:5]) == set(longest[:5])
     assert "window " in result.stderr
 
 
@@ -99,9 +79,9 @@ def test_each_list_is_read_once(typed: Typed, simulator: Simulator) -> None:
 def test_markdown_is_a_table(typed: Typed) -> None:
     """What goes into the channel is a head, a rule and a row for each snapshot."""
     result = typed("snap", "202701", "--last", "1h", "--format", "md")
-    head, rule, row = result.stdout.splitlines()
-    assert head.count("|") == rule.count("|") == row.count("|")
-    assert "https://app.thousandeyes.com/" in row
+    head, row = markdown_table(result.stdout)
+    assert len(head) == len(row)
+    assert any(cell.startswith("https://app.thousandeyes.com/") for cell in row)
 
 
 def test_ids_from_tests_go_into_snap(typed: Typed) -> None:
@@ -121,12 +101,29 @@ def test_the_same_words_again_make_nothing_twice(typed: Typed, simulator: Simula
     assert sum(entry.method == "POST" for entry in simulator.log) == 2
 
 
+GROUPS = "account group 2001 (Group 2001) and account group 2002 (Group 2002)"
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--tag", "team:nobody"), "there is no tag 'team:nobody'"),
-        (("--test-name", "chekout"), "the nearest names are 'Checkout 1'"),
-        (("--test-name", "*", "--max-tests", "20"), "500 tests match, more than the 20"),
+        (
+            ("--tag", "team:nobody"),
+            f"no test is meant, so nothing was sent: default has 500 tests in {GROUPS}: none with tag 'team:nobody';"
+            " there is no tag 'team:nobody' among 'team:payments' and 'os:linux'."
+            " `tesnap tests` lists all tests with their types and tags",
+        ),
+        (
+            ("--test-name", "chekout 1"),
+            f"no test is meant, so nothing was sent: default has 500 tests in {GROUPS}: none with a name like"
+            " 'chekout 1'; the nearest names are 'Checkout 1', 'Checkout 101' and 'Checkout 121'."
+            " `tesnap tests` lists all tests with their types and tags",
+        ),
+        (
+            ("--test-name", "*", "--max-tests", "20"),
+            "500 tests match, more than the 20 that --max-tests allows, so nothing was sent: look at them with"
+            " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 500",
+        ),
     ],
 )
 def test_a_selection_that_cannot_be_meant_sends_nothing(
@@ -135,9 +132,23 @@ def test_a_selection_that_cannot_be_meant_sends_nothing(
     """The error says what was found and what to do; standard output is empty."""
     result = typed("snap", *words, "--last", "1h")
     assert isinstance(result.exception, SelectionError)
-    assert text in str(result.exception)
+    assert str(result.exception) == text
     assert result.stdout == ""
-    assert not [entry for entry in simulator.log if entry.method == "POST"]
+    assert posted(simulator.log) == []
+
+
+def test_three_thousand_matches_are_planned_only_as_far_as_allowed(typed: Typed) -> None:
+    """Without a bound the plan shows the two days that they take; with one, nothing is planned."""
+    with serve(Simulator(example_world(1, 3000), latency=(0.0, 0.0))) as url:
+        every = ("snap", "--test-name", "*", "--last", "1h", "--dry-run", "--per", "5m")
+        plan = json.loads(typed(*every, "--json", TE_BASE_URL=url).stdout)
+        refused = typed(*every, "--max-tests", "20", TE_BASE_URL=url)
+    assert len(plan["snapshots"]) == 3000
+    assert plan["seconds"] == pytest.approx(599 * 300, rel=0.01)
+    assert str(refused.exception) == (
+        "3000 tests match, more than the 20 that --max-tests allows, so nothing was sent: look at them with"
+        " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 3000"
+    )
 
 
 def test_an_alert_gives_the_windows_start(typed: Typed) -> None:
@@ -183,6 +194,7 @@ def test_many_matches_are_announced_on_a_terminal() -> None:
     """More than five are said with when the last goes; five, or away from a terminal, the window alone."""
     window = "window 11:00–12:00 UTC (12:00–13:00 CET)"
     assert announced(23) == [window, "23 tests match. First 5 now, last about 13:20 CET. Ctrl-C stops."]
+    assert announced(3000)[1] == "3000 tests match. First 5 now, last about 20 Nov 13:55 CET. Ctrl-C stops."
     assert announced(5) == announced(23, terminal=False) == [window]
     assert announced(6, used=True)[1].startswith("6 tests match. The first at 13:05 CET: all slots are used.")
 

@@ -181,28 +181,32 @@ def test_an_empty_selection_says_what_was_searched_and_what_is_near() -> None:
     """The error has the place, the number of tests, the account group and the nearest names."""
     text = refused(job(select=Select(test_name=("chekout",)), place="jobs.yaml:7:5"))
     assert text == (
-        "jobs.yaml:7:5: no test is meant: acme has 4 tests in account group 7: 0 with test_name 'chekout';"
-        " the nearest names are 'Checkout EU' and 'Checkout US'. `tesnap tests` lists what there is"
+        "jobs.yaml:7:5: no test is meant, so nothing was sent: acme has 4 tests in account group 7: none with a"
+        " name like 'chekout'; the nearest names are 'Checkout EU' and 'Checkout US'. `tesnap tests` lists all"
+        " tests with their types and tags"
     )
 
 
 def test_an_empty_selection_counts_each_key_alone() -> None:
     """With several keys it is seen which one is at fault."""
     text = refused(job(select=Select(type=("page-load",), tag=("team:core",))))
-    assert "1 with type 'page-load', 1 with tag 'team:core', none with all of these" in text
+    assert "1 of type 'page-load', 1 with tag 'team:core', none with all of these" in text
 
 
 def test_an_alert_that_nobody_has_is_named_with_its_span() -> None:
     """Nothing alerting is said with the time that was looked at."""
     text = refused(job(select=Select(alerting=True)), listing(alerts=()))
-    assert "0 with an alert active between 2026-11-18T11:00:00Z and 2026-11-18T12:00:00Z" in text
+    assert "none with an alert active between 2026-11-18T11:00:00Z and 2026-11-18T12:00:00Z" in text
 
 
 @pytest.mark.parametrize(
     ("tag", "words"),
     [
         ("team:paymets", "there is no tag 'team:paymets': did you mean 'team:payments'?"),
-        ("zzz:qqq", "there is no tag 'zzz:qqq', of 4 tags"),
+        (
+            "zzz:qqq",
+            "there is no tag 'zzz:qqq' among 'team:payments', 'team:core', 'os:linux' and 'old:unused'",
+        ),
         ("label:pay", "version 7 of the API has tags, not test labels; write the tag as key:value"),
         ("os:*", "'os:linux' is a dynamic tag, whose tests the API does not list, and so selects none"),
         ("old:unused", "tag 'old:unused' is assigned to no test"),
@@ -228,11 +232,30 @@ def test_more_tests_than_allowed_are_refused_with_their_number() -> None:
     asked = job(select=Select(test_name=("checkout",)), max_tests=3)
     one = chosen(asked)
     require(asked, {"acme": one})
-    with pytest.raises(
-        SelectionError, match="4 tests match, more than the 3 that max_tests allows"
-    ) as caught:
+    with pytest.raises(SelectionError) as caught:
         require(asked, {"acme": one, "other": one})
-    assert "nothing was sent" in str(caught.value)
+    assert str(caught.value) == (
+        "4 tests match, more than the 3 that --max-tests allows, so nothing was sent: look at them with"
+        " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 4"
+    )
+    filed = dataclasses.replace(asked, place="jobs.yaml:7:5")
+    with pytest.raises(
+        SelectionError, match=r"^jobs\.yaml:7:5: 4 .* that max_tests allows.* set max_tests to 4$"
+    ):
+        require(filed, {"acme": one, "other": one})
+
+
+def test_a_tag_where_there_are_none_is_said_so() -> None:
+    """An account group without any tag has nothing to name instead."""
+    text = refused(job(select=Select(tag=("team:x",))), listing(tags=()))
+    assert "there is no tag 'team:x', and no other tag either" in text
+
+
+def test_a_state_that_no_test_has_is_said_as_a_sentence() -> None:
+    """`enabled` counts like the other keys."""
+    text = refused(job(select=Select(enabled=False, type=("voice",))))
+    assert "none of type 'voice', " in text
+    assert "that is disabled, none with all of these" in text
 
 
 def test_one_organization_without_a_match_is_no_error_when_another_has_one() -> None:

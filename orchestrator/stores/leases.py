@@ -89,7 +89,7 @@ def outlook(tx: Transaction, ask: Ask) -> Wait | None:
 
 def _given_up(tx: Transaction, ask: Ask) -> bool:
     run = tx.row(sql.RUN, run=ask.run_id)
-    return run is None or run["state"] == "cancelled"
+    return run is None or run["state"] in ("cancelled", "finished")
 
 
 def _usable(bucket: Bucket, ask: Ask) -> Bucket:

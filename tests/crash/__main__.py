@@ -24,7 +24,7 @@ STORES = ("sqlite", "postgres")
 SHOWN = 12
 """Violations that are printed in full."""
 
-SHARING_PERIOD = 10.0
+SHARING_PERIOD = 7.0
 """Seconds: with a shorter one, ten processes a core spend their time on looking at the store."""
 
 MOST = 1.06

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
 
 from orchestrator.simulator import Simulator, most_in_any_window, serve
-from tests.support.incident import alerting_world, install, longest_first, posted, start
+from tests.support.incident import alerting_world, install, longest_first, markdown_table, posted, start
 
 pytestmark = [pytest.mark.process, pytest.mark.scaled]
 
@@ -16,20 +15,6 @@ PERIOD = 3.0
 SCALED = ("--per", "3s", "--guard", "10ms", "--grace", "500ms", "--timeout", "2s")
 PROMPT = 2.0
 """Seconds from the start of the process to the fifth link."""
-
-
-def table(markdown: str) -> list[list[str]]:
-    """The rows of the one table that a Markdown text is, the head first, as a renderer reads them."""
-    rows: list[list[str]] = []
-    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
-    assert [token.type for token in tokens if token.level == 0] == ["table_open", "table_close"]
-    for token in tokens:
-        if token.type == "tr_open":
-            rows.append([])
-        elif token.type == "inline":
-            links = [child.attrGet("href") for child in token.children or () if child.type == "link_open"]
-            rows[-1].append(str(links[0]) if links else token.content)
-    return rows
 
 
 def test_links_of_everything_alerting_come_at_once_and_the_longest_alerting_first(tmp_path: Path) -> None:
@@ -47,7 +32,7 @@ def test_links_of_everything_alerting_come_at_once_and_the_longest_alerting_firs
     assert linked[4] < PROMPT
     assert linked[-1] - linked[0] < 2 * PERIOD + PROMPT
 
-    head, *rows = table(started.stdout)
+    head, *rows = markdown_table(started.stdout)
     assert head == ["Status", "Test", "Organization", "Window", "Link", "Expiry"]
     assert {row[0] for row in rows} == {"created"}
     assert len({row[head.index("Link")] for row in rows}) == len(rows) == 12

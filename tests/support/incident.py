@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from markdown_it import MarkdownIt
+
 import orchestrator
 from orchestrator.simulator import Alert, Entry, World, example_world
 
@@ -54,6 +56,20 @@ def posted(log: list[Entry]) -> list[str]:
     """The tests whose snapshots were asked for, in the order of arrival."""
     posts = sorted((entry for entry in log if entry.method == "POST"), key=lambda entry: entry.arrived)
     return [post.path.split("/")[3] for post in posts]
+
+
+def markdown_table(markdown: str) -> list[list[str]]:
+    """The rows of the one table that a Markdown text is, the head first, as a renderer reads them."""
+    rows: list[list[str]] = []
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    assert [token.type for token in tokens if token.level == 0] == ["table_open", "table_close"]
+    for token in tokens:
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline":
+            links = [child.attrGet("href") for child in token.children or () if child.type == "link_open"]
+            rows[-1].append(str(links[0]) if links else token.content)
+    return rows
 
 
 def install(folder: Path) -> Path:
