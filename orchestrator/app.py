@@ -333,7 +333,7 @@ def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
         if finding.stopped is not None:
             yield Event(
                 name="organization.stopped",
-                text=f"{name}: {finding.because}; its tasks stay pending",
+                text=f"{name}: {finding.because.rstrip('.')}; its tasks stay pending",
                 level="error",
             )
         make = partial(Event, name="plan.note")

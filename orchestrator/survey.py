@@ -172,7 +172,10 @@ def find_out(
     else:
         finding = Finding(org_id=own_org_id(known, organization.account_group), groups=known)
     if organization.org_id is not None and finding.org_id not in (None, organization.org_id):
-        because = f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}"
+        because = (
+            f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}:"
+            " put the right token there, or correct org_id"
+        )
         return replace(finding, stopped=Reason.TOKEN_REFUSED, because=because)
     offset = reader.offset if reader is not None and reader.offset is not None else 0.0
     finding = replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)

@@ -90,9 +90,17 @@ def test_everybody_else_is_served(day: Day) -> None:
     finished = day.records[-1]
     assert finished["counts"] == {"created": 298, "existing": 0, "failed": 0, "uncertain": 0, "pending": 2}
     assert finished["pending_reasons"] == {"token_refused": 2}
-    assert [line for line in day.started.stderr.splitlines() if REVOKED in line or STRANGER in line] == [
-        f"{REVOKED}: ",
-        f"{STRANGER}: ",
+    trouble = [line for line in day.started.stderr.splitlines() if line.startswith("error: ")]
+    assert trouble == [
+        (
+            f"error: {REVOKED}: the token was refused (401): the account groups could not be read: invalid_token."
+            " Access token expired. The token is wrong, expired or revoked, or its account is locked after repeated"
+            " failures; its tasks stay pending"
+        ),
+        (
+            f"error: {STRANGER}: the token belongs to organization 1203, the job file says org_id 1: put the right"
+            " token there, or correct org_id; its tasks stay pending"
+        ),
     ]
     assert day.started.lines[-1][0] < REASONABLE
 
