@@ -1,0 +1,128 @@
+"""What the documents tell people to type can be typed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestrator.cli import tesnap
+from orchestrator.cli.incident import snap_command
+from orchestrator.simulator import Simulator, serve
+from tests.support.documents import COMMAND, Words, code_of, pipelines
+from tests.support.incident import alerting_world, posted
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RUNBOOK = ROOT / "docs" / "runbook.md"
+
+
+def parsed(words: Words) -> None:
+    """Read a command line as the command does, without running it; raises click's error."""
+    with tesnap.make_context(COMMAND, list(words)) as context:
+        name, command, rest = tesnap.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        with command.make_context(name, rest, parent=context):
+            pass
+
+
+def typed_in(path: Path) -> list[Words]:
+    """Every whole command line of a document."""
+    lines, pieces = code_of(path)
+    return [words for pipeline in pipelines([*lines, *pieces]) for words in pipeline if words]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        pytest.param(path.name, words, id=f"{path.name}: {' '.join(words)}")
+        for path in DOCUMENTS
+        for words in typed_in(path)
+    ],
+)
+def test_a_command_line_of_a_document_can_be_typed(document: str, words: Words) -> None:
+    """Its command exists and takes these options and values."""
+    with suppress(click.exceptions.Exit):  # where --help and --version end
+        parsed(words)
+
+
+@pytest.mark.parametrize("piece", [piece for piece in code_of(RUNBOOK)[1] if piece.startswith("--")])
+def test_an_option_of_the_runbook_is_one_of_snap(piece: str) -> None:
+    """What the tables add to a command fits; an option alone at least exists."""
+    (words,) = pipelines([f"{COMMAND} snap 202701 --last 1h {piece}"])[0]
+    option, value = words[4], words[5:]
+    known = {name for one in snap_command.params for name in one.opts}
+    assert option in known
+    if value:
+        parsed(words)
+
+
+def test_a_wrong_command_line_is_found() -> None:
+    """An option that is no more, and a command that never was."""
+    for words in (("snap", "--alerts", "--last", "2h"), ("snapshot", "1"), ("report", "--format", "pdf")):
+        with pytest.raises(click.UsageError):
+            parsed(words)
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Iterator[tuple[Simulator, dict[str, str]]]:
+    """A simulator and the environment of a terminal in the early evening, when all times of the runbook are over."""
+    simulator = Simulator(alerting_world(), period=0.3, latency=(0.0, 0.0))
+    token = tmp_path / "token"
+    token.write_text("token-1\n")
+    ahead = (18 - time.gmtime().tm_hour + 11) % 24 - 11  # hours to where it is six o'clock
+    with serve(simulator) as url:
+        yield (
+            simulator,
+            {
+                "TE_TOKEN_FILE": str(token),
+                "TE_BASE_URL": url,
+                "TESNAP_STORE": f"sqlite:///{tmp_path}/store.db",
+                "TESNAP_PER": "300ms",
+                "TESNAP_GUARD": "10ms",
+                "TZ": f"Etc/GMT{-ahead:+d}",
+            },
+        )
+
+
+def run(pipeline: list[Words], environ: dict[str, str]) -> Result:
+    """Each command with the output of the one before as its input; the last one's result."""
+    text = ""
+    for words in pipeline:
+        result = CliRunner().invoke(tesnap, words, input=text, env=environ, standalone_mode=False)
+        text = result.stdout
+    return result
+
+
+@pytest.mark.socket
+def test_the_runbook_can_be_followed_from_top_to_bottom(environ: tuple[Simulator, dict[str, str]]) -> None:
+    """Every line of its code blocks does what it should, one after the other, at one store."""
+    simulator, settings = environ
+    pieces = [piece for piece in code_of(RUNBOOK)[1] if piece == "tesnap doctor"]
+    for pipeline in pipelines([*code_of(RUNBOOK)[0], *pieces]):
+        result = run(pipeline, settings)
+        assert result.return_value in (0, None), (pipeline, result.output, result.exception)
+        assert result.exception is None, (pipeline, result.output)
+        assert result.stdout.strip(), pipeline
+    assert len(posted(simulator.log)) > 12
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    "piece", [piece for piece in code_of(RUNBOOK)[1] if piece.startswith("--") and " " in piece]
+)
+def test_a_row_of_the_runbook_gives_a_plan(piece: str, environ: tuple[Simulator, dict[str, str]]) -> None:
+    """Each of them plans something when it is added to a snap that makes nothing."""
+    timed = any(word in piece for word in ("--since", "--from", "--around"))
+    selects = any(word in piece for word in ("--test-name", "--tag", "--type", "--alerting"))
+    line = f"tesnap snap {'' if selects else '202701'} {'' if timed else '--last 1h'} --dry-run {piece}"
+    if "--jobfile" in piece:
+        pytest.skip("there is no such file")
+    result = run(pipelines([line])[0], environ[1])
+    assert result.exception is None, (line, result.output, result.exception)
+    assert "snapshot" in result.stdout
