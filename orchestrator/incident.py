@@ -21,6 +21,7 @@ from orchestrator.model import (
     Job,
     JobFile,
     Priority,
+    Run,
     Select,
     TestRef,
     Window,
@@ -129,6 +130,16 @@ def known_organizations(path: str | None, chosen: Sequence[str], *, environ: Map
     return replace(made, organizations={name: made.organizations[name] for name in kept}, jobs=())
 
 
+def without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
+    """The settings to carry on with a run that was started without a job file: the environment's organization.
+
+    UsageError when the environment names none.
+    """
+    known = known_organizations(None, (), environ=environ)
+    job = Job(name=run.job, organizations=tuple(known.organizations), priority=Priority.INCIDENT)
+    return replace(known, name=run.job, jobs=(job,))
+
+
 def selected(words: Words) -> Select | None:
     """The selectors among the words, None when there are none."""
     select = Select(
@@ -148,9 +159,10 @@ def _of_environment(environ: Mapping[str, str]) -> JobFile:
             "no organization is known: set TE_TOKEN_FILE or TE_TOKEN, or name a job file that has them with --jobfile"
         )
     try:
-        return jobfiles.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
+        made = jobfiles.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
     except JobFileError as error:
         raise UsageError("; ".join(located.text for located in error.errors)) from None
+    return replace(made, files=())  # nothing of it can be read again
 
 
 def _jobfile(words: Words, known: JobFile, specs: tuple[WindowSpec, ...]) -> JobFile:
@@ -168,7 +180,7 @@ def _jobfile(words: Words, known: JobFile, specs: tuple[WindowSpec, ...]) -> Job
         display_name=_display_name(words.title),
         everywhere=words.account_group is None and groups == {None},
     )
-    return replace(known, name=job.name, jobs=(job,), files=())
+    return replace(known, name=job.name, jobs=(job,))
 
 
 def _display_name(title: str) -> str:

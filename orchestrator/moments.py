@@ -59,9 +59,10 @@ def _earliest(starts: Sequence[float], end: int) -> tuple[float, str]:
     earliest, longest = min(starts), windows.LENGTHS[-1]
     if end - earliest <= longest:
         return min(earliest, end - 1), ""
+    at_most = windows.format_duration(longest)
     note = (
         f"the earliest alert began at {windows.utc_text(earliest)}, longer ago than the"
-        f" {windows.format_duration(longest)} that a window may have: the window is the last of them"
+        f" {at_most} that a window may have: the window is the last {at_most}"
     )
     return end - longest, note
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+from orchestrator.model import Lease
 from orchestrator.progress import Observer
 from orchestrator.queue import Queue
 
@@ -57,6 +58,10 @@ class Watch:
         least, most = at - boot(), at - before  # the reading happened somewhere in between
         stepped, self._ahead = least > self._ahead + STEP, most
         return stepped
+
+    def gained(self, lease: Lease, boot: float) -> bool:
+        """Whether a grant was made by a clock that had been set forward since the last look."""
+        return lease.granted_at - boot > self._ahead + STEP
 
     def report(self, *, thorough: bool) -> None:
         """Tell about every task that was settled since the last report; `thorough` looks back a little further."""

@@ -61,3 +61,8 @@ def nearest(text: str, known: Iterable[str]) -> str | None:
 def choice(words: Sequence[str], *, last: str = "or") -> str:
     """The words as a sentence lists them: `a, b or c`."""
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def plural(number: int, noun: str) -> str:
+    """The number with its noun: `1 job`, `2 jobs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

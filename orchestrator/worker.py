@@ -36,6 +36,12 @@ STORE_RETRY = 1.0
 ORDINARY_PERIOD = 300.0
 """Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
 
+POLLS_PER_THOROUGH_LOOK = 10
+"""Looks at the store between two that do not rely on what has changed."""
+
+TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.BACKOFF)
+"""Waits whose end is known: a look without the organization's lock can tell whether it has moved."""
+
 CANCELLED = "cancelled"
 """The state of a run of which somebody gave up what was not sent; also why its tasks are pending."""
 
@@ -82,7 +88,7 @@ class Worker:
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None
         self._unreachable_since: float | None = None
-        self._looked = -math.inf
+        self._looked = self._thorough = -math.inf
 
     # -- driving it --------------------------------------------------------------------------------------
     def work(self) -> Ending:
@@ -272,23 +278,36 @@ class Worker:
         if self._announce:
             self._queue.serve(self.run.id, [lane.identity for lane in self._lanes if lane.stopped is None])
             self._announce = False
-        thorough = now - self._looked >= self._poll
-        if thorough:
+        if now - self._looked >= self._poll:
             self._looked = now
-            changed = self._watch.changed(now)
-            if changed:
-                self._showing.changed()
-            for lane in filter(None, map(self._lanes.find, sorted(changed))):
-                if lane.waiting is not Reason.API_UNREACHABLE and lane.look_at > now:
-                    self._agenda.put(lane, now)
-            if self._watch.stepped(self._clock.boot):
-                self._hold_back()
-            self._evidence.seek()
-        if self._touched or thorough:
-            if self._touched:
-                self._showing.changed()
+            self._see_others(now)
+        if self._touched:
             self._touched = False
-            self._watch.report(thorough=thorough)
+            self._showing.changed()
+            self._watch.report(thorough=False)
+
+    def _see_others(self, now: float) -> None:
+        """One cheap question to the store; more only when something changed, or now and then."""
+        if self._watch.stepped(self._clock.boot):
+            self._hold_back()
+        changed = self._watch.changed(now)
+        for lane in filter(None, map(self._lanes.find, sorted(changed))):
+            self._look_again(lane, now)
+        if changed or now - self._thorough >= POLLS_PER_THOROUGH_LOOK * self._poll:
+            self._thorough = now
+            self._showing.changed()
+            self._watch.report(thorough=True)
+            self._evidence.seek()
+
+    def _look_again(self, lane: Lane, now: float) -> None:
+        """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
+        if lane.stopped is not None or lane.waiting is Reason.API_UNREACHABLE or lane.look_at <= now:
+            return
+        wait = self._queue.outlook(self._ask(lane)) if lane.waiting in TIMED else None
+        if wait is not None and wait.until is not None and wait.reason in TIMED:
+            self._wait(lane, wait, now)
+        else:
+            self._agenda.put(lane, now)
 
     def _hold_back(self) -> None:
         """The store's clock has gained on ours: its tokens would return too early."""
@@ -324,6 +343,10 @@ class Worker:
             if not isinstance(granted, Lease):
                 self._wait(lane, granted, now)
                 return
+            if self._watch.gained(granted, self._clock.boot()):
+                self._queue.give_back(granted)
+                self._hold_back()
+                continue
             lane.waiting = lane.waiting_until = None
             lane.in_flight += 1
             self._flying[granted.task.key, granted.attempt] = lane

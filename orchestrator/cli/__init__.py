@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import click
 
@@ -67,6 +68,14 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"orchestrator.cli.{module}"), name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a misspelt one, say which is meant."""
+        if args[0] not in COMMANDS and (meant := get_close_matches(args[0], COMMANDS, n=1)):
+            ctx.fail(f"No such command {args[0]!r}: did you mean {meant[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """The list of commands, without importing any of them."""
         with formatter.section("Commands"):
@@ -85,6 +94,7 @@ def tesnap() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    from orchestrator.cli.frame import guarded
+    from orchestrator.cli.frame import guarded, open_streams
 
+    open_streams()
     sys.exit(guarded(tesnap, arguments))

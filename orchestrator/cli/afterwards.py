@@ -87,11 +87,12 @@ def _kind(form: str | None, output: str | None) -> Kind:
 
 def _put(report: Report, kind: Kind, output: str | None) -> None:
     from orchestrator.report import Kind, render, write_report, write_rows
+    from orchestrator.wording import plural
 
     if output not in (None, "-"):
         write_report(str(output), report, kind)
         print(
-            f"wrote {output}: {len(report.results)} snapshots, readable by you alone: a link opens for whoever has it",
+            f"wrote {output}: {plural(len(report.results), 'snapshot')}, readable by you alone: a link opens for whoever has it",
             file=sys.stderr,
         )
     elif kind is Kind.TABLE:

@@ -21,7 +21,7 @@ from orchestrator.cli.options import (
     zone_option,
 )
 from orchestrator.errors import UsageError
-from orchestrator.model import Result, Run, Snapshot, Status
+from orchestrator.model import JobFile, Result, Run, Snapshot, Status
 from orchestrator.queue import Queue
 
 
@@ -45,31 +45,35 @@ def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     from orchestrator.cli.making import made
     from orchestrator.clock import SystemClock
     from orchestrator.extent import for_run
-    from orchestrator.jobfile import read_jobfiles
 
     look, pacing, clock = shown(settings), taken(settings), SystemClock()
     with opened(settings["store"], clock) as queue:
         found = queue.find_run(run)
         if found.state == "cancelled":
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
-        reading = read_jobfiles(_files(found, jobfiles), environ=os.environ)
+        jobfile = _settings(found, jobfiles)
         if settings["failed"]:
             queue.retry_failed(found.id)
-        app = App(
-            for_run(pacing.applied(reading.jobfile), found), queue=queue, clock=clock, environ=os.environ
-        )
+        app = App(for_run(pacing.applied(jobfile), found), queue=queue, clock=clock, environ=os.environ)
         return made(app, Begin(run_id=found.id, deadline=settings["deadline"]), look, clock).exit_code
 
 
-def _files(run: Run, given: Sequence[str]) -> Sequence[str]:
-    """The job files whose organizations and tokens serve the run now."""
-    if given:
-        return given
+def _settings(run: Run, given: Sequence[str]) -> JobFile:
+    """The organizations and tokens that serve the run now: of the files given, of its own, or of the environment."""
+    from orchestrator.incident import without_file
+    from orchestrator.jobfile import read_jobfiles
+
+    if not given and not run.files:
+        return without_file(run, environ=os.environ)
+    return read_jobfiles(given or _files(run), environ=os.environ).jobfile
+
+
+def _files(run: Run) -> Sequence[str]:
+    """The job files that the run was planned from."""
     gone = [file for file in run.files if file == "-" or not os.path.exists(file)]  # noqa: PTH110 - a text, not a path, is stored
-    if gone or not run.files:
-        missing = ", ".join(gone) or "its job file"
+    if gone:
         raise UsageError(
-            f"run {run.id}: {missing} cannot be read again: name the job file with --jobfile FILE"
+            f"run {run.id}: {', '.join(gone)} cannot be read again: name the job file with --jobfile FILE"
         )
     return run.files
 

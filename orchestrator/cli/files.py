@@ -21,6 +21,7 @@ STARTER_NAME = "jobs.yaml"
 def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
     """Check job files and folders of them, offline: all errors at once, as file:line:column."""
     from orchestrator.jobfile import read_jobfiles
+    from orchestrator.wording import plural
 
     try:
         reading = read_jobfiles(jobfiles, environ=os.environ, stdin=sys.stdin)
@@ -29,9 +30,9 @@ def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
         return WRONG_USAGE
     _print(reading.warnings, as_json=as_json)
     if not as_json:
-        print(
-            f"{reading.jobfile.name}: ok, {len(reading.jobfile.jobs)} jobs for {len(reading.jobfile.organizations)} organizations"
-        )
+        jobs = plural(len(reading.jobfile.jobs), "job")
+        organizations = plural(len(reading.jobfile.organizations), "organization")
+        print(f"{reading.jobfile.name}: ok, {jobs} for {organizations}")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -29,6 +31,9 @@ DONE, BROKEN, WRONG_USAGE, NOT_ALL_MADE, REFUSED, STOPPED_EARLY = 0, 1, 2, 3, 4,
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes takes a container's last words from (its default path)."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What is wrong when a stream takes no more."""
+
 LONGEST_LAST_WORDS = 4096
 """Bytes that Kubernetes keeps of them."""
 
@@ -44,9 +49,30 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
             code = command.main(
                 args=list(arguments) if arguments is not None else None, standalone_mode=False
             )
+            sys.stdout.flush()
+    except SystemExit:  # click's way to end when whoever read standard output has gone
+        return _pipe_closed()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
         return _ended(error)
     return code if isinstance(code, int) else DONE
+
+
+def open_streams() -> None:
+    """Have standard output and error that take any text, whatever the terminal's encoding.
+
+    A stream that was closed from outside is opened on nothing: else the next file that is opened, such as
+    the store's, would get its number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _ended(error: BaseException) -> int:
@@ -67,6 +93,9 @@ def _ended(error: BaseException) -> int:
             code = _last_words(f"error: {error}", STOPPED_EARLY)
         case BrokenPipeError():
             code = _pipe_closed()
+        case OSError() if error.errno in FULL and error.filename is None:
+            _pipe_closed()
+            code = _last_words(f"error: the output cannot be written: {error.strerror}", BROKEN)
         case _:
             code = _internal(error)
     return code

@@ -92,6 +92,8 @@ class Pacing:
     def applied(self, jobfile: JobFile) -> JobFile:
         """The job file with these limits; raises click's usage error for impossible ones."""
         organizations = {name: self._organization(one) for name, one in jobfile.organizations.items()}
+        if self.timeout is not None and self.timeout <= 0:
+            raise click.UsageError("--timeout must be longer than zero")
         http = jobfile.http if self.timeout is None else replace(jobfile.http, timeout=self.timeout)
         return replace(jobfile, organizations=organizations, http=http)
 
@@ -110,6 +112,10 @@ class Pacing:
         limit: Limit = replace(before, **changes)
         if limit.per <= 0:
             raise click.UsageError("--per must be longer than zero")
+        if self.use is not None and self.use > limit.snapshots:
+            raise click.UsageError(
+                f"--use {self.use} is more than the {limit.snapshots} snapshots that the limit allows: write at most {limit.snapshots}, or --snapshots {self.use}"
+            )
         return replace(organization, limit=replace(limit, use=min(limit.use, limit.snapshots)))
 
 

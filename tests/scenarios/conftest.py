@@ -49,3 +49,18 @@ def either_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
     yield make
     for one in stages:
         one.close()
+
+
+@pytest.fixture
+def postgres_stage(request: pytest.FixtureRequest) -> Iterator[Callable[..., Stage]]:
+    """Make one stage on PostgreSQL."""
+    stages: list[Stage] = []
+
+    def make(**settings: Any) -> Stage:
+        url = new_database(request.getfixturevalue("server_url"), "scenario")
+        stages.append(Stage(url, clock=PostgresClock(url), **settings))
+        return stages[-1]
+
+    yield make
+    for one in stages:
+        one.close()

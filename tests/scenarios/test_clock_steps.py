@@ -1,0 +1,77 @@
+"""The database's clock is set while a run is at work; everybody else's goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.model import Lease
+from orchestrator.simulator import refusals
+from orchestrator.watch import Watch
+from tests.support.virtual import Notebook, PostgresClock, Stage, drive
+
+StageMaker = Callable[..., Stage]
+
+
+def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Watch) -> Notebook:
+    """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins."""
+    clock = at.clock
+    assert isinstance(clock, PostgresClock)
+    both = at.jobfile(20)
+    (job,) = both.jobs
+    first, second = (
+        replace(both, name=name, jobs=(replace(job, tests=tests),))
+        for name, tests in (("first", job.tests[:10]), ("second", job.tests[10:]))
+    )
+    worker, notebook = at.worker(first, run_id="first")
+    worker._watch.__class__ = watch
+    workers = [worker]
+
+    def join() -> None:
+        workers.append(at.worker(second, run_id="second")[0])
+
+    at.timeline.at(clock.boot() + after, lambda: clock.step(seconds))
+    at.timeline.at(clock.boot() + after + 2.0, join)
+    endings = drive(at.timeline, workers)
+    assert [(ending.exit_code, ending.counts.created) for ending in endings] == [(0, 10), (0, 10)]
+    return notebook
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("after", [100.0, 100.5, 301.5])
+def test_a_clock_set_forward_brings_no_token_back_too_early(postgres_stage: StageMaker, after: float) -> None:
+    """All slots are held for one period from the moment at which it is noticed, before anything is granted."""
+    at = postgres_stage()
+    notebook = run_through(at, 400.0, after)
+    assert refusals(at.simulator.log) == []
+    assert [event.name for event in notebook.events].count("clock.stepped") == 1
+
+
+@pytest.mark.postgres
+def test_a_clock_set_back_costs_one_hold_and_no_more(postgres_stage: StageMaker) -> None:
+    """An hour back does not keep the slots away for an hour."""
+    at = postgres_stage()
+    begun = at.clock.boot()
+    run_through(at, -3600.0, 100.0)
+    assert refusals(at.simulator.log) == []
+    assert at.clock.boot() - begun < 6 * at.limit.hold
+
+
+class Blind(Watch):
+    """A watch that does not compare clocks."""
+
+    def stepped(self, boot: Callable[[], float]) -> bool:
+        return False
+
+    def gained(self, lease: Lease, boot: float) -> bool:
+        return False
+
+
+@pytest.mark.postgres
+def test_without_the_comparison_the_server_refuses(postgres_stage: StageMaker) -> None:
+    """The two tests above see what they are there to see."""
+    at = postgres_stage()
+    run_through(at, 400.0, 100.0, Blind)
+    assert refusals(at.simulator.log)
