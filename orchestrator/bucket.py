@@ -20,7 +20,7 @@ STARVED_PERIODS = 3
 """A lower class that was held back for this many periods without a grant gets one."""
 
 GATE_JITTER = 0.05
-"""A closed gate stays closed up to this fraction longer, so that many stores do not probe at once."""
+"""A gate closed for periods stays closed up to this fraction longer, so that many stores do not probe at once."""
 
 LONGEST_GATE = 4
 """Repeated closings double the wait up to this many periods."""
@@ -145,8 +145,10 @@ def close_gate(
         return gate
     before = gate.closings if gate else 0
     closings = before + 1 if closing.doubles else before
-    seconds = closing.seconds if closing.seconds is not None else limit.per * _doubled(closings)
-    return Gate(closed_at=now, until=now + seconds * (1 + GATE_JITTER * jitter), closings=closings)
+    seconds = closing.seconds  # what the server said is exact; our own guess is spread
+    if seconds is None:
+        seconds = limit.per * _doubled(closings) * (1 + GATE_JITTER * jitter)
+    return Gate(closed_at=now, until=now + seconds, closings=closings)
 
 
 def after_probe(gate: Gate | None, *, answered: bool) -> Gate | None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 
+ECHO = len("^C^C")
+"""Columns kept free at the right: where a terminal echoes Ctrl-C, in a full line, all would move down by one."""
+
+
 class LiveLine:
     """Lines at the bottom of a terminal that are drawn over and over; taken away while others print."""
 
@@ -37,13 +41,15 @@ class LiveLine:
 
     def show(self, lines: Sequence[str]) -> None:
         """Draw these lines instead of the last ones, unless they are the same."""
+        from rich.constrain import Constrain
         from rich.live import Live
         from rich.text import Text
 
         if self._live and tuple(lines) == self._lines:
             return
         self._lines = tuple(lines)
-        text = Text("\n".join(lines), style="dim", overflow="fold")
+        written = Text("\n".join(lines), style="dim", overflow="fold")
+        text = Constrain(written, max(1, self._console.width - ECHO))
         if self._live:
             self._live.update(text, refresh=True)
             return

@@ -40,7 +40,7 @@ def stand(queue: Queue, run_id: str) -> Standing:
 
 def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
     counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
-    if not counts.pending:
+    if not counts.pending or view.run.state == "cancelled":
         return None
     if view.processes == 0:
         return Waiting(organization=name, reason=Reason.NOBODY_RUNNING, until=None, left=counts.pending)
@@ -54,16 +54,32 @@ def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) 
     )
 
 
-def lines(standing: Standing, zone: tzinfo) -> Iterator[str]:
-    """The run as text."""
+def lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]:
+    """The run as text; `store` is the option that the next command needs, too."""
     run = standing.view.run
     started = narrate.clock_time(run.created_at, standing.now, zone)
-    yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}, {_processes(standing.view.processes)}"
+    yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
     yield narrate.standing(run.id, standing.view.total)
     for name, counts in standing.organizations.items():
         yield f"  {harmless(name)}: {narrate.counted(counts)}"
     for why in narrate.by_urgency(standing.waiting):
         yield narrate.waiting(why, standing.now, zone)
+    if command := _next_command(standing.view):
+        yield f"next: {command}{store}"
+
+
+def _next_command(view: RunView) -> str:
+    """What to type next for a run that nobody works on."""
+    run, counts = view.run, view.total
+    if view.processes:
+        return ""
+    if counts.pending and run.state != "cancelled":
+        return f"tesnap resume {run.id}"
+    if counts.uncertain:
+        return f"tesnap settle {run.id}"
+    if counts.failed and run.state != "cancelled":
+        return f"tesnap resume {run.id} --failed"
+    return f"tesnap report {run.id}" if counts.settled else ""
 
 
 def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
@@ -91,10 +107,11 @@ def _state(view: RunView) -> str:
     return view.run.state
 
 
-def _processes(count: int) -> str:
-    return {0: "no process is working on it", 1: "1 process is working on it"}.get(
-        count, f"{count} processes are working on it"
-    )
+def _processes(view: RunView) -> str:
+    """How many work on it, where that is not plain from its state."""
+    if not view.processes:
+        return ", no process is working on it" if _state(view) == "active" else ""
+    return f", {view.processes} process{'' if view.processes == 1 else 'es'} {'is' if view.processes == 1 else 'are'} working on it"
 
 
 def document(standing: Standing) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from orchestrator.errors import SelectionError, UsageError
 from orchestrator.model import JobFile, Task, Window
 from orchestrator.preview import Entry, Preview
 from orchestrator.simulator import Simulator, example_world, serve
+from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TESTS
 from tests.support.incident import alerting_world, longest_first, markdown_table, posted
 
 pytestmark = pytest.mark.socket
@@ -32,7 +34,10 @@ Typed = Callable[..., Result]
 @pytest.fixture
 def simulator() -> Simulator:
     """The API."""
-    return Simulator(alerting_world(), period=PERIOD, latency=(0.005, 0.0))
+    made = alerting_world()
+    viewer = replace(made.bearers[0], token="viewer", name="viewer", permissions=(VIEW_TESTS, VIEW_ALERTS))
+    made = replace(made, bearers=(*made.bearers, viewer))
+    return Simulator(made, period=PERIOD, latency=(0.005, 0.0))
 
 
 @pytest.fixture
@@ -142,6 +147,42 @@ def test_three_thousand_matches_are_planned_only_as_far_as_allowed(typed: Typed)
     assert plan["snapshots"][-1]["group"] == 600
     assert plan["active_deadline_seconds"] > 599 * 300
     assert str(refused.exception) == TOO_MANY.format(found=3000)
+
+
+def test_a_run_without_a_job_file_is_carried_on(typed: Typed, simulator: Simulator) -> None:
+    """What a token was not allowed to make is made with the environment's next one, without a file to name."""
+    first = typed("snap", "202701", "202951", "--last", "1h", TE_TOKEN="viewer")
+    assert first.return_value == 3, first.output
+    assert records(first, "snapshot.created") == []
+    second = typed("resume", "--failed")
+    assert second.return_value == 0, second.output
+    assert {one["test_id"] for one in records(second, "snapshot.created")} == {"202701", "202951"}
+    again = typed("resume")
+    assert len(records(again, "snapshot.created")) == 2
+    assert [entry.status for entry in simulator.log if entry.method == "POST"].count(201) == 2
+
+
+def test_a_run_of_a_job_files_organization_is_carried_on_by_it(typed: Typed, tmp_path: Path) -> None:
+    """`snap --jobfile` remembers the file: `resume` needs neither a variable nor an option."""
+    jobs = tmp_path / "jobs.yaml"
+    jobs.write_text(
+        "version: 1\norganizations: {acme: {token_env: ACME, base_url: '${TE_BASE_URL}'}}\n"
+        "jobs: [{name: n, tests: [1], windows: [{last: 1h}]}]\n"
+    )
+    named = {"TE_TOKEN": "", "ACME": "token-1"}
+    made = typed("snap", "202701", "--last", "1h", "--jobfile", str(jobs), **named)
+    assert made.return_value == 0, made.output
+    again = typed("resume", **named)
+    assert again.return_value == 0, again.exception
+    assert [one["organization"] for one in records(again, "snapshot.created")] == ["acme"]
+
+
+def test_a_run_without_a_job_file_needs_the_environments_organization(typed: Typed) -> None:
+    """Without a token the error names the variables."""
+    typed("snap", "202701", "--last", "1h")
+    result = typed("resume", TE_TOKEN="")
+    assert isinstance(result.exception, UsageError)
+    assert "set TE_TOKEN_FILE or TE_TOKEN" in str(result.exception)
 
 
 def test_an_alert_gives_the_windows_start(typed: Typed) -> None:

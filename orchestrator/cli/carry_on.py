@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from orchestrator.cli.frame import NOT_ALL_MADE, opened, opened_to_look, terminal_zone
+from orchestrator.cli.frame import NOT_ALL_MADE, opened, opened_to_look, terminal_zone, typed_store
 from orchestrator.cli.options import (
     DURATION,
     option,
@@ -23,6 +24,10 @@ from orchestrator.cli.options import (
 from orchestrator.errors import UsageError
 from orchestrator.model import JobFile, Result, Run, Snapshot, Status
 from orchestrator.queue import Queue
+from orchestrator.wording import quote
+
+SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
+"""What a snapshot's id is made of, as far as one has been seen."""
 
 
 @click.command("resume")
@@ -132,10 +137,29 @@ def settle_command(
         return _guided(store, found, uncertain, names, timezone)
     if verdict is None or (verdict == "created") != (snapshot_id is not None):
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
+    if snapshot_id is not None:
+        snapshot_id = _snapshot_id(snapshot_id)
     with opened(store, clock) as queue:
         found = queue.find_run(run)
         _settled(queue, found, task, snapshot_id)
     return 0
+
+
+def _snapshot_id(text: str) -> str:
+    """The id as it was typed; a word that means yes or no, or a whole link, is none: nothing takes it back."""
+    if not SNAPSHOT_ID.fullmatch(text) or text.lower() in {"y", "yes", "n", "no"}:
+        raise click.BadParameter(
+            f"{quote(text)} is not a snapshot's id, which has letters, digits, - and _ only, no spaces and no link"
+        )
+    return text
+
+
+def _answered(text: str) -> str | None:
+    """What was typed at the question: an id, None for `no`, empty to leave it; raises click's error to ask again."""
+    text = text.strip()
+    if text.lower() in {"no", "n"}:
+        return None
+    return _snapshot_id(text) if text else ""
 
 
 def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
@@ -144,7 +168,10 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
     if result.status is Status.CREATED:
         print(f"{result.task.short_key}: created, as {snapshot_id}", file=sys.stderr)
     else:
-        print(f"{result.task.short_key}: queued again; `tesnap resume {run.id}` makes it", file=sys.stderr)
+        print(
+            f"{result.task.short_key}: queued again; `tesnap resume {run.id}{typed_store()}` makes it",
+            file=sys.stderr,
+        )
 
 
 def _guided(
@@ -155,18 +182,21 @@ def _guided(
     from orchestrator.standing import look_for
 
     zone, _ = terminal_zone(timezone, os.environ)
-    interactive = sys.stdin.isatty()
+    interactive, where = sys.stdin.isatty(), typed_store()
     for result in uncertain:
         task = result.task
         for line in look_for(result, names.get(task.organization, task.organization), zone):
             print(line)
         if not interactive:
-            print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created\n")
+            print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created{where}\n")
             continue
         answer = click.prompt(
-            "  its ID if it is there, `no` if it is not, empty to leave it", default="", show_default=False
+            "  its ID if it is there, `no` if it is not, empty to leave it",
+            default="",
+            show_default=False,
+            value_proc=_answered,
         )
-        if answer.strip():
+        if answer != "":
             with opened(store, SystemClock()) as queue:
-                _settled(queue, run, task.key, None if answer.strip().lower() == "no" else answer.strip())
+                _settled(queue, run, task.key, answer)
     return 0 if interactive else NOT_ALL_MADE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -192,6 +193,13 @@ def opened_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
         opened(f"sqlite:///{folder}/empty.db", clock) as queue,
     ):
         yield queue
+
+
+def typed_store() -> str:
+    """The store's option as it was typed, which the command that comes next needs, too; empty when it was not."""
+    context = click.get_current_context()
+    typed = context.get_parameter_source("store") is click.core.ParameterSource.COMMANDLINE
+    return f" --store {shlex.quote(context.params['store'])}" if typed else ""
 
 
 def default_store() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.frame import opened_to_look, terminal_zone, write_json
+from orchestrator.cli.frame import opened_to_look, terminal_zone, typed_store, write_json
 from orchestrator.cli.options import json_option, store_option, zone_option
 
 
@@ -26,7 +26,7 @@ def status_command(run: str, *, store: str | None, as_json: bool, timezone: str 
     if as_json:
         write_json(standing.document(found))
         return 0
-    for line in standing.lines(found, terminal_zone(timezone, os.environ)[0]):
+    for line in standing.lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()):
         print(line)
     return 0
 

@@ -10,7 +10,11 @@ import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+
+OPENING = "opening"
+"""The file whose lock is held while a store is opened."""
 
 
 class Owners:
@@ -30,6 +34,17 @@ class Owners:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._owner = owner
         return self._owner
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """Open the store one process after the other: SQLite does not wait when its journal's mode is set."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        file = os.open(self._folder / OPENING, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
 
     def alive(self, owner: str) -> bool:
         """Whether the owner's lock is held by a living process."""

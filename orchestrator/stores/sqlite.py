@@ -121,7 +121,13 @@ class SqliteDatabase:
         if self._read_only:
             schema.check(_version(self._connection, self.describe()), self.describe())
             return
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            with self._owners.opening():
+                self._connection.execute("PRAGMA journal_mode = WAL")
+        except OSError as error:
+            raise StoreUnusable(
+                f"{self.describe()}: no lock file can be made beside it: {error.strerror}"
+            ) from error
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("BEGIN IMMEDIATE")
         with self._ended():

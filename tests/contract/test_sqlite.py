@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from orchestrator.queue import Counts
 from orchestrator.stores import open_store
 from orchestrator.stores import sqlite as sqlite_store
 from orchestrator.stores import statements as sql
+from orchestrator.stores.owners import Owners
 from orchestrator.stores.schema import VERSION
 from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued
 
@@ -118,7 +120,7 @@ def test_nobody_else_may_read_the_store(tmp_path: Path) -> None:
     assert {oct(name.stat().st_mode & 0o077) for name in names} == {"0o0"}
     assert store.describe() == f"sqlite:///{path}"
     store.close()
-    assert list(path.with_name("store.db.owners").iterdir()) == []
+    assert [file.name for file in path.with_name("store.db.owners").iterdir()] == ["opening"]
 
 
 def test_every_commit_is_synced(sqlite_world: SqliteWorld) -> None:
@@ -286,3 +288,20 @@ def test_the_limit_of_another_run_does_not_take_tokens_away(sqlite_world: Sqlite
     ten = Limit(snapshots=10, use=10)
     assert [sqlite_world.lease(acme, limit=ten).token for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
     sqlite_world.wait(acme)
+
+
+def test_a_store_is_opened_by_one_process_after_the_other(tmp_path: Path) -> None:
+    """SQLite does not wait when its journal's mode is set, so that two that open a new store would get in each other's way."""
+    path = tmp_path / "store.db"
+    opened = threading.Event()
+
+    def open_it() -> None:
+        open_store(str(path), clock=VirtualClock()).close()
+        opened.set()
+
+    other = threading.Thread(target=open_it)
+    with Owners(path).opening():
+        other.start()
+        assert not opened.wait(0.2)
+    other.join(10)
+    assert opened.is_set()

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.simulator import Entry, Simulator, World, example_world, serve
 from tests.support.incident import Started, install, start
 
-pytestmark = [pytest.mark.process, pytest.mark.scaled]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("customers")]
 
 CUSTOMERS = 300
 REVOKED, STRANGER = "customer-017", "customer-203"
