@@ -283,6 +283,8 @@ def _next_command(ending: Ending, where: str) -> str:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
         return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
+    if counts.pending and run.state == "finished":  # another run has queued them again
+        return f"tesnap runs{where}"
     if counts.pending and run.state != "cancelled":
         return f"tesnap resume {run.id}{where}"
     commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []

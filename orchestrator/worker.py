@@ -45,6 +45,9 @@ TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.
 CANCELLED = "cancelled"
 """The state of a run of which somebody gave up what was not sent; also why its tasks are pending."""
 
+FINISHED = "finished"
+"""The state of a run that sends nothing more; what is pending of it all the same, another run has queued again."""
+
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
 
@@ -132,7 +135,7 @@ class Worker:
             if self._watch.reported < view.total.settled:
                 self._watch.report_rest()
             if not (view.total.pending or self._stopping.begun or view.run.state == CANCELLED):
-                self._queue.end_run(self.run.id, "finished")
+                self._queue.end_run(self.run.id, FINISHED)
             self._queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
@@ -388,22 +391,21 @@ class Worker:
         return self._watch.reported >= counts.settled  # else evidence is still to be looked for
 
     def _exit_code(self, view: RunView) -> int:
-        counts = view.total
+        counts, over = view.total, view.run.state == FINISHED
         if view.run.state == CANCELLED:
             return 3
         if self._stopping.begun:
             return 5
-        if counts.pending or any(lane.stopped is not None for lane in self._lanes):
+        if (counts.pending and not over) or any(lane.stopped is not None for lane in self._lanes):
             return 4
-        return 3 if counts.failed or counts.uncertain else 0
+        return 3 if counts.failed or counts.uncertain or counts.pending else 0
 
     def _pending_reasons(self, view: RunView) -> Counter[str]:
         reasons: Counter[str] = Counter()
         for identity, counts in view.counts.items():
             if counts.pending:
-                cancelled = view.run.state == CANCELLED
-                why = CANCELLED if cancelled else self._why_pending(self._lanes.find(identity))
-                reasons[why] += counts.pending
+                given_up = {CANCELLED: CANCELLED, FINISHED: Reason.OTHER_RUN.value}.get(view.run.state)
+                reasons[given_up or self._why_pending(self._lanes.find(identity))] += counts.pending
         return reasons
 
     def _why_pending(self, lane: Lane | None) -> str:

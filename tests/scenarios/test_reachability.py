@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_run_at_once_while_the_store_is_away(stage: Sta
     queue = at.open()
     worker, notebook = at.worker(at.jobfile(8), queue=queue)
     begun = at.clock.boot()
-    gone_at(at, queue, 1.5)
+    gone_at(at, queue, 2.5)
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
     at.timeline.at(begun + 9, lambda: worker.ask_to_stop("SIGTERM"))
     (ending,) = drive(at.timeline, [worker])
@@ -160,7 +160,7 @@ def test_one_signal_while_the_store_is_away_waits_for_what_is_on_the_wire_and_no
     queue = at.open()
     worker, _ = at.worker(at.jobfile(8), queue=queue)
     begun = at.clock.boot()
-    gone_at(at, queue, 1.5)
+    gone_at(at, queue, 2.5)
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
     (ending,) = drive(at.timeline, [worker])
     assert ending.exit_code == 5
@@ -173,7 +173,7 @@ def test_what_was_cut_without_a_store_is_uncertain_at_the_next_start(stage: Stag
     queue = at.open()
     worker, _ = at.worker(at.jobfile(8), queue=queue)
     begun = at.clock.boot()
-    gone_at(at, queue, 1.5)
+    gone_at(at, queue, 2.5)
     for after in (5, 9):
         at.timeline.at(begun + after, lambda: worker.ask_to_stop("SIGTERM"))
     drive(at.timeline, [worker])

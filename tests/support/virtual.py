@@ -81,11 +81,19 @@ class VirtualSender:
         self._stopping = False
         self.offline = False
         self.capacity = 10_000
+        self.pauses: list[float] = []  # between grant and first byte, of the first requests
 
     def send(self, lease: Lease) -> None:
         if self.offline:
             self._ended.append(Sent(lease=lease, answer=Answer(sent=False, failure="connection refused")))
             return
+        pause = self.pauses.pop(0) if self.pauses else 0.0
+        if pause:
+            self._timeline.at(self._clock.boot() + pause, lambda: self._go(lease))
+        else:
+            self._go(lease)
+
+    def _go(self, lease: Lease) -> None:
         try:
             first_byte(lease, self._clock, self._commit, stopping=self._stopping)
         except TesnapError as refused:
@@ -264,7 +272,8 @@ class Stage:
         switches = simulated.pop("switches", {})
         world = example_world(organizations, tests, now=self.clock.wall(), **switches)
         simulated.setdefault("latency", (1.0, 0.0))
-        self.simulator = Simulator(world, limit=self.limit.snapshots, period=self.limit.per, **simulated)
+        limit_of_server = simulated.pop("server_limit", self.limit.snapshots)
+        self.simulator = Simulator(world, limit=limit_of_server, period=self.limit.per, **simulated)
         self.tokens: dict[str, str] = {}
         self.senders: list[VirtualSender] = []
         self.queues: list[Store] = []

@@ -1,0 +1,35 @@
+"""A machine that sleeps, or a network that dawdles, between a grant and the first byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.simulator import refusals
+from tests.support.virtual import Stage, drive
+
+StageMaker = Callable[..., Stage]
+
+
+@pytest.mark.parametrize("pause", [15.0, 400.0, 7200.0])
+def test_a_grant_that_grew_stale_is_handed_back(stage: StageMaker, pause: float) -> None:
+    """Half the grace after the grant not a byte leaves: it was no attempt, and everything is made afterwards."""
+    at = stage()
+    worker, notebook = at.worker(at.jobfile(8))
+    at.senders[-1].pauses = [0.0, pause, pause]
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created) == (0, 8)
+    assert {result.attempts for result in notebook.results} == {1}
+    assert refusals(at.simulator.log) == []
+    assert any(event.name == "attempt.unsent" for event in notebook.events)
+
+
+def test_a_short_pause_does_not_matter(stage: StageMaker) -> None:
+    """A connect that takes less than half the grace is an ordinary one."""
+    at = stage()
+    worker, notebook = at.worker(at.jobfile(8))
+    at.senders[-1].pauses = [14.0, 14.0, 14.0]
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created) == (0, 8)
+    assert not any(event.name == "attempt.unsent" for event in notebook.events)
