@@ -46,7 +46,8 @@ def expire(simulator: Simulator, text: str) -> None:
 
 def interrupted(folder: Path, happens: Callable[[Path], object]) -> tuple[Ending, Notebook, list[Entry]]:
     """A run whose token is refused from its first snapshot on, when this has happened to its file."""
-    path, happened = folder / "token", []
+    path = folder / "token"
+    happened: list[Entry] = []
     path.write_text(f"{FIRST}\n")
 
     def after_the_first(entry: Entry) -> None:
