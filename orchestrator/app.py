@@ -6,8 +6,8 @@ The only module that knows every class; what each of them does is said where it 
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
 from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
-from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
+from orchestrator.model import JobFile, Organization, Reason, Result, Run, Status, Task, identity
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
@@ -190,6 +190,10 @@ class App:
             plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
         return plan
 
+    def in_doubt(self, findings: Mapping[str, Finding]) -> set[str]:
+        """The organizations, by identity, that could not be asked properly."""
+        return {self._identities[n] for n, found in findings.items() if found.stopped or found.unreachable}
+
     def foresee(self, plan: Plan, lanes: Mapping[str, Lane]) -> Preview:
         """What a run of this plan would find made already, and when it would make the rest."""
         known = {
@@ -199,7 +203,8 @@ class App:
         }
         open_tasks: dict[str, list[Task]] = defaultdict(list)
         for task in plan.tasks:
-            if task.base_key not in known and task.refusal is None:
+            stopped = lanes[task.organization].stopped is not None
+            if task.base_key not in known and task.refusal is None and not stopped:
                 open_tasks[task.organization].append(task)
         starts: list[Start] = []
         for known_as, tasks in open_tasks.items():
@@ -302,9 +307,10 @@ def run(
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)
-        plan = app.plan(findings, lanes)
+        plan = _checkable(app.plan(findings, lanes), lanes, app.in_doubt(findings))
         for note in plan.notes:
-            observer.happened(Event(name="plan.note", text=note, level="warning"))
+            level = "info" if note == PUBLIC_NOTE else "warning"
+            observer.happened(Event(name="plan.note", text=note, level=level))
         carried_on = app.begin(plan, options)
     with app.worker(carried_on, lanes, observer, options) as worker:
         caught(worker)
@@ -323,8 +329,46 @@ def planned(app: App, *, offline: bool) -> Preview:
     findings = {n: Finding() for n in wanted_organizations(app.jobfile)} if offline else app.survey()
     lanes = app.lanes(findings, only_look=True)
     plan = app.plan(findings, lanes)
+    if offline:
+        plan = _names_taken_as_written(plan)
     events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
     return app.foresee(replace(plan, notes=events + plan.notes), lanes)
+
+
+def _checkable(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:
+    """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked."""
+    left_out = Counter(
+        t.organization for t in plan.tasks if t.refusal is not None and t.organization in in_doubt
+    )
+    if not left_out:
+        return plan
+    notes = []
+    for known_as, count in left_out.items():
+        lane = lanes[known_as]
+        what = (
+            "1 snapshot of a test with a test_name is"
+            if count == 1
+            else f"{count} snapshots of tests with a test_name are"
+        )
+        notes.append(
+            f"{lane.name}: {what} left out, since the names cannot be checked now: run the file again"
+        )
+        if lane.stopped is None:
+            lane.stop(Reason.API_UNREACHABLE, "it cannot be reached")
+    kept = tuple(t for t in plan.tasks if t.refusal is None or t.organization not in in_doubt)
+    return replace(plan, tasks=kept, notes=(*plan.notes, *notes))
+
+
+def _names_taken_as_written(plan: Plan) -> Plan:
+    """The plan as it is if every test is called what the job file says: offline nobody can check it."""
+    unchecked = len({task.test_id for task in plan.tasks if task.refusal is not None})
+    if not unchecked:
+        return plan
+    tests = "the name of 1 test is" if unchecked == 1 else f"the names of {unchecked} tests are"
+    tasks = tuple(replace(task, refusal=None) for task in plan.tasks)
+    return replace(
+        plan, tasks=tasks, notes=(*plan.notes, f"{tests} not checked offline; a run checks before it sends")
+    )
 
 
 def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:

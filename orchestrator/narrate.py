@@ -288,9 +288,10 @@ def _next_command(ending: Ending, where: str) -> str:
     if counts.pending and run.state != "cancelled":
         return f"tesnap resume {run.id}{where}"
     commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []
-    commands += (
-        [f"tesnap resume {run.id} --failed{where}"] if counts.failed and run.state != "cancelled" else []
-    )
+    if counts.failed > ending.refused and run.state != "cancelled":
+        commands.append(f"tesnap resume {run.id} --failed{where}")
+    if ending.refused and run.files and run.state != "cancelled":
+        commands.append(f"correct the names and {shlex.join(('tesnap', 'run', *run.files))}")
     return ", then ".join(commands) or f"tesnap report {run.id}{where}"
 
 

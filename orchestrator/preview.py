@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from orchestrator import narrate, records
 from orchestrator.model import JobFile, Limit, Result, Status, Task
@@ -127,9 +127,15 @@ def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[st
 def _line(entry: Entry, now: float, zone: tzinfo) -> str:
     task = entry.task
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
-    window = narrate.window_text(task.window, zone)
+    window = narrate.window_text(task.window, zone) + _year(task.window.start, now)
     group = "" if entry.group is None else str(entry.group)
     return f"{group:>5}  {_when(entry, now, zone):<13}  {task.priority.word:<8}  {narrate.fitted(test, 28)}  {window}"
+
+
+def _year(start: float, now: float) -> str:
+    """The year, where it is not this one: a mistyped one must be seen."""
+    year, this = (datetime.fromtimestamp(at, UTC).year for at in (start, now))
+    return "" if year == this else f", {year}"
 
 
 def _when(entry: Entry, now: float, zone: tzinfo) -> str:

@@ -37,13 +37,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a run ended: its counts, why what is pending is pending, and the exit code."""
+    """How a run ended: its counts, why what is pending is pending, and the exit code.
+
+    `refused` of the failed ones were refused when the run was planned, before anything was sent.
+    """
 
     run: Run
     counts: Counts
     pending_reasons: dict[str, int]
     exit_code: int
     seconds: float
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from orchestrator.outcome import general_reset, retry_after
 from orchestrator.selectors import Listing
 
 UNAUTHORIZED = 401
+SERVER_ERROR = 500
 FORBIDDEN = 403
 
 SAME_CLOCK = 5.0
@@ -52,7 +53,8 @@ class Finding:
     """What one organization answered. `offset` is how far the API's clock is ahead of ours, in seconds.
 
     `tests` are the configured tests by account group (`""`: the credential's own), with what else its lists
-    say. With `stopped` nothing is to be sent for it, and `because` says why; `notes` are worth a line each.
+    say. With `stopped` nothing is to be sent for it, and `because` says why; `unreachable`: it gave no answer,
+    or a server error. `notes` are worth a line each.
     """
 
     org_id: str | None = None
@@ -61,6 +63,7 @@ class Finding:
     offset: float = 0.0
     stopped: Reason | None = None
     because: str = ""
+    unreachable: bool = False
     notes: tuple[str, ...] = ()
     whispers: tuple[str, ...] = ()
 
@@ -168,7 +171,10 @@ def find_out(
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
-        finding = Finding(whispers=(f"the account groups cannot be read: {error}",))
+        finding = Finding(
+            unreachable=error.status is None or error.status >= SERVER_ERROR,
+            whispers=(f"the account groups cannot be read: {error}",),
+        )
     else:
         finding = Finding(org_id=own_org_id(known, organization.account_group), groups=known)
     if organization.org_id is not None and finding.org_id not in (None, organization.org_id):

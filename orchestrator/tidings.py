@@ -22,7 +22,10 @@ def attempted(lane: Lane, lease: Lease, verdict: Verdict, settled: Settlement) -
         return _about(lease, "attempt.retry", text, "warning")
     if settled.status is Status.UNCERTAIN:
         return _about(
-            lease, "attempt.uncertain", f"{test}: {title}; nobody knows whether it was made", "warning"
+            lease,
+            "attempt.uncertain",
+            f"{test}: {title}; nobody knows whether it was made; looked for later",
+            "warning",
         )
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
 

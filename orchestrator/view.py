@@ -6,6 +6,7 @@ error has a line whenever what the run waits for has changed, at most one a minu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,6 +50,7 @@ class View:
             secrets=output.secrets,
         )
         self._news = _News()
+        self._unsent: dict[str, float] = {}
 
     def started(self, run: Run, tasks: int) -> None:
         """Show which run this is."""
@@ -61,7 +63,9 @@ class View:
         self._print(lambda: self._results.settled(result, self._run_id or ""))
 
     def happened(self, event: Event) -> None:
-        """Tell the event, if its level is shown."""
+        """Tell the event, if its level is shown; that nothing can be sent, once a minute for each organization."""
+        if event.name == "attempt.unsent" and not self._news_of_unsent(event):
+            event = replace(event, level="debug")
         self._tell(event)
 
     def progress(self, progress: Progress) -> None:
@@ -111,6 +115,14 @@ class View:
         with self._aside():
             now = self._output.clock.wall()
             records.tell(self._log, replace(event, fields=tuple(named)), now=now, run_id=self._run_id)
+
+    def _news_of_unsent(self, event: Event) -> bool:
+        """Whether the organization, with which the sentence starts, has had no such line for a minute."""
+        organization, now = event.text.partition(":")[0], self._output.clock.boot()
+        if now - self._unsent.get(organization, -math.inf) < MINUTE_BETWEEN_LINES:
+            return False
+        self._unsent[organization] = now
+        return True
 
     def _named(self, key: str, value: object) -> object:
         """An organization's identity as the user's name for it."""

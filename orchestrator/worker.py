@@ -147,6 +147,7 @@ class Worker:
             pending_reasons=dict(reasons),
             exit_code=self._exit_code(view),
             seconds=self._clock.boot() - self._started,
+            refused=self._watch.refused,
         )
         self._observer.ended(ending)
         return ending
@@ -395,6 +396,8 @@ class Worker:
         if view.run.state == CANCELLED:
             return 3
         if self._stopping.begun:
+            return 5
+        if any(lane.stopped is Reason.API_UNREACHABLE for lane in self._lanes):
             return 5
         if (counts.pending and not over) or any(lane.stopped is not None for lane in self._lanes):
             return 4

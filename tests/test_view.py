@@ -219,6 +219,17 @@ def test_what_quiet_leaves_out_does_not_hold_trouble_back() -> None:
     assert "more" not in stage.told()[0]
 
 
+def test_an_api_out_of_reach_fills_no_log() -> None:
+    """That nothing can be sent is told once a minute for each organization, however often it is tried."""
+    stage = Stage()
+    for _ in range(40):
+        for name in ("acme", "globex"):
+            text = f"{name}: connection refused; nothing was sent, next try in 3 s"
+            stage.view.happened(Event(name="attempt.unsent", text=text, level="warning"))
+        stage.clock.sleep(3)
+    assert len(stage.told()) == 2 * 2
+
+
 def test_the_run_goes_on_when_nobody_reads_its_results() -> None:
     """A closed pipe is told once, with the way to the results."""
     stage = Stage(stdout=Gone())

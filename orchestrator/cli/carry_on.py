@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -58,9 +59,22 @@ def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
         jobfile = _settings(found, jobfiles)
         if settings["failed"]:
-            queue.retry_failed(found.id)
+            _try_failed_again(queue, found)
         app = App(for_run(pacing.applied(jobfile), found), queue=queue, clock=clock, environ=os.environ)
         return made(app, Begin(run_id=found.id, deadline=settings["deadline"]), look, clock).exit_code
+
+
+def _try_failed_again(queue: Queue, run: Run) -> None:
+    """Queue what failed once more; UsageError when all of it was refused while planning, which a retry repeats."""
+    if queue.retry_failed(run.id):
+        return
+    left = queue.view(run.id).total
+    if left.failed and not left.pending:
+        files = shlex.join(run.files) or "JOBFILE"
+        raise UsageError(
+            f"run {run.id}: what failed was refused when it was planned (`tesnap report {run.id}` says why), so nothing was sent:"
+            f" put that right, then plan anew with `tesnap run {files}`"
+        )
 
 
 def _settings(run: Run, given: Sequence[str]) -> JobFile:

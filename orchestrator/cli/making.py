@@ -99,7 +99,7 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
         report = _report(app, run, ending, look)
         for path in look.reports:
             write_report(path, report)
-            view.happened(Event(name="report.written", text=f"report written: {path}"))
+            view.happened(Event(name="report.written", text=f"report written: {path}", level="debug"))
         for event in _told(app, report):
             view.happened(event)
     except (TesnapError, OSError) as error:

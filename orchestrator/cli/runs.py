@@ -91,7 +91,7 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 @jobfiles_argument
 @organization_option
 @option(
-    "--speed", type=click.FloatRange(1, 1000), default=100.0, help="How many times faster than life [100]."
+    "--speed", type=click.FloatRange(1, 300), default=100.0, help="How many times faster than life [100]."
 )
 @option("--faults", is_flag=True, help="Let things go wrong: server errors, lost answers.")
 @option(

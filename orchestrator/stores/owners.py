@@ -47,11 +47,13 @@ class Owners:
             os.close(file)
 
     def alive(self, owner: str) -> bool:
-        """Whether the owner's lock is held by a living process."""
+        """Whether the owner's lock is held by a living process; one that may not be looked at is taken to be."""
         try:
             file = os.open(self._folder / owner, os.O_RDONLY)
         except FileNotFoundError:
             return False
+        except PermissionError:
+            return True
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

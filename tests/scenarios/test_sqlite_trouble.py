@@ -147,8 +147,8 @@ def test_a_store_that_another_process_keeps_locked_is_waited_for(stage: StageMak
     worker, notebook = at.worker(at.jobfile(STORED), queue=queue)
     connection_of(queue).execute("PRAGMA busy_timeout = 1")
     begun, other = at.clock.boot(), sqlite3.connect(at.store, isolation_level=None)
-    at.timeline.at(begun + 1.5, lambda: other.execute("BEGIN IMMEDIATE"))
-    at.timeline.at(begun + 400, lambda: other.execute("ROLLBACK"))
+    at.timeline.at(begun + 1.5, lambda: other.executescript("BEGIN IMMEDIATE").close())
+    at.timeline.at(begun + 400, lambda: other.executescript("ROLLBACK").close())
     (ending,) = drive(at.timeline, [worker])
     other.close()
     assert (ending.exit_code, ending.counts.created) == (0, STORED)
@@ -339,7 +339,7 @@ def test_a_store_of_somebody_else_is_named_with_what_to_check(
 def test_a_store_that_was_opened_to_a_group_shows_its_runs_without_their_locks(
     folder: Path, tmp_path: Path, somebody: int
 ) -> None:
-    """The file may be read, the folder of locks beside it may not: whether a process works on it is not known."""
+    """The file may be read, the folder of locks beside it may not: a process that cannot be looked at counts as alive."""
     if somebody == os.getuid():
         pytest.skip("only the superuser can be two users")
     store = with_runs(tmp_path / "store.db", left="crashed", copy_to=folder)

@@ -83,7 +83,7 @@ def known_bearers(simulator: Simulator) -> Mapping[str, Bearer]:
 def run_over_http(
     simulator: Simulator,
     jobfile: JobFile,
-    store: Path,
+    store: Path | str,
     *,
     bearers: Mapping[str, Bearer] | None = None,
     **begin: Any,

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,9 +27,39 @@ SETTINGS = (
 """What makes a server quick that nobody will miss."""
 
 
+class Server:
+    """A server of one's own, which can be stopped and started again at the same address with what it has stored."""
+
+    def __init__(self, command: Sequence[str], ready: Sequence[str], url: str, user: int | None) -> None:
+        self.url = url
+        self._command, self._ready, self._user = command, ready, user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=self._user
+        )
+        _await(self._ready, self._process)
+
+    def stop(self) -> None:
+        """Stop it at once: sessions are cut."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # a fast shutdown
+            self._process.wait(30)
+            self._process = None
+
+
 @contextlib.contextmanager
 def server() -> Iterator[str]:
     """A running server's URL, for a database per test; skipped only where its package is missing, never in CI."""
+    with own_server() as running:
+        yield running.url
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[Server]:
+    """A running server that may be stopped and started; skipped as `server` is."""
     programs = _programs()
     # Its socket's path has to be short, and the server's user must get at it: not below pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
@@ -51,7 +81,7 @@ def _programs() -> Path:
     pytest.skip(missing)
 
 
-def _run(programs: Path, folder: Path) -> Iterator[str]:
+def _run(programs: Path, folder: Path) -> Iterator[Server]:
     user = _user(folder)
     programs = _reachable(programs, folder, user)
     port, data = _free_port(), folder / "data"
@@ -70,19 +100,17 @@ def _run(programs: Path, folder: Path) -> Iterator[str]:
     subprocess.run(initdb, check=True, capture_output=True, user=user)
     options = [option for setting in SETTINGS for option in ("-c", setting)]
     start = [str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), *options]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(start, stdout=log, stderr=log, user=user)
-    try:
-        _await(programs, port, process)
-        yield f"postgresql://postgres@127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGINT)  # a fast shutdown: sessions are cut
-        process.wait(30)
-
-
-def _await(programs: Path, port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the server takes connections; its end is a failure."""
     ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    running = Server(start, ready, f"postgresql://postgres@127.0.0.1:{port}", user)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+
+
+def _await(ready: Sequence[str], process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server takes connections; its end is a failure."""
     while subprocess.run(ready, check=False).returncode != 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
             raise RuntimeError(f"the PostgreSQL server ended with code {process.wait(0.05)}")

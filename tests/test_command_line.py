@@ -1,0 +1,191 @@
+"""The command line where somebody mistypes, looks, or closes a stream: nothing is sent here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import cast
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestrator import standing
+from orchestrator.cli import tesnap
+from orchestrator.cli.carry_on import _answered, _try_failed_again
+from orchestrator.errors import UsageError
+from orchestrator.model import Run
+from orchestrator.queue import Counts, Queue, RunView
+from orchestrator.wording import plural
+
+JOBFILE = """\
+version: 1
+name: edge
+organizations: {acme: {token_env: NOBODY_SETS_THIS}}
+jobs: [{name: a, tests: ["202701"], windows: [{start: 2026-11-20T14:00:00Z, end: 2026-11-20T16:00:00Z}]}]
+"""
+
+
+@pytest.fixture
+def jobfile(tmp_path: Path) -> str:
+    """A job file with one job for one organization."""
+    path = tmp_path / "edge.yaml"
+    path.write_text(JOBFILE, encoding="utf-8")
+    return str(path)
+
+
+def typed(*words: str) -> Result:
+    """What becomes of a command line."""
+    return CliRunner().invoke(tesnap, words)
+
+
+def process(words: Sequence[str], tmp_path: Path, *, streams: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own; `streams` says what is done to its streams."""
+    environ = {**os.environ, "TESNAP_STORE": f"sqlite:///{tmp_path}/t.db", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "orchestrator", *words]
+    return subprocess.run(
+        ["/bin/bash", "-c", f'"$@" {streams}', "bash", *command],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_misspelt_command_is_told_which_one_is_meant() -> None:
+    """The nearest command is named."""
+    assert "did you mean 'status'?" in typed("stat").output
+
+
+def test_validate_counts_one_job_as_one(jobfile: str) -> None:
+    """One of a thing has no plural."""
+    assert "edge: ok, 1 job for 1 organization\n" in typed("validate", jobfile).output
+    assert plural(2, "job") == "2 jobs"
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--timeout", "0s"), "--timeout must be longer than zero"),
+        (("--use", "7"), "--use 7 is more than the 5 snapshots that the limit allows"),
+    ],
+)
+def test_an_impossible_limit_is_refused(option: tuple[str, str], says: str, jobfile: str) -> None:
+    """What no limit can be is wrong usage, and is not quietly made to fit."""
+    result = typed("run", jobfile, *option)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.mark.parametrize("text", ["yes", "Y", "bad id !", "https://app.thousandeyes.com/view/1"])
+def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
+    """Settling cannot be taken back, so a word or a link is asked about again."""
+    with pytest.raises(click.BadParameter, match="is not a snapshot's id"):
+        _answered(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"), [("no", None), (" N ", None), ("wdiac", "wdiac"), ("", ""), ("281474976710802",) * 2]
+)
+def test_an_answer_is_an_id_or_no_or_nothing(text: str, means: str | None) -> None:
+    """A short no is a no."""
+    assert _answered(text) == means
+
+
+def shown(state: str, counts: Counts, processes: int = 0) -> list[str]:
+    """The lines of `status`."""
+    run = Run(id="k7f2", job="edge", state=state, tasks=counts.total)
+    view = RunView(run=run, counts={"acme": counts}, processes=processes)
+    found = standing.Standing(view=view, organizations={"acme": counts}, waiting=(), now=0.0)
+    return list(standing.lines(found, UTC, store=" --store foo"))
+
+
+@pytest.mark.parametrize(
+    ("state", "counts", "command"),
+    [
+        ("active", Counts(created=1, queued=2), "tesnap resume k7f2"),
+        ("finished", Counts(created=1, uncertain=2), "tesnap settle k7f2"),
+        ("finished", Counts(created=1, failed=2), "tesnap resume k7f2 --failed"),
+        ("finished", Counts(created=1), "tesnap report k7f2"),
+        ("cancelled", Counts(created=1, queued=2), "tesnap report k7f2"),
+    ],
+)
+def test_status_says_what_to_type_next(state: str, counts: Counts, command: str) -> None:
+    """A run that nobody works on names the command that goes on with it, and the store it is in."""
+    assert shown(state, counts)[-1] == f"next: {command} --store foo"
+
+
+def test_status_of_a_run_at_work_names_no_command() -> None:
+    """Whoever works on it carries it on."""
+    lines = shown("active", Counts(queued=2), processes=1)
+    assert lines[0].endswith("active, 1 process is working on it")
+    assert not any(line.startswith("next:") for line in lines)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&-"])
+def test_a_closed_stream_does_not_stop_a_command(streams: str, jobfile: str, tmp_path: Path) -> None:
+    """It is as if its output went nowhere."""
+    assert process(["plan", "--offline", jobfile], tmp_path, streams=streams).returncode == 0
+
+
+@pytest.mark.process
+def test_a_reader_who_leaves_is_no_error(tmp_path: Path) -> None:
+    """`| head` and the like have seen enough."""
+    gone = process(["schema"], tmp_path, streams='| true; exit "${PIPESTATUS[0]}"')
+    assert (gone.returncode, gone.stderr) == (0, "")
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_named(jobfile: str, tmp_path: Path) -> None:
+    """A full disk is no error of the program."""
+    full = process(["plan", "--offline", jobfile], tmp_path, streams="> /dev/full")
+    assert full.returncode == 1
+    assert full.stderr == "tesnap: error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.process
+def test_an_encoding_that_lacks_a_character_does_not_stop_a_command(jobfile: str, tmp_path: Path) -> None:
+    """What cannot be written is written as Python escapes it."""
+    plan = process(["plan", "--offline", jobfile], tmp_path, streams="")
+    assert "14:00\\u201316:00 UTC" in plan.stdout
+
+
+def test_names_cannot_be_checked_offline_and_are_not_refused_for_it(tmp_path: Path) -> None:
+    """The plan shows when the snapshot would go, and says that its test's name is still to be checked."""
+    path = tmp_path / "edge.yaml"
+    path.write_text(JOBFILE.replace('["202701"]', '[{id: "202701", test_name: Login}]'), encoding="utf-8")
+    plan = CliRunner(env={"TESNAP_STORE": f"sqlite:///{tmp_path}/t.db"}).invoke(
+        tesnap, ["plan", "--offline", str(path)]
+    )
+    assert "note: the name of 1 test is not checked offline; a run checks before it sends" in plan.output
+    assert "refused" not in plan.output
+
+
+class _Refused:
+    """A queue in which all that failed was refused while planning: there is nothing to queue again."""
+
+    def retry_failed(self, run_id: str) -> int:
+        return 0
+
+    def view(self, run_id: str) -> RunView:
+        return RunView(run=Run(id=run_id, job="edge"), counts={"acme": Counts(failed=2)})
+
+
+def test_what_was_refused_while_planning_is_planned_anew_instead_of_retried() -> None:
+    """A retry would be refused again, so the command that helps is named."""
+    with pytest.raises(UsageError, match=r"plan anew with `tesnap run /jobs/edge.yaml`"):
+        _try_failed_again(cast("Queue", _Refused()), Run(id="k7f2", job="edge", files=("/jobs/edge.yaml",)))
+
+
+def test_the_starter_asks_for_the_variable_that_the_readme_sets(tmp_path: Path) -> None:
+    """Following the README step by step works."""
+    path = tmp_path / "jobs.yaml"
+    assert typed("init", str(path)).exit_code == 0
+    assert "token_env: TE_TOKEN" in path.read_text(encoding="utf-8")
+    assert "ok, 1 job for 1 organization" in typed("validate", str(path)).output
