@@ -21,6 +21,8 @@ from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 StageMaker = Callable[..., Stage]
 WITHIN = RetryRules().within
 HOUR = 3600.0
+LONGEST = 6 * HOUR
+"""Virtual seconds by which each of these runs has ended, if ever."""
 
 
 class CutOff(VirtualSender):
@@ -64,7 +66,7 @@ def test_an_organization_that_waits_for_its_window_keeps_the_run_alive(stage: St
     cut_off(at, worker, 1)
     begun = at.clock.boot()
     at.timeline.at(begun + 3.5 * HOUR, lambda: cut_off(at, worker))
-    (ending,) = drive(at.timeline, [worker])
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert (ending.exit_code, ending.counts.created) == (0, 6)
     assert {result.attempts for result in notebook.results} == {1}
     assert ending.seconds < 3.6 * HOUR
@@ -75,7 +77,7 @@ def test_when_only_the_unreachable_is_left_the_run_ends_after_within(stage: Stag
     at = stage(organizations=2, tests=3)
     worker, notebook = at.worker(with_late_window(at, at.jobfile(3), "org-2", 3))
     cut_off(at, worker, 1)
-    (ending,) = drive(at.timeline, [worker])
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (5, 3, 3)
     assert ending.pending_reasons == {"api_unreachable": 3}
     assert ending.seconds == pytest.approx(3 * HOUR + WITHIN, abs=300)
@@ -90,7 +92,7 @@ def test_when_every_organization_is_out_of_reach_the_run_ends_after_within(stage
     lanes = {lane.name: lane for lane in worker._lanes}
     at.tokens[lanes["org-4"].identity] = "of-yesterday"
     cut_off(at, worker, 1, 2)
-    (ending,) = drive(at.timeline, [worker])
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (5, 3, 9)
     assert ending.pending_reasons == {"api_unreachable": 6, "token_refused": 3}
     assert ending.seconds == pytest.approx(WITHIN, abs=300)
@@ -105,7 +107,7 @@ def test_one_that_is_reached_again_keeps_the_run_alive(stage: StageMaker) -> Non
     begun = at.clock.boot()
     at.timeline.at(begun + 0.9 * WITHIN, lambda: cut_off(at, worker, 1))
     at.timeline.at(begun + 1.8 * WITHIN, lambda: cut_off(at, worker))
-    (ending,) = drive(at.timeline, [worker])
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert (ending.exit_code, ending.counts.created) == (0, 24)
 
 
@@ -145,7 +147,7 @@ def test_a_second_signal_ends_the_run_at_once_while_the_store_is_away(stage: Sta
     gone_at(at, queue, 2.5)
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
     at.timeline.at(begun + 9, lambda: worker.ask_to_stop("SIGTERM"))
-    (ending,) = drive(at.timeline, [worker])
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert ending.exit_code == 5
     assert ending.seconds == pytest.approx(9, abs=1.1)
     assert stopped(notebook) == ["SIGTERM"]
@@ -162,7 +164,7 @@ def test_one_signal_while_the_store_is_away_waits_for_what_is_on_the_wire_and_no
     begun = at.clock.boot()
     gone_at(at, queue, 2.5)
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
-    (ending,) = drive(at.timeline, [worker])
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert ending.exit_code == 5
     assert ending.seconds == pytest.approx(25, abs=2)
 
@@ -176,7 +178,7 @@ def test_what_was_cut_without_a_store_is_uncertain_at_the_next_start(stage: Stag
     gone_at(at, queue, 2.5)
     for after in (5, 9):
         at.timeline.at(begun + after, lambda: worker.ask_to_stop("SIGTERM"))
-    drive(at.timeline, [worker])
+    drive(at.timeline, [worker], longest=LONGEST)
     queue.close()
     ending, notebook = at.run(at.jobfile(8), run_id="r1")
     assert (ending.exit_code, ending.counts.uncertain, ending.counts.created) == (3, 1, 7)
