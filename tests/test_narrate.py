@@ -277,12 +277,12 @@ def test_a_cut_text_shows_that_it_is_cut() -> None:
 
 def test_what_was_refused_when_planned_is_not_resumed() -> None:
     """Trying again would refuse it again: the names have to be corrected, and the file run anew."""
-    refused = replace(ending(Counts(created=1, failed=2)), refused=2)
-    refused = replace(refused, run=replace(refused.run, files=("/etc/jobs.yaml",)))
+    refused = dataclasses.replace(ending(Counts(created=1, failed=2)), refused=2)
+    refused = dataclasses.replace(refused, run=dataclasses.replace(refused.run, files=("/etc/jobs.yaml",)))
     assert (
         narrate.last_line(refused) == "1 created, 2 FAILED: correct the names and tesnap run /etc/jobs.yaml"
     )
-    mixed = replace(refused, counts=Counts(created=1, failed=3))
+    mixed = dataclasses.replace(refused, counts=Counts(created=1, failed=3))
     assert narrate.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct the names and tesnap run /etc/jobs.yaml"
     )
