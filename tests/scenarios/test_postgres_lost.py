@@ -18,6 +18,8 @@ from tests.support.virtual import Notebook
 pytestmark = [pytest.mark.postgres, pytest.mark.socket, pytest.mark.scaled]
 
 TESTS = 8
+LONGEST = 40.0
+"""Seconds after which a run that does not end by itself is stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_a_server_that_is_started_anew_under_a_run_costs_time_and_nothing_else(o
         happening(restart) as begin,
         simulated(tests=TESTS, latency=(0.3, 0.2), on_entry=on_entry) as (simulator, base_url),
     ):
-        ending, notebook = run_over_http(simulator, jobfile_for(simulator, base_url), url)
+        ending, notebook = run_over_http(simulator, jobfile_for(simulator, base_url), url, deadline=LONGEST)
     judge(simulator, ending, notebook)
 
 
@@ -93,7 +95,7 @@ def test_a_session_that_is_killed_again_and_again_costs_time_and_nothing_else(ow
             tests=TESTS, latency=(0.3, 0.2), on_entry=lambda entry: begin.set() if entry.counted else None
         ) as (simulator, base_url),
     ):
-        ending, notebook = run_over_http(simulator, jobfile_for(simulator, base_url), url)
+        ending, notebook = run_over_http(simulator, jobfile_for(simulator, base_url), url, deadline=LONGEST)
     judge(simulator, ending, notebook)
 
 
@@ -109,5 +111,7 @@ def test_a_session_that_is_killed_at_each_answer_forgets_none_of_them(own: Serve
                 )
 
         with simulated(tests=TESTS, on_entry=on_entry) as (simulator, base_url):
-            ending, notebook = run_over_http(simulator, jobfile_for(simulator, base_url), url)
+            ending, notebook = run_over_http(
+                simulator, jobfile_for(simulator, base_url), url, deadline=LONGEST
+            )
     judge(simulator, ending, notebook)

@@ -88,7 +88,7 @@ def small_disk() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        os.system(f"umount {folder}")  # noqa: S605 - a fixed command
+        os.system(f"umount --lazy {folder}")  # noqa: S605 - a fixed command
         folder.rmdir()
 
 
