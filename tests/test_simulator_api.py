@@ -251,6 +251,7 @@ def test_only_valid_requests_count() -> None:
     for request in (post({}), post(test="999"), post(authorization="x"), post(b""), post(aid="1")):
         ask(sim, request)
     assert [ask(sim, post()).status for _ in range(6)] == [201] * 5 + [429]
+    assert [entry.exhausted for entry in sim.log[-2:]] == [None, "snapshots"]
 
 
 def test_the_general_limit_refuses_the_241st_request() -> None:
@@ -259,6 +260,7 @@ def test_the_general_limit_refuses_the_241st_request() -> None:
     replies = [ask(sim, get("/users/current")) for _ in range(241)]
     assert [reply.status for reply in replies[-2:]] == [200, 429]
     assert replies[-1].headers["X-Organization-Rate-Limit-Remaining"] == "0"
+    assert sim.log[-1].exhausted == "general"
     assert ask(sim, get("/users/current"), NOW + 60).status == 200
 
 

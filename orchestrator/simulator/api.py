@@ -170,4 +170,5 @@ def _entry(exchange: Exchange, case: Case | None, sent: Reply | None, at: float)
         start=draft.start if draft else None,
         end=draft.end if draft else None,
         is_public=draft.is_public if draft else None,
+        exhausted=case.exhausted if case else None,
     )

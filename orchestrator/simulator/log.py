@@ -15,7 +15,7 @@ class Entry:
 
     `counted` means that a snapshot was made and used a slot, whatever the client got to hear;
     `counted_at` is when the origin acted (None: never). `status` is what was sent and `answered` when;
-    both are None if nothing was. `start`, `end` and `is_public` are those of a valid request.
+    both are None if nothing was. `exhausted` is the limit that refused it, `general` or `snapshots`. `start`, `end` and `is_public` are those of a valid request.
     """
 
     arrived: float
@@ -35,6 +35,7 @@ class Entry:
     start: float | None = None
     end: float | None = None
     is_public: bool | None = None
+    exhausted: str | None = None
 
     def to_line(self) -> str:
         """The entry as one line of JSON."""

@@ -40,6 +40,10 @@ from orchestrator.simulator.world import (
 )
 
 
+GENERAL, SNAPSHOTS = "general", "snapshots"
+"""The two limits that can refuse a request: all requests in a minute, snapshots in the period."""
+
+
 @dataclass(slots=True)
 class Case:
     """A request on its way through the origin: each step adds what it has found out."""
@@ -52,6 +56,7 @@ class Case:
     test_id: str | None = None
     draft: Draft | None = None
     snapshot: Snapshot | None = None
+    exhausted: str | None = None  # which limit refused it
 
 
 class Origin:
@@ -101,6 +106,7 @@ class Origin:
         org_id = _known(case.organization).org_id
         self._general[org_id], allowed = self._general[org_id].counted(case.at)
         if not allowed:
+            case.exhausted = GENERAL
             raise Refusal(problem(429, "Exhausted rate limit for the organization", case.request.path))
 
     def _endpoint(self, case: Case) -> Callable[[Case], Reply] | None:
@@ -167,6 +173,7 @@ class Origin:
             taken += 1
         if self.take_slot(org_id, case.at):
             return
+        case.exhausted = SNAPSHOTS
         reply = problem(429, "The snapshot limit of the organization is exhausted", case.request.path)
         if self.world.sends_retry_after:
             reply = replace(reply, headers={**reply.headers, "Retry-After": f"{self._limit.period:.0f}"})

@@ -76,8 +76,12 @@ def busiest(log: Sequence[Entry], period: float) -> int:
 
 
 def snapshot_refusals(log: Sequence[Entry]) -> list[Entry]:
-    """Requests for snapshots that were answered with 429."""
-    return [entry for entry in refusals(log) if entry.method == "POST"]
+    """Requests that the limit on snapshots refused.
+
+    The limit of 240 requests a minute is another one, and not scaled here: the surveys of hundreds of
+    processes in some seconds may exhaust it.
+    """
+    return [entry for entry in refusals(log) if entry.exhausted == "snapshots"]
 
 
 def _quota(seen: Seen) -> Iterator[Violation]:

@@ -65,6 +65,11 @@ class Outcome:
         return len(snapshot_refusals(self.seen.log))
 
     @property
+    def general(self) -> int:
+        """Requests of any kind that the limit of 240 a minute refused."""
+        return sum(entry.exhausted == "general" for entry in self.seen.log)
+
+    @property
     def busiest(self) -> int:
         """The most snapshots in any window."""
         return busiest(self.seen.log, self.seen.period)

@@ -258,7 +258,9 @@ def test_the_judge_sees_a_limit_that_was_passed() -> None:
     """By the server's refusal, and by counting itself."""
     six = tuple(replace(ENTRY, test=str(n + 1), counted_at=100 + n / 10) for n in range(6))
     assert judged(log=six) == [Law.OVER]
-    assert judged(log=(*six[:5], replace(ENTRY, status=429, counted=False, test="7"))) == [Law.OVER]
+    refused = replace(ENTRY, status=429, counted=False, test="7", exhausted="snapshots")
+    assert judged(log=(*six[:5], refused)) == [Law.OVER]
+    assert judged(log=(*six[:5], replace(refused, exhausted="general"))) == []
 
 
 def test_the_judge_sees_what_was_lost() -> None:
