@@ -39,7 +39,6 @@ from orchestrator.simulator.world import (
     World,
 )
 
-
 GENERAL, SNAPSHOTS = "general", "snapshots"
 """The two limits that can refuse a request: all requests in a minute, snapshots in the period."""
 
