@@ -54,11 +54,13 @@ def test_an_incident_goes_before_a_batch_that_already_waits(either_stage: StageM
     assert len(posts(at)) == 110
 
 
-def test_under_an_endless_incident_the_batch_gets_one_grant_in_three_periods(stage: StageMaker) -> None:
+def test_under_an_endless_incident_the_batch_gets_one_grant_in_three_periods(
+    either_stage: StageMaker,
+) -> None:
     """Exactly what the law gives: one for every 3 W, no more and no less."""
-    at = stage(tests=200)
-    incident, _ = at.worker(part(at, "incident", 0, 180, Priority.INCIDENT), run_id="incident")
-    batch_file = part(at, "batch", 180, 20, Priority.BATCH)
+    at = either_stage(tests=100)
+    incident, _ = at.worker(part(at, "incident", 0, 90, Priority.INCIDENT), run_id="incident")
+    batch_file = part(at, "batch", 90, 10, Priority.BATCH)
     batch, _ = at.worker(batch_file, run_id="batch")
     drive(at.timeline, [incident, batch])
     ids = {test.id for test in batch_file.jobs[0].tests}
@@ -66,6 +68,6 @@ def test_under_an_endless_incident_the_batch_gets_one_grant_in_three_periods(sta
     last_incident = max(arrived for arrived, test in out if test not in ids)
     granted = [arrived for arrived, test in out if test in ids and arrived < last_incident]
     gaps = [later - earlier for earlier, later in itertools.pairwise(granted)]
-    assert len(granted) == (last_incident - out[0][0]) // THREE_HOLDS >= 10
+    assert len(granted) == (last_incident - out[0][0]) // THREE_HOLDS >= 5
     assert set(gaps) == {THREE_HOLDS}
     assert refusals(at.simulator.log) == []
