@@ -211,9 +211,15 @@ class App:
             bucket, limit = self.queue.bucket(known_as), lanes[known_as].limit
             starts += forecast(tasks, bucket, limit, now=self.queue.now(), epoch=self._epoch(lanes))
         shown = {lane.identity: (lane.name, lane.limit) for lane in lanes.values()}
-        now = self.clock.wall()
         return preview(
-            self.jobfile, plan.tasks, shown=shown, known=known, starts=starts, notes=plan.notes, now=now
+            self.jobfile,
+            plan.tasks,
+            shown=shown,
+            known=known,
+            starts=starts,
+            notes=plan.notes,
+            now=self.clock.wall(),
+            refused=any(lane.stopped is not None for lane in lanes.values()),
         )
 
     def _epoch(self, lanes: Mapping[str, Lane]) -> float:

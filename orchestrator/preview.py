@@ -27,13 +27,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A plan as a user sees it; `now` is epoch seconds."""
+    """A plan as a user sees it; `now` is epoch seconds. `refused`: an organization let nobody look."""
 
     jobfile: JobFile
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
     now: float
     limits: Mapping[str, Limit]
+    refused: bool = False
 
     @property
     def ends_at(self) -> float | None:
@@ -57,6 +58,7 @@ def preview(
     starts: Sequence[Start],
     notes: Sequence[str],
     now: float,
+    refused: bool = False,
 ) -> Preview:
     """Put a plan, what exists already and the forecast together, in the order in which things will go."""
     coming = {start.task.key: start for start in starts}
@@ -72,7 +74,12 @@ def preview(
         )
     )
     return Preview(
-        jobfile=jobfile, entries=tuple(entries), notes=tuple(notes), now=now, limits=dict(shown.values())
+        jobfile=jobfile,
+        entries=tuple(entries),
+        notes=tuple(notes),
+        now=now,
+        limits=dict(shown.values()),
+        refused=refused,
     )
 
 

@@ -258,6 +258,17 @@ def test_selecting_with_a_refused_token_ends_with_its_exit_code(typed: Typed, si
     assert len(simulator.log) == 1
 
 
+@pytest.mark.parametrize(("token", "code"), [("token-1", 0), ("nobodys-token", 4)])
+def test_a_plan_that_could_not_look_ends_with_the_exit_code_of_a_refusal(
+    typed: Typed, simulator: Simulator, token: str, code: int
+) -> None:
+    """It shows what it knows, says what was refused, and a script that asks first is not told that all is well."""
+    result = typed("snap", "202701", "--last", "1h", "--dry-run", TE_TOKEN=token)
+    assert result.return_value == code
+    assert ("the token was refused (401)" in result.stdout) is bool(code)
+    assert not posted(simulator.log)
+
+
 def test_without_an_organization_it_says_what_to_set(typed: Typed) -> None:
     """An empty environment is an error with the variable's name."""
     result = typed("snap", "1", "--last", "1h", TE_TOKEN="")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.frame import (
+    REFUSED,
     opened,
     opened_to_look,
     terminal_zone,
@@ -150,7 +151,7 @@ def _plan(jobfile: JobFile, look: Shown, *, store: str | None, offline: bool) ->
         view = planned(app, offline=offline)
     if look.as_json:
         write_json(document(view))
-        return 0
-    for line in lines(view, terminal_zone(look.timezone, os.environ)[0]):
-        print(line)
-    return 0
+    else:
+        for line in lines(view, terminal_zone(look.timezone, os.environ)[0]):
+            print(line)
+    return REFUSED if view.refused else 0

@@ -7,6 +7,7 @@ import pytest
 from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.queue import Counts
 from orchestrator.stores import open_store
+from orchestrator.stores import statements as sql
 from orchestrator.stores.schema import VERSION
 from tests.contract.world import PostgresWorld, created
 
@@ -122,3 +123,16 @@ def test_store_time_is_the_databases_clock_within_a_transaction(postgres_world: 
         before = tx.now()
         postgres_world.advance(30)
         assert tx.now() == before + 30
+
+
+def test_a_long_queue_is_not_read_to_see_who_is_next(postgres_world: PostgresWorld) -> None:
+    """The server's plan for the earliest of each class seeks in the index of the turns, by whatever statistics."""
+    world = postgres_world
+    world.begin(5_000)
+    question = sql.EARLIEST.replace(":run", "'r1'").replace(":organization", "1")
+    question = question.replace(":without", "CAST('{}' AS TEXT[])")
+    with world.store._database.read() as tx:
+        plan = "\n".join(str(row["QUERY PLAN"]) for row in tx.rows(f"EXPLAIN {question}"))
+    assert "using run_task_turn" in plan
+    assert "run_task_settled" not in plan
+    assert "Seq Scan" not in plan
