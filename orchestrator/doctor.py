@@ -21,7 +21,7 @@ from orchestrator.narrate import span
 from orchestrator.queue import RunView
 from orchestrator.selectors import choose, require
 from orchestrator.survey import Finding, PacedGetter, find_out, own_group
-from orchestrator.wording import choice
+from orchestrator.wording import choice, plural
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
 """The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
@@ -123,12 +123,10 @@ def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> li
         return [Check(about="store", text=str(error), remedy=remedy, level=Level.TROUBLE)]
     live = [view for view in views if view.processes]
     shared = [
-        f"run {view.run.id} of {view.run.job} ({_plural(view.processes, 'process', 'es')})" for view in live
+        f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
     ]
     now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
-    return [
-        Check(about="store", text=f"{where} can be written; {now}; it holds {_plural(len(views), 'run')}")
-    ]
+    return [Check(about="store", text=f"{where} can be written; {now}; it holds {plural(len(views), 'run')}")]
 
 
 def worst(checks: Iterable[Check]) -> int:
@@ -341,12 +339,8 @@ def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterato
         yield _trouble("tests", str(error), "correct the selectors")
         return
     if not refusals and not made.notes:
-        yield Check(about="tests", text=f"{job.name}: {_plural(len(made.tests), 'test')}, as written")
+        yield Check(about="tests", text=f"{job.name}: {plural(len(made.tests), 'test')}, as written")
 
 
 def _trouble(about: str, text: str, remedy: str) -> Check:
     return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
-
-
-def _plural(number: int, noun: str, ending: str = "s") -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"

@@ -17,6 +17,7 @@ from orchestrator.model import Problem, Reason, Result, Status, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
+from orchestrator.wording import plural
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -191,12 +192,12 @@ def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> st
 
 def begun(job: str, run_id: str, tasks: int) -> str:
     """The first words of a run."""
-    return f"run {run_id} of {harmless(job)}: {_plural(tasks, 'snapshot')}"
+    return f"run {run_id} of {harmless(job)}: {plural(tasks, 'snapshot')}"
 
 
 def headline(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:
     """`23 tests match. First 5 now, last about 15:41 CET. Ctrl-C stops.`: `first` go at once."""
-    match = f"{_plural(matches, 'test')} {'matches' if matches == 1 else 'match'}."
+    match = f"{plural(matches, 'test')} {'matches' if matches == 1 else 'match'}."
     if matches <= first:
         return f"{match} {'It goes' if matches == 1 else 'All go'} now. Ctrl-C stops."
     return f"{match} First {first} now, last about {clock_time(done, now, zone)}. Ctrl-C stops."
@@ -349,7 +350,3 @@ def _zone_name(moment: datetime) -> str:
     """The zone's abbreviation; zones without letters are named by their offset."""
     name = moment.tzname() or "UTC"
     return f"UTC{name}" if name[0] in "+-" else name
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

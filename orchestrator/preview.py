@@ -12,6 +12,7 @@ from orchestrator import narrate, records
 from orchestrator.model import JobFile, Limit, Result, Status, Task
 from orchestrator.safe_text import harmless
 from orchestrator.scheduler import ASSUMED_LATENCY, Start
+from orchestrator.wording import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ def _headline(view: Preview) -> str:
     public = Counter(entry.task.is_public for entry in view.entries)
     organizations = len({entry.organization for entry in view.entries})
     parts = [
-        f"{harmless(view.jobfile.name)}: {_plural(total, 'snapshot')} of {_plural(organizations, 'organization')}",
+        f"{harmless(view.jobfile.name)}: {plural(total, 'snapshot')} of {plural(organizations, 'organization')}",
         f"{existing} already there" if existing else "",
         "is_public: " + ", ".join(f"{count} {str(value).lower()}" for value, count in sorted(public.items()))
         if public
@@ -195,7 +196,3 @@ def _object(entry: Entry) -> dict[str, object]:
         "refusal": task.refusal,
     }
     return {key: value for key, value in known.items() if value is not None}
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

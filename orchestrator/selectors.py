@@ -15,7 +15,7 @@ from orchestrator import patterns, windows
 from orchestrator.catalog import Alert, ConfiguredTest, Tag
 from orchestrator.errors import SelectionError
 from orchestrator.model import Job, Select, TestRef, Window
-from orchestrator.wording import choice, quote
+from orchestrator.wording import choice, plural, quote
 
 NAMED_AT_MOST = 10
 """Tests or account groups that one sentence names."""
@@ -313,7 +313,7 @@ def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
 def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chosen], found: int) -> str:
     """What the selectors were compared with, how many tests each key alone is true of, and what is near."""
     groups = _some([facts.listing.label for facts in scope if facts.listing.label])
-    where = _plural(len(candidates), "test") + (f" in {groups}" if groups else "")
+    where = plural(len(candidates), "test") + (f" in {groups}" if groups else "")
     if found:
         return f"{where}, of which {found} match, and all of these are excluded"
     moments = scope[0].moments if scope else ()
@@ -359,7 +359,3 @@ def _some(texts: Sequence[str]) -> str:
     more = len(texts) - NAMED_AT_MOST
     shown = [*texts[:NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])]
     return choice(shown, last="and") if shown else ""
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -12,6 +12,7 @@ from orchestrator.progress import Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
 from orchestrator.safe_text import harmless
 from orchestrator.scheduler import estimate_done
+from orchestrator.wording import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,9 @@ def _processes(view: RunView) -> str:
     """How many work on it, where that is not plain from its state."""
     if not view.processes:
         return ", no process is working on it" if _state(view) == "active" else ""
-    return f", {view.processes} process{'' if view.processes == 1 else 'es'} {'is' if view.processes == 1 else 'are'} working on it"
+    return (
+        f", {plural(view.processes, 'process', 'es')} {'is' if view.processes == 1 else 'are'} working on it"
+    )
 
 
 def document(standing: Standing) -> dict[str, object]:
