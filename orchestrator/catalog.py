@@ -5,18 +5,24 @@ Reads only. Entries without an id are left out; every other field may be missing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from orchestrator.answer import Answer, as_object, dig, explain, instant, parse_object, text_id
+from orchestrator.answer import Answer, as_object, clean, dig, explain, instant, parse_object, text_id
 from orchestrator.errors import TesnapError
 from orchestrator.instants import utc_text
 from orchestrator.model import Problem, Window
+from orchestrator.wording import plural
 
 MOST_PAGES = 100
-"""Pages of one list that are read before giving up: far more than any alert list has."""
+"""Pages of one list that are read before giving up, which is said: far more than any alert list has."""
+
+PAGE_SIZE = 1000
+"""Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
+
+BAD_REQUEST = 400
 
 _PORTS = {"https": 443, "http": 80}
 
@@ -34,11 +40,24 @@ class Getter(Protocol):
 
 
 class CatalogError(TesnapError):
-    """A list could not be read; `status` is its HTTP status, None when no readable answer came."""
+    """A list could not be read; `status` is its HTTP status, None when no readable answer came.
 
-    def __init__(self, what: str, problem: Problem, status: int | None) -> None:
-        super().__init__(f"{what} could not be read: {problem.title}. {problem.detail}".rstrip())
+    `incomplete`: a part of it was read, and the rest cannot be. `cut_off`: the answer was not whole.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        problem: Problem,
+        status: int | None,
+        *,
+        incomplete: bool = False,
+        cut_off: bool = False,
+    ) -> None:
+        self.reason = f"{problem.title}. {problem.detail}".strip()
+        super().__init__(f"{what} could not be read: {self.reason}")
         self.what, self.problem, self.status = what, problem, status
+        self.incomplete, self.cut_off = incomplete, cut_off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,29 +155,86 @@ def alerts(
     `now` (epoch seconds) ends the range in which alerts that are over are looked for. The two states need a
     request each: the API applies its time filter to an alert's start in one and to its end in the other.
     """
-    what = "the alerts"
-    found = list(_read(getter, what, "/alerts", (*_aid(aid), ("state", "trigger")), "alerts"))
+    found = _alerts(getter, (*_aid(aid), ("state", "trigger")))
     if window is not None:
         since = ("startDate", utc_text(window.start))
         until = () if now is None else (("endDate", utc_text(max(now, window.end))),)
-        found += _read(getter, what, "/alerts", (*_aid(aid), ("state", "clear"), since, *until), "alerts")
+        found += _alerts(getter, (*_aid(aid), ("state", "clear"), since, *until))
     known = {alert.id: alert for alert in map(_alert, found) if alert is not None}
     return tuple(alert for alert in known.values() if window is None or alert.within(window))
 
 
+def _alerts(getter: Getter, query: Query) -> list[Mapping[str, Any]]:
+    """Alerts on as few pages as the server will have it."""
+    what, path, name = "the alerts", "/alerts", "alerts"
+    try:
+        return list(_read(getter, what, path, (*query, ("max", str(PAGE_SIZE))), name))
+    except CatalogError as error:
+        if error.status != BAD_REQUEST:
+            raise
+    return list(_read(getter, what, path, query, name))
+
+
 def _read(getter: Getter, what: str, path: str, query: Query, name: str) -> Iterator[Mapping[str, Any]]:
-    """The objects of a list, over all its pages."""
-    seen = set()
-    for _ in range(MOST_PAGES):
-        seen.add((path, query))
-        page = _page(getter.get(path, query), what)
+    """The objects of a list, over all its pages; CatalogError when it goes on where it cannot be followed."""
+    asked, count = (path, query), 0
+    seen: set[tuple[str, Query]] = set()
+    while True:
+        seen.add(asked)
+        page = _page(getter.get(*asked), what)
         items = page.get(name)
-        yield from (item for item in items or () if isinstance(item, dict)) if isinstance(items, list) else ()
+        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        count += len(objects)
+        yield from objects
         href = dig(page, "_links", "next", "href")
-        following = page_of(getter.base_url, href) if isinstance(href, str) else None
-        if following is None or following in seen:
+        if not isinstance(href, str) or not href:
             return
-        path, query = following
+        following = page_of(getter.base_url, href) or _carried_over((path, query), href)
+        if following == asked:
+            return
+        if following is None:
+            raise _incomplete(what, count, f"its next page is at {_host(href)}, which is not below base_url")
+        if why := _dead_end(following, seen):
+            raise _incomplete(what, count, why)
+        asked = following
+
+
+def _carried_over(first: tuple[str, Query], href: str) -> tuple[str, Query] | None:
+    """The next page at our own address when its link names another host, as one behind a gateway does.
+
+    The credential never goes there: what says where the page begins is asked of `base_url` instead. None unless
+    the link is to the same list and says more than was asked for at first.
+    """
+    path, query = first
+    try:
+        theirs = urlsplit(href)
+    except ValueError:
+        return None
+    known = {key for key, _ in query}
+    more = [pair for pair in parse_qsl(theirs.query, keep_blank_values=True) if pair[0] not in known]
+    return (path, (*query, *more)) if more and theirs.path.endswith(path) else None
+
+
+def _dead_end(following: tuple[str, Query], seen: Collection[tuple[str, Query]]) -> str:
+    """Why the next page is not asked for although there is a way to it; empty when it is."""
+    if following in seen:
+        return "its pages lead back to one that was read before"
+    if len(seen) >= MOST_PAGES:
+        return f"it goes on after {MOST_PAGES} pages, and no more are read: take a shorter window, or one account group"
+    return ""
+
+
+def _incomplete(what: str, count: int, why: str) -> CatalogError:
+    problem = Problem(title="The list is incomplete", detail=f"After {plural(count, 'item')} {why}.")
+    return CatalogError(what, problem, 200, incomplete=True)
+
+
+def _host(href: str) -> str:
+    """Where a link points, without what may be secret in it."""
+    try:
+        return clean(urlsplit(href).hostname or "the same host", 80)
+    except ValueError:
+        return "no address"
 
 
 def _page(answer: Answer, what: str) -> Mapping[str, Any]:
@@ -167,7 +243,8 @@ def _page(answer: Answer, what: str) -> Mapping[str, Any]:
         hint = _HINTS.get(answer.status or 0, "")
         if answer.status == 200 and page is None and answer.failure is None:
             hint = "The answer is not the JSON that this list should be: check base_url."
-        raise CatalogError(what, explain(answer, hint=hint), answer.status)
+        cut_off = answer.failure is not None
+        raise CatalogError(what, explain(answer, hint=hint), answer.status, cut_off=cut_off)
     return page
 
 

@@ -13,6 +13,7 @@ from orchestrator import catalog
 from orchestrator.answer import Answer
 from orchestrator.catalog import (
     MOST_PAGES,
+    PAGE_SIZE,
     AccountGroup,
     Alert,
     CatalogError,
@@ -47,6 +48,8 @@ class Shelf:
 def ok(body: object) -> Answer:
     return Answer(sent=True, status=200, body=json.dumps(body).encode())
 
+
+MAX = ("max", str(PAGE_SIZE))
 
 READS: list[Callable[[Getter], object]] = [
     account_groups,
@@ -147,7 +150,7 @@ def test_alerts_name_their_test_by_its_link() -> None:
         {"alerts": [alert("a", "11", alertType="HTTP Server", startDate="2023-06-06T00:00:00Z"), {"id": "b"}]}
     )
     assert alerts(shelf, "1") == (Alert(id="a", test_id="11", type="HTTP Server", started_at=1686009600.0),)
-    assert shelf.asked == [("/alerts", (("aid", "1"), ("state", "trigger")))]
+    assert shelf.asked == [("/alerts", (("aid", "1"), ("state", "trigger"), MAX))]
 
 
 def test_alerts_of_a_window_are_those_active_at_any_moment_of_it() -> None:
@@ -168,6 +171,7 @@ def test_alerts_of_a_window_are_those_active_at_any_moment_of_it() -> None:
         ("state", "clear"),
         ("startDate", "2023-06-06T00:00:00Z"),
         ("endDate", "2023-06-06T02:53:20Z"),
+        MAX,
     )
 
 
@@ -187,21 +191,75 @@ def test_pages_that_go_round_in_circles_end() -> None:
     assert len(shelf.asked) == 2
 
 
-def test_pages_are_bounded() -> None:
-    """A list that never ends is read up to a number of pages."""
+def test_pages_that_lead_back_leave_the_list_incomplete() -> None:
+    """Two pages that name each other say of neither that it is the last one."""
+    there, back = ({"alerts": [], "_links": {"next": {"href": f"{BASE}/alerts?cursor={n}"}}} for n in "xy")
+    with pytest.raises(CatalogError, match=r"incomplete.*lead back to one that was read before"):
+        alerts(Shelf(there, back, there), None)
+
+
+def test_pages_are_bounded_and_the_bound_is_said() -> None:
+    """A list that never ends is read up to a number of pages, and is no list then."""
     pages = [
-        {"alerts": [], "_links": {"next": {"href": f"{BASE}/alerts?cursor={n}"}}}
+        {"alerts": [alert(str(n), "1")], "_links": {"next": {"href": f"{BASE}/alerts?cursor={n}"}}}
         for n in range(MOST_PAGES + 5)
     ]
     shelf = Shelf(*pages)
-    alerts(shelf, None)
+    with pytest.raises(CatalogError, match=f"After {MOST_PAGES} items it goes on") as caught:
+        alerts(shelf, None)
     assert len(shelf.asked) == MOST_PAGES
+    assert caught.value.incomplete
+
+
+def test_as_many_pages_as_are_read_are_no_trouble() -> None:
+    """A list that ends on the last page that is read is whole."""
+    pages: list[object] = [
+        {"alerts": [alert(str(n), "1")], "_links": {"next": {"href": f"{BASE}/alerts?cursor={n}"}}}
+        for n in range(MOST_PAGES - 1)
+    ]
+    assert len(alerts(Shelf(*pages, {"alerts": [alert("last", "1")]}), None)) == MOST_PAGES
+
+
+def test_a_server_that_takes_no_large_pages_is_asked_for_its_own() -> None:
+    """A refused `max` costs one request and not the list."""
+    shelf = Shelf(Answer(sent=True, status=400), {"alerts": [alert("a", "1")]})
+    assert [one.id for one in alerts(shelf, "1")] == ["a"]
+    assert shelf.asked[1] == ("/alerts", (("aid", "1"), ("state", "trigger")))
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://api.internal:8080/v7/alerts?state=trigger&aid=1&cursor=x%3D%3D",
+        "https://evil.example/alerts?cursor=x%3D%3D&aid=666",
+        "https://api.thousandeyes.com@evil.example/v7/alerts?cursor=x%3D%3D",
+        "//api.thousandeyes.com/v7/alerts?cursor=x%3D%3D",
+        "/v7/alerts?cursor=x%3D%3D",
+    ],
+)
+def test_a_page_behind_a_gateway_is_asked_of_our_own_address(href: str) -> None:
+    """The link's host never gets the credential; its cursor goes to the base URL, with the account group asked for."""
+    first = {"alerts": [alert("a", "1")], "_links": {"next": {"href": href}}}
+    shelf = Shelf(first, {"alerts": [alert("b", "2")]})
+    assert [one.id for one in alerts(shelf, "1")] == ["a", "b"]
+    assert shelf.asked[1] == ("/alerts", (("aid", "1"), ("state", "trigger"), MAX, ("cursor", "x==")))
+
+
+def test_a_third_page_behind_a_gateway_goes_on_from_the_second() -> None:
+    """Each page's own cursor counts."""
+    hrefs = [f"http://inside/v7/alerts?cursor={n}" for n in "xy"]
+    pages = [{"alerts": [alert(h[-1], "1")], "_links": {"next": {"href": h}}} for h in hrefs]
+    shelf = Shelf(*pages, {"alerts": [alert("z", "1")]})
+    assert len(alerts(shelf, None)) == 3
+    assert [dict(query).get("cursor") for _, query in shelf.asked] == [None, "x", "y"]
 
 
 @pytest.mark.parametrize(
     "href",
     [
         "https://evil.example/v7/alerts",
+        "https://evil.example/v7/alerts?aid=1&state=trigger",
+        "https://evil.example/v7/admin?cursor=1",
         "http://api.thousandeyes.com/v7/alerts",
         "https://api.thousandeyes.com:8443/v7/alerts",
         "https://api.thousandeyes.com/v6/alerts",
@@ -211,18 +269,24 @@ def test_pages_are_bounded() -> None:
         "https://api.thousandeyes.com@evil.example/v7/alerts",
         "https://me:pw@api.thousandeyes.com/v7/alerts",
         "https://api.thousandeyes.com:x/v7/alerts",
+        "https://[evil/v7/alerts?cursor=1",
         "//api.thousandeyes.com/v7/alerts",
-        "/v7/alerts?cursor=1",
         "https://api.thousandeyes.com",
-        "",
     ],
 )
-def test_a_link_to_anywhere_else_is_not_followed(href: str) -> None:
-    """The credential goes to our own base URL alone."""
+def test_a_link_to_anywhere_else_is_not_followed_and_said(href: str) -> None:
+    """The credential goes to our own base URL alone, and a list whose rest cannot be read is none."""
     assert page_of(BASE, href) is None
-    shelf = Shelf({"alerts": [], "_links": {"next": {"href": href}}})
-    alerts(shelf, None)
+    shelf = Shelf({"alerts": [alert("a", "1")], "_links": {"next": {"href": href}}})
+    with pytest.raises(CatalogError, match="After 1 item its next page is at"):
+        alerts(shelf, "1")
     assert len(shelf.asked) == 1
+
+
+@pytest.mark.parametrize("following", [None, "", {"href": ""}, {"href": None}, {}])
+def test_a_page_without_a_link_is_the_last(following: object) -> None:
+    """An empty link is none."""
+    assert alerts(Shelf({"alerts": [], "_links": {"next": following}}), None) == ()
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _size(request: Request, default: int) -> int:
     text = request.query.get("max", str(default))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise _refused(request, "max", "max must be a number over zero")
-    return int(text)
+    return min(int(text), default)
 
 
 def _first(request: Request) -> int:

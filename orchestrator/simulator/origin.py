@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from orchestrator.simulator import answers, quota
 from orchestrator.simulator.alerts import chosen_alerts, page
@@ -203,7 +204,9 @@ class Origin:
         now, tests = case.at + self.world.clock_offset, {test.test_id: test for test in group.tests}
         meant = chosen_alerts(group.alerts, case.request, now)
         shown, following = page(meant, case.request, self.world.page_size)
-        base = case.request.base_url
+        base, inside = case.request.base_url, self.world.link_host
+        if following and inside:
+            following = urlsplit(following)._replace(netloc=inside).geturl()
         alerts = [answers.alert_answer(alert, tests.get(alert.test_id), base, now) for alert in shown]
         links = _self_link(case.request) | ({"next": {"href": following}} if following else {})
         return answer(200, {"alerts": alerts, "_links": links})

@@ -101,7 +101,8 @@ class World:
     aligns_rounds: bool = False  # startRoundId and endRoundId fall on the test's interval
     sends_retry_after: bool = False  # no document declares it for the snapshot limit
     clock_offset: float = 0.0  # how far the server's clock is ahead, in seconds
-    page_size: int = 50  # of GET /alerts when the request names no `max`
+    page_size: int = 50  # of GET /alerts, however much more `max` asks for
+    link_host: str = ""  # what links to further pages name instead of our own host, as behind a gateway
 
 
 def example_world(
