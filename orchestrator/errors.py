@@ -7,6 +7,8 @@
     │   ├── CredentialError        a missing or malformed API token
     │   ├── SelectionError         no test is meant, or too many
     │   └── StoreUnusable          the store cannot be written, or is too new
+    ├── AccessRefused              what has to be read first may not be             exit code 4
+    ├── ApiUnavailable             what has to be read first cannot be for now      exit code 5
     ├── StoreUnavailable           the store does not answer for now                 exit code 5
     ├── LeaseLost                  the lease belongs to somebody else by now
     └── GrantStale                 too late after the grant to send the first byte
@@ -70,6 +72,14 @@ class JobFileError(UsageError):
     def __init__(self, errors: tuple[Located, ...]) -> None:
         super().__init__("\n".join(map(str, errors)))
         self.errors = errors
+
+
+class AccessRefused(TesnapError):
+    """The token lacks a permission for what has to be read before anything can be sent."""
+
+
+class ApiUnavailable(TesnapError):
+    """What has to be read before anything can be sent cannot be for now: the API does not answer, or fails."""
 
 
 class StoreUnavailable(TesnapError):

@@ -14,6 +14,7 @@ from itertools import chain
 from orchestrator import patterns, windows
 from orchestrator.catalog import Alert, ConfiguredTest, Tag
 from orchestrator.errors import SelectionError
+from orchestrator.gaps import Gap, told, unreadable
 from orchestrator.model import Job, Select, TestRef, Window
 from orchestrator.wording import choice, plural, quote
 
@@ -26,7 +27,7 @@ class Listing:
     """What the lists of one account group say; None for a list that was not, or could not be, read.
 
     `aid` is what a request names, empty for the credential's own group; `label` is what people read, and
-    `troubles` say why lists are missing.
+    `gaps` say why lists are missing.
     """
 
     aid: str = ""
@@ -34,7 +35,7 @@ class Listing:
     tests: Mapping[str, ConfiguredTest] | None = None
     tags: tuple[Tag, ...] | None = None
     alerts: tuple[Alert, ...] | None = None
-    troubles: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +59,15 @@ class Chosen:
 class Choice:
     """The tests that a job means in one organization.
 
-    `unread` says why selectors could not be compared with everything, `tried` that it was attempted;
-    `searched` is what they were compared with when they found nothing.
+    `unread` says why selectors could not be compared with everything; `gaps` are the lists that this is due to,
+    none where nobody tried to read them. `blind` are the lists of alerts that are missing. `searched` is what the
+    selectors were compared with when they found nothing.
     """
 
     tests: tuple[Chosen, ...] = ()
     unread: str = ""
-    tried: bool = True
+    gaps: tuple[Gap, ...] = ()
+    blind: tuple[Gap, ...] = ()
     searched: str = ""
     notes: tuple[str, ...] = ()
 
@@ -79,14 +82,15 @@ def choose(
 ) -> Choice:
     """The tests of a job in one organization; `own` is its account group, `moments` are its lookouts."""
     scope = [_Facts(listing, moments) for listing in _scope(job, listings, own)]
+    blind = tuple(one for facts in scope for one in facts.listing.gaps if one.of == "alerts")
     typed = [_typed(ref, scope) for ref in job.tests if ref.id not in job.exclude]
     notes = tuple(chain.from_iterable(_notes_on_typed(job, one, listings, organization) for one in typed))
     if job.select is None:
-        return Choice(tests=tuple(typed), notes=notes)
+        return Choice(tests=tuple(typed), notes=notes, blind=blind)
     selected = _select(job, job.select, scope, organization)
     known = {(one.account_group, one.id) for one in typed}
     added = (one for one in selected.tests if (one.account_group, one.id) not in known)
-    return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes))
+    return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes), blind=blind)
 
 
 def require(job: Job, choices: Mapping[str, Choice]) -> None:
@@ -110,14 +114,11 @@ def require(job: Job, choices: Mapping[str, Choice]) -> None:
 
 
 def require_lists(choices: Iterable[Choice]) -> None:
-    """Raise SelectionError when all that is meant could not be selected, since lists could not be read."""
+    """Raise when all that is meant could not be selected, since lists could not be read; the kind says why."""
     made = list(choices)
-    lost = list(dict.fromkeys(one.unread for one in made if one.unread and one.tried))
+    lost = [missing for one in made for missing in one.gaps]
     if lost and not any(one.tests for one in made):
-        raise SelectionError(
-            f"no test can be selected, so nothing was sent: {'; '.join(lost)}. Ask for the permission or try again,"
-            " or name tests by their ids; `tesnap doctor` tells what is missing"
-        )
+        raise unreadable("no test can be selected", lost)
 
 
 def _scope(job: Job, listings: Mapping[str, Listing], own: str) -> list[Listing]:
@@ -201,9 +202,11 @@ def _notes_on_typed(
 
 def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str) -> Choice:
     """What the selectors find, `exclude` taken out, in the order in which it goes."""
-    missing = [_missing(select, facts.listing) for facts in scope]
-    readable = [facts for facts, trouble in zip(scope, missing, strict=True) if not trouble]
-    unread = "; ".join(dict.fromkeys(filter(None, missing)))
+    needed = _needed(select)
+    readable = [facts for facts in scope if all(getattr(facts.listing, of) is not None for of in needed)]
+    rest = [facts.listing for facts in scope if facts not in readable]
+    gaps = [missing for listing in rest for missing in listing.gaps if missing.of in needed]
+    unread = told(gaps) if gaps else _not_read(rest)
     candidates = [one for facts in readable for one in facts.candidates()]
     found = [one for one in candidates if all(_holds(key, value, one) for key, value in _keys(select))]
     kept = [one for one in found if not _excluded(job, one)]
@@ -214,7 +217,7 @@ def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str
     return Choice(
         tests=tuple(sorted(kept, key=_urgency)),
         unread=unread,
-        tried=all(facts.listing.troubles for facts, trouble in zip(scope, missing, strict=True) if trouble),
+        gaps=tuple(gaps),
         searched=f"{organization} has {searched}" if searched else "",
         notes=tuple(notes),
     )
@@ -242,12 +245,16 @@ def _holds(key: str, value: object, one: Chosen) -> bool:
     return any(patterns.matches(tag, pattern) for tag in one.tags for pattern in wanted)
 
 
-def _missing(select: Select, listing: Listing) -> str:
-    """Why these selectors cannot be compared with this account group, empty when they can."""
-    there = listing.tests is not None and (not select.tag or listing.tags is not None)
-    if there and (select.alerting is None or listing.alerts is not None):
-        return ""
-    return "; ".join(listing.troubles) or f"the lists of {listing.label or 'its account group'} were not read"
+def _needed(select: Select) -> tuple[str, ...]:
+    """The lists that these selectors are compared with."""
+    tags, alerts = bool(select.tag), select.alerting is not None
+    return ("tests", *(["tags"] if tags else []), *(["alerts"] if alerts else []))
+
+
+def _not_read(listings: Sequence[Listing]) -> str:
+    """That nobody has looked, as offline; empty when there is nothing to say it of."""
+    labels = [listing.label or "its account group" for listing in listings]
+    return f"the lists of {_some(labels)} were not read" if labels else ""
 
 
 def _excluded(job: Job, one: Chosen) -> bool:

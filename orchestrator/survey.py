@@ -21,14 +21,19 @@ from orchestrator.catalog import (
     tests,
 )
 from orchestrator.clock import Clock
+from orchestrator.gaps import Cause, Gap, gap
 from orchestrator.model import Job, Organization, Reason, Window
 from orchestrator.moments import lookouts, starts_with_alert
 from orchestrator.outcome import general_reset, retry_after
-from orchestrator.selectors import Listing
+from orchestrator.selectors import NAMED_AT_MOST, Listing
+from orchestrator.wording import choice
 
 UNAUTHORIZED = 401
 SERVER_ERROR = 500
 FORBIDDEN = 403
+
+NO_SUCH_GROUP = (400, FORBIDDEN, 404)
+"""Statuses that may answer an `aid` that is not the token's."""
 
 SAME_CLOCK = 5.0
 """Seconds: a smaller difference is that of a `Date` in whole seconds and the way of an answer."""
@@ -54,7 +59,7 @@ class Finding:
 
     `tests` are the configured tests by account group (`""`: the credential's own), with what else its lists
     say. With `stopped` nothing is to be sent for it, and `because` says why; `unreachable`: it gave no answer,
-    or a server error. `notes` are worth a line each.
+    or a server error. `gap` is why its account groups are not known. `notes` are worth a line each.
     """
 
     org_id: str | None = None
@@ -64,6 +69,7 @@ class Finding:
     stopped: Reason | None = None
     because: str = ""
     unreachable: bool = False
+    gap: Gap | None = None
     notes: tuple[str, ...] = ()
     whispers: tuple[str, ...] = ()
 
@@ -166,14 +172,17 @@ def find_out(
     reader = getter if isinstance(getter, PacedGetter) else None
     if reader is None and clock is not None:
         reader = PacedGetter(getter, clock, tell=tell, stopped=stopped)
+    known: tuple[AccountGroup, ...] = ()
     try:
         known = account_groups(reader or getter)
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
+        missing = gap("account groups", "", error)
         finding = Finding(
             unreachable=error.status is None or error.status >= SERVER_ERROR,
-            whispers=(f"the account groups cannot be read: {error}",),
+            gap=missing,
+            whispers=(missing.text,),
         )
     else:
         finding = Finding(org_id=own_org_id(known, organization.account_group), groups=known)
@@ -186,14 +195,13 @@ def find_out(
     offset = reader.offset if reader is not None and reader.offset is not None else 0.0
     finding = replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
     now = None if clock is None else clock.wall() + finding.offset
-    reading = _Reading(reader or getter, organization, jobs, now, all_lists=all_lists)
+    reading = _Reading(reader or getter, organization, jobs, now, known=known, all_lists=all_lists)
     try:
         listings = reading.listings(_in_turn(groups, jobs, known=finding.groups))
     except CatalogError as error:
         return _refused(error)
-    return replace(
-        finding, tests=listings, notes=tuple(reading.notes), whispers=(*finding.whispers, *reading.whispers)
-    )
+    notes = (*_unsearched(jobs, finding.gap, listings), *reading.notes)
+    return replace(finding, tests=listings, notes=notes, whispers=(*finding.whispers, *reading.whispers))
 
 
 def own_org_id(groups: Collection[AccountGroup], account_group: str | None) -> str | None:
@@ -225,6 +233,27 @@ def _in_turn(
     return [(aid, labels.get(aid) or _label(aid, "")) for aid in dict.fromkeys(asked)]
 
 
+def _unsearched(jobs: Sequence[Job], missing: Gap | None, listings: Mapping[str, Listing]) -> Iterator[str]:
+    """That one account group alone was searched where all were meant, since nobody says which there are."""
+    seen = {test_id for listing in listings.values() for test_id in listing.tests or ()}
+    meant = [job for job in jobs if job.everywhere]
+    lost = any(job.select is not None or any(ref.id not in seen for ref in job.tests) for job in meant)
+    if missing is None or not lost:
+        return
+    where = choice([listing.label for listing in listings.values()], last="and")
+    yield (
+        f"{missing.text.rstrip('.')}. Only {where} is searched, and NOT the others that the token may open:"
+        f" {missing.remedy}, or search another one with --account-group"
+    )
+
+
+def named(groups: Sequence[AccountGroup]) -> str:
+    """Account groups as a sentence names them."""
+    more = len(groups) - NAMED_AT_MOST
+    texts = [f"{group.aid} ({group.name})" if group.name else group.aid for group in groups[:NAMED_AT_MOST]]
+    return choice([*texts, *([f"{more} more"] if more > 0 else [])], last="and")
+
+
 def _label(aid: str, name: str) -> str:
     return f"account group {aid} ({name})" if name else f"account group {aid}"
 
@@ -239,12 +268,13 @@ class _Reading:
         jobs: Sequence[Job],
         now: float | None,
         *,
+        known: Sequence[AccountGroup],
         all_lists: bool,
     ) -> None:
         self.notes: list[str] = []
         self.whispers: list[str] = []
         self._getter, self._organization, self._jobs, self._now = getter, organization, jobs, now
-        self._all_lists = all_lists
+        self._known, self._all_lists = known, all_lists
 
     def listings(self, groups: Sequence[tuple[str, str]]) -> dict[str, Listing]:
         """The lists by account group; CatalogError when the credential is refused, and only then."""
@@ -269,8 +299,7 @@ class _Reading:
 
     def _listing(self, aid: str, label: str, jobs: Sequence[Job]) -> Listing:
         listing = Listing(aid=aid, label=label)
-        which = label if aid else "the default account group"
-        for change in self._lists(aid, jobs, which):
+        for change in self._lists(aid, jobs, label):
             listing = change(listing)
             if listing.tests is None:
                 break
@@ -301,31 +330,37 @@ class _Reading:
         try:
             return replace(before, tests={test.id: test for test in tests(self._getter, aid or None)})
         except CatalogError as error:
-            trouble = f"the tests of {which} cannot be read"
-            self.notes.append(f"{trouble}, so they are known by id alone: {self._said(error)}")
-            return replace(before, troubles=(*before.troubles, trouble))
+            missing = self._gap("tests", aid, which, error)
+            self.notes.append(f"{missing.short}, so they are known by id alone: {missing.because}")
+            return replace(before, gaps=(*before.gaps, missing))
 
     def _read_tags(self, before: Listing, aid: str, which: str) -> Listing:
         try:
             return replace(before, tags=tags(self._getter, aid or None))
         except CatalogError as error:
-            trouble = f"the tags of {which} cannot be read"
-            self.notes.append(f"{trouble}: {self._said(error)}")
-            return replace(before, troubles=(*before.troubles, trouble))
+            missing = self._gap("tags", aid, which, error)
+            self.notes.append(missing.text)
+            return replace(before, gaps=(*before.gaps, missing))
 
     def _read_alerts(self, before: Listing, aid: str, which: str, span: Window, *, asked: bool) -> Listing:
         """The alerts; that they are missing matters only where they were asked for, else they only sort."""
         try:
             return replace(before, alerts=alerts(self._getter, aid or None, span, now=self._now))
         except CatalogError as error:
-            trouble = f"the alerts of {which} cannot be read"
+            missing = self._gap("alerts", aid, which, error)
             said = self.notes if asked else self.whispers
-            said.append(f"{trouble}: {self._said(error)}")
-            return replace(before, troubles=(*before.troubles, trouble))
+            said.append(missing.text)
+            return replace(before, gaps=(*before.gaps, missing))
 
-    @staticmethod
-    def _said(error: CatalogError) -> CatalogError:
-        """The error for a note, unless the credential is refused, which ends the reading."""
+    def _gap(self, of: str, aid: str, which: str, error: CatalogError) -> Gap:
+        """What is missing, unless the credential is refused, which ends the reading."""
         if error.status == UNAUTHORIZED:
             raise error
-        return error
+        if (
+            error.status in NO_SUCH_GROUP
+            and self._known
+            and aid not in ("", *(one.aid for one in self._known))
+        ):
+            because = f"it is not open to this token, which sees {named(self._known)}"
+            return Gap(of=of, where=which, because=because, cause=Cause.CLOSED)
+        return gap(of, which, error)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestrator.cli import tesnap
+from orchestrator.cli.frame import _ended
 from orchestrator.cli.incident import _announcement
 from orchestrator.cli.options import Shown
 from orchestrator.errors import SelectionError, UsageError
@@ -21,7 +25,7 @@ from orchestrator.model import JobFile, Task, Window
 from orchestrator.preview import Entry, Preview
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TESTS
-from tests.support.incident import alerting_world, longest_first, markdown_table, posted
+from tests.support.incident import Gateway, alerting_world, longest_first, markdown_table, posted
 
 pytestmark = pytest.mark.socket
 
@@ -29,6 +33,15 @@ PERIOD = 0.3
 """Seconds of the simulator's limit: twelve snapshots take two of them."""
 
 Typed = Callable[..., Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended, and all that it said on standard error."""
+
+    code: int
+    stdout: str
+    text: str
 
 
 @pytest.fixture
@@ -51,6 +64,16 @@ def typed(simulator: Simulator, tmp_path: Path) -> Iterator[Typed]:
             return CliRunner().invoke(tesnap, words, input=stdin, env=environ | more, standalone_mode=False)
 
         yield run
+
+
+def ran_with(typed: Typed, *words: str, **more: str) -> Ended:
+    """The command with what the program makes of an error: its exit code and its last words."""
+    result = typed(*words, **more)
+    stderr = io.StringIO()
+    with contextlib.redirect_stderr(stderr):
+        code = 0 if result.exception is None else _ended(result.exception)
+    code = code or result.return_value or 0
+    return Ended(code=code, stdout=result.stdout, text=result.stderr + stderr.getvalue())
 
 
 def records(result: Result, event: str) -> list[dict[str, Any]]:
@@ -104,6 +127,80 @@ def test_the_same_words_again_make_nothing_twice(typed: Typed, simulator: Simula
     again = typed("snap", "202701", "202951", *window)
     assert len(records(again, "snapshot.existing")) == 2
     assert sum(entry.method == "POST" for entry in simulator.log) == 2
+
+
+def test_alerts_on_pages_behind_a_gateway_are_all_found(typed: Typed) -> None:
+    """Links that name an inside host lose no test, and the inside host is never asked."""
+    inside = replace(alerting_world(), link_host="api.internal.invalid:8443")
+    with serve(Simulator(inside, period=PERIOD, latency=(0.0, 0.0))) as url:
+        result = typed("snap", "--alerting", "--last", "3h", TE_BASE_URL=url)
+    assert result.return_value == 0, result.output
+    assert len(records(result, "snapshot.created")) == 12
+
+
+def test_a_list_that_is_not_whole_selects_nothing_and_says_so(typed: Typed, simulator: Simulator) -> None:
+    """Less than all that is alerting must never look like all of it."""
+    page = {"alerts": [], "_links": {"next": {"href": "https://elsewhere.example/v8/alarms?page=2"}}}
+    changed = {"/alerts": {"body": json.dumps(page).encode()}}
+    with serve(Gateway(simulator.world, changed, latency=(0.0, 0.0))) as url:
+        ended = ran_with(typed, "snap", "--alerting", "--last", "3h", TE_BASE_URL=url)
+    assert ended.code == 2
+    assert "The list is incomplete. After 0 items its next page is at elsewhere.example" in ended.text
+    assert "check base_url, and a gateway that changes the addresses in answers" in ended.text
+
+
+def test_account_groups_that_cannot_be_read_are_warned_of(typed: Typed, simulator: Simulator) -> None:
+    """What was found in the token's own account group is made, and what was not searched is said even with -q."""
+    with serve(
+        Gateway(simulator.world, {"/account-groups": BROKEN}, latency=(0.0, 0.0), period=PERIOD)
+    ) as url:
+        made = typed("snap", "--alerting", "--last", "3h", "-q", TE_BASE_URL=url)
+        looked = typed("tests", "--alerting", "--last", "3h", TE_BASE_URL=url)
+    assert made.return_value == 0
+    assert len(records(made, "snapshot.created")) == 6
+    for result in (made, looked):
+        assert "Only the token's own account group is searched, and NOT the others" in result.stderr
+
+
+BROKEN = {"status": 200, "body": b"<html><title>Log in</title></html>"}
+FAILING = {"status": 500, "body": b""}
+FORBIDDEN = {"status": 403, "body": b""}
+USED_UP = {"status": 429, "body": b"", "headers": {"Retry-After": "400"}}
+
+
+@pytest.mark.parametrize(
+    "words", [("snap", "--last", "1h"), ("snap", "--last", "1h", "--dry-run"), ("tests",)]
+)
+@pytest.mark.parametrize(
+    ("changes", "code", "why"),
+    [
+        (BROKEN, 2, "Log in. A web page came back: a gateway or proxy answered, not the API."),
+        (FAILING, 5, "Internal server error. Do this: the trouble is on ThousandEyes' side"),
+        (FORBIDDEN, 4, "have an administrator add 'View alerts' to a role of the token's user"),
+        (USED_UP, 5, "Too many requests. Do this: the limit on requests is used up"),
+    ],
+)
+def test_a_list_that_fails_says_why_and_ends_with_its_exit_code(
+    typed: Typed, simulator: Simulator, words: tuple[str, ...], changes: dict[str, Any], code: int, why: str
+) -> None:
+    """The same of the command, of its dry run and of looking; a permission is named only where one is missing."""
+    with serve(Gateway(simulator.world, {"/alerts": changes}, latency=(0.0, 0.0))) as url:
+        ended = ran_with(typed, *words, "--alerting", TE_BASE_URL=url)
+    assert (ended.code, ended.stdout) == (code, "")
+    assert "no test can be selected: the alerts of account group 2001 (Group 2001)" in ended.text
+    assert why in ended.text
+    assert ("permission" in ended.text or "View" in ended.text) is (code == 4)
+
+
+@pytest.mark.parametrize("words", [("snap", "--alerting", "--last", "1h"), ("tests",)])
+def test_an_api_that_nobody_reaches_ends_with_its_exit_code(typed: Typed, words: tuple[str, ...]) -> None:
+    """It is out of reach, which is no matter of permissions: the exit code is 5."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    ended = ran_with(typed, *words, TE_BASE_URL=f"http://127.0.0.1:{port}/v7")
+    assert (ended.code, ended.stdout) == (5, "")
+    assert f"connection refused by 127.0.0.1:{port}" in ended.text.casefold()
+    assert "check the network, the proxy and base_url" in ended.text
 
 
 NOTHING = (

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator import patterns
 from orchestrator.catalog import Alert, ConfiguredTest, Tag
-from orchestrator.errors import SelectionError
+from orchestrator.errors import AccessRefused, SelectionError
+from orchestrator.gaps import Cause, Gap
 from orchestrator.model import Fit, Job, Select, TestRef, Window, WindowSpec
 from orchestrator.moments import SINCE_ALERT, lookouts, since_alert
 from orchestrator.selectors import Choice, Listing, choose, require, require_lists
@@ -38,6 +39,10 @@ ALERTS = (
     Alert(id="y", test_id="2", started_at=NOON - 600.0),
     Alert(id="z", test_id="1", started_at=NOON - 9 * HOUR, ended_at=NOON - 8 * HOUR),
 )
+
+
+NO_TAGS = Gap(of="tags", where="account group 7", because="Forbidden.", cause=Cause.FORBIDDEN)
+NO_ALERTS = Gap(of="alerts", where="account group 7", because="No answer.", cause=Cause.UNREACHABLE)
 
 
 def listing(aid: str = "", **changes: Any) -> Listing:
@@ -275,15 +280,28 @@ def test_disabled_tests_are_named() -> None:
 def test_lists_that_cannot_be_read_are_no_empty_selection() -> None:
     """The note says what is missing, and only a plan with nothing at all in it is refused."""
     asked = job(select=Select(tag=("team:core",)))
-    unread = chosen(asked, listing(tags=None, troubles=("the tags of account group 7 cannot be read",)))
+    unread = chosen(asked, listing(tags=None, gaps=(NO_TAGS, NO_ALERTS)))
     assert unread.tests == ()
-    assert unread.notes == (
-        "acme: not every test can be selected: the tags of account group 7 cannot be read",
+    (note,) = unread.notes
+    assert note == (
+        "acme: not every test can be selected: the tags of account group 7 cannot be read: Forbidden. Do this:"
+        " have an administrator add 'View tags' to a role of the token's user (Account Settings > Users and Roles"
+        " > Roles)"
     )
     require(asked, {"acme": unread})
-    with pytest.raises(SelectionError, match="the tags of account group 7 cannot be read"):
+    with pytest.raises(AccessRefused, match="the tags of account group 7 cannot be read"):
         require_lists([unread])
     require_lists([unread, chosen(asked)])
+
+
+def test_lists_that_are_not_needed_are_not_blamed() -> None:
+    """Tags that cannot be read say nothing of alerts, which only sort."""
+    unread = chosen(
+        job(select=Select(tag=("team:core",))), listing(tags=None, alerts=None, gaps=(NO_TAGS, NO_ALERTS))
+    )
+    assert unread.gaps == (NO_TAGS,)
+    assert "alerts" not in unread.unread
+    assert unread.blind == (NO_ALERTS,)
 
 
 def test_an_organization_that_was_not_asked_is_no_empty_selection() -> None:

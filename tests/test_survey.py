@@ -11,6 +11,7 @@ import pytest
 from orchestrator.answer import Answer
 from orchestrator.catalog import Query
 from orchestrator.clock import VirtualClock
+from orchestrator.gaps import Cause
 from orchestrator.model import CredentialSource, Fit, Job, Organization, Reason, Select, TestRef, WindowSpec
 from orchestrator.moments import SINCE_ALERT
 from orchestrator.simulator import Simulator, World, example_world
@@ -130,15 +131,19 @@ def test_a_list_that_is_refused_leaves_the_others() -> None:
     lists = finding.tests[""]
     assert lists.tags is None
     assert lists.tests is not None
-    assert lists.troubles == ("the tags of the default account group cannot be read",)
-    assert "the tags could not be read" in finding.notes[0]
+    assert [(gap.of, gap.where, gap.cause) for gap in lists.gaps] == [
+        ("tags", "account group 2001 (Group 2001)", Cause.FORBIDDEN)
+    ]
+    assert finding.notes[0].startswith(
+        "the tags of account group 2001 (Group 2001) cannot be read: Forbidden."
+    )
 
 
 def test_alerts_that_only_sort_are_missed_in_silence() -> None:
     """A selection by name goes on without the permission to see alerts."""
     finding, _ = asked(job(select=Select(test_name=("Login",))), of=without(VIEW_ALERTS))
     assert finding.notes == ()
-    assert "the alerts of the default account group cannot be read" in finding.whispers[0]
+    assert "the alerts of account group 2001 (Group 2001) cannot be read" in finding.whispers[0]
 
 
 def test_tests_that_cannot_be_read_are_known_by_id() -> None:
@@ -147,6 +152,65 @@ def test_tests_that_cannot_be_read_are_known_by_id() -> None:
     assert seen == ["/account-groups", "/tests"]
     assert finding.tests[""].tests is None
     assert "so they are known by id alone" in finding.notes[0]
+
+
+class Closed:
+    """A getter that answers one path with something else than the API's list."""
+
+    def __init__(self, getter: Any, path: str, **changes: Any) -> None:
+        self.base_url: str = getter.base_url
+        self._getter, self._path, self._changes = getter, path, changes
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """The answer, changed where it is meant."""
+        answer: Answer = self._getter.get(path, query)
+        return replace(answer, **self._changes) if path == self._path else answer
+
+
+def without_groups(*jobs: Job, **changes: Any) -> Finding:
+    """What is found out where the list of account groups is answered otherwise."""
+    clock = VirtualClock()
+    getter = VirtualGetter(Simulator(world()), clock, "token-1")
+    closed = Closed(getter, "/account-groups", **{"status": 500, "body": b"", **changes})
+    return find_out(closed, ACME, [""], jobs=jobs, clock=clock)
+
+
+def test_account_groups_that_cannot_be_searched_are_said() -> None:
+    """Selectors that mean all account groups say which one alone they were compared with, and what to do."""
+    finding = without_groups(job(select=Select(alerting=True), everywhere=True))
+    (note,) = finding.notes
+    assert note == (
+        "the account groups cannot be read: Internal server error. Only the token's own account group is searched,"
+        " and NOT the others that the token may open: the trouble is on ThousandEyes' side or a gateway's: try"
+        " again shortly, or search another one with --account-group"
+    )
+    html = without_groups(
+        job(select=Select(), everywhere=True), status=200, body=b"<html><title>Log in</title>"
+    )
+    assert "check that base_url is the API's" in html.notes[0]
+
+
+@pytest.mark.parametrize(("test_id", "notes"), [("202701", 0), ("999", 1)])
+def test_account_groups_matter_only_to_ids_that_are_not_found(test_id: str, notes: int) -> None:
+    """An id that the token's own account group has needs no other one."""
+    finding = without_groups(job(tests=(TestRef(id=test_id),), everywhere=True))
+    assert len(finding.notes) == notes
+
+
+def test_account_groups_do_not_matter_to_a_job_of_one() -> None:
+    """A job file's job looks in its own account group alone."""
+    assert without_groups(job(select=Select(alerting=True))).notes == ()
+
+
+def test_an_account_group_that_is_not_the_tokens_is_said_with_those_that_are() -> None:
+    """Not the permission is missing: the number is wrong."""
+    finding, _ = asked(job(select=Select(), account_group="99"), groups=("99",))
+    (missing,) = finding.tests["99"].gaps
+    assert missing.cause is Cause.CLOSED
+    assert missing.text == (
+        "the tests of account group 99 cannot be read: it is not open to this token, which sees"
+        " 2001 (Group 2001) and 2002 (Group 2002)"
+    )
 
 
 def test_a_refused_token_stops_the_organization() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.errors import JobFileError, StoreUnavailable, UsageError
+from orchestrator.errors import AccessRefused, ApiUnavailable, JobFileError, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -90,7 +90,9 @@ def _ended(error: BaseException) -> int:
             code = _last_words(str(error), WRONG_USAGE, prefix="")
         case UsageError():
             code = _last_words(f"error: {error}", WRONG_USAGE)
-        case StoreUnavailable():
+        case AccessRefused():
+            code = _last_words(f"error: {error}", REFUSED)
+        case StoreUnavailable() | ApiUnavailable():
             code = _last_words(f"error: {error}", STOPPED_EARLY)
         case BrokenPipeError():
             code = _pipe_closed()

@@ -11,11 +11,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from markdown_it import MarkdownIt
 
 import orchestrator
-from orchestrator.simulator import Alert, Entry, World, example_world
+from orchestrator.simulator import Alert, Entry, Reply, Simulator, World, example_world
+from orchestrator.simulator.api import Exchange
 
 LONGEST = 60.0
 """Seconds after which a process that a test started is given up."""
@@ -39,6 +41,20 @@ def alerting_world(*, now: float | None = None) -> World:
         )
         groups.append(replace(group, alerts=tuple(alerts)))
     return replace(made, organizations=(replace(organization, account_groups=tuple(groups)),), page_size=4)
+
+
+class Gateway(Simulator):
+    """The API behind something that answers some paths otherwise: the path's end, and what changes in the reply."""
+
+    def __init__(self, world: World, changes: Mapping[str, Mapping[str, Any]], **settings: Any) -> None:
+        super().__init__(world, **settings)
+        self.changes = dict(changes)
+
+    def process(self, exchange: Exchange, at: float) -> Reply | None:
+        """The reply, changed."""
+        reply = super().process(exchange, at)
+        changes = self.changes.get(exchange.request.path.removeprefix("/v7"))
+        return reply if reply is None or changes is None else replace(reply, **changes)
 
 
 def longest_first(world: World) -> list[str]:

@@ -1,0 +1,114 @@
+"""Lists that could not be read: what is missing, why, what to do about it, and the error when nothing goes without.
+
+The remedy fits the reason: a permission is asked for where the API says 403, and nowhere else. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.catalog import CatalogError
+from orchestrator.errors import AccessRefused, ApiUnavailable, SelectionError, TesnapError
+from orchestrator.wording import choice
+
+WHERE_ROLES_ARE = "Account Settings > Users and Roles > Roles"
+"""Where ThousandEyes' web app keeps permissions."""
+
+
+class Cause(StrEnum):
+    """Why a list is missing, as far as that decides what to do."""
+
+    UNREACHABLE = "unreachable"  # no answer, or none that is whole
+    SERVER = "server"  # 5xx
+    BUSY = "busy"  # 429
+    FORBIDDEN = "forbidden"  # 401, 403
+    CLOSED = "closed"  # an account group that is not the token's
+    INCOMPLETE = "incomplete"  # it goes on where it cannot be followed
+    NOT_THE_API = "not_the_api"  # anything else: what answers there is no such list
+
+
+_REMEDIES = {
+    Cause.UNREACHABLE: "check the network, the proxy and base_url, then try again",
+    Cause.SERVER: "the trouble is on ThousandEyes' side or a gateway's: try again shortly",
+    Cause.BUSY: "the limit on requests is used up, which all users and tokens of the organization share: try again in a minute",
+    Cause.FORBIDDEN: f"have an administrator add '{{permission}}' to a role of the token's user ({WHERE_ROLES_ARE})",
+    Cause.CLOSED: "correct the account group, or have the token's user added to it",
+    Cause.INCOMPLETE: "check base_url, and a gateway that changes the addresses in answers",
+    Cause.NOT_THE_API: "what answers is not the API's list: check that base_url is the API's, /v7 included",
+}
+
+_PERMISSIONS = {"tests": "View tests", "tags": "View tags", "alerts": "View alerts"}
+"""The permission that each list needs, by its name in ThousandEyes' documentation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """One list that is missing: of what (`tests`, `tags`, `alerts`), of which account group, and why."""
+
+    of: str
+    where: str
+    because: str
+    cause: Cause
+
+    @property
+    def short(self) -> str:
+        """What is missing."""
+        return (
+            f"the {self.of} of {self.where} cannot be read" if self.where else f"the {self.of} cannot be read"
+        )
+
+    @property
+    def text(self) -> str:
+        """What is missing, and why."""
+        return f"{self.short}: {self.because}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        if self.cause is Cause.FORBIDDEN and self.of not in _PERMISSIONS:
+            return f"have an administrator let the token's user read the {self.of} ({WHERE_ROLES_ARE})"
+        return _REMEDIES[self.cause].format(permission=_PERMISSIONS.get(self.of, ""))
+
+
+def gap(of: str, where: str, error: CatalogError) -> Gap:
+    """What is missing after this error."""
+    return Gap(of=of, where=where, because=error.reason, cause=_cause(error))
+
+
+def told(gaps: Iterable[Gap]) -> str:
+    """All of them in one sentence, those with the same reason together, each with its remedy."""
+    known = list(dict.fromkeys(gaps))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in known:
+        groups.setdefault((one.of, one.because), []).append(one.where)
+    texts = []
+    for (of, because), where in groups.items():
+        places = choice(list(filter(None, where)) or [""], last="and")
+        texts.append(f"the {of}{f' of {places}' if places else ''} cannot be read: {because.rstrip('.')}")
+    remedies = list(dict.fromkeys(one.remedy for one in known))
+    return f"{'; '.join(texts)}. Do this: {'; '.join(remedies)}"
+
+
+def unreadable(start: str, gaps: Iterable[Gap]) -> TesnapError:
+    """The error that nothing can be done without these lists; its kind decides the exit code."""
+    known = list(gaps)
+    text = f"{start}: {told(known)}"
+    causes = {one.cause for one in known}
+    if causes & {Cause.CLOSED, Cause.INCOMPLETE, Cause.NOT_THE_API}:
+        return SelectionError(text)
+    if causes & {Cause.UNREACHABLE, Cause.SERVER, Cause.BUSY}:
+        return ApiUnavailable(text)
+    return AccessRefused(text)
+
+
+def _cause(error: CatalogError) -> Cause:
+    status = error.status
+    if error.incomplete:
+        return Cause.INCOMPLETE
+    if status is None or error.cut_off:
+        return Cause.UNREACHABLE
+    if status >= 500:
+        return Cause.SERVER
+    return {401: Cause.FORBIDDEN, 403: Cause.FORBIDDEN, 429: Cause.BUSY}.get(status, Cause.NOT_THE_API)
