@@ -15,12 +15,13 @@ from orchestrator.answer import Answer, as_object, dig, explain, parse_object, t
 from orchestrator.catalog import AccountGroup, Getter
 from orchestrator.clock import Clock
 from orchestrator.errors import SelectionError, StoreUnavailable, UsageError
-from orchestrator.model import Job, Organization
+from orchestrator.gaps import Cause, merged
+from orchestrator.model import Job, Organization, Select
 from orchestrator.moments import lookouts
 from orchestrator.narrate import span
 from orchestrator.queue import RunView
 from orchestrator.selectors import choose, require
-from orchestrator.survey import Finding, PacedGetter, find_out, own_group
+from orchestrator.survey import Finding, PacedGetter, find_out, group_names, own_group
 from orchestrator.wording import choice, plural
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
@@ -28,6 +29,11 @@ CREATE_SNAPSHOTS = "Create snapshot shares"
 
 MOST_SKEW = 60.0
 """Seconds of clock difference that do no harm: `last` keeps 30 s, data a minute of distance from now."""
+
+SERVER_ERROR = 500
+
+MOST_NAMED = 10
+"""Account groups that one line names."""
 
 MOST_ROLES = 10
 """Roles of one user that are read: nobody has more in one account group."""
@@ -101,13 +107,26 @@ def examine(patient: Patient, getter: Getter, clock: Clock) -> list[Check]:
     if stop is not None:
         return [stop, *_clock(reader)]
     own = patient.organization.account_group or ""
-    groups = dict.fromkeys(job.account_group or own for job in patient.jobs) or {own: None}
-    finding = find_out(reader, patient.organization, groups, jobs=patient.jobs, clock=clock)
+    jobs = patient.jobs or (_anything(patient.organization),)
+    groups = dict.fromkeys(job.account_group or own for job in jobs)
+    finding = find_out(reader, patient.organization, groups, jobs=jobs, clock=clock)
     checks = [_token(patient, user), *_clock(reader), *_organization(patient, finding)]
     checks += _groups(patient, finding.groups)
-    for aid in groups if user.status == 200 else ():
-        checks += _permission(parse_object(user.body) or {}, reader, aid, finding.groups)
+    if user.status == 200:
+        aids = dict.fromkeys((*groups, *finding.tests))
+        checks += _permission(parse_object(user.body) or {}, reader, list(aids), finding.groups)
+    checks += _lists(patient, finding, exhausted=reader.remaining == 0)
     return [*checks, *_tests(patient, finding, clock.wall()), *_limit(reader)]
+
+
+def _anything(organization: Organization) -> Job:
+    """What `tesnap snap` may be asked for where no job file says it: any list of any account group."""
+    return Job(
+        name="snap",
+        organizations=(organization.name,),
+        select=Select(alerting=True, tag=("*",)),
+        everywhere=organization.account_group is None,
+    )
 
 
 def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> list[Check]:
@@ -171,13 +190,13 @@ def _unusable(patient: Patient, reader: PacedGetter, answer: Answer) -> Check | 
         return Check(about="token", text=text, remedy=f"{patient.source}: {_RENEWAL}", level=Level.REFUSED)
     if answer.status == 429:
         return _exhausted(reader)
-    if answer.status in (200, 403):
+    if answer.status == 403 or (answer.status == 200 and parse_object(answer.body) is not None):
         return None
     said = explain(answer)
     what = f"it answers {answer.status} ({said.title}) to GET /users/current. {said.detail}".strip()
     remedy = (
         f"check that base_url ({url}) is the API's, /v7 included"
-        if answer.status < 500
+        if answer.status < SERVER_ERROR
         else "try again later"
     )
     return _trouble("API", what, remedy)
@@ -228,11 +247,14 @@ def _organization(patient: Patient, finding: Finding) -> Iterator[Check]:
     """Which organization it is, against the file."""
     wanted, found = patient.organization.org_id, finding.org_id
     name = next((group.organization_name for group in finding.groups if group.organization_name), "unnamed")
-    if not finding.groups:
-        text = "; ".join(finding.whispers[:1]) or finding.because or "the token sees no account group"
-        yield _trouble(
-            "organization", text, "have the token's user added to an account group, or try again later"
-        )
+    if finding.gap is not None:
+        yield _trouble("account groups", finding.gap.text, finding.gap.remedy)
+    elif not finding.groups and finding.stopped is not None:
+        remedy = f"{patient.source}: {_RENEWAL}"
+        yield Check(about="token", text=finding.because, remedy=remedy, level=Level.REFUSED)
+    elif not finding.groups:
+        remedy = "have the token's user added to an account group"
+        yield _trouble("organization", "the token sees no account group", remedy)
     elif wanted is not None and found is not None and wanted != found:
         text = f"the token belongs to {name} (org_id {found}), the job file says org_id {wanted}: nothing is sent"
         yield _trouble("organization", text, "put the right organization's token there, or correct org_id")
@@ -252,7 +274,7 @@ def _groups(patient: Patient, known: Sequence[AccountGroup]) -> Iterator[Check]:
         if aid in there:
             yield Check(about="account group", text=f"{aid} ({there[aid].name}) is open to this token")
             continue
-        has = choice([f"{group.aid} ({group.name})" for group in known[:10]], last="and")
+        has = group_names(known)
         text = f"{aid} is not open to this token, which sees {has}"
         remedy = f"correct account_group, or have the token's user added to account group {aid}"
         yield _trouble("account group", text, remedy)
@@ -262,23 +284,41 @@ def _groups(patient: Patient, known: Sequence[AccountGroup]) -> Iterator[Check]:
 
 
 def _permission(
-    user: Mapping[str, Any], reader: PacedGetter, aid: str, known: Sequence[AccountGroup]
+    user: Mapping[str, Any], reader: PacedGetter, aids: Sequence[str], known: Sequence[AccountGroup]
 ) -> Iterator[Check]:
-    """Whether one of the user's roles in an account group has the permission to make snapshots."""
+    """Whether the user's roles have the permission to make snapshots, in each of these account groups."""
     own = own_group(known)
-    real = aid or (own.aid if own else "")
-    if known and real not in {group.aid for group in known}:
-        return  # which has been said
-    where = f"account group {real}" if real else "the token's own account group"
-    labels = [_labels(reader, role) for role in _roles(user, real)]
-    if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
-        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {where}")
-    elif not labels or None in labels:
-        text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {where}: the first snapshot will show it"
+    real = [aid or (own.aid if own else "") for aid in aids]
+    read: dict[str, frozenset[str] | None] = {}
+    found: dict[bool | None, list[str]] = {True: [], None: [], False: []}
+    for aid in real:
+        if known and aid not in {group.aid for group in known}:
+            continue  # which has been said
+        where = f"account group {aid}" if aid else "the token's own account group"
+        found[_permitted(user, reader, aid, read)].append(where)
+    places = {how: choice(where[:MOST_NAMED], last="and") for how, where in found.items() if where}
+    if True in places:
+        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {places[True]}")
+    if None in places:
+        text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {places[None]}: the first snapshot will show it"
         yield Check(about="permission", text=text)
-    else:
-        text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {where}: snapshots are refused (403)"
+    if False in places:
+        text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {places[False]}: snapshots are refused (403)"
         yield _trouble("permission", text, _GET_PERMISSION)
+
+
+def _permitted(
+    user: Mapping[str, Any], reader: PacedGetter, aid: str, read: dict[str, frozenset[str] | None]
+) -> bool | None:
+    """Whether a role of the user in this account group has the permission; None when it cannot be looked up."""
+    roles = _roles(user, aid)
+    for role in roles:
+        if role not in read:
+            read[role] = _labels(reader, role)
+    labels = [read[role] for role in roles]
+    if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
+        return True
+    return None if not labels or None in labels else False
 
 
 def _roles(user: Mapping[str, Any], aid: str) -> list[str]:
@@ -307,16 +347,24 @@ def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
 # -- its tests -------------------------------------------------------------------------------------------
 
 
+def _lists(patient: Patient, finding: Finding, *, exhausted: bool) -> Iterator[Check]:
+    """Whether the lists can be read: those that the jobs need, or all where there are none."""
+    every = [one for listing in finding.tests.values() for one in listing.gaps]
+    missing = [one for one in every if one.of != "alerts" or one.text in finding.notes]  # else they only sort
+    for one in merged(missing):
+        said = one.cause is Cause.CLOSED or (one.cause is Cause.BUSY and exhausted)
+        if not said:
+            yield _trouble(one.of, one.text, one.remedy)
+    if patient.jobs or missing or not finding.tests:
+        return
+    tests = plural(sum(len(one.tests or ()) for one in finding.tests.values()), "test")
+    alerts = plural(sum(len(one.alerts or ()) for one in finding.tests.values()), "alert")
+    groups = plural(len(finding.tests), "account group")
+    yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")
+
+
 def _tests(patient: Patient, finding: Finding, now: float) -> Iterator[Check]:
-    """Whether the lists can be read, and what each job means in them."""
-    there = {"", *(group.aid for group in finding.groups)}
-    closed = [aid for aid in finding.tests if aid not in there]
-    for note in finding.notes:
-        if not any(f"account group {aid} " in note for aid in closed):
-            remedy = (
-                "have 'View tests' added to the user's role, and for selectors 'View tags' and 'View alerts'"
-            )
-            yield _trouble("tests", note, remedy)
+    """What each job means in the lists."""
     for job in patient.jobs:
         own = job.account_group or patient.organization.account_group or ""
         if own in finding.tests and finding.tests[own].tests is not None:
@@ -330,15 +378,16 @@ def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterato
     refusals = [one.refusal for one in made.tests if one.refusal]
     yield from (_trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
     remedy = "correct the id, name its account_group, or take it out; `tesnap tests` shows what there is"
-    yield from (
-        _trouble("tests", f"{job.name}: {note.removeprefix(f'{name}: ')}", remedy) for note in made.notes
-    )
+    notes = [
+        note.removeprefix(f"{name}: ") for note in made.notes if not (made.unread and made.unread in note)
+    ]
+    yield from (_trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
     try:
         require(job, {name: made})
     except SelectionError as error:
         yield _trouble("tests", str(error), "correct the selectors")
         return
-    if not refusals and not made.notes:
+    if not refusals and not notes and not made.unread:
         yield Check(about="tests", text=f"{job.name}: {plural(len(made.tests), 'test')}, as written")
 
 

@@ -5,13 +5,16 @@ The remedy fits the reason: a permission is asked for where the API says 403, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestrator.catalog import CatalogError
 from orchestrator.errors import AccessRefused, ApiUnavailable, SelectionError, TesnapError
 from orchestrator.wording import choice
+
+NAMED_AT_MOST = 10
+"""Account groups that one sentence names."""
 
 WHERE_ROLES_ARE = "Account Settings > Users and Roles > Roles"
 """Where ThousandEyes' web app keeps permissions."""
@@ -77,18 +80,24 @@ def gap(of: str, where: str, error: CatalogError) -> Gap:
     return Gap(of=of, where=where, because=error.reason, cause=_cause(error))
 
 
+def merged(gaps: Iterable[Gap]) -> list[Gap]:
+    """Those that fail alike in several account groups as one."""
+    where: dict[Gap, dict[str, None]] = {}
+    for one in gaps:
+        where.setdefault(replace(one, where=""), {})[one.where] = None
+    return [replace(one, where=_some(list(places))) for one, places in where.items()]
+
+
+def _some(places: Sequence[str]) -> str:
+    more = len(places) - NAMED_AT_MOST
+    return choice([*places[:NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])], last="and")
+
+
 def told(gaps: Iterable[Gap]) -> str:
-    """All of them in one sentence, those with the same reason together, each with its remedy."""
-    known = list(dict.fromkeys(gaps))
-    groups: dict[tuple[str, str], list[str]] = {}
-    for one in known:
-        groups.setdefault((one.of, one.because), []).append(one.where)
-    texts = []
-    for (of, because), where in groups.items():
-        places = choice(list(filter(None, where)) or [""], last="and")
-        texts.append(f"the {of}{f' of {places}' if places else ''} cannot be read: {because.rstrip('.')}")
-    remedies = list(dict.fromkeys(one.remedy for one in known))
-    return f"{'; '.join(texts)}. Do this: {'; '.join(remedies)}"
+    """All of them as one sentence, and what to do."""
+    known = merged(gaps)
+    texts = "; ".join(one.text.rstrip(".") for one in known)
+    return f"{texts}. Do this: {'; '.join(dict.fromkeys(one.remedy for one in known))}"
 
 
 def unreadable(start: str, gaps: Iterable[Gap]) -> TesnapError:

@@ -115,12 +115,16 @@ def typed_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, .
     return tuple(dict.fromkeys(found))
 
 
-def known_organizations(path: str | None, chosen: Sequence[str], *, environ: Mapping[str, str]) -> JobFile:
+def known_organizations(
+    path: str | None, chosen: Sequence[str], *, environ: Mapping[str, str], naming: str = "with --jobfile"
+) -> JobFile:
     """The organizations of a job file, or the only one that the environment names, narrowed to those chosen.
 
-    UsageError when there is none, or more than one and none is chosen.
+    UsageError when there is none, or more than one and none is chosen; `naming` is how the command takes a file.
     """
-    made = jobfiles.read_jobfiles([path], environ=environ).jobfile if path else _of_environment(environ)
+    made = (
+        jobfiles.read_jobfiles([path], environ=environ).jobfile if path else _of_environment(environ, naming)
+    )
     names = list(made.organizations)
     if len(names) > 1 and not chosen:
         raise UsageError(f"{path} has {len(names)} organizations: choose with --organization {_some(names)}")
@@ -152,11 +156,11 @@ def selected(words: Words) -> Select | None:
     return None if select == Select() else select
 
 
-def _of_environment(environ: Mapping[str, str]) -> JobFile:
+def _of_environment(environ: Mapping[str, str], naming: str) -> JobFile:
     """The environment's organization, read as by a job file that names none."""
     if not environ.get("TE_TOKEN_FILE") and not environ.get("TE_TOKEN"):
         raise UsageError(
-            "no organization is known: set TE_TOKEN_FILE or TE_TOKEN, or name a job file that has them with --jobfile"
+            f"no organization is known: set TE_TOKEN_FILE or TE_TOKEN, or name a job file that has them {naming}"
         )
     try:
         made = jobfiles.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile

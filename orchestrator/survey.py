@@ -247,7 +247,7 @@ def _unsearched(jobs: Sequence[Job], missing: Gap | None, listings: Mapping[str,
     )
 
 
-def named(groups: Sequence[AccountGroup]) -> str:
+def group_names(groups: Sequence[AccountGroup]) -> str:
     """Account groups as a sentence names them."""
     more = len(groups) - NAMED_AT_MOST
     texts = [f"{group.aid} ({group.name})" if group.name else group.aid for group in groups[:NAMED_AT_MOST]]
@@ -361,6 +361,6 @@ class _Reading:
             and self._known
             and aid not in ("", *(one.aid for one in self._known))
         ):
-            because = f"it is not open to this token, which sees {named(self._known)}"
+            because = f"it is not open to this token, which sees {group_names(self._known)}"
             return Gap(of=of, where=which, because=because, cause=Cause.CLOSED)
         return gap(of, which, error)

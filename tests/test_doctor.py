@@ -18,8 +18,9 @@ from orchestrator.errors import StoreUnusable
 from orchestrator.model import CredentialSource, Http, Job, Organization, Run, Select, TestRef, WindowSpec
 from orchestrator.queue import RunView
 from orchestrator.simulator import Request, Simulator, World, example_world, serve
-from orchestrator.simulator.world import CREATE_SNAPSHOTS
+from orchestrator.simulator.world import CREATE_SNAPSHOTS, VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
 from orchestrator.stores import open_store
+from tests.support.incident import Gateway
 from tests.support.virtual import VirtualGetter
 
 SOURCE = "the token in the variable TE_TOKEN"
@@ -210,6 +211,112 @@ def test_a_wrong_address() -> None:
         ((about, text, remedy),) = trouble(examine_at(f"{url}/x"))
     assert about == "API"
     assert "404" in text
+    assert remedy.startswith("check that base_url (")
+
+
+# -- without a job file, and lists that fail -------------------------------------------------------------
+
+
+def looked_at(
+    world: World, changes: dict[str, dict[str, Any]] | None = None, *jobs: Job, **settings: Any
+) -> list[Check]:
+    """The checks over HTTP of an API some of whose answers are changed; without jobs, as of no job file."""
+    clock = SystemClock()
+    with serve(Gateway(world, changes or {}, latency=(0.0, 0.0))) as url:
+        client = Client(
+            url, lambda: "token-1", clock=clock, http=Http(timeout=10.0), user_agent="t", environ={}
+        )
+        try:
+            return examine(replace(patient(url, **settings), jobs=jobs), client, clock)
+        finally:
+            client.close()
+
+
+@pytest.mark.socket
+def test_without_a_job_file_all_that_snap_may_ask_for_is_read() -> None:
+    """Tags and alerts of every account group that the token opens, and the permission in each."""
+    checks = looked_at(example_world(1, 6, account_groups=2))
+    assert trouble(checks) == []
+    said = {check.about: check.text for check in checks}
+    assert said["tests"] == "12 tests, with their tags and 2 alerts active now, in 2 account groups"
+    assert (
+        said["permission"] == "'Create snapshot shares' is there in account group 2001 and account group 2002"
+    )
+
+
+@pytest.mark.socket
+def test_of_one_account_group_no_other_is_read() -> None:
+    """A token that is meant for one account group is looked at there."""
+    said = {
+        check.about: check.text
+        for check in looked_at(example_world(1, 6, account_groups=2), account_group="2002")
+    }
+    assert said["tests"].startswith("6 tests")
+    assert said["permission"].endswith("is there in account group 2002")
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("permission", "about"), [(VIEW_TESTS, "tests"), (VIEW_TAGS, "tags"), (VIEW_ALERTS, "alerts")]
+)
+def test_a_permission_that_snap_may_need_is_missed(permission: str, about: str) -> None:
+    """What `snap --alerting` would fail of is found without a job file, with the permission's name."""
+    kept = tuple(one for one in example_world().bearers[0].permissions if one != permission)
+    ((where, text, remedy),) = trouble(looked_at(with_token(permissions=kept)))
+    assert where == about
+    assert text.startswith(f"the {about} of account group 2001 (Group 2001) cannot be read: Forbidden.")
+    assert remedy.startswith(f"have an administrator add '{permission}' to a role")
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("changes", "why", "remedy"),
+    [
+        ({"status": 500, "body": b""}, "Internal server error", "the trouble is on ThousandEyes' side"),
+        (
+            {"body": b'{"tests": [{"te'},
+            "not the JSON that this list should be",
+            "what answers is not the API's list",
+        ),
+        (
+            {"body": b"<html><h1>Log in</h1></html>"},
+            "A web page came back",
+            "what answers is not the API's list",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/tests", "/tags", "/alerts", "/account-groups"])
+def test_a_list_that_fails_has_the_remedy_of_its_failure(
+    path: str, changes: dict[str, Any], why: str, remedy: str
+) -> None:
+    """No permission is asked for that is not missing, and no list is passed over."""
+    ((about, text, do),) = trouble(looked_at(example_world(), {path: changes}))
+    assert about == path[1:].replace("-", " ")
+    assert why in text
+    assert do.startswith(remedy)
+    assert "permission" not in text + do
+
+
+@pytest.mark.socket
+def test_a_list_that_a_job_file_does_not_need_is_not_missed() -> None:
+    """Alerts only sort what is selected by name; a job of ids needs neither them nor tags."""
+    jobs = (job("a", select=Select(test_name=("Login",))), job("b", tests=(TestRef(id="202701"),)))
+    forbidden = {"status": 403, "body": b""}
+    assert trouble(looked_at(example_world(), {"/alerts": forbidden, "/tags": forbidden}, *jobs)) == []
+    alerting = job("c", select=Select(alerting=True))
+    assert [
+        about for about, _, _ in trouble(looked_at(example_world(), {"/alerts": forbidden}, *jobs, alerting))
+    ] == ["alerts"]
+
+
+@pytest.mark.socket
+def test_a_web_page_is_no_valid_token() -> None:
+    """A page that asks for a login, with 200, says nothing of the token."""
+    ((about, text, remedy),) = trouble(
+        looked_at(example_world(), {"/users/current": {"body": b"<h1>Log in</h1>"}})
+    )
+    assert about == "API"
+    assert "A web page came back" in text
     assert remedy.startswith("check that base_url (")
 
 

@@ -380,3 +380,20 @@ def test_the_doctor_ends_with_what_is_wrong(typed: Typed, token: str, code: int)
     assert result.return_value == code
     assert "store: sqlite:////" in result.stdout
     assert token not in result.output.replace("TE_TOKEN", "")
+
+
+def test_the_doctor_says_how_it_takes_a_job_file(typed: Typed) -> None:
+    """It has no --jobfile, so it does not advise one."""
+    result = typed("doctor", TE_TOKEN="")
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).endswith(
+        "name a job file that has them behind the command: `tesnap doctor JOBFILE`"
+    )
+
+
+def test_the_doctor_finds_what_selecting_fails_of(typed: Typed) -> None:
+    """A token that may not view tags is no sound one."""
+    result = typed("doctor", TE_TOKEN="viewer")
+    assert result.return_value == 3
+    places = "account group 2001 (Group 2001) and account group 2002 (Group 2002)"
+    assert result.stdout.count(f"TROUBLE  tags: the tags of {places} cannot be read: Forbidden.") == 1

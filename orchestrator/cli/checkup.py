@@ -65,7 +65,9 @@ def _patients(path: str | None, chosen: tuple[str, ...]) -> tuple[JobFile, list[
     from orchestrator.jobfile import read_jobfiles
 
     if path is None:
-        known = known_organizations(None, chosen, environ=os.environ)
+        known = known_organizations(
+            None, chosen, environ=os.environ, naming="behind the command: `tesnap doctor JOBFILE`"
+        )
     else:
         reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
         known = only_organizations(reading.jobfile, chosen)
