@@ -194,13 +194,10 @@ class App:
         """The organizations, by identity, that could not be asked properly."""
         return {self._identities[n] for n, found in findings.items() if found.stopped or found.unreachable}
 
-    def foresee(self, plan: Plan, lanes: Mapping[str, Lane]) -> Preview:
-        """What a run of this plan would find made already, and when it would make the rest."""
-        known = {
-            key: result
-            for key, result in self.queue.latest(plan.tasks).items()
-            if not _to_do(result, self.queue.epoch())
-        }
+    def foresee(self, plan: Plan, lanes: Mapping[str, Lane], *, again: bool = False) -> Preview:
+        """What a run of this plan would find made already, and when it would make the rest: all, when `again`."""
+        latest = {} if again else self.queue.latest(plan.tasks)
+        known = {key: one for key, one in latest.items() if not _to_do(one, self.queue.epoch())}
         open_tasks: dict[str, list[Task]] = defaultdict(list)
         for task in plan.tasks:
             stopped = lanes[task.organization].stopped is not None
@@ -330,7 +327,7 @@ def _carried_on(run: Run) -> Event:
     return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
 
 
-def planned(app: App, *, offline: bool) -> Preview:
+def planned(app: App, *, offline: bool, again: bool = False) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
     findings = {n: Finding() for n in wanted_organizations(app.jobfile)} if offline else app.survey()
     lanes = app.lanes(findings, only_look=True)
@@ -338,7 +335,7 @@ def planned(app: App, *, offline: bool) -> Preview:
     if offline:
         plan = _names_taken_as_written(plan)
     events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
-    return app.foresee(replace(plan, notes=events + plan.notes), lanes)
+    return app.foresee(replace(plan, notes=events + plan.notes), lanes, again=again)
 
 
 def _checkable(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:

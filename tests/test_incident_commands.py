@@ -203,6 +203,25 @@ def test_an_api_that_nobody_reaches_ends_with_its_exit_code(typed: Typed, words:
     assert "check the network, the proxy and base_url" in ended.text
 
 
+def test_a_dry_run_of_making_again_shows_what_is_made_again(typed: Typed, tmp_path: Path) -> None:
+    """What exists is not in the way of `--again`, neither for snap nor for a job file."""
+    jobs = tmp_path / "jobs.yaml"
+    window = "{start: 2026-01-20T10:00:00Z, end: 2026-01-20T11:00:00Z}"
+    jobs.write_text(
+        "version: 1\norganizations: {default: {base_url: '${TE_BASE_URL}'}}\n"
+        f"jobs: [{{name: n, tests: [202701], windows: [{window}]}}]\n"
+    )
+    typed("snap", "202701", *PAST)
+    for words in (("snap", "202701", *PAST), ("run", str(jobs))):
+        once, more = (
+            json.loads(typed(*words, "--dry-run", "--json", *again).stdout) for again in ((), ("--again",))
+        )
+        assert [one.get("existing") for one in once["snapshots"]] == ["created"], words
+        assert [one.get("existing") for one in more["snapshots"]] == [None], words
+        assert more["snapshots"][0]["starts_at"], words
+
+
+PAST = ("--from", "2026-01-20T10:00:00Z", "--to", "2026-01-20T11:00:00Z")
 NOTHING = (
     "no test is meant, so nothing was sent: default has 500 tests in account group 2001 (Group 2001) and account"
     " group 2002 (Group 2002): none {what}. `tesnap tests` lists all tests with their types and tags"

@@ -155,12 +155,13 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     jobfile = pacing.applied(meant.jobfile)
     if settings["dry_run"]:
         _say(meant.notes, look)
-        return _plan(jobfile, look, store=settings["store"], offline=False)
+        return _plan(jobfile, look, store=settings["store"], again=settings["again"])
     from orchestrator.app import Begin
 
     with opened(settings["store"], clock) as queue:
-        app = _announcing(jobfile, queue, clock, look, meant)
-        return made(app, Begin(again=settings["again"]), look, clock).exit_code
+        again = settings["again"]
+        app = _announcing(jobfile, queue, clock, look, meant, again=again)
+        return made(app, Begin(again=again), look, clock).exit_code
 
 
 @click.command("tests")
@@ -234,7 +235,9 @@ def _say(lines: Iterable[str], look: Shown) -> None:
 # -- snap ------------------------------------------------------------------------------------------------
 
 
-def _announcing(jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: Incident) -> App:
+def _announcing(
+    jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: Incident, *, again: bool
+) -> App:
     """The application for this job file, which says what it is about to do once that is known."""
     from orchestrator.app import App
     from orchestrator.scheduler import Plan
@@ -244,10 +247,8 @@ def _announcing(jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: 
             plan = super().plan(findings, lanes)
             if not plan.tasks and any(finding.stopped for finding in findings.values()):
                 raise click.exceptions.Exit(REFUSED)  # which has been told; there is nothing to carry on
-            _say(
-                [*meant.notes, *_announcement(self.foresee(plan, lanes), look, terminal=sys.stderr.isatty())],
-                look,
-            )
+            view = self.foresee(plan, lanes, again=again)
+            _say([*meant.notes, *_announcement(view, look, terminal=sys.stderr.isatty())], look)
             return plan
 
     return Announcing(jobfile, queue=queue, clock=clock, environ=os.environ)

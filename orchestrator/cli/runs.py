@@ -63,7 +63,7 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 
     look, jobfile = shown(settings), _read(jobfiles, settings)
     if settings["dry_run"]:
-        return _plan(jobfile, look, store=settings["store"], offline=False)
+        return _plan(jobfile, look, store=settings["store"], again=settings["again"])
     begin = Begin(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
     clock = SystemClock()
     with opened(settings["store"], clock) as queue:
@@ -139,7 +139,9 @@ def _read(
     return taken(settings).applied(only_organizations(reading.jobfile, settings.pop("organizations")))
 
 
-def _plan(jobfile: JobFile, look: Shown, *, store: str | None, offline: bool) -> int:
+def _plan(
+    jobfile: JobFile, look: Shown, *, store: str | None, offline: bool = False, again: bool = False
+) -> int:
     from orchestrator.app import App, planned
     from orchestrator.clock import SystemClock
     from orchestrator.preview import document, lines
@@ -148,7 +150,7 @@ def _plan(jobfile: JobFile, look: Shown, *, store: str | None, offline: bool) ->
     with opened_to_look(store, clock) as queue, ExitStack() as stack:
         app = App(jobfile, queue=queue, clock=clock, environ=os.environ, offline=offline)
         stack.callback(app.close)
-        view = planned(app, offline=offline)
+        view = planned(app, offline=offline, again=again)
     if look.as_json:
         write_json(document(view))
     else:
