@@ -210,6 +210,12 @@ class Assembly:
                 self.draft.error(
                     where, "`select` selects nothing: write test_name, type, tag, alerting or enabled"
                 )
+        for key, value in _given(given.get("select")).items():
+            if value == ():
+                where = (*self._origin(at, "select"), key)
+                self.draft.error(
+                    where, f"`{key}` is an empty list: write what is meant, or leave the key out"
+                )
         if given.get("tests") or "select" in given or self._lost(at, "tests") or self._lost(at, "select"):
             return
         where = self._origin(at, "tests") if "tests" in given else ("jobs", at)

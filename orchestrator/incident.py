@@ -6,6 +6,7 @@ A clock time without a date or offset is the latest such moment in the terminal'
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -77,6 +78,7 @@ def incident(words: Words, known: JobFile, *, now: float, timezone: str | None) 
 
     UsageError when no test or no time is named, or what is written cannot be read.
     """
+    _check_texts(words)
     if not words.tests and selected(words) is None:
         raise UsageError(
             "which tests? Name their ids, or select them with --alerting, --tag, --test-name or --type"
@@ -87,6 +89,7 @@ def incident(words: Words, known: JobFile, *, now: float, timezone: str | None) 
 
 def looking(words: Words, known: JobFile, *, now: float, timezone: str | None) -> Incident:
     """As `incident`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
+    _check_texts(words)
     timed = any(one is not None for one in (words.since, words.until, words.last, words.around))
     spec, notes = _window(words, now, timezone) if timed else (None, ())
     made = _jobfile(words, known, (spec,) if spec else ())
@@ -154,6 +157,38 @@ def selected(words: Words) -> Select | None:
         enabled=True if words.enabled else None,
     )
     return None if select == Select() else select
+
+
+def _check_texts(words: Words) -> None:
+    """Raise for an empty selector, which would mean everything, and for a title that a terminal would obey."""
+    given = {
+        "--test-name": words.test_names,
+        "--type": words.types,
+        "--tag": words.tags,
+        "--exclude": words.exclude,
+    }
+    for name, texts in given.items():
+        if any(not text.strip() for text in texts):
+            does = "exclude" if name == "--exclude" else "mean"
+            raise UsageError(
+                f"{name} is empty: it would {does} every test or none. Write what is meant, '*' for every test, or leave"
+                " the option out"
+            )
+    if words.account_group is not None and not (
+        words.account_group.isascii() and words.account_group.isdecimal()
+    ):
+        raise UsageError(
+            f"--account-group {quote(words.account_group)} is no account group's id, which has digits only:"
+            " `tesnap doctor` names those that the token sees"
+        )
+    if any(unicodedata.category(char) in _OBEYED or char in _TURNING for char in words.title):
+        raise UsageError(
+            f"--title {quote(words.title)} has a control character, such as the end of a line: write it without"
+        )
+
+
+_OBEYED = ("Cc", "Zl", "Zp", "Cs")
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the reading direction
 
 
 def _of_environment(environ: Mapping[str, str], naming: str) -> JobFile:

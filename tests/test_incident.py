@@ -112,6 +112,40 @@ def test_what_cannot_be_meant_is_refused_with_what_to_write(words: dict[str, Any
         asked(**words)
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\t"])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("test_names", "--test-name"), ("types", "--type"), ("tags", "--tag"), ("exclude", "--exclude")],
+)
+def test_an_empty_selector_is_refused(name: str, option: str, blank: str) -> None:
+    """A variable that was not set in a script means neither everything nor nothing, with or without others."""
+    for words in ({name: (blank,)}, {name: ("http-server", blank), "tests": ("202701",)}):
+        for make in (incident, looking):
+            with pytest.raises(UsageError, match=f"^{option} is empty: .* or leave the option out$"):
+                make(Words(last=3600.0, **words), KNOWN, now=NOW, timezone=BERLIN)
+
+
+def test_an_account_group_has_digits() -> None:
+    """An empty one would mean the token's own alone."""
+    for written in ("", "Main", "1 2"):
+        with pytest.raises(UsageError, match=r"^--account-group .* has digits only"):
+            asked(last=3600.0, account_group=written)
+
+
+@pytest.mark.parametrize(
+    "title", ["INC\n4711", "\x1b[31mINC", "INC\x00", "INC\u2028", "\u202eINC", "INC\ud800"]
+)
+def test_a_title_that_a_terminal_obeys_is_refused(title: str) -> None:
+    """It goes before every display name, and from there into other people's screens."""
+    with pytest.raises(UsageError, match=r"^--title .* has a control character"):
+        asked(last=3600.0, title=title)
+
+
+def test_a_title_may_have_any_letters() -> None:
+    """Emoji with joiners and other scripts are plain text."""
+    assert job_of(last=3600.0, title="INC 4711 \U0001f469\u200d\U0001f4bb 日本").name.startswith("INC 4711")
+
+
 TWICE = (
     "2026-10-25 02:30 occurs twice in Europe/Berlin, where the clocks are put back: the {which} is taken,"
     " 2026-10-25T02:30:00+0{taken}:00 (for the other one write 2026-10-25T02:30:00+0{other}:00)"
