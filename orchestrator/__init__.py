@@ -8,7 +8,7 @@ Imports point down this map:
     app            puts the parts together; rehearsal does so around the simulator
     view           what a run shows (formats, live, narrate, lines, safe_text); preview and standing: plan, status
     worker         grant, send, settle, record (watch, evidence, stopping, tidings, lane, life, sender)
-    survey         who an organization is and which tests it has
+    survey         who an organization is and which tests it has (paced: within the general limit)
     scheduler      a job file -> tasks (selectors: which tests are meant; gaps: lists that could not be read)
     stores         the durable queue in SQLite or PostgreSQL, as queue promises it
     bucket         token arithmetic; retry: waits between attempts

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 from orchestrator import __version__
@@ -23,12 +23,13 @@ from orchestrator.extent import account_groups, wanted_organizations
 from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
 from orchestrator.model import JobFile, Organization, Reason, Result, Run, Status, Task, identity
+from orchestrator.paced import Tell
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
 from orchestrator.scheduler import Plan, Start, Survey, forecast, make_plan
 from orchestrator.sender import PoolSender
-from orchestrator.survey import Finding, find_out
+from orchestrator.survey import Finding, find_out, survey_events
 from orchestrator.worker import Worker
 
 SURVEYS_AT_ONCE = 8
@@ -96,7 +97,7 @@ class App:
             client.close()
 
     # -- what is there ---------------------------------------------------------------------------------
-    def survey(self, tell: Callable[[str], None] = lambda _: None) -> dict[str, Finding]:
+    def survey(self, tell: Tell | None = None) -> dict[str, Finding]:
         """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits."""
         groups = account_groups(self.jobfile)
         names = sorted(self.clients)
@@ -111,7 +112,7 @@ class App:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _found_out(self, name: str, groups: Sequence[str], tell: Callable[[str], None]) -> Finding:
+    def _found_out(self, name: str, groups: Sequence[str], tell: Tell | None) -> Finding:
         organization = self.jobfile.organizations[name]
         jobs = [job for job in self.jobfile.jobs if name in job.organizations]
         return find_out(
@@ -296,11 +297,16 @@ class App:
 
 
 def run(
-    app: App, observer: Observer, options: Begin, *, caught: Callable[[Worker], None] = lambda _: None
+    app: App,
+    observer: Observer,
+    options: Begin,
+    *,
+    caught: Callable[[Worker], None] = lambda _: None,
+    zone: tzinfo = UTC,
 ) -> Ending:
     """Survey, plan, queue and make the snapshots; `caught` is given the worker before it starts."""
     carried_on = app.find_run(options.run_id)
-    findings = app.survey(lambda text: observer.happened(Event(name="survey.waiting", text=text)))
+    findings = app.survey(lambda one: observer.happened(Event(name="survey.waiting", text=one.text(zone))))
     lanes = app.lanes(findings)
     for event in (*survey_events(findings), *app.differing(lanes)):
         observer.happened(event)
@@ -327,9 +333,9 @@ def _carried_on(run: Run) -> Event:
     return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
 
 
-def planned(app: App, *, offline: bool, again: bool = False) -> Preview:
+def planned(app: App, *, offline: bool, again: bool = False, tell: Tell | None = None) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
-    findings = {n: Finding() for n in wanted_organizations(app.jobfile)} if offline else app.survey()
+    findings = {n: Finding() for n in wanted_organizations(app.jobfile)} if offline else app.survey(tell)
     lanes = app.lanes(findings, only_look=True)
     plan = app.plan(findings, lanes)
     if offline:
@@ -372,20 +378,6 @@ def _names_taken_as_written(plan: Plan) -> Plan:
     return replace(
         plan, tasks=tasks, notes=(*plan.notes, f"{tests} not checked offline; a run checks before it sends")
     )
-
-
-def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
-    """What the survey found, as log lines."""
-    for name, finding in findings.items():
-        if finding.stopped is not None:
-            yield Event(
-                name="organization.stopped",
-                text=f"{name}: {finding.because.rstrip('.')}; its tasks stay pending",
-                level="error",
-            )
-        make = partial(Event, name="plan.note")
-        yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
-        yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
 
 
 def _to_do(result: Result, epoch: float) -> bool:

@@ -19,9 +19,10 @@ from orchestrator.gaps import Cause, merged
 from orchestrator.model import Job, Organization, Select
 from orchestrator.moments import lookouts
 from orchestrator.narrate import span
+from orchestrator.paced import PacedGetter, Tell
 from orchestrator.queue import RunView
 from orchestrator.selectors import choose, require
-from orchestrator.survey import Finding, PacedGetter, find_out, group_names, own_group
+from orchestrator.survey import Finding, find_out, group_names, own_group
 from orchestrator.wording import choice, plural
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
@@ -95,13 +96,13 @@ class StoreView(Protocol):
         ...
 
 
-def examine(patient: Patient, getter: Getter, clock: Clock) -> list[Check]:
+def examine(patient: Patient, getter: Getter, clock: Clock, tell: Tell | None = None) -> list[Check]:
     """All checks of one organization, in the order in which they build on each other.
 
     An API that cannot be reached, refuses the token or has no request left ends them: what would come after
     is not known.
     """
-    reader = PacedGetter(getter, clock, patience=0.0)
+    reader = PacedGetter(getter, clock, name=patient.organization.name, tell=tell, patience=0.0)
     user = reader.get("/users/current")
     stop = _unusable(patient, reader, user)
     if stop is not None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from orchestrator.answer import Answer
 from orchestrator.catalog import (
     AccountGroup,
     CatalogError,
     Getter,
-    Query,
     account_groups,
     alerts,
     tags,
@@ -24,7 +23,8 @@ from orchestrator.clock import Clock
 from orchestrator.gaps import Cause, Gap, gap
 from orchestrator.model import Job, Organization, Reason, Window
 from orchestrator.moments import lookouts, starts_with_alert
-from orchestrator.outcome import general_reset, retry_after
+from orchestrator.paced import PacedGetter, Tell
+from orchestrator.progress import Event
 from orchestrator.selectors import NAMED_AT_MOST, Listing
 from orchestrator.wording import choice
 
@@ -37,20 +37,6 @@ NO_SUCH_GROUP = (400, FORBIDDEN, 404)
 
 SAME_CLOCK = 5.0
 """Seconds: a smaller difference is that of a `Date` in whole seconds and the way of an answer."""
-
-PATIENCE = 120.0
-"""The longest wait in seconds for the general limit, whose window is a minute; longer ones are not its."""
-
-TRIES = 3
-"""Times that a list is asked for when the general limit refuses it, the server fails or nothing answers."""
-
-RETRY_WAIT = 1.0
-"""Seconds before a list is asked for again after a failure: somebody may be waiting at a terminal."""
-
-NAP = 1.0
-"""Seconds slept at once: no wait keeps a program from ending for longer."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,85 +60,6 @@ class Finding:
     whispers: tuple[str, ...] = ()
 
 
-class PacedGetter:
-    """A getter within the general limit: with nothing remaining it waits until the reset, and says so.
-
-    `offset` is the API's clock minus ours in seconds, `remaining` and `most` what the last answer said of
-    the general limit; None until an answer says so.
-    """
-
-    def __init__(
-        self,
-        getter: Getter,
-        clock: Clock,
-        *,
-        tell: Tell = lambda _: None,
-        patience: float = PATIENCE,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.base_url = getter.base_url
-        self.offset: float | None = None
-        self.remaining: int | None = None
-        self.most: int | None = None
-        self.reset_in = 0.0
-        self._getter, self._clock, self._tell, self._patience = getter, clock, tell, patience
-        self._stopped = stopped
-        self._closed_until = clock.boot()
-
-    def get(self, path: str, query: Query = ()) -> Answer:
-        """Read something when the limit allows it; the answer may still be a 429 when others are quicker."""
-        for attempt in range(1, TRIES + 1):
-            self._wait()
-            answer = self._getter.get(path, query)
-            self._note(answer)
-            if attempt == TRIES or not self._passes(answer):
-                break
-        return answer
-
-    def _passes(self, answer: Answer) -> bool:
-        """Whether asking again may help; before that, the wait that trouble with the server takes."""
-        if answer.status == 429:
-            return self._closed_for() <= self._patience
-        if not self._patience or (answer.status is not None and answer.status < 500):
-            return False
-        self._sleep(RETRY_WAIT)
-        return not self._stopped()
-
-    def _sleep(self, seconds: float) -> None:
-        """Sleep in naps: whoever wants to end the program does not wait for the API."""
-        end = self._clock.boot() + seconds
-        while (left := end - self._clock.boot()) > 0 and not self._stopped():
-            self._clock.sleep(min(NAP, left))
-
-    def _closed_for(self) -> float:
-        return self._closed_until - self._clock.boot()
-
-    def _wait(self) -> None:
-        seconds = self._closed_for()
-        if 0 < seconds <= self._patience:
-            self._tell(f"the API's limit on requests is used up; going on in {seconds:.0f} s")
-            self._sleep(seconds)
-
-    def _note(self, answer: Answer) -> None:
-        """Learn from an answer's headers."""
-        if answer.date_offset is not None:
-            self.offset = answer.date_offset
-        self.remaining = _whole(answer, "remaining", self.remaining)
-        self.most = _whole(answer, "limit", self.most)
-        self.reset_in = general_reset(answer.headers)
-        if answer.status == 429 or self.remaining == 0:
-            seconds = retry_after(answer.headers) if answer.status == 429 else None
-            if seconds is None:
-                seconds = self.reset_in
-            self._closed_until = self._clock.boot() + seconds
-
-
-def _whole(answer: Answer, name: str, before: int | None) -> int | None:
-    """A header of the general limit as a number; what was known before when it is not there."""
-    text = answer.headers.get(f"x-organization-rate-limit-{name}", "")
-    return int(text) if text.isascii() and text.isdecimal() else before
-
-
 def find_out(
     getter: Getter,
     organization: Organization,
@@ -160,7 +67,7 @@ def find_out(
     *,
     jobs: Sequence[Job] = (),
     clock: Clock | None = None,
-    tell: Tell = lambda _: None,
+    tell: Tell | None = None,
     stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
 ) -> Finding:
@@ -171,7 +78,7 @@ def find_out(
     """
     reader = getter if isinstance(getter, PacedGetter) else None
     if reader is None and clock is not None:
-        reader = PacedGetter(getter, clock, tell=tell, stopped=stopped)
+        reader = PacedGetter(getter, clock, name=organization.name, tell=tell, stopped=stopped)
     known: tuple[AccountGroup, ...] = ()
     try:
         known = account_groups(reader or getter)
@@ -202,6 +109,20 @@ def find_out(
         return _refused(error)
     notes = (*_unsearched(jobs, finding.gap, listings), *reading.notes)
     return replace(finding, tests=listings, notes=notes, whispers=(*finding.whispers, *reading.whispers))
+
+
+def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
+    """What the survey found, as log lines."""
+    for name, finding in findings.items():
+        if finding.stopped is not None:
+            yield Event(
+                name="organization.stopped",
+                text=f"{name}: {finding.because.rstrip('.')}; its tasks stay pending",
+                level="error",
+            )
+        make = partial(Event, name="plan.note")
+        yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
+        yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
 
 
 def own_org_id(groups: Collection[AccountGroup], account_group: str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -219,6 +220,30 @@ def test_a_dry_run_of_making_again_shows_what_is_made_again(typed: Typed, tmp_pa
         assert [one.get("existing") for one in once["snapshots"]] == ["created"], words
         assert [one.get("existing") for one in more["snapshots"]] == [None], words
         assert more["snapshots"][0]["starts_at"], words
+
+
+SPENT = {"X-Organization-Rate-Limit-Limit": "240", "X-Organization-Rate-Limit-Remaining": "0"}
+SPENT |= {"X-Organization-Rate-Limit-Reset": "1", "Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("tests",), True),
+        (("snap", "202701", "--last", "1h"), True),
+        (("snap", "202701", "--last", "1h", "--dry-run"), True),
+        (("snap", "202701", "--last", "1h", "-q"), False),
+        (("snap", "202701", "--last", "1h", "-q", "--dry-run"), False),
+    ],
+)
+def test_a_wait_for_the_general_limit_is_told(
+    typed: Typed, simulator: Simulator, words: tuple[str, ...], told: bool
+) -> None:
+    """Whose limit, and when it goes on, by the clock of the zone that was asked for; not when it is to be quiet."""
+    with serve(Gateway(simulator.world, {"/account-groups": {"headers": SPENT}}, latency=(0.0, 0.0))) as url:
+        result = typed(*words, "--timezone", "Asia/Tokyo", TE_BASE_URL=url)
+    pattern = r"default: the API's limit of 240 requests a minute is used up; next \d\d:\d\d:\d\d JST \(1 s\)"
+    assert bool(re.search(pattern, result.stderr)) is told, result.stderr
 
 
 PAST = ("--from", "2026-01-20T10:00:00Z", "--to", "2026-01-20T11:00:00Z")

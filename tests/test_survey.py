@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,8 @@ from orchestrator.model import CredentialSource, Fit, Job, Organization, Reason,
 from orchestrator.moments import SINCE_ALERT
 from orchestrator.simulator import Simulator, World, example_world
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
-from orchestrator.survey import Finding, PacedGetter, find_out
+from orchestrator.survey import Finding, find_out
+from tests.support.incident import Script
 from tests.support.virtual import VirtualGetter
 
 ACME = Organization(name="acme", credential=CredentialSource(env="T"))
@@ -228,80 +228,7 @@ def test_another_organization_than_the_job_file_says_is_stopped() -> None:
     assert seen == ["/account-groups"]
 
 
-# -- the general limit and the clock ---------------------------------------------------------------------
-
-
-class Script:
-    """A getter with its answers written down: the status and headers of each, the last one again and again."""
-
-    base_url = "https://api.thousandeyes.com/v7"
-
-    def __init__(
-        self, clock: VirtualClock, *answers: tuple[int | None, Mapping[str, str]], offset: float = 0.0
-    ) -> None:
-        self.times: list[float] = []
-        self._clock, self._answers, self._offset = clock, list(answers), offset
-
-    def get(self, path: str, query: Query = ()) -> Answer:
-        """The next answer."""
-        self.times.append(self._clock.boot() - 1000.0)
-        status, headers = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        return Answer(sent=True, status=status, headers=headers, body=b"{}", date_offset=self._offset)
-
-
-def limit(remaining: int, reset: float) -> dict[str, str]:
-    """The general limit's headers, its reset in seconds."""
-    return {
-        "x-organization-rate-limit-limit": "240",
-        "x-organization-rate-limit-remaining": str(remaining),
-        "x-organization-rate-limit-reset": str(reset),
-    }
-
-
-def test_with_nothing_remaining_the_next_request_waits_for_the_reset() -> None:
-    """The request after the one that used the limit up goes when its window has ended, and the user is told."""
-    clock, told = VirtualClock(), list[str]()
-    script = Script(clock, (200, limit(0, 42)), (200, limit(239, 60)))
-    reader = PacedGetter(script, clock, tell=told.append)
-    for _ in range(3):
-        reader.get("/tests")
-    assert script.times == [0.0, 42.0, 42.0]
-    assert told == ["the API's limit on requests is used up; going on in 42 s"]
-    assert (reader.remaining, reader.most) == (239, 240)
-
-
-def test_a_refused_request_is_asked_again_after_the_reset() -> None:
-    """A 429 of the general limit costs a wait and not the answer."""
-    clock = VirtualClock()
-    script = Script(clock, (429, limit(0, 30)), (200, limit(100, 60)))
-    assert PacedGetter(script, clock).get("/tests").status == 200
-    assert script.times == [0.0, 30.0]
-
-
-def test_without_patience_a_refusal_is_the_answer() -> None:
-    """Whoever only looks is told at once."""
-    clock = VirtualClock()
-    script = Script(clock, (429, limit(0, 30)))
-    reader = PacedGetter(script, clock, patience=0.0)
-    assert reader.get("/tests").status == 429
-    assert (script.times, reader.reset_in) == ([0.0], 30.0)
-
-
-@pytest.mark.parametrize("status", [502, None])
-def test_a_failure_is_asked_again_shortly(status: int | None) -> None:
-    """A gateway's error or no answer at all is tried three times, a second apart."""
-    clock = VirtualClock()
-    script = Script(clock, (status, {}))
-    assert PacedGetter(script, clock).get("/tests").status == status
-    assert script.times == [0.0, 1.0, 2.0]
-
-
-def test_an_answer_that_says_no_is_not_asked_again() -> None:
-    """A 403 stays a 403."""
-    clock = VirtualClock()
-    script = Script(clock, (403, {}))
-    PacedGetter(script, clock).get("/tests")
-    assert script.times == [0.0]
+# -- the clock ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("offset", "expected"), [(600.0, 600.0), (-600.0, -600.0), (3.0, 0.0)])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.frame import opened, write_json
+from orchestrator.cli.frame import opened, telling, write_json
 from orchestrator.cli.options import json_option, organization_option, store_option
 from orchestrator.errors import UsageError
 
@@ -100,4 +100,4 @@ def _examined(patient: Patient, jobfile: JobFile, clock: Clock) -> list[Check]:
         remedy = "put a token there, or correct token_file or token_env"
         return [Check(about="token", text=str(error), remedy=remedy, level=Level.TROUBLE)]
     with closing(client):
-        return examine(patient, client, clock)
+        return examine(patient, client, clock, telling())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from orchestrator.clock import Clock
+    from orchestrator.paced import Tell
     from orchestrator.queue import Queue
 
 DONE, BROKEN, WRONG_USAGE, NOT_ALL_MADE, REFUSED, STOPPED_EARLY = 0, 1, 2, 3, 4, 5
@@ -226,6 +227,12 @@ def terminal_zone(name: str | None, environ: Mapping[str, str]) -> tuple[tzinfo,
             if name:
                 raise click.UsageError(f"--timezone: {error}") from None
     return machine_zone(), None
+
+
+def telling(timezone: str | None = None, *, quiet: bool = False) -> Tell | None:
+    """Whoever tells on standard error what reading waits for; nobody when it is to be quiet."""
+    zone = terminal_zone(timezone, os.environ)[0]
+    return None if quiet else lambda pause: print(pause.text(zone), file=sys.stderr, flush=True)
 
 
 def _localtime_name() -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import REFUSED, opened, terminal_zone, write_json
+from orchestrator.cli.frame import REFUSED, opened, telling, terminal_zone, write_json
 from orchestrator.cli.options import (
     DURATION,
     Shown,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.found import Found
     from orchestrator.incident import Incident, Words
     from orchestrator.model import JobFile
+    from orchestrator.paced import Tell
     from orchestrator.preview import Preview
     from orchestrator.survey import Finding
 
@@ -186,7 +187,7 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
     clock, look = SystemClock(), Shown(timezone=timezone)
     meant = looking(_words((), settings), _known(settings), now=clock.wall(), timezone=_zone_name(timezone))
     _say(meant.notes, look)
-    findings = _asked(meant.jobfile, clock)
+    findings = _asked(meant.jobfile, clock, telling(timezone))
     rows = list(_rows(meant.jobfile, findings, clock, look))
     if as_json:
         write_json(found.documents(rows))
@@ -278,7 +279,7 @@ def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str
 # -- tests -----------------------------------------------------------------------------------------------
 
 
-def _asked(jobfile: JobFile, clock: Clock) -> dict[str, Finding]:
+def _asked(jobfile: JobFile, clock: Clock, tell: Tell | None) -> dict[str, Finding]:
     """What each organization's lists say."""
     from orchestrator.survey import find_out
 
@@ -289,7 +290,7 @@ def _asked(jobfile: JobFile, clock: Clock) -> dict[str, Finding]:
             stack.callback(client.close)
             groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
             findings[name] = find_out(
-                client, organization, groups, jobs=jobfile.jobs, clock=clock, all_lists=True
+                client, organization, groups, jobs=jobfile.jobs, clock=clock, tell=tell, all_lists=True
             )
     return findings
 

@@ -44,7 +44,7 @@ def made(app: App, begin: Begin, look: Shown, clock: Clock, *, rehearsal: bool =
             stack.enter_context(Signals.taken_over(worker.ask_to_stop))
 
         try:
-            ending = run(app, view, begin, caught=caught)
+            ending = run(app, view, begin, caught=caught, zone=terminal_zone(look.timezone, os.environ)[0])
         finally:
             for one in runs:
                 _afterwards(app, one, ending, look, view)

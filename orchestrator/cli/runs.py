@@ -14,6 +14,7 @@ from orchestrator.cli.frame import (
     REFUSED,
     opened,
     opened_to_look,
+    telling,
     terminal_zone,
     write_json,
 )
@@ -150,7 +151,7 @@ def _plan(
     with opened_to_look(store, clock) as queue, ExitStack() as stack:
         app = App(jobfile, queue=queue, clock=clock, environ=os.environ, offline=offline)
         stack.callback(app.close)
-        view = planned(app, offline=offline, again=again)
+        view = planned(app, offline=offline, again=again, tell=telling(look.timezone, quiet=look.quiet))
     if look.as_json:
         write_json(document(view))
     else:

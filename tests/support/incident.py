@@ -16,6 +16,9 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 import orchestrator
+from orchestrator.answer import Answer
+from orchestrator.catalog import Query
+from orchestrator.clock import VirtualClock
 from orchestrator.simulator import Alert, Entry, Reply, Simulator, World, example_world
 from orchestrator.simulator.api import Exchange
 
@@ -55,6 +58,24 @@ class Gateway(Simulator):
         reply = super().process(exchange, at)
         changes = self.changes.get(exchange.request.path.removeprefix("/v7"))
         return reply if reply is None or changes is None else replace(reply, **changes)
+
+
+class Script:
+    """A getter with its answers written down: the status and headers of each, the last one again and again."""
+
+    base_url = "https://api.thousandeyes.com/v7"
+
+    def __init__(
+        self, clock: VirtualClock, *answers: tuple[int | None, Mapping[str, str]], offset: float = 0.0
+    ) -> None:
+        self.times: list[float] = []
+        self._clock, self._answers, self._offset = clock, list(answers), offset
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """The next answer."""
+        self.times.append(self._clock.boot() - 1000.0)
+        status, headers = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return Answer(sent=True, status=status, headers=headers, body=b"{}", date_offset=self._offset)
 
 
 def longest_first(world: World) -> list[str]:
