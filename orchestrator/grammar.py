@@ -137,12 +137,16 @@ class _Listed:
         return {"anyOf": [several["items"], several]}
 
 
+_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"
+"""Not printable to Python, but plain parts of names: spaces, the soft hyphen, the joiners of emoji."""
+
+
 def _text(value: str) -> str:
     if not value.strip():
         raise _sentence("an empty text: write something, or leave the key out")
     if len(value) > _LONGEST_TEXT:
         raise _phrase(f"at most {_LONGEST_TEXT} characters")
-    if not value.isprintable():
+    if not all(char.isprintable() or char in _JOINERS for char in value):
         raise _phrase("one line of printable characters only")
     return value
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import get_args
 
 from orchestrator import jobfile as jobfiles
 from orchestrator import windows
+from orchestrator.durations import parse_duration
 from orchestrator.errors import JobFileError, UsageError, WindowError
 from orchestrator.grammar import TestType
 from orchestrator.model import (
@@ -254,6 +256,7 @@ def _window(words: Words, now: float, timezone: str | None) -> tuple[WindowSpec,
         return _checked(replace(spec, end=end, duration=words.last)), notes
     if words.since == SINCE_ALERT:
         return replace(spec, start=SINCE_ALERT, end=end), notes
+    _check_no_length(words.since or "")
     start, more = _moment("--since", words.since or "", now, timezone)
     notes = (*more, *notes)
     _check_order(start, end, words, timezone, notes)
@@ -290,6 +293,13 @@ def _moment(option: str, text: str, now: float, timezone: str | None) -> tuple[s
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
     return windows.utc_text(at), notes
+
+
+def _check_no_length(since: str) -> None:
+    """A length such as 2h30m is no moment, but plain to see what is meant."""
+    with suppress(ValueError):
+        parse_duration(since)
+        raise UsageError(f"--since: {quote(since)} is a length of time, not a moment: write --last {since}")
 
 
 def _check_order(start: str, end: str, words: Words, timezone: str | None, notes: tuple[str, ...]) -> None:

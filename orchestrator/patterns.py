@@ -11,6 +11,7 @@ from itertools import islice
 
 _COMPARED = 5000  # words: comparing with more takes longer than anybody waits for a suggestion
 _SHOWN = 3  # suggestions
+_WORDS_ALIKE = 0.8  # one letter of five: short words that share three of four are other words
 _WORD = re.compile(r"\w+")
 
 
@@ -32,7 +33,8 @@ def nearest(pattern: str, known: Iterable[str]) -> tuple[str, ...]:
     wanted = pattern.replace("*", "").replace("?", "").casefold()
     whole = difflib.get_close_matches(wanted, [text.casefold() for text in texts], n=_SHOWN)
     words = {word for text in texts for word in _WORD.findall(text.casefold())}
-    near = difflib.get_close_matches(wanted, list(islice(sorted(words), _COMPARED)), n=_SHOWN)
+    known_words = list(islice(sorted(words), _COMPARED))
+    near = difflib.get_close_matches(wanted, known_words, n=_SHOWN, cutoff=_WORDS_ALIKE)
     meant = [text for text in texts if text.casefold() in whole]
     meant += [text for word in near for text in texts if word in _WORD.findall(text.casefold())]
     return tuple(islice(dict.fromkeys(meant), _SHOWN))

@@ -94,8 +94,8 @@ def _entry(
     return Entry(task=task, organization=name, starts_at=starts_at, group=start.group)
 
 
-def lines(view: Preview, zone: tzinfo) -> Iterator[str]:
-    """The plan as text."""
+def lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterator[str]:
+    """The plan as text; `deployed`: of what may run in a cluster, which has to allow the time for it."""
     yield _headline(view)
     for note in view.notes:
         yield f"note: {note}"
@@ -103,7 +103,7 @@ def lines(view: Preview, zone: tzinfo) -> Iterator[str]:
         yield ""
         yield from _organization(view, organization, zone)
     yield ""
-    yield from _end(view, zone)
+    yield from _end(view, zone, deployed=deployed)
 
 
 def _headline(view: Preview) -> str:
@@ -157,13 +157,14 @@ def _when(entry: Entry, now: float, zone: tzinfo) -> str:
     return narrate.clock_time(entry.starts_at, now, zone, seconds=True)
 
 
-def _end(view: Preview, zone: tzinfo) -> Iterator[str]:
+def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
     if view.ends_at is None:
         yield "nothing to make"
         return
     took = narrate.span(view.ends_at - view.now)
     yield f"ends about {narrate.clock_time(view.ends_at, view.now, zone)}, in {took}"
-    yield f"in Kubernetes allow activeDeadlineSeconds: {view.active_deadline}"
+    if deployed:
+        yield f"in Kubernetes allow activeDeadlineSeconds: {view.active_deadline}"
 
 
 def document(view: Preview) -> dict[str, object]:

@@ -11,6 +11,7 @@ from orchestrator.catalog import ConfiguredTest
 from orchestrator.found import Found, documents, ids, table, yaml
 from orchestrator.jobfile import read_jobfiles
 from orchestrator.model import TestRef
+from orchestrator.safe_text import harmless
 from orchestrator.selectors import Chosen
 
 NOON = 1_795_003_200.0
@@ -69,6 +70,7 @@ def test_documents_leave_out_what_is_not_known() -> None:
 
 
 @example("${HOME} for $5", "")
+@example("\U0001f4e1 \U0001f469\u200d\U0001f469\u200d\U0001f467 a\u00a0b", "")
 @given(st.text(min_size=1, max_size=40), st.text(max_size=20))
 def test_the_yaml_is_a_job_files_tests_whatever_they_are_called(name: str, tag: str) -> None:
     """Every plain name survives the way into a job file, and no name or tag breaks out of its place."""
@@ -79,7 +81,7 @@ def test_the_yaml_is_a_job_files_tests_whatever_they_are_called(name: str, tag: 
         encoded = text.encode()
     except UnicodeEncodeError:
         return  # a lone surrogate is no text that an API could have sent
-    said = name if name.strip() and name.isprintable() else None
+    said = name if name.strip() and harmless(name) == name else None
     reading = read_jobfiles(["-"], environ={"TE_TOKEN": "x"}, stdin=_Stdin(encoded))  # type: ignore[arg-type]  # only its buffer is read
     assert reading.jobfile.jobs[0].tests == (TestRef(id="7", test_name=said),)
 
@@ -94,3 +96,10 @@ class _Stdin:
     def read(self, size: int) -> bytes:
         """All of it."""
         return self._content[:size]
+
+
+def test_a_family_of_emoji_keeps_its_name() -> None:
+    """Joiners are plain parts of names: a reused id is noticed of such a test, too."""
+    name = "\U0001f4e1 \U0001f469\u200d\U0001f469\u200d\U0001f467"
+    (_, line) = yaml([Found(organization="acme", chosen=Chosen(id="7", name=name))])
+    assert f'test_name: "{name}"' in line

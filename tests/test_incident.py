@@ -93,6 +93,7 @@ def test_times_are_the_latest_such_moments_of_the_terminal(
         ({}, "which time\\? Write --since 14:07, --last 2h"),
         ({"since": "14:07", "last": 60.0}, "--since or --from and --last say different things"),
         ({"since": "quarter past"}, "--since: 'quarter past' is not a time"),
+        ({"since": "2h30m"}, "^--since: '2h30m' is a length of time, not a moment: write --last 2h30m$"),
         ({"last": 3600.0, "until": "25:00"}, "--to: '25:00': hours go from 00 to 23"),
         (
             {"since": "16:10", "until": "16:05"},

@@ -156,7 +156,7 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     jobfile = pacing.applied(meant.jobfile)
     if settings["dry_run"]:
         _say(meant.notes, look)
-        return _plan(jobfile, look, store=settings["store"], again=settings["again"])
+        return _plan(jobfile, look, store=settings["store"], again=settings["again"], deployed=False)
     from orchestrator.app import Begin
 
     with opened(settings["store"], clock) as queue:

@@ -141,7 +141,13 @@ def _read(
 
 
 def _plan(
-    jobfile: JobFile, look: Shown, *, store: str | None, offline: bool = False, again: bool = False
+    jobfile: JobFile,
+    look: Shown,
+    *,
+    store: str | None,
+    offline: bool = False,
+    again: bool = False,
+    deployed: bool = True,
 ) -> int:
     from orchestrator.app import App, planned
     from orchestrator.clock import SystemClock
@@ -155,6 +161,6 @@ def _plan(
     if look.as_json:
         write_json(document(view))
     else:
-        for line in lines(view, terminal_zone(look.timezone, os.environ)[0]):
+        for line in lines(view, terminal_zone(look.timezone, os.environ)[0], deployed=deployed):
             print(line)
     return REFUSED if view.refused else 0
