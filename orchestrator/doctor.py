@@ -384,7 +384,7 @@ def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterato
     ]
     yield from (_trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
     try:
-        require(job, {name: made})
+        require(job, {name: made}, looking=True)
     except SelectionError as error:
         yield _trouble("tests", str(error), "correct the selectors")
         return

@@ -178,7 +178,7 @@ def _hint(status: int, lease: Lease) -> str:
     hints = {
         401: _LOCKED,
         403: _FORBIDDEN,
-        404: f"Either test {task.test_id} does not exist, or it belongs to another account group than {group}.",
+        404: f"Either test {task.test_id} does not exist, or it is not in {group}, where it was asked for.",
         408: "The request may have been carried out all the same.",
         429: "Nothing was made.",
     }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator import windows
 from orchestrator.bucket import Bucket, Demand, Go, Token, decide, settled_return
 from orchestrator.durations import format_duration
+from orchestrator.gaps import unreadable
 from orchestrator.model import Job, JobFile, Limit, Priority, Reason, Task, Window
 from orchestrator.moments import lookouts, since_alert, starts_with_alert
 from orchestrator.selectors import Choice, Chosen, Listing, choose, require, require_lists
@@ -117,6 +118,8 @@ def _since_alert(job: Job, choice: Choice, now: float, notes: dict[str, None]) -
     if not choice.tests:
         return []
     starts = [one.alerting_since for one in choice.tests if one.alerting_since is not None]
+    if choice.blind and not starts:
+        raise unreadable("since alert: nobody knows when an alert began", choice.blind)
     specs, told = since_alert(job, starts, now=now)
     notes.update(dict.fromkeys(told))
     return _windows(replace(job, windows=specs), now, notes)

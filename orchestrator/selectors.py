@@ -93,19 +93,22 @@ def choose(
     return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes), blind=blind)
 
 
-def require(job: Job, choices: Mapping[str, Choice]) -> None:
-    """Raise SelectionError when a job means no test although everything was read, or more than `max_tests`."""
+def require(job: Job, choices: Mapping[str, Choice], *, looking: bool = False) -> None:
+    """Raise SelectionError when a job means no test although everything was read, or more than `max_tests`.
+
+    Whoever is only `looking` sends nothing anyway, which is not said then.
+    """
     total = sum(len(one.tests) for one in choices.values())
-    place = f"{job.place}: " if job.place else ""
+    place, unsent = f"{job.place}: " if job.place else "", "" if looking else ", so nothing was sent"
     if job.max_tests is not None and total > job.max_tests:
         limit = "max_tests" if job.place else "--max-tests"
         raise SelectionError(
-            f"{place}{total} tests match, more than the {job.max_tests} that {limit} allows, so nothing was sent:"
+            f"{place}{total} tests match, more than the {job.max_tests} that {limit} allows{unsent}:"
             f" look at them with `tesnap tests`, then narrow them down by tag, type or name, or set {limit} to {total}"
         )
     if total or not choices or any(one.unread for one in choices.values()):
         return
-    start = f"{place}no test is meant, so nothing was sent"
+    start = f"{place}no test is meant{unsent}"
     if job.select is None:
         raise SelectionError(f"{start}: every test that is named is also excluded")
     reasons = "; ".join(one.searched for one in choices.values())
@@ -320,7 +323,11 @@ def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
 def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chosen], found: int) -> str:
     """What the selectors were compared with, how many tests each key alone is true of, and what is near."""
     groups = _some([facts.listing.label for facts in scope if facts.listing.label])
-    where = plural(len(candidates), "test") + (f" in {groups}" if groups else "")
+    where = (plural(len(candidates), "test") if candidates else "no test") + (
+        f" in {groups}" if groups else ""
+    )
+    if not candidates:
+        return where
     if found:
         return f"{where}, of which {found} match, and all of these are excluded"
     moments = scope[0].moments if scope else ()

@@ -247,6 +247,48 @@ def test_a_wait_for_the_general_limit_is_told(
 
 
 PAST = ("--from", "2026-01-20T10:00:00Z", "--to", "2026-01-20T11:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "why"), [(FORBIDDEN, 4, "Forbidden"), (FAILING, 5, "Internal server error")]
+)
+def test_since_alert_says_that_alerts_cannot_be_read(
+    typed: Typed, simulator: Simulator, changes: dict[str, Any], code: int, why: str
+) -> None:
+    """That no test has an alert is not known then, and not said."""
+    with serve(Gateway(simulator.world, {"/alerts": changes}, latency=(0.0, 0.0))) as url:
+        ended = ran_with(typed, "snap", "202701", "--since", "alert", TE_BASE_URL=url)
+    assert ended.code == code
+    assert "since alert: nobody knows when an alert began: the alerts of account group 2001" in ended.text
+    assert why in ended.text
+    assert "none of the tests has an alert" not in ended.text
+
+
+def test_an_account_group_of_somebody_else_names_those_of_the_token(typed: Typed) -> None:
+    """The number is wrong, not a permission and not the address."""
+    for words in (("snap", "--alerting", "--last", "1h"), ("tests",)):
+        ended = ran_with(typed, *words, "--account-group", "99")
+        assert ended.code == 2
+        assert "which sees 2001 (Group 2001) and 2002 (Group 2002)" in ended.text
+        assert "correct the account group, or have the token's user added to it" in ended.text
+        assert "permission" not in ended.text
+        assert "base_url" not in ended.text
+
+
+def test_looking_does_not_say_that_nothing_was_sent(typed: Typed) -> None:
+    """It never sends."""
+    result = typed("tests", "--tag", "team:nobody")
+    assert str(result.exception).startswith("no test is meant: default has 500 tests in account group 2001")
+
+
+def test_an_incident_is_no_matter_of_a_cluster(typed: Typed, tmp_path: Path) -> None:
+    """A deadline for Kubernetes is for job files."""
+    jobs = tmp_path / "jobs.yaml"
+    jobs.write_text("version: 1\njobs: [{name: n, tests: [202701], windows: [{last: 1h}]}]\n")
+    assert "activeDeadlineSeconds" not in typed("snap", "202701", "--last", "1h", "--dry-run").stdout
+    assert "activeDeadlineSeconds" in typed("plan", str(jobs)).stdout
+
+
 NOTHING = (
     "no test is meant, so nothing was sent: default has 500 tests in account group 2001 (Group 2001) and account"
     " group 2002 (Group 2002): none {what}. `tesnap tests` lists all tests with their types and tags"

@@ -360,7 +360,7 @@ def test_a_403_shows_both_meanings() -> None:
 def test_a_404_names_the_account_group() -> None:
     """A wrong id, or an id of another account group."""
     assert detail(verdict(404)) == (
-        "Either test 202701 does not exist, or it belongs to another account group than account group 1234."
+        "Either test 202701 does not exist, or it is not in account group 1234, where it was asked for."
     )
 
 

@@ -225,6 +225,26 @@ def test_a_tag_that_matches_no_test_says_why(tag: str, words: str) -> None:
     assert [note for note in both.notes if words in note]
 
 
+def test_an_account_group_without_tests_is_said_as_a_sentence() -> None:
+    """With or without selectors; whoever only looks is not told that nothing was sent."""
+    for select in (Select(), Select(test_name=("x",), alerting=True)):
+        empty = {"acme": chosen(job(select=select), listing(tests={}))}
+        with pytest.raises(SelectionError) as caught:
+            require(job(select=select), empty, looking=True)
+        assert str(caught.value) == (
+            "no test is meant: acme has no test in account group 7. `tesnap tests` lists all tests with their types"
+            " and tags"
+        )
+
+
+def test_only_near_tags_are_suggested() -> None:
+    """Short words that merely look alike are other words."""
+    tags = (Tag(id="a", key="empty", value="none", test_ids=("1",)),)
+    assert "there is no tag 'nope' among 'empty:none'" in refused(
+        job(select=Select(tag=("nope",))), listing(tags=tags)
+    )
+
+
 def test_everything_excluded_is_an_error_of_its_own() -> None:
     """It is said that tests matched and that all of them are excluded."""
     asked = job(select=Select(test_name=("checkout",)), exclude=("checkout",))

@@ -328,7 +328,7 @@ def _rows(jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look:
         moments = lookouts(job, now=clock.wall() + finding.offset)
         choices[name] = choose(job, finding.tests, organization=name, own=own, moments=moments)
         _say((f"{name}: {note}" for note in finding.notes), look)
-    require(job, choices)
+    require(job, choices, looking=True)
     require_lists(choices.values())
     for name, choice in choices.items():
         _say(choice.notes, look)
