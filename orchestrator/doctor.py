@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Protocol
 
@@ -375,6 +375,13 @@ def _tests(patient: Patient, finding: Finding, now: float) -> Iterator[Check]:
 def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterator[Check]:
     """Whether the tests of a job are known and named as written, and its selectors mean some."""
     moments = lookouts(job, now=now + finding.offset)
+    if len(job.organizations) > 1:  # an id goes only where a list has it
+        seen = {test_id for listing in finding.tests.values() for test_id in listing.tests or ()}
+        here = tuple(ref for ref in job.tests if ref.id in seen)
+        if not here and job.select is None:
+            yield Check(about="tests", text=f"{job.name}: none of its ids is in a list of this organization")
+            return
+        job = replace(job, tests=here)
     made = choose(job, finding.tests, organization=name, own=own, moments=moments)
     refusals = [one.refusal for one in made.tests if one.refusal]
     yield from (_trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)

@@ -17,7 +17,7 @@ from orchestrator.durations import format_duration
 from orchestrator.gaps import unreadable
 from orchestrator.model import Job, JobFile, Limit, Priority, Reason, Task, Window
 from orchestrator.moments import lookouts, since_alert, starts_with_alert
-from orchestrator.selectors import Choice, Chosen, Listing, choose, require, require_lists
+from orchestrator.selectors import Choice, Chosen, Listing, Place, choose_each, require, require_lists
 
 ASSUMED_LATENCY = 1.0
 """Seconds that a plan allows for each answer."""
@@ -99,18 +99,15 @@ def _windows(job: Job, now: float, notes: dict[str, None]) -> list[Window]:
 
 def _choices(job: Job, jobfile: JobFile, surveys: Mapping[str, Survey], now: float) -> dict[str, Choice]:
     """The tests that the job means, by organization."""
-    moments = lookouts(job, now=now)
-    return {
-        name: choose(
-            job,
-            surveys[name].tests,
-            organization=name,
+    places = {
+        name: Place(
+            listings=surveys[name].tests,
             own=job.account_group or jobfile.organizations[name].account_group or "",
-            moments=moments,
         )
         for name in job.organizations
         if name in surveys
     }
+    return choose_each(job, places, moments=lookouts(job, now=now))
 
 
 def _since_alert(job: Job, choice: Choice, now: float, notes: dict[str, None]) -> list[Window]:

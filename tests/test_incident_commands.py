@@ -289,6 +289,29 @@ def test_an_incident_is_no_matter_of_a_cluster(typed: Typed, tmp_path: Path) -> 
     assert "activeDeadlineSeconds" in typed("plan", str(jobs)).stdout
 
 
+def test_an_id_of_several_organizations_is_sent_to_its_own(typed: Typed, tmp_path: Path) -> None:
+    """Neither organization is asked for the other's test; one that nobody has fails without a request."""
+    jobs, other = tmp_path / "jobs.yaml", Simulator(example_world(2, 2), period=PERIOD, latency=(0.0, 0.0))
+    jobs.write_text(
+        "version: 1\norganization_defaults: {base_url: '${TE_BASE_URL}'}\n"
+        "organizations: {acme: {token_env: ACME}, globex: {token_env: GLOBEX}}\n"
+        "jobs: [{name: n, organization: acme, tests: [1], windows: [{last: 1h}]}]\n"
+    )
+    ids = [one.account_groups[0].tests[0].test_id for one in other.world.organizations]
+    words = ("snap", *ids, "999", "--last", "1h", "--jobfile", str(jobs), "--organization", "*")
+    tokens = {"ACME": "token-1", "GLOBEX": "token-2"}
+    with serve(other) as url:
+        result = typed(*words, TE_BASE_URL=url, **tokens)
+    assert result.return_value == 3, result.output
+    made = records(result, "snapshot.created")
+    assert sorted((one["organization"], one["test_id"]) for one in made) == sorted(
+        zip(("acme", "globex"), ids, strict=True)
+    )
+    (lost,) = records(result, "snapshot.failed")
+    assert lost["error"]["title"].startswith("test 999 is in no list of acme and globex")
+    assert sorted(posted(other.log)) == sorted(ids)
+
+
 NOTHING = (
     "no test is meant, so nothing was sent: default has 500 tests in account group 2001 (Group 2001) and account"
     " group 2002 (Group 2002): none {what}. `tesnap tests` lists all tests with their types and tags"
