@@ -9,7 +9,7 @@ Imports point down this map:
     view           what a run shows (formats, live, narrate, lines, safe_text); preview and standing: plan, status
     worker         grant, send, settle, record (watch, evidence, stopping, tidings, lane, life, sender)
     survey         who an organization is and which tests it has (paced: within the general limit)
-    scheduler      a job file -> tasks (selectors: which tests are meant; gaps: lists that could not be read)
+    scheduler      a job file -> tasks (selectors: which tests are meant; homes: whose; gaps: lists not read)
     stores         the durable queue in SQLite or PostgreSQL, as queue promises it
     bucket         token arithmetic; retry: waits between attempts
     client         one attempt at one call (wire, answer); outcome: what it means; catalog: what the API lists

@@ -15,14 +15,14 @@ from orchestrator.answer import Answer, as_object, dig, explain, parse_object, t
 from orchestrator.catalog import AccountGroup, Getter
 from orchestrator.clock import Clock
 from orchestrator.errors import SelectionError, StoreUnavailable, UsageError
-from orchestrator.gaps import Cause, merged
+from orchestrator.gaps import NAMED_AT_MOST, Cause, merged
 from orchestrator.model import Job, Organization, Select
 from orchestrator.moments import lookouts
 from orchestrator.narrate import span
 from orchestrator.paced import PacedGetter, Tell
 from orchestrator.queue import RunView
 from orchestrator.selectors import choose, require
-from orchestrator.survey import Finding, find_out, group_names, own_group
+from orchestrator.survey import SERVER_ERROR, Finding, find_out, group_names, own_group
 from orchestrator.wording import choice, plural
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
@@ -30,11 +30,6 @@ CREATE_SNAPSHOTS = "Create snapshot shares"
 
 MOST_SKEW = 60.0
 """Seconds of clock difference that do no harm: `last` keeps 30 s, data a minute of distance from now."""
-
-SERVER_ERROR = 500
-
-MOST_NAMED = 10
-"""Account groups that one line names."""
 
 MOST_ROLES = 10
 """Roles of one user that are read: nobody has more in one account group."""
@@ -297,7 +292,7 @@ def _permission(
             continue  # which has been said
         where = f"account group {aid}" if aid else "the token's own account group"
         found[_permitted(user, reader, aid, read)].append(where)
-    places = {how: choice(where[:MOST_NAMED], last="and") for how, where in found.items() if where}
+    places = {how: choice(where[:NAMED_AT_MOST], last="and") for how, where in found.items() if where}
     if True in places:
         yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {places[True]}")
     if None in places:

@@ -15,9 +15,10 @@ from orchestrator import windows
 from orchestrator.bucket import Bucket, Demand, Go, Token, decide, settled_return
 from orchestrator.durations import format_duration
 from orchestrator.gaps import unreadable
+from orchestrator.homes import Place, choose_each
 from orchestrator.model import Job, JobFile, Limit, Priority, Reason, Task, Window
 from orchestrator.moments import lookouts, since_alert, starts_with_alert
-from orchestrator.selectors import Choice, Chosen, Listing, Place, choose_each, require, require_lists
+from orchestrator.selectors import Choice, Chosen, Listing, require, require_lists
 
 ASSUMED_LATENCY = 1.0
 """Seconds that a plan allows for each answer."""

@@ -81,73 +81,16 @@ def choose(
     moments: Sequence[Window],
 ) -> Choice:
     """The tests of a job in one organization; `own` is its account group, `moments` are its lookouts."""
-    scope = [_Facts(listing, moments) for listing in _scope(job, listings, own)]
-    blind = tuple(one for facts in scope for one in facts.listing.gaps if one.of == "alerts")
-    typed = [_typed(ref, scope) for ref in job.tests if ref.id not in job.exclude]
+    facts = [_Facts(listing, moments) for listing in scope(job, listings, own)]
+    blind = tuple(one for each in facts for one in each.listing.gaps if one.of == "alerts")
+    typed = [_typed(ref, facts) for ref in job.tests if ref.id not in job.exclude]
     notes = tuple(chain.from_iterable(_notes_on_typed(job, one, listings, organization) for one in typed))
     if job.select is None:
         return Choice(tests=tuple(typed), notes=notes, blind=blind)
-    selected = _select(job, job.select, scope, organization)
+    selected = _select(job, job.select, facts, organization)
     known = {(one.account_group, one.id) for one in typed}
     added = (one for one in selected.tests if (one.account_group, one.id) not in known)
     return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes), blind=blind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """An organization's lists by account group, and the account group that is its own."""
-
-    listings: Mapping[str, Listing]
-    own: str
-
-
-def choose_each(job: Job, places: Mapping[str, Place], *, moments: Sequence[Window]) -> dict[str, Choice]:
-    """The tests of a job in each of its organizations.
-
-    With several of them an id goes only where a list has it. One that no list has goes to the only organization
-    whose lists could not be read, else nowhere: somebody else's test must not be asked for.
-    """
-    homes = {ref.id: _homes(ref, job, places) for ref in job.tests if len(places) > 1}
-    made = {}
-    for name, place in places.items():
-        mine = tuple(ref for ref in job.tests if name in homes.get(ref.id, places))
-        share = replace(job, tests=mine)
-        made[name] = choose(share, place.listings, organization=name, own=place.own, moments=moments)
-    lost = [ref for ref in job.tests if homes.get(ref.id) == () and ref.id not in job.exclude]
-    if lost:
-        first = next(name for name in places if _is_read(job, places[name]))
-        refused = (_nowhere(ref, job, places, places[first].own) for ref in lost)
-        made[first] = replace(made[first], tests=(*refused, *made[first].tests))
-    return made
-
-
-def _homes(ref: TestRef, job: Job, places: Mapping[str, Place]) -> tuple[str, ...]:
-    """The organizations that a typed id may be of."""
-    having = tuple(
-        name
-        for name, place in places.items()
-        if any(ref.id in (one.tests or ()) for one in _scope(job, place.listings, place.own))
-    )
-    unread = tuple(name for name, place in places.items() if not _is_read(job, place))
-    if having or len(unread) == len(places):
-        return having or unread
-    return unread if len(unread) == 1 else ()
-
-
-def _is_read(job: Job, place: Place) -> bool:
-    return all(one.tests is not None for one in _scope(job, place.listings, place.own))
-
-
-def _nowhere(ref: TestRef, job: Job, places: Mapping[str, Place], own: str) -> Chosen:
-    """A typed id that no organization's lists have, with where it was looked for."""
-    read = [name for name, place in places.items() if _is_read(job, place)]
-    unread = [name for name in places if name not in read]
-    tail = f" (those of {_some(unread)} could not be read)" if unread else ""
-    refusal = (
-        f"test {ref.id} is in no list of {_some(read)}{tail}, so it was sent to nobody: correct the id, or name its"
-        " organization alone"
-    )
-    return Chosen(id=ref.id, account_group=own, name=ref.test_name, refusal=refusal)
 
 
 def require(job: Job, choices: Mapping[str, Choice], *, looking: bool = False) -> None:
@@ -181,7 +124,7 @@ def require_lists(choices: Iterable[Choice]) -> None:
         raise unreadable("no test can be selected", lost)
 
 
-def _scope(job: Job, listings: Mapping[str, Listing], own: str) -> list[Listing]:
+def scope(job: Job, listings: Mapping[str, Listing], own: str) -> list[Listing]:
     """The account groups to look in, the job's own first."""
     first = listings.get(own, Listing(aid=own))
     return [first, *(one for aid, one in listings.items() if aid != own)] if job.everywhere else [first]
@@ -314,7 +257,7 @@ def _needed(select: Select) -> tuple[str, ...]:
 def _not_read(listings: Sequence[Listing]) -> str:
     """That nobody has looked, as offline; empty when there is nothing to say it of."""
     labels = [listing.label or "its account group" for listing in listings]
-    return f"the lists of {_some(labels)} were not read" if labels else ""
+    return f"the lists of {some(labels)} were not read" if labels else ""
 
 
 def _excluded(job: Job, one: Chosen) -> bool:
@@ -338,7 +281,7 @@ def _notes_on_disabled(chosen: Sequence[Chosen], organization: str) -> Iterator[
     disabled = [f"{one.id} ({one.name})" for one in chosen if one.test and not one.test.enabled]
     if disabled:
         verb = "is disabled and has" if len(disabled) == 1 else "are disabled and have"
-        yield f"{organization}: of the selected tests {_some(disabled)} {verb} no fresh data"
+        yield f"{organization}: of the selected tests {some(disabled)} {verb} no fresh data"
 
 
 def _notes_on_tags(select: Select, scope: Sequence[_Facts], organization: str) -> Iterator[str]:
@@ -354,7 +297,7 @@ def _tag_trouble(pattern: str, known: Sequence[Tag]) -> str:
     dynamic = list(dict.fromkeys(quote(tag.text) for tag in matching if tag.dynamic))
     if dynamic:
         what = "is a dynamic tag" if len(dynamic) == 1 else "are dynamic tags"
-        return f"{_some(dynamic)} {what}, whose tests the API does not list, and so selects none"
+        return f"{some(dynamic)} {what}, whose tests the API does not list, and so selects none"
     if matching and not any(tag.test_ids for tag in matching):
         return f"tag {quote(pattern)} is assigned to no test"
     return "" if matching else _no_tag(pattern, known)
@@ -373,13 +316,13 @@ def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
         return f"there is no tag {quote(pattern)}: did you mean {choice([quote(text) for text in near])}?"
     if not known:
         return f"there is no tag {quote(pattern)}, and no other tag either"
-    there = _some(list(dict.fromkeys(quote(tag.text) for tag in known)))
+    there = some(list(dict.fromkeys(quote(tag.text) for tag in known)))
     return f"there is no tag {quote(pattern)} among {there}"
 
 
 def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chosen], found: int) -> str:
     """What the selectors were compared with, how many tests each key alone is true of, and what is near."""
-    groups = _some([facts.listing.label for facts in scope if facts.listing.label])
+    groups = some([facts.listing.label for facts in scope if facts.listing.label])
     where = (plural(len(candidates), "test") if candidates else "no test") + (
         f" in {groups}" if groups else ""
     )
@@ -425,7 +368,7 @@ def _near(select: Select, candidates: Sequence[Chosen]) -> str:
     return f"the nearest names are {choice([quote(name) for name in near], last='and')}" if near else ""
 
 
-def _some(texts: Sequence[str]) -> str:
+def some(texts: Sequence[str]) -> str:
     """The texts as a sentence has them, not more than one can read."""
     more = len(texts) - NAMED_AT_MOST
     shown = [*texts[:NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])]
