@@ -238,4 +238,4 @@ def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:
 def _bare_task(row: Row, name: str) -> Task:
     """The task without what a run says of it: enough for its key."""
     said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
-    return to_task({**row, **said, "identity": name})
+    return to_task({**row, **said, "identity": name, "organization_name": ""})
