@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import chdir, suppress
@@ -21,6 +23,7 @@ from tests.support.incident import alerting_world, posted
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNBOOK = ROOT / "docs" / "runbook.md"
+COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 
 
 def parsed(words: Words) -> None:
@@ -146,3 +149,64 @@ def test_a_row_of_the_runbook_gives_a_plan(piece: str, environ: tuple[Simulator,
     result = run(pipelines([line])[0], environ[1])
     assert result.exception is None, (line, result.output, result.exception)
     assert "snapshot" in result.stdout
+
+
+# ----------------------------------------------------------------------------------- docs/commands.md
+
+JOBFILE = """
+version: 1
+name: demo
+organizations: {acme: {token_env: TE_TOKEN, base_url: "${TE_BASE_URL}"}}
+jobs:
+  - {name: a, tests: ["202701", {id: "202702", test_name: not this}], windows: [{last: 1h}]}
+  - {name: b, tests: ["202703"], windows: [{start: 2099-11-20T14:00:00Z, duration: 1h}]}
+"""
+
+
+def documented_keys(heading: str) -> set[str]:
+    """The keys of a section's tables, and those that stand in parentheses before one."""
+    (section,) = re.findall(
+        rf"^### {heading}\n(.*?)(?=^##|\Z)", COMMANDS_PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    listed = ", ".join(re.findall(r"under the same key \((.*?)\)", section))
+    return {*re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE), *re.findall(r"`(\w+)`", listed)}
+
+
+def keys_in(value: object) -> set[str]:
+    """All keys of a JSON document; those of counts and organizations are names."""
+    if isinstance(value, list):
+        return set().union(*map(keys_in, value))
+    if not isinstance(value, dict):
+        return set()
+    named = {"counts", "organizations"}
+    return set(value).union(*(keys_in(one) for key, one in value.items() if key not in named))
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("command", "heading", "rare"),
+    [
+        ("plan JOBFILE", "plan --json", {"account_group"}),
+        ("validate BROKEN", "validate --json", set()),
+        ("tests", "tests --json", set()),
+        ("status", r"status --json and runs --json", set()),
+        (
+            "runs",
+            r"status --json and runs --json",
+            {"organizations", "waiting", *("reason", "left", "until", "done", "organization")},
+        ),
+        ("doctor JOBFILE", "doctor --json", set()),
+    ],
+)
+def test_the_json_of_a_command_has_the_documented_keys(
+    command: str, heading: str, rare: set[str], environ: tuple[Simulator, dict[str, str]], tmp_path: Path
+) -> None:
+    """Every key that is printed is documented, and every documented one is printed."""
+    jobs, broken = tmp_path / "jobs.yaml", tmp_path / "broken.yaml"
+    jobs.write_text(JOBFILE)
+    broken.write_text(JOBFILE.replace("tests", "test"))
+    settings = {**environ[1], "TE_TOKEN": "token-1"}
+    run([("run", str(jobs), "--deadline", "1s", "--quiet")], settings)
+    words = command.replace("JOBFILE", str(jobs)).replace("BROKEN", str(broken)).split()
+    printed = keys_in(json.loads(run([(*words, "--json")], settings).stdout))
+    assert printed == documented_keys(heading) - rare

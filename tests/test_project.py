@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
@@ -225,21 +224,6 @@ def test_package_data_reaches_the_package() -> None:
 def test_the_changelog_has_this_version() -> None:
     """Whoever upgrades finds what changed."""
     assert f"\n## {orchestrator.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
-
-
-@pytest.mark.process
-def test_the_readme_shows_the_help_that_is_printed() -> None:
-    """The README's help text is what the program prints."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        help_text = importlib.import_module("help_text")
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert help_text.BEGIN in readme
-    assert help_text.current(readme, help_text.printed()) == readme
-    stale = f"{help_text.BEGIN}\nold\n{help_text.END}"
-    assert help_text.current(stale, "new") != stale
 
 
 # ------------------------------------------------------------------------------------ Kubernetes
