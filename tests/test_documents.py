@@ -67,6 +67,52 @@ def test_an_option_of_the_runbook_is_one_of_snap(piece: str) -> None:
         parsed(words)
 
 
+# ------------------------------------------------------------------------------ what is referred to is there
+
+
+def anchors(path: Path) -> set[str]:
+    """The places of a page that a link can name, as GitHub makes them of its headings."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def broken(path: Path, text: str) -> Iterator[str]:
+    """Links of a page that lead nowhere, and files and tests that it names and nobody has."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        page = path.parent / name if name else path
+        if not page.exists() or (anchor and anchor not in anchors(page)):
+            yield target
+    for piece in re.findall(r"`([^`\s]+)`", text):
+        top, slash, _ = piece.partition("/")
+        if slash and top in {"orchestrator", "tests", "scripts", "docs", "deploy", "benchmarks", "stores"}:
+            inside = ROOT / "orchestrator" if top == "stores" else ROOT
+            if "<" not in piece and not (inside / piece).exists():
+                yield piece
+    tests = "".join(one.read_text("utf-8") for one in (ROOT / "tests").rglob("test_*.py"))
+    yield from (name for name in re.findall(r"`(test_[a-z0-9]+_\w+)`", text) if f"def {name}(" not in tests)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_document_refers_to_is_there(path: Path) -> None:
+    """Links lead to pages and headings, and the files and tests that are named exist."""
+    assert list(broken(path, path.read_text("utf-8"))) == []
+
+
+def test_what_leads_nowhere_is_found() -> None:
+    """A page, a heading, a file and a test that are not there."""
+    text = "[a](docs/none.md) [b](docs/laws.md#none) `tests/none.py` `test_nothing_at_all` [c](docs/laws.md#the-bucket)"
+    found = list(broken(ROOT / "README.md", text))
+    assert found == ["docs/none.md", "docs/laws.md#none", "tests/none.py", "test_nothing_at_all"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "orchestrator").rglob("*.py")), ids=lambda path: path.name)
+def test_a_page_that_the_code_names_is_there(path: Path) -> None:
+    """A docstring sends its reader to a page that exists."""
+    named = re.findall(r"docs/[\w./-]+\.md", path.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_a_wrong_command_line_is_found() -> None:
     """An option that is no more, and a command that never was."""
     for words in (("snap", "--alerts", "--last", "2h"), ("snapshot", "1"), ("report", "--format", "pdf")):
