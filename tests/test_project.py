@@ -24,10 +24,10 @@ TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".sh", ".sql", ".j2", 
 MODULE_LINES = 400
 """A module longer than this hides a noun. The number may only fall."""
 
-OUTGROWN = {"grammar.py": 550, "model.py": 480, "report.py": 450, "wire.py": 460, "worker.py": 500}
+OUTGROWN = {"grammar.py": 544, "model.py": 473, "wire.py": 452, "worker.py": 456}
 """The modules that are longer all the same; entries may only fall or go."""
 
-FUNCTION_LINES = 60
+FUNCTION_LINES = 47
 """A function longer than this does two things. The number may only fall."""
 
 CLOCK_CALLS = {
@@ -123,6 +123,35 @@ def test_modules_stay_short() -> None:
     """No module outgrows what one can read in a sitting."""
     lengths = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8").count("\n") for path in MODULES}
     assert {name: n for name, n in lengths.items() if n > OUTGROWN.get(name, MODULE_LINES)} == {}
+
+
+def test_an_exception_is_no_larger_than_it_has_to_be() -> None:
+    """A module that has become shorter gives its room back."""
+    lengths = {name: (PACKAGE / name).read_text("utf-8").count("\n") for name in OUTGROWN}
+    assert {name: n for name, n in lengths.items() if n <= MODULE_LINES or OUTGROWN[name] - n > 20} == {}
+
+
+def on_the_map(docstring: str) -> set[str]:
+    """The words by which the map may name a module: before two spaces or a colon, or in parentheses."""
+    heads = re.findall(r"^    (\w+)  +", docstring, re.MULTILINE)
+    asides = re.findall(r"; (\w+):", docstring)
+    inside = ", ".join(re.findall(r"\(([\w, ]+)\)", docstring)).split(", ")
+    return {*heads, *asides, *inside} - {""}
+
+
+def test_the_map_has_every_module_and_no_other() -> None:
+    """Who looks for a module finds it at the top of the package."""
+    there = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if _is_module(path)}
+    assert on_the_map(orchestrator.__doc__ or "") == there
+
+
+def _is_module(path: Path) -> bool:
+    return (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").exists()
+
+
+def test_a_module_that_is_not_on_the_map_is_found() -> None:
+    """The map is read as people read it."""
+    assert on_the_map("    one     what; two: that (three, four)\n") == {"one", "two", "three", "four"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
