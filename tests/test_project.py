@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -253,6 +254,38 @@ def test_package_data_reaches_the_package() -> None:
 def test_the_changelog_has_this_version() -> None:
     """Whoever upgrades finds what changed."""
     assert f"\n## {orchestrator.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+# ------------------------------------------------------------------------------------- container
+
+
+def dockerfile(instruction: str) -> list[list[str]]:
+    """The words of each such line."""
+    lines = re.findall(rf"^{instruction} (.+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    return [json.loads(line) if line.startswith("[") else line.split() for line in lines]
+
+
+def shown_steps() -> str:
+    """What `make container-steps` does, in the words of the Dockerfile."""
+    script = (ROOT / "scripts" / "container-steps.sh").read_text("utf-8").replace('"', "")
+    for here, there in (("$place/base/bin/", ""), ("$python", "python"), ("$place/store", "/opt/store")):
+        script = script.replace(here, there)
+    return script.replace("$place", "").replace("$source/", "")
+
+
+@pytest.mark.parametrize("words", dockerfile("RUN"), ids=" ".join)
+def test_a_step_of_the_image_is_shown(words: list[str]) -> None:
+    """Every command of the Dockerfile is one of `make container-steps`."""
+    assert re.search(rf"^{re.escape(' '.join(words))}( |$)", shown_steps(), re.MULTILINE)
+
+
+def test_what_is_copied_into_the_image_is_shown_and_not_kept_away() -> None:
+    """The same files, and .dockerignore lets them in."""
+    copied = [name for words in dockerfile("COPY") if "--from=builder" not in words for name in words[:-1]]
+    taken = " ".join(re.findall(r"^cp .*", shown_steps(), re.MULTILINE)).split()
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    assert copied
+    assert [name for name in copied if name not in taken or f"!{name}" not in ignored] == []
 
 
 # ------------------------------------------------------------------------------------ Kubernetes
