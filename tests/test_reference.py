@@ -102,6 +102,13 @@ def test_the_example_of_the_page_is_a_job_file(tmp_path: Path) -> None:
     assert [job.name for job in reading.jobfile.jobs] == ["checkout", "payments"]
 
 
+def test_the_readme_s_job_file_is_one(tmp_path: Path) -> None:
+    """What the README shows in short is whole."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "jobs.yaml").write_text(block)
+    assert read_jobfiles([tmp_path / "jobs.yaml"], environ={}).warnings == ()
+
+
 def test_every_claim_of_the_page_about_files_has_its_code() -> None:
     """The inline pieces that look like keys of a job file are keys."""
     known = {key for keys in reference.SECTIONS.values() for key in keys.model_fields}
