@@ -273,10 +273,15 @@ def shown_steps() -> str:
     return script.replace("$place", "").replace("$source/", "")
 
 
+def is_shown(words: list[str]) -> bool:
+    return re.search(rf"^{re.escape(' '.join(words))}( |$)", shown_steps(), re.MULTILINE) is not None
+
+
 @pytest.mark.parametrize("words", dockerfile("RUN"), ids=" ".join)
 def test_a_step_of_the_image_is_shown(words: list[str]) -> None:
-    """Every command of the Dockerfile is one of `make container-steps`."""
-    assert re.search(rf"^{re.escape(' '.join(words))}( |$)", shown_steps(), re.MULTILINE)
+    """Every command of the Dockerfile is one of `make container-steps`, down to its last word."""
+    assert is_shown(words)
+    assert not is_shown([*words[:-1], "else"])
 
 
 def test_what_is_copied_into_the_image_is_shown_and_not_kept_away() -> None:
