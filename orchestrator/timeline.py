@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from orchestrator import narrate
 from orchestrator.model import Limit, Result, Status
 
+SERVER_ERROR = 500
+"""From here on a status does not say that the request was counted when it was answered."""
+
 LABELLED = 24
 """A lane with more snapshots than this has no room for their names."""
 
@@ -243,10 +246,15 @@ def _handed_on(ways: Sequence[_Way], hold: float) -> dict[str, _Way]:
                     found[way.result.task.key] = other
                     free.remove((back, other))
                     break
-        if way.settled is not None and way.sent is not None:
+        if way.settled is not None and way.sent is not None and _answered(way.result):
             free.append((way.settled + hold, way))
             free.sort(key=lambda one: one[0])
     return found
+
+
+def _answered(result: Result) -> bool:
+    """Whether its slot came back a period after the answer: one without, or after a server error, stays out longer."""
+    return result.http_status is not None and result.http_status < SERVER_ERROR
 
 
 def _handing(before: _Way, way: _Way, places: Mapping[str, float], scale: _Scale) -> Handing:

@@ -66,6 +66,7 @@ def task(position: int, name: str) -> Task:
     """One of the incident's snapshots: the two hours before it began."""
     return Task(
         organization=ACME,
+        organization_name="acme",
         account_group="1234",
         test_id=str(202_701 + position),
         window=Window(start=int(START) // 60 * 60 - 7260, end=int(START) // 60 * 60 - 60),
@@ -96,7 +97,6 @@ def main() -> int:
     report = make_report(
         Run(id="k7f2", job="INC-4711", created_at=START, state="finished", tasks=len(made)),
         made,
-        names={ACME: "acme"},
         zone=ZoneInfo("Europe/Berlin"),
         now=START + 640,
     )

@@ -313,6 +313,12 @@ def test_a_lane_is_one_organization_and_only_what_the_run_did_itself_is_in_it() 
     assert draw([existing], since=START, now=START, zone=BERLIN) is None
 
 
+def test_the_slot_of_an_unanswered_request_is_handed_to_nobody() -> None:
+    """It comes back later than a period after anything that was seen."""
+    lost = replace(created(0, 0), http_status=None)
+    assert drawn([lost, created(1, 303.5)]).lanes[0].handings == ()
+
+
 def test_what_was_not_waiting_took_nobodys_slot() -> None:
     """Whose window ended after a slot had come back waited for its window alone."""
     first, second = created(0, 0), created(1, 303.5)
