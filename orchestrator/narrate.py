@@ -43,7 +43,7 @@ _WHY = {
     Reason.BACKOFF: "{name}: backoff before another attempt; {next}",
     Reason.API_UNREACHABLE: "{name}: API unreachable; {next}",
     Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
-    Reason.TOKEN_REFUSED: "{name}: token refused (401); {next}",
+    Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
     Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
@@ -181,14 +181,17 @@ def counted(counts: Counts) -> str:
     return ", ".join(f"{number} {word}" for number, word in words if number)
 
 
-def standing(run_id: str, counts: Counts) -> str:
-    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`."""
+def standing(run_id: str, counts: Counts, *, live: bool = True) -> str:
+    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`.
+
+    Without a live process nothing is being sent: what was, the next one finds out.
+    """
     settled = counted(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
     sending = counts.leased + counts.sending
     return (
         f"run {run_id}: {counts.total - counts.pending} of {counts.total} settled"
         + (f": {settled}" if settled else "")
-        + (f"; {sending} being sent" if sending else "")
+        + (f"; {sending} {'being sent' if live else 'under way when its process ended'}" if sending else "")
     )
 
 

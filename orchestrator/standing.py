@@ -70,7 +70,7 @@ def lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]
     run = standing.view.run
     started = narrate.clock_time(run.created_at, standing.now, zone)
     yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
-    yield narrate.standing(run.id, standing.view.total)
+    yield narrate.standing(run.id, standing.view.total, live=standing.view.processes > 0)
     for name, counts in standing.organizations.items():
         yield f"  {harmless(name)}: {narrate.counted(counts)}"
     for why in narrate.by_urgency(standing.waiting):

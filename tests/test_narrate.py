@@ -124,7 +124,7 @@ def test_several_organizations_are_one_line() -> None:
     quota = why(Reason.OWN_QUOTA)
     whys = [quota, why(Reason.TOKEN_REFUSED, None, organization="beta"), why(Reason.OWN_QUOTA, NOW + 9)]
     line = narrate.waitings(whys, NOW, BERLIN)
-    assert line.startswith("beta: token refused (401); next when the token is replaced")
+    assert line.startswith("beta: token refused; next when the token is replaced")
     assert line.endswith("; and 2 more: own quota")
     mixed = narrate.waitings([*whys, why(Reason.STORE)], NOW, BERLIN)
     assert mixed.endswith("and 3 more: 1 token refused, 2 own quota")
