@@ -122,10 +122,6 @@ class Client:
         """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
         self._watchdog.cut_all(_ABORTED)
 
-    def close_idle(self) -> None:
-        """Close connections that were idle for too long to be used again."""
-        self._adapter.close_idle(self._clock.boot())
-
     def close(self) -> None:
         """Cut off what is under way and close all connections; nothing more is sent."""
         self.closed = True
