@@ -34,8 +34,6 @@ from orchestrator.cli.options import (
 if TYPE_CHECKING:
     from orchestrator.model import JobFile
 
-REAL_SPEED = 1.0
-
 
 def jobfiles_argument(command: Any) -> Any:
     """The job files of a command."""
