@@ -206,7 +206,7 @@ class Queue(Protocol):
         """
         ...
 
-    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+    def give_back(self, lease: Lease) -> None:
         """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
         ...
 

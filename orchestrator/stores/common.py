@@ -170,9 +170,9 @@ class Store:
         with self._ending(lease), self._database.write() as tx:
             leases.settle(tx, lease, settlement, jitter=jitter)
 
-    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+    def give_back(self, lease: Lease) -> None:
         with self._ending(lease), self._database.write() as tx:
-            leases.give_back(tx, lease, retry_in=retry_in)
+            leases.give_back(tx, lease)
 
     @contextlib.contextmanager
     def _ending(self, lease: Lease) -> Iterator[None]:

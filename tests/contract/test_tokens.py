@@ -92,10 +92,10 @@ def test_a_lease_given_back_frees_its_token_at_once(world: World) -> None:
     assert again.attempt > first.attempt
 
 
-def test_a_lease_may_be_given_back_for_later(world: World) -> None:
+def test_another_attempt_waits_for_its_time(world: World) -> None:
     """The task is not due before the wait is over."""
     acme = world.begin(1)
-    world.store.give_back(world.lease(acme), retry_in=7.0)
+    world.store.settle(world.sent(acme), queued(retry_in=7.0))
     assert world.wait(acme) == Wait(until=world.store.now() + 7, reason=Reason.BACKOFF)
     world.advance(7)
     world.lease(acme)
@@ -104,7 +104,7 @@ def test_a_lease_may_be_given_back_for_later(world: World) -> None:
 def test_a_backoff_is_not_cut_short_by_the_grant_of_another_task(world: World) -> None:
     """A task that waits is passed over, and has its place in the plan again afterwards."""
     acme = world.begin(3)
-    world.store.give_back(world.lease(acme), retry_in=7.0)
+    world.store.settle(world.sent(acme), queued(retry_in=7.0))
     assert world.lease(acme).task.position == 1
     world.advance(7)
     assert world.lease(acme).task.position == 0
