@@ -152,22 +152,20 @@ def find_out(
     organization: Organization,
     groups: Collection[str],
     *,
+    clock: Clock,
     jobs: Sequence[Job] = (),
-    clock: Clock | None = None,
     tell: Tell = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
 ) -> Finding:
     """Ask an organization who it is, then for the lists that the jobs need of these account groups.
 
-    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others. Without a
-    clock the tests are listed and nothing else; `all_lists` reads tags and alerts without a job that asks.
+    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others.
+    `all_lists` reads tags and alerts without a job that asks.
     """
-    reader = getter if isinstance(getter, PacedGetter) else None
-    if reader is None and clock is not None:
-        reader = PacedGetter(getter, clock, tell=tell, stopped=stopped)
+    reader = _paced(getter, clock, tell, stopped)
     try:
-        known = account_groups(reader or getter)
+        known = account_groups(reader)
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
@@ -183,10 +181,10 @@ def find_out(
             " put the right token there, or correct org_id"
         )
         return replace(finding, stopped=Reason.TOKEN_REFUSED, because=because)
-    offset = reader.offset if reader is not None and reader.offset is not None else 0.0
+    offset = reader.offset or 0.0
     finding = replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
-    now = None if clock is None else clock.wall() + finding.offset
-    reading = _Reading(reader or getter, organization, jobs, now, all_lists=all_lists)
+    now = clock.wall() + finding.offset
+    reading = _Reading(reader, organization, jobs, now, all_lists=all_lists)
     try:
         listings = reading.listings(_in_turn(groups, jobs, known=finding.groups))
     except CatalogError as error:
@@ -194,6 +192,12 @@ def find_out(
     return replace(
         finding, tests=listings, notes=tuple(reading.notes), whispers=(*finding.whispers, *reading.whispers)
     )
+
+
+def _paced(getter: Getter, clock: Clock, tell: Tell, stopped: Callable[[], bool]) -> PacedGetter:
+    if isinstance(getter, PacedGetter):
+        return getter
+    return PacedGetter(getter, clock, tell=tell, stopped=stopped)
 
 
 def own_org_id(groups: Collection[AccountGroup], account_group: str | None) -> str | None:
@@ -237,7 +241,7 @@ class _Reading:
         getter: Getter,
         organization: Organization,
         jobs: Sequence[Job],
-        now: float | None,
+        now: float,
         *,
         all_lists: bool,
     ) -> None:
@@ -282,19 +286,19 @@ class _Reading:
         yield lambda before: self._read_tests(before, aid, which)
         if self._all_lists or any(select.tag for select in selects):
             yield lambda before: self._read_tags(before, aid, which)
-        span = None if self._now is None else self._span(jobs, self._now)
+        span = self._span(jobs)
         if span is not None:
             asked = any(select.alerting is not None for select in selects) or any(
                 map(starts_with_alert, jobs)
             )
             yield lambda before: self._read_alerts(before, aid, which, span, asked=asked)
 
-    def _span(self, jobs: Sequence[Job], now: float) -> Window | None:
+    def _span(self, jobs: Sequence[Job]) -> Window | None:
         """From the first to the last moment in which an alert matters; None when none does."""
         curious = [job for job in jobs if self._all_lists or job.select is not None or starts_with_alert(job)]
-        moments = [moment for job in curious for moment in lookouts(job, now=now)]
+        moments = [moment for job in curious for moment in lookouts(job, now=self._now)]
         if not moments:
-            return Window(start=int(now), end=int(now)) if self._all_lists else None
+            return Window(start=int(self._now), end=int(self._now)) if self._all_lists else None
         return Window(start=min(m.start for m in moments), end=max(m.end for m in moments))
 
     def _read_tests(self, before: Listing, aid: str, which: str) -> Listing:
