@@ -15,7 +15,7 @@ Imports point down this map:
     client         one attempt at one call (wire, answer); outcome: what it means; catalog: what the API lists
     jobfile        YAML -> JobFile, or every error at once (assembly, grammar, draft, yamlcore, wording)
     windows        time windows (instants, lengths, durations)
-    model          the nouns; errors: all that is raised on purpose; clock: time
+    model          the nouns; errors: all that is raised on purpose; clock: time; addresses
 
     simulator      a stand-in for the API that shares no code with any of this
 """

@@ -11,17 +11,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from urllib.parse import urlsplit
+
+from orchestrator.addresses import normalised
 
 SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
 
 DEFAULT_BASE_URL = "https://api.thousandeyes.com/v7"
 """The documented production address of version 7 of the API."""
-
-
-USUAL_PORTS = {"https": 443, "http": 80}
-"""Ports that need not be written."""
 
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"
 """What a snapshot is called: it ends in the task's short key, by which a lost one can be found."""
@@ -454,15 +451,6 @@ def identity(base_url: str, *, org_id: str | None = None, name: str | None = Non
     """
     address = normalised(base_url)
     return f"{address}#name={name}" if org_id is None else f"{address}#id={org_id}"
-
-
-def normalised(base_url: str) -> str:
-    """An address in the one spelling by which it is compared."""
-    parts = urlsplit(base_url)
-    host = (parts.hostname or "").lower()
-    shown = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in (None, USUAL_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/')}"
 
 
 def task_key(task: Task, generation: int) -> str:
