@@ -22,7 +22,7 @@ from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
 from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
-from orchestrator.model import JobFile, Organization, Reason, Result, Run, Status, Task, identity
+from orchestrator.model import JobFile, Organization, Reason, Result, Run, RunState, Status, Task, identity
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
@@ -242,7 +242,7 @@ class App:
         """Earlier runs of the same job that nobody works on and that have something left to make."""
         for view in self.queue.runs():
             run, left = view.run, view.total.pending
-            if run.job == self.jobfile.name and run.state == "active" and left and not view.processes:
+            if run.job == self.jobfile.name and run.state is RunState.ACTIVE and left and not view.processes:
                 commands = (
                     f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
                 )
@@ -324,7 +324,7 @@ def run(
 
 
 def _carried_on(run: Run) -> Event:
-    if run.state == "finished":
+    if run.state is RunState.FINISHED:
         text = f"run {run.id} has finished: its records again, nothing is sent"
         return Event(name="run.finished_before", text=text, level="warning")
     return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")

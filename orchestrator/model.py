@@ -53,6 +53,14 @@ class Status(StrEnum):
         return self in (Status.CREATED, Status.FAILED, Status.UNCERTAIN)
 
 
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    ACTIVE = "active"  # to be worked on
+    FINISHED = "finished"  # sends nothing more; what is pending all the same, another run has queued again
+    CANCELLED = "cancelled"  # what was not sent is given up; also why its tasks are pending
+
+
 class Reason(StrEnum):
     """Why something waits: the same words in the live line, in `status` and in the logs."""
 
@@ -319,7 +327,7 @@ class Run:
     job: str
     files: tuple[str, ...] = ()
     created_at: float = 0.0
-    state: str = "active"  # active, finished, cancelled
+    state: RunState = RunState.ACTIVE
     tasks: int = 0
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 
-from orchestrator.model import Problem, Reason, Result, Status, Window
+from orchestrator.model import Problem, Reason, Result, RunState, Status, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
@@ -267,7 +267,7 @@ def _pending_why(ending: Ending) -> str:
     """Why what is pending is, in brackets: with numbers unless one reason holds for all."""
     if not ending.counts.pending:
         return ""
-    if ending.run.state == "cancelled":
+    if ending.run.state is RunState.CANCELLED:
         return " (cancelled)"
     reasons = {why: number for why, number in ending.pending_reasons.items() if number}
     if not reasons:
@@ -284,14 +284,14 @@ def _next_command(ending: Ending, where: str) -> str:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
         return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
-    if counts.pending and run.state == "finished":  # another run has queued them again
+    if counts.pending and run.state is RunState.FINISHED:  # another run has queued them again
         return f"tesnap runs{where}"
-    if counts.pending and run.state != "cancelled":
+    if counts.pending and run.state is not RunState.CANCELLED:
         return f"tesnap resume {run.id}{where}"
     commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []
-    if counts.failed > ending.refused and run.state != "cancelled":
+    if counts.failed > ending.refused and run.state is not RunState.CANCELLED:
         commands.append(f"tesnap resume {run.id} --failed{where}")
-    if ending.refused and run.files and run.state != "cancelled":
+    if ending.refused and run.files and run.state is not RunState.CANCELLED:
         commands.append(f"correct the names and {shlex.join(('tesnap', 'run', *run.files))}")
     return ", then ".join(commands) or f"tesnap report {run.id}{where}"
 

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from orchestrator import __version__, narrate
 from orchestrator.errors import UsageError
-from orchestrator.model import Result, Run, Status
+from orchestrator.model import Result, Run, RunState, Status
 from orchestrator.progress import Ending
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
@@ -243,7 +243,7 @@ def headline(report: Report) -> str:
 
 def commands(report: Report) -> tuple[tuple[str, str], ...]:
     """What there is to type, each with what it does; nothing of a cancelled run is carried on."""
-    counts, run_id, cancelled = report.counts, report.run.id, report.run.state == "cancelled"
+    counts, run_id, cancelled = report.counts, report.run.id, report.run.state is RunState.CANCELLED
     wanted = (
         (counts.pending and not cancelled, "to make what is pending", ("resume", run_id)),
         (counts.failed and not cancelled, "to try again what failed", ("resume", run_id, "--failed")),

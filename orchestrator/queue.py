@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.bucket import Bucket, Wait
-from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Task
+from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +161,8 @@ class Queue(Protocol):
         """One run with its counts by organization."""
         ...
 
-    def end_run(self, run_id: str, state: str) -> None:
-        """Set a run's state: active, finished, cancelled."""
+    def end_run(self, run_id: str, state: RunState) -> None:
+        """Set a run's state."""
         ...
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:

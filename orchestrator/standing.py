@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from orchestrator import narrate, records
-from orchestrator.model import Limit, Reason, Result
+from orchestrator.model import Limit, Reason, Result, RunState
 from orchestrator.progress import Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
 from orchestrator.safe_text import harmless
@@ -41,7 +41,7 @@ def stand(queue: Queue, run_id: str) -> Standing:
 
 def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
     counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
-    if not counts.pending or view.run.state == "cancelled":
+    if not counts.pending or view.run.state is RunState.CANCELLED:
         return None
     if view.processes == 0:
         return Waiting(organization=name, reason=Reason.NOBODY_RUNNING, until=None, left=counts.pending)
@@ -74,11 +74,11 @@ def _next_command(view: RunView) -> str:
     run, counts = view.run, view.total
     if view.processes:
         return ""
-    if counts.pending and run.state != "cancelled":
+    if counts.pending and run.state is not RunState.CANCELLED:
         return f"tesnap resume {run.id}"
     if counts.uncertain:
         return f"tesnap settle {run.id}"
-    if counts.failed and run.state != "cancelled":
+    if counts.failed and run.state is not RunState.CANCELLED:
         return f"tesnap resume {run.id} --failed"
     return f"tesnap report {run.id}" if counts.settled else ""
 
@@ -101,17 +101,17 @@ def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
     yield f"    {harmless(task.title(result.resends))}"
 
 
-def _state(view: RunView) -> str:
+def _state(view: RunView) -> RunState:
     """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
-    if view.run.state == "active" and not view.total.pending and not view.processes:
-        return "finished"
+    if view.run.state is RunState.ACTIVE and not view.total.pending and not view.processes:
+        return RunState.FINISHED
     return view.run.state
 
 
 def _processes(view: RunView) -> str:
     """How many work on it, where that is not plain from its state."""
     if not view.processes:
-        return ", no process is working on it" if _state(view) == "active" else ""
+        return ", no process is working on it" if _state(view) is RunState.ACTIVE else ""
     return (
         f", {plural(view.processes, 'process', 'es')} {'is' if view.processes == 1 else 'are'} working on it"
     )

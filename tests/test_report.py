@@ -23,7 +23,7 @@ from orchestrator.clock import VirtualClock
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
 from orchestrator.listing import Wanted, documents, lines, listed
-from orchestrator.model import Limit, Result, Snapshot
+from orchestrator.model import Limit, Result, RunState, Snapshot
 from orchestrator.page import followable
 from orchestrator.report import Kind, Report, check_report_path, make_report, render, write_report
 from orchestrator.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw
@@ -103,7 +103,11 @@ def test_commands_are_those_that_help(kind: Kind) -> None:
         '"tesnap 0', ""
     )
     cancelled = make_report(
-        replace(RUN, state="cancelled"), [failed(0, 0), pending(1)], names=NAMES, zone=BERLIN, now=START
+        replace(RUN, state=RunState.CANCELLED),
+        [failed(0, 0), pending(1)],
+        names=NAMES,
+        zone=BERLIN,
+        now=START,
     )
     assert "tesnap resume" not in render(cancelled, kind)
 

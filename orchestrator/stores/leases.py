@@ -25,7 +25,7 @@ from orchestrator.bucket import (
     settled_return,
 )
 from orchestrator.errors import LeaseLost
-from orchestrator.model import Lease, Priority, Problem, Reason, Settlement, Status
+from orchestrator.model import Lease, Priority, Problem, Reason, RunState, Settlement, Status
 from orchestrator.queue import Ask
 from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
@@ -89,7 +89,7 @@ def outlook(tx: Transaction, ask: Ask) -> Wait | None:
 
 def _given_up(tx: Transaction, ask: Ask) -> bool:
     run = tx.row(sql.RUN, run=ask.run_id)
-    return run is None or run["state"] in ("cancelled", "finished")
+    return run is None or RunState(run["state"]) is not RunState.ACTIVE
 
 
 def _usable(bucket: Bucket, ask: Ask) -> Bucket:

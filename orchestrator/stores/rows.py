@@ -17,6 +17,7 @@ from orchestrator.model import (
     Problem,
     Result,
     Run,
+    RunState,
     Snapshot,
     Status,
     Task,
@@ -89,7 +90,7 @@ def to_run(row: Row) -> Run:
         job=row["job"],
         files=tuple(json.loads(row["files"])),
         created_at=row["created_at"],
-        state=row["state"],
+        state=RunState(row["state"]),
         tasks=row["tasks"],
     )
 

@@ -49,7 +49,13 @@ AFRESH: Mapping[str, object] = {
 
 def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> Run:
     """See `Queue.start_run`."""
-    values = {"id": run.id, "job": run.job, "files": json.dumps(run.files), "state": run.state, "tasks": 0}
+    values = {
+        "id": run.id,
+        "job": run.job,
+        "files": json.dumps(run.files),
+        "state": run.state.value,
+        "tasks": 0,
+    }
     new = tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
     known = _run(tx, run.id)
     if known.job != run.job:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.model import SNAPSHOT_LIFETIME, Run, Status
+from orchestrator.model import SNAPSHOT_LIFETIME, Run, RunState, Status
 from orchestrator.queue import Counts
 from tests.contract.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
 
@@ -206,7 +206,7 @@ def test_runs_are_listed_the_latest_first(world: World) -> None:
     world.begin(1)
     world.advance(5)
     world.begin(1, run="r2")
-    world.store.end_run("r1", "finished")
+    world.store.end_run("r1", RunState.FINISHED)
     assert [(view.run.id, view.run.state) for view in world.store.runs()] == [
         ("r2", "active"),
         ("r1", "finished"),

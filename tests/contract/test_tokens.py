@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.bucket import Wait
-from orchestrator.model import Lease, Pace, Reason, Run, Status
+from orchestrator.model import Lease, Pace, Reason, Run, RunState, Status
 from tests.contract.world import FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
 
 PESSIMISTIC = TIMEOUT + LIMIT.grace + LIMIT.per
@@ -205,7 +205,7 @@ def test_refused_kinds_are_left_out(world: World) -> None:
 def test_a_cancelled_run_is_granted_nothing(world: World) -> None:
     """What it has not sent is given up."""
     acme = world.begin(2)
-    world.store.end_run("r1", "cancelled")
+    world.store.end_run("r1", RunState.CANCELLED)
     assert world.store.grant(world.ask(acme)) is None
-    world.store.end_run("r1", "active")
+    world.store.end_run("r1", RunState.ACTIVE)
     world.lease(acme)
