@@ -17,7 +17,7 @@ from orchestrator import life, tidings
 from orchestrator.agenda import Agenda
 from orchestrator.bucket import CLOSINGS_TO_DOUBLE, Wait
 from orchestrator.clock import Clock
-from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
+from orchestrator.errors import ExitCode, GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.evidence import Evidence
 from orchestrator.lane import REFUSALS, Lane, Lanes
 from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, RunState, Settlement
@@ -385,17 +385,18 @@ class Worker:
         counts = self._showing.counted().total
         return self._watch.reported >= counts.settled  # else evidence is still to be looked for
 
-    def _exit_code(self, view: RunView) -> int:
+    def _exit_code(self, view: RunView) -> ExitCode:
         counts, over = view.total, view.run.state is RunState.FINISHED
         if view.run.state is RunState.CANCELLED:
-            return 3
+            return ExitCode.NOT_ALL_MADE
         if self._stopping.begun:
-            return 5
+            return ExitCode.STOPPED_EARLY
         if any(lane.stopped is Reason.API_UNREACHABLE for lane in self._lanes):
-            return 5
+            return ExitCode.STOPPED_EARLY
         if (counts.pending and not over) or any(lane.stopped is not None for lane in self._lanes):
-            return 4
-        return 3 if counts.failed or counts.uncertain or counts.pending else 0
+            return ExitCode.REFUSED
+        whole = not (counts.failed or counts.uncertain or counts.pending)
+        return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
 
     def _pending_reasons(self, view: RunView) -> Counter[str]:
         reasons: Counter[str] = Counter()

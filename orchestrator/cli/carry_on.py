@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.frame import NOT_ALL_MADE, opened, opened_to_look, terminal_zone, typed_store
+from orchestrator.cli.frame import opened, opened_to_look, terminal_zone, typed_store
 from orchestrator.cli.options import (
     DURATION,
     option,
@@ -22,7 +22,7 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.errors import UsageError
+from orchestrator.errors import ExitCode, UsageError
 from orchestrator.model import JobFile, Result, Run, RunState, Snapshot, Status
 from orchestrator.queue import Queue
 from orchestrator.wording import quote
@@ -213,4 +213,4 @@ def _guided(
         if answer != "":
             with opened(store, SystemClock()) as queue:
                 _settled(queue, run, task.key, answer)
-    return 0 if interactive else NOT_ALL_MADE
+    return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import REFUSED, opened, terminal_zone, write_json
+from orchestrator.cli.frame import opened, terminal_zone, write_json
 from orchestrator.cli.options import (
     DURATION,
     Shown,
@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.errors import UsageError
+from orchestrator.errors import ExitCode, UsageError
 from orchestrator.model import Fit
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
         lines = forms[format_](rows) if format_ in forms else found.table(rows, now=clock.wall(), zone=zone)
         for line in lines:
             print(line)
-    return REFUSED if any(finding.stopped for finding in findings.values()) else 0
+    return ExitCode.REFUSED if any(finding.stopped for finding in findings.values()) else ExitCode.DONE
 
 
 def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> Words:
@@ -243,7 +243,8 @@ def _announcing(jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: 
         def plan(self, findings: Any, lanes: Any) -> Plan:
             plan = super().plan(findings, lanes)
             if not plan.tasks and any(finding.stopped for finding in findings.values()):
-                raise click.exceptions.Exit(REFUSED)  # which has been told; there is nothing to carry on
+                # Why has been told; there is nothing to carry on.
+                raise click.exceptions.Exit(ExitCode.REFUSED)
             _say(
                 [*meant.notes, *_announcement(self.foresee(plan, lanes), look, terminal=sys.stderr.isatty())],
                 look,
