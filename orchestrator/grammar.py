@@ -33,7 +33,8 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 from orchestrator.addresses import unencrypted
 from orchestrator.durations import parse_duration
 from orchestrator.model import Fit, OnUncertain, Pace
-from orchestrator.wording import choice, looks_secret, nearest, quote
+from orchestrator.secrecy import looks_secret
+from orchestrator.wording import choice, nearest, quote
 
 __all__ = ["FileEntry", "JobEntry", "LimitEntry", "OrganizationEntry", "ValidationError", "WindowEntry"]
 
