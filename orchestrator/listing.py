@@ -12,6 +12,7 @@ from orchestrator import narrate, records
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
 from orchestrator.model import SNAPSHOT_LIFETIME, Result
+from orchestrator.patterns import is_like
 from orchestrator.queue import Queue
 from orchestrator.safe_text import harmless
 
@@ -92,13 +93,8 @@ def _is_meant(result: Result, expires_at: float, wanted: Wanted, now: float) -> 
 
 def _is_test(result: Result, wanted: str) -> bool:
     """Whether it is of this test: by id, else by name as selectors have it."""
-    name = (
-        result.task.test_name or (result.snapshot.test_name if result.snapshot else None) or ""
-    ).casefold()
-    pattern = wanted.casefold()
-    if "*" in pattern or "?" in pattern:
-        return fnmatchcase(name, pattern)
-    return wanted == result.task.test_id or pattern in name
+    name = result.task.test_name or (result.snapshot.test_name if result.snapshot else None) or ""
+    return wanted == result.task.test_id or is_like(name, wanted)
 
 
 def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool = True) -> Iterator[str]:

@@ -531,6 +531,15 @@ def test_a_list_is_narrowed_by_test(test: str) -> None:
     assert found(shelf(1, 2, 3), test=test) == ["202702"]
 
 
+def test_a_bracket_in_a_tests_name_is_a_bracket() -> None:
+    """As in every other pattern for names: only * and ? stand for anything."""
+    store = shelf(1, 2)
+    run_id, first = store.made[0]
+    store.made[0] = (run_id, replace(first, task=replace(first.task, test_name="Checkout [EU]")))
+    assert found(store, test="*[eu]") == [first.task.test_id]
+    assert found(store, test="*[a-z]") == []
+
+
 def test_a_list_asks_the_store_for_no_more_than_it_needs() -> None:
     """Only identities that the pattern means are asked for, and nothing that is long gone."""
     store = shelf(1)
