@@ -115,6 +115,12 @@ def to_task(row: Row) -> Task:
     )
 
 
+def to_bare_task(row: Row) -> Task:
+    """The task without what a run says of it: enough for its key."""
+    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
+    return to_task({**row, **said})
+
+
 def from_task(task: Task, organization: int) -> dict[str, object]:
     """What the table keeps of a new task, whichever run refers to it."""
     return {

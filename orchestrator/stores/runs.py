@@ -20,6 +20,7 @@ from orchestrator.stores.rows import (
     from_reference,
     from_task,
     place,
+    to_bare_task,
     to_result,
     to_run,
     to_task,
@@ -118,7 +119,7 @@ def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
     """The generation that has to be made, None to refer to the latest one."""
     if before is None:
         return 0
-    expires = to_result(before, _bare(before), None).expires_at
+    expires = to_result(before, to_bare_task(before), None).expires_at
     if again or (expires is not None and expires <= epoch):
         return int(before["generation"]) + 1
     return None
@@ -181,7 +182,7 @@ def made(
 ) -> tuple[list[tuple[str, Result]], tuple[float, int]]:
     """Some snapshots that were made, the latest first: those before this (time, id), and where to go on."""
     rows = tx.rows(sql.MADE, since=since, wall=before[0], before=before[1], some=BATCH)
-    found = [(str(row["lease_run"] or ""), to_result(row, _bare(row), None)) for row in rows]
+    found = [(str(row["lease_run"] or ""), to_result(row, to_bare_task(row), None)) for row in rows]
     return found, ((rows[-1]["settled_wall"], rows[-1]["id"]) if rows else before)
 
 
@@ -197,11 +198,6 @@ def _present_key(tx: Transaction, task: Task) -> str:
 
 def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
     return {row["base_key"]: row for row in tx.rows(sql.LATEST_TASKS, keys=list(keys))}
-
-
-def _bare(row: Row) -> Task:
-    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
-    return to_task({**row, **said})
 
 
 # -- finding and counting ----------------------------------------------------------------------------------
