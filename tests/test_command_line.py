@@ -72,6 +72,8 @@ def test_validate_counts_one_job_as_one(jobfile: str) -> None:
     [
         (("--timeout", "0s"), "--timeout must be longer than zero"),
         (("--use", "7"), "--use 7 is more than the 5 snapshots that the limit allows"),
+        (("--use", "1001"), "1001 is not in the range 1<=x<=1000"),
+        (("--snapshots", "1001"), "1001 is not in the range 1<=x<=1000"),
     ],
 )
 def test_an_impossible_limit_is_refused(option: tuple[str, str], says: str, jobfile: str) -> None:
