@@ -309,7 +309,7 @@ def run(
         observer.happened(event)
     if carried_on is not None:
         observer.happened(_carried_on(carried_on))
-        app.queue.start_run(carried_on, ())  # what is uncertain is looked for once more
+        app.queue.look_again(carried_on.id)
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)

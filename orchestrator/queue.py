@@ -145,6 +145,10 @@ class Queue(Protocol):
         """
         ...
 
+    def look_again(self, run_id: str) -> None:
+        """Have evidence for the run's uncertain tasks looked for once more, as when a run starts."""
+        ...
+
     def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
         """What the store already knows of these tasks (latest generation), by their base key: for `plan`."""
         ...

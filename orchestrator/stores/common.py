@@ -87,6 +87,10 @@ class Store:
         with self._database.write() as tx:
             return runs.start(tx, run, tasks, again=again)
 
+    def look_again(self, run_id: str) -> None:
+        with self._database.write() as tx:
+            runs.look_again(tx, run_id)
+
     def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
         with self._database.read() as tx:
             return runs.latest(tx, tasks)

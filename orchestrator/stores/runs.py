@@ -65,8 +65,13 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
         )
     if new:
         _freeze(tx, run.id, tasks, again=again)
-    tx.change(sql.LOOK_AGAIN, run=run.id, now=tx.now())
+    look_again(tx, run.id)
     return _run(tx, run.id)
+
+
+def look_again(tx: Transaction, run: str) -> None:
+    """See `Queue.look_again`."""
+    tx.change(sql.LOOK_AGAIN, run=run, now=tx.now())
 
 
 def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
