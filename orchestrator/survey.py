@@ -164,8 +164,17 @@ def find_out(
     `all_lists` reads tags and alerts without a job that asks.
     """
     reader = _paced(getter, clock, tell, stopped)
+    known = _who_it_is(reader, organization)
+    if known.stopped is not None:
+        return known
+    reading = _Reading(reader, organization, jobs, clock.wall() + known.offset, all_lists=all_lists)
+    return _with_lists(known, reading, _in_turn(groups, jobs, known=known.groups))
+
+
+def _who_it_is(reader: PacedGetter, organization: Organization) -> Finding:
+    """Its account groups, its id and its clock; stopped when the credential is refused or another one's."""
     try:
-        known = account_groups(reader)
+        groups = account_groups(reader)
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
@@ -174,7 +183,7 @@ def find_out(
             whispers=(f"the account groups cannot be read: {error}",),
         )
     else:
-        finding = Finding(org_id=own_org_id(known, organization.account_group), groups=known)
+        finding = Finding(org_id=own_org_id(groups, organization.account_group), groups=groups)
     if organization.org_id is not None and finding.org_id not in (None, organization.org_id):
         because = (
             f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}:"
@@ -182,15 +191,17 @@ def find_out(
         )
         return replace(finding, stopped=Reason.TOKEN_REFUSED, because=because)
     offset = reader.offset or 0.0
-    finding = replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
-    now = clock.wall() + finding.offset
-    reading = _Reading(reader, organization, jobs, now, all_lists=all_lists)
+    return replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
+
+
+def _with_lists(known: Finding, reading: _Reading, groups: Sequence[tuple[str, str]]) -> Finding:
+    """What is known of the organization, with the lists of these account groups."""
     try:
-        listings = reading.listings(_in_turn(groups, jobs, known=finding.groups))
+        listings = reading.listings(groups)
     except CatalogError as error:
         return _refused(error)
     return replace(
-        finding, tests=listings, notes=tuple(reading.notes), whispers=(*finding.whispers, *reading.whispers)
+        known, tests=listings, notes=tuple(reading.notes), whispers=(*known.whispers, *reading.whispers)
     )
 
 
