@@ -96,7 +96,7 @@ class Worker:
         return self.ending()
 
     def open(self) -> None:
-        """Register for the organizations that can be served and take over what dead processes left."""
+        """Tell the observer that the run begins; the first step declares which organizations are served."""
         self._observer.started(self.run, self.run.tasks)
         self._announce = True
 
