@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator import __version__
+from orchestrator.bearers import ReadBearer, all_bearers
 from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.credentials import read_bearer
 from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
-from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
 from orchestrator.model import JobFile, Organization, Reason, Result, Run, RunState, Status, Task, identity
 from orchestrator.preview import Preview, preview
@@ -71,13 +71,15 @@ class App:
         self._identities: dict[str, str] = {}
         self._refused: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
-        self.held = {} if offline else all_held(jobfile, wanted_organizations(jobfile), read, self.secrets)
-        self.clients = {name: self._client(name, environ) for name in self.held}
+        self.bearers = (
+            {} if offline else all_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
+        )
+        self.clients = {name: self._client(name, environ) for name in self.bearers}
 
     def _client(self, name: str, environ: Mapping[str, str]) -> Client:
         return Client(
             self.jobfile.organizations[name].base_url,
-            self.held[name],
+            self.bearers[name],
             clock=self.clock,
             http=self.jobfile.http,
             user_agent=f"tesnap/{__version__}",
@@ -143,7 +145,7 @@ class App:
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
-            reload=self.held[name].reload if name in self.held else lambda: False,
+            reload=self.bearers[name].reload if name in self.bearers else lambda: False,
             offset=finding.offset,
         )
         if finding.stopped is not None:
