@@ -22,10 +22,10 @@ from orchestrator.cli.afterwards import _moment, reported
 from orchestrator.clock import VirtualClock
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
-from orchestrator.listing import Wanted, documents, lines, listed
 from orchestrator.model import Limit, Result, RunState, Snapshot
 from orchestrator.page import followable
 from orchestrator.report import Kind, Report, check_report_path, make_report, render, write_report
+from orchestrator.snapshot_list import Wanted, documents, lines, listed
 from orchestrator.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw
 from tests.support.reports import (
     ACME,

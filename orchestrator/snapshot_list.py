@@ -34,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedSnapshot:
     """One snapshot with the run that made it and the user's name of its organization."""
 
     run_id: str
@@ -44,7 +44,7 @@ class Listed:
     expires_at: float
 
 
-def listed(queue: Queue, wanted: Wanted) -> list[Listed]:
+def listed(queue: Queue, wanted: Wanted) -> list[ListedSnapshot]:
     """The snapshots that are meant and still exist, those that are deleted first first.
 
     UsageError when the store knows no such organization.
@@ -68,14 +68,14 @@ def _identities(pattern: str, names: Mapping[str, str]) -> list[str]:
 
 def _chosen(
     found: Iterable[tuple[str, Result]], wanted: Wanted, names: Mapping[str, str], now: float
-) -> Iterator[Listed]:
+) -> Iterator[ListedSnapshot]:
     for run_id, result in found:
         expires_at = result.expires_at
         if expires_at is None or not _is_meant(result, expires_at, wanted, now):
             continue
         organization = names.get(result.task.organization, result.task.organization)
         made_at = expires_at - SNAPSHOT_LIFETIME
-        yield Listed(
+        yield ListedSnapshot(
             run_id=run_id, organization=organization, result=result, made_at=made_at, expires_at=expires_at
         )
 
@@ -97,7 +97,9 @@ def _is_test(result: Result, wanted: str) -> bool:
     return wanted == result.task.test_id or is_like(name, wanted)
 
 
-def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool = True) -> Iterator[str]:
+def lines(
+    found: Iterable[ListedSnapshot], now: float, zone: tzinfo, *, show_links: bool = True
+) -> Iterator[str]:
     """The list as text: two lines for each, the second one with its link, which comes last."""
     rows = list(found)
     if not rows:
@@ -111,12 +113,12 @@ def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 
-def documents(found: Iterable[Listed], *, show_links: bool) -> list[records.Record]:
+def documents(found: Iterable[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
     """The list as records of snapshots (docs/records.md), without what only a run knows."""
     return [_document(one, show_links=show_links) for one in found]
 
 
-def _document(one: Listed, *, show_links: bool) -> records.Record:
+def _document(one: ListedSnapshot, *, show_links: bool) -> records.Record:
     record = records.snapshot(
         one.result, run_id=one.run_id, organization_name=one.organization, show_links=show_links
     )
