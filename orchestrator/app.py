@@ -6,15 +6,15 @@ The only module that knows every class; what each of them does is said where it 
 from __future__ import annotations
 
 import secrets
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from orchestrator import __version__
+from orchestrator import __version__, unchecked
 from orchestrator.bearers import ReadBearer, all_bearers
 from orchestrator.client import Client
 from orchestrator.clock import Clock
@@ -22,7 +22,7 @@ from orchestrator.credentials import read_bearer
 from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
 from orchestrator.lane import Lane, joined
-from orchestrator.model import JobFile, Organization, Reason, Result, Run, RunState, Status, Task, identity
+from orchestrator.model import JobFile, Organization, Result, Run, RunState, Status, Task, identity
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
@@ -140,8 +140,11 @@ class App:
 
     def _lane(self, name: str, finding: Finding, *, only_look: bool) -> Lane:
         organization = self.jobfile.organizations[name]
+        org_id = (
+            finding.stopped and organization.org_id
+        ) or finding.org_id  # with a stranger's token, the file's
         lane = Lane(
-            identity=self._identity(organization, finding.org_id, only_look=only_look),
+            identity=self._identity(organization, org_id, only_look=only_look),
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
@@ -154,7 +157,7 @@ class App:
         return lane
 
     def client_of(self, task: Task) -> Client:
-        """Whose credential serves a task: of several names for one organization, the one with its account group.
+        """Whose credential serves a task: of several names for one organization its own, or the one with its account group.
 
         Raises `GrantStale` when none does: another organization's must never be tried.
         """
@@ -169,7 +172,9 @@ class App:
         meant = [name for name in mine if job is None or name in job.organizations] or mine
         usable = [name for name in meant if name not in self._refused] or meant
         groups = {name: self.jobfile.organizations[name].account_group or "" for name in usable}
-        return self.clients[next((name for name in usable if groups[name] == task.account_group), usable[0])]
+        return self.clients[
+            min(usable, key=lambda one: (one != task.organization_name, groups[one] != task.account_group))
+        ]
 
     def _named(self, identity: str) -> list[str]:
         return [name for name in self.clients if self._identities.get(name) == identity]
@@ -315,7 +320,7 @@ def run(
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)
-        plan = _checkable(app.plan(findings, lanes), lanes, app.in_doubt(findings))
+        plan = unchecked.left_out(app.plan(findings, lanes), lanes, app.in_doubt(findings))
         for note in plan.notes:
             level = "info" if note == PUBLIC_NOTE else "warning"
             observer.happened(Event(name="plan.note", text=note, level=level))
@@ -338,45 +343,9 @@ def planned(app: App, *, offline: bool) -> Preview:
     lanes = app.lanes(findings, only_look=True)
     plan = app.plan(findings, lanes)
     if offline:
-        plan = _names_taken_as_written(plan)
+        plan = unchecked.taken_as_written(plan)
     events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
     return app.foresee(replace(plan, notes=events + plan.notes), lanes)
-
-
-def _checkable(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:
-    """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked."""
-    left_out = Counter(
-        t.organization for t in plan.tasks if t.refusal is not None and t.organization in in_doubt
-    )
-    if not left_out:
-        return plan
-    notes = []
-    for known_as, count in left_out.items():
-        lane = lanes[known_as]
-        what = (
-            "1 snapshot of a test with a test_name is"
-            if count == 1
-            else f"{count} snapshots of tests with a test_name are"
-        )
-        notes.append(
-            f"{lane.name}: {what} left out, since the names cannot be checked now: run the file again"
-        )
-        if lane.stopped is None:
-            lane.stop(Reason.API_UNREACHABLE, "it cannot be reached")
-    kept = tuple(t for t in plan.tasks if t.refusal is None or t.organization not in in_doubt)
-    return replace(plan, tasks=kept, notes=(*plan.notes, *notes))
-
-
-def _names_taken_as_written(plan: Plan) -> Plan:
-    """The plan as it is if every test is called what the job file says: offline nobody can check it."""
-    unchecked = len({task.test_id for task in plan.tasks if task.refusal is not None})
-    if not unchecked:
-        return plan
-    tests = "the name of 1 test is" if unchecked == 1 else f"the names of {unchecked} tests are"
-    tasks = tuple(replace(task, refusal=None) for task in plan.tasks)
-    return replace(
-        plan, tasks=tasks, notes=(*plan.notes, f"{tests} not checked offline; a run checks before it sends")
-    )
 
 
 def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:

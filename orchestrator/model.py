@@ -277,12 +277,14 @@ class JobFile:
 class Task:
     """One snapshot to make: frozen when its run is planned.
 
-    `organization` is the identity of the bucket (see `identity`), `ready_at` the epoch second, by the
-    API's clock, before which the window's data is not complete (0: it already is). A task with a
-    `refusal` is never sent: it is stored as failed, with these words as the reason.
+    `organization` is the identity of the bucket (see `identity`), `organization_name` what the user who planned
+    it calls it: two names may be one organization, and another run may call it otherwise. `ready_at` is the
+    epoch second, by the API's clock, before which the window's data is not complete (0: it already is). A task
+    with a `refusal` is never sent: it is stored as failed, with these words as the reason.
     """
 
     organization: str
+    organization_name: str = ""
     account_group: str
     test_id: str
     window: Window

@@ -37,7 +37,8 @@ class Ask:
 class Counts:
     """How many tasks of a run, or of one organization in it, are where.
 
-    `created` were made by the run itself, `existing` by another one.
+    `created` were made by the run itself, `existing` by another one; `refused` of the failed ones were refused
+    when they were planned, before anything was sent.
     """
 
     created: int = 0
@@ -47,6 +48,7 @@ class Counts:
     queued: int = 0
     leased: int = 0
     sending: int = 0
+    refused: int = 0
 
     @property
     def pending(self) -> int:
@@ -72,15 +74,17 @@ class Counts:
             queued=self.queued + other.queued,
             leased=self.leased + other.leased,
             sending=self.sending + other.sending,
+            refused=self.refused + other.refused,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A run, its counts by organization identity, and how many live processes serve it."""
+    """A run, its counts and its user's names by organization identity, and how many live processes serve it."""
 
     run: Run
     counts: Mapping[str, Counts] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
     processes: int = 0
 
     @property
@@ -173,13 +177,11 @@ class Queue(Protocol):
         """A run's tasks in the order of the plan; with `settled_since` those settled at or after that store time."""
         ...
 
-    def snapshots(
-        self, *, organizations: Collection[str] | None = None, settled_since: float | None = None
-    ) -> Iterator[tuple[str, Result]]:
+    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
         """Every snapshot that is known as created, over all runs and each once, the latest first.
 
-        With the id of the run that made it (empty: none did). `organizations` are identities (None: all),
-        `settled_since` is epoch seconds. The tasks are as `latest` has them: no run says their job or priority.
+        With the id of the run that made it (empty: none did), which says what its organization is called.
+        `settled_since` is epoch seconds. Otherwise the tasks are as `latest` has them: without job or priority.
         """
         ...
 

@@ -27,15 +27,29 @@ class Standing:
 
 def stand(queue: Queue, run_id: str) -> Standing:
     """Look at one run, with the limits that were last granted by."""
-    view, names, now = queue.view(run_id), queue.names(), queue.epoch()
+    view, now = queue.view(run_id), queue.epoch()
     waiting = [
-        _waiting(queue, view, identity, names.get(identity, identity), now) for identity in view.counts
+        _waiting(queue, view, identity, view.names.get(identity, identity), now) for identity in view.counts
     ]
     return Standing(
         view=view,
-        organizations={names.get(identity, identity): counts for identity, counts in view.counts.items()},
+        organizations={
+            view.names.get(identity, identity): counts for identity, counts in view.counts.items()
+        },
         waiting=tuple(one for one in waiting if one is not None),
         now=now,
+    )
+
+
+def why_pending(queue: Queue, view: RunView) -> dict[str, str]:
+    """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
+    now = queue.epoch()
+    waiting = {identity: _waiting(queue, view, identity, "", now) for identity in view.counts}
+    reasons = {identity: why.reason.value for identity, why in waiting.items() if why is not None}
+    return (
+        dict.fromkeys(view.counts, RunState.CANCELLED.value)
+        if view.run.state is RunState.CANCELLED
+        else reasons
     )
 
 
@@ -65,29 +79,25 @@ def lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]
         yield f"  {harmless(name)}: {narrate.counted(counts)}"
     for why in narrate.by_urgency(standing.waiting):
         yield narrate.waiting(why, standing.now, zone)
-    if command := _next_command(standing.view):
-        yield f"next: {command}{store}"
+    if command := _next_command(standing.view, store):
+        yield f"next: {command}"
 
 
-def _next_command(view: RunView) -> str:
+def _next_command(view: RunView, where: str) -> str:
     """What to type next for a run that nobody works on."""
     run, counts = view.run, view.total
     if view.processes:
         return ""
-    if counts.pending and run.state is not RunState.CANCELLED:
-        return f"tesnap resume {run.id}"
-    if counts.uncertain:
-        return f"tesnap settle {run.id}"
-    if counts.failed and run.state is not RunState.CANCELLED:
-        return f"tesnap resume {run.id} --failed"
-    return f"tesnap report {run.id}" if counts.settled else ""
+    steps = narrate.next_steps(run, counts, where=where)
+    report = f"tesnap report {run.id}{where}" if counts.settled else ""
+    return ", then ".join(map(str, steps)) or report
 
 
-def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
+def look_for(result: Result, zone: tzinfo) -> Iterator[str]:
     """What to look for in the web app, to find out whether an uncertain snapshot was made."""
     task = result.task
     test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
-    yield f"{task.short_key}  {harmless(organization)}, {test}, window {narrate.window_text(task.window, zone)}"
+    yield f"{task.short_key}  {harmless(task.organization_name)}, {test}, window {narrate.window_text(task.window, zone)}"
     sent = (
         ""
         if result.sent_wall is None

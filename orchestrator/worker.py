@@ -125,7 +125,7 @@ class Worker:
         """How the run ended, told to the observer; the store's registration is given up."""
         try:
             view = self._queue.view(self.run.id)
-            reasons = self._pending_reasons(view)
+            reasons = self._reasons(view)
             if self._watch.reported < view.total.settled:
                 self._watch.report_rest()
             if not (view.total.pending or self._stopping.begun or view.run.state is RunState.CANCELLED):
@@ -134,14 +134,14 @@ class Worker:
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
             view = self._showing.last_view
-            reasons = Counter({Reason.STORE.value: view.total.pending})
+            reasons = dict.fromkeys(view.counts, Reason.STORE.value)
         ending = Ending(
             run=view.run,
             counts=view.total,
-            pending_reasons=dict(reasons),
+            pending_reasons=_numbered(reasons, view),
+            reasons=reasons,
             exit_code=self._exit_code(view),
             seconds=self._clock.boot() - self._started,
-            refused=self._watch.refused,
         )
         self._observer.ended(ending)
         return ending
@@ -398,12 +398,11 @@ class Worker:
         whole = not (counts.failed or counts.uncertain or counts.pending)
         return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
 
-    def _pending_reasons(self, view: RunView) -> Counter[str]:
-        reasons: Counter[str] = Counter()
-        for identity, counts in view.counts.items():
-            if counts.pending:
-                reasons[self._why_given_up(view.run) or self._why_pending(identity)] += counts.pending
-        return reasons
+    def _reasons(self, view: RunView) -> dict[str, str]:
+        """Why an organization's tasks are pending, by its identity."""
+        given_up = self._why_given_up(view.run)
+        pending = [identity for identity, counts in view.counts.items() if counts.pending]
+        return {one: given_up or self._why_pending(one) for one in pending}
 
     @staticmethod
     def _why_given_up(run: Run) -> str | None:
@@ -446,6 +445,14 @@ class Worker:
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
         return min(self._looked + self._poll, math.inf if self._full() else max(now, self._agenda.next))
+
+
+def _numbered(reasons: Mapping[str, str], view: RunView) -> dict[str, int]:
+    """How many tasks are pending for which reason."""
+    numbers: Counter[str] = Counter()
+    for identity, reason in reasons.items():
+        numbers[reason] += view.counts[identity].pending
+    return dict(numbers)
 
 
 def _tried(act: Callable[[*Ts], None], *what: *Ts) -> StoreUnavailable | StoreUnusable | None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import opened, terminal_zone, write_json
+from orchestrator.cli.frame import opened, terminal_zone, typed_store, write_json
 from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
 from orchestrator.durations import parse_duration
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.page import Report
+    from orchestrator.progress import Ending
     from orchestrator.queue import Queue
     from orchestrator.report import Kind
 
@@ -61,19 +63,36 @@ def report_command(run: str, **settings: Any) -> int:
     return 0
 
 
-def reported(queue: Queue, run: str, *, zone: tzinfo, organization: str | None, show_links: bool) -> Report:
-    """The report of a run from what the store knows now."""
+def reported(
+    queue: Queue,
+    run: str,
+    *,
+    zone: tzinfo,
+    organization: str | None = None,
+    show_links: bool,
+    ending: Ending | None = None,
+    secrets: Collection[str] = (),
+) -> Report:
+    """The report of a run from what the store knows now, and at its end from how it ended."""
     from orchestrator.page import make_report
+    from orchestrator.standing import why_pending
 
     found = queue.find_run(run)
+    view = queue.view(found.id)
+    limits = {identity: queue.bucket(identity).last_limit for identity in view.counts}
     return make_report(
         found,
         queue.results(found.id),
-        names=queue.names(),
         zone=zone,
         now=queue.epoch(),
         organization=organization,
         show_links=show_links,
+        ending=ending,
+        secrets=secrets,
+        reasons=why_pending(queue, view) if ending is None else ending.reasons,
+        holds={identity: limit.hold for identity, limit in limits.items() if limit},
+        live=ending is None and view.processes > 0,
+        where=typed_store(),
     )
 
 

@@ -144,11 +144,10 @@ def settle_command(
         with opened_to_look(store, clock) as queue:
             found = queue.find_run(run)
             uncertain = [r for r in queue.results(found.id) if r.status is Status.UNCERTAIN]
-            names = queue.names()
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
             return 0
-        return _guided(store, found, uncertain, names, timezone)
+        return _guided(store, found, uncertain, timezone)
     if verdict is None or (verdict == "created") != (snapshot_id is not None):
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
@@ -188,9 +187,7 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
         )
 
 
-def _guided(
-    store: str | None, run: Run, uncertain: Sequence[Result], names: Any, timezone: str | None
-) -> int:
+def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: str | None) -> int:
     """Ask about one after another; nothing is held while somebody looks."""
     from orchestrator.clock import SystemClock
     from orchestrator.standing import look_for
@@ -199,7 +196,7 @@ def _guided(
     interactive, where = sys.stdin.isatty(), typed_store()
     for result in uncertain:
         task = result.task
-        for line in look_for(result, names.get(task.organization, task.organization), zone):
+        for line in look_for(result, zone):
             print(line)
         if not interactive:
             print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created{where}\n")

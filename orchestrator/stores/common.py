@@ -132,18 +132,14 @@ class Store:
                 found = runs.results_at(tx, run_id, some)
             yield from (result for result in found if result.status.settled)
 
-    def snapshots(
-        self, *, organizations: Collection[str] | None = None, settled_since: float | None = None
-    ) -> Iterator[tuple[str, Result]]:
+    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
         before = (sys.float_info.max, 0)
         while True:
             with self._database.read() as tx:
                 some, before = runs.made(tx, settled_since or 0.0, before)
             if not some:
                 return
-            for run, result in some:
-                if organizations is None or result.task.organization in organizations:
-                    yield run, result
+            yield from some
 
     # -- making snapshots ------------------------------------------------------------------------------
     def serve(self, run_id: str, organizations: Collection[str]) -> None:

@@ -225,7 +225,9 @@ def _unite(tx: Transaction, task: Row, other: Row, target: Row, now: float) -> N
 
 def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:
     """What changes in a task's row when it moves to an organization."""
-    task = replace(to_bare_task({**row, "identity": target["identity"]}), generation=generation)
+    task = replace(
+        to_bare_task({**row, "identity": target["identity"], "organization_name": ""}), generation=generation
+    )
     return {
         "id": row["id"],
         "organization": target["id"],

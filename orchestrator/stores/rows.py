@@ -99,6 +99,7 @@ def to_task(row: Row) -> Task:
     """A task as one run refers to it: from a row of the task, its organization and the reference."""
     return Task(
         organization=row["identity"],
+        organization_name=row["organization_name"],
         account_group=row["account_group"],
         test_id=row["test_id"],
         window=Window(start=row["window_start"], end=row["window_end"]),
@@ -143,6 +144,7 @@ def from_reference(task: Task) -> dict[str, object]:
     """What a run says of a task."""
     return {
         "position": task.position,
+        "organization_name": task.organization_name,
         "priority": int(task.priority),
         "kind": kind(task.account_group, task.is_public),
         "job_name": task.job_name,

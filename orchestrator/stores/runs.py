@@ -89,9 +89,20 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
             again=again,
         )
     tx.change(sql.SET_TASKS, run=run)
-    tx.change(sql.ADD_RUN_ORGANIZATIONS, run=run)
+    for number, names in _names_by_organization(tasks, known).items():
+        tx.change(sql.ADD_RUN_ORGANIZATION, run=run, organization=number, name="+".join(names))
     if len(plan) > BATCH:
         tx.refresh_statistics()
+
+
+def _names_by_organization(tasks: Sequence[Task], known: Mapping[str, Row]) -> dict[int, list[str]]:
+    """What this run's user calls each organization: usually one name, sometimes several for the same one."""
+    names: dict[int, dict[str, None]] = defaultdict(dict)
+    for task in tasks:
+        names[known[task.organization]["id"]][task.organization_name or known[task.organization]["name"]] = (
+            None
+        )
+    return {number: list(called) for number, called in names.items()}
 
 
 def _placed(task: Task, position: int, organization: Row) -> tuple[Task, int]:
@@ -112,6 +123,8 @@ def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, in
             fresh.append(_new_row(made, organization, now=now, epoch=epoch))
         elif before[base_key]["status"] == Status.FAILED:
             _try_again(tx, before[base_key], task, now=now, epoch=epoch)
+        elif before[base_key]["test_name"] is None and task.test_name is not None:
+            tx.change(sql.NAME_TASK, task=before[base_key]["id"], test_name=task.test_name)
     tx.each(sql.ADD_TASK, fresh)
     after = _latest(tx, list(wanted))
     tx.each(
@@ -226,23 +239,25 @@ def find(tx: Transaction, text: str) -> Run:
 
 def view(tx: Transaction, run: str) -> RunView:
     """See `Queue.view`."""
-    return _view(_run(tx, run), tx.rows(sql.COUNTS, run=run), _processes(tx)[run])
+    return _view(tx, _run(tx, run), _processes(tx)[run])
 
 
 def views(tx: Transaction) -> list[RunView]:
     """See `Queue.runs`."""
     processes = _processes(tx)
     found = [to_run(row) for row in tx.rows(sql.RUNS)]
-    return [_view(run, tx.rows(sql.COUNTS, run=run.id), processes[run.id]) for run in found]
+    return [_view(tx, run, processes[run.id]) for run in found]
 
 
-def _view(run: Run, rows: Sequence[Row], processes: int) -> RunView:
+def _view(tx: Transaction, run: Run, processes: int) -> RunView:
     counts: dict[str, Counts] = defaultdict(Counts)
-    for row in rows:
+    for row in tx.rows(sql.COUNTS, run=run.id):
         status = Status(row["status"])
         name = "existing" if status is Status.CREATED and not row["here"] else status.value
-        counts[row["identity"]] += Counts(**{name: row["tasks"]})
-    return RunView(run=run, counts=dict(counts), processes=processes)
+        refused = row["tasks"] if status is Status.FAILED and row["untried"] else 0
+        counts[row["identity"]] += Counts(**{name: row["tasks"]}, refused=refused)
+    names = {row["identity"]: row["name"] for row in tx.rows(sql.RUN_ORGANIZATIONS, run=run.id)}
+    return RunView(run=run, counts=dict(counts), names=names, processes=processes)
 
 
 def _processes(tx: Transaction) -> dict[str, int]:

@@ -31,6 +31,7 @@ def task(position: int, *, organization: str = ACME, **changes: object) -> Task:
     """A task at this place of the plan, each with a test of its own."""
     plain = Task(
         organization=organization,
+        organization_name=NAMES.get(organization, organization),
         account_group="1234",
         test_id=str(202_701 + position),
         window=Window(start=int(START) - 7200, end=int(START)),
