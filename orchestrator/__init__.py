@@ -9,7 +9,7 @@ Imports point down this map:
     app            the composition root: puts the parts together
     view           what a run shows while it goes on; preview: `plan`; doctor: what would go wrong
     incident       words of a command line -> a job file (`snap`)
-    found          `tests`; listing: `list`; standing: `status` and `runs`; notify: telling others
+    found_tests    `tests`; snapshot_list: `list`; standing: `status` and `runs`; notify: telling others
     report         a run's results for people; page: what it says; post: one message to one webhook
     formats        results on standard output; live: the live line; timeline: a run as a drawing
     worker         grant, send, settle, record; unchecked: tests whose names cannot be checked
@@ -26,11 +26,11 @@ Imports point down this map:
     selectors      which tests are meant; moments: when their alerts matter; patterns: parts of names
     catalog        what the API lists; outcome: what an answer means; retry: waits between attempts
     client         one attempt at one call; wire: the first byte, the last moment; answer: what came back
-    held           the credentials of this process; credentials: where one is read
+    bearers        the credentials of this process; credentials: where one is read
     jobfile        YAML -> JobFile, or every error at once; extent: a part of it
     assembly       what entries come to; draft: where everything stands; grammar: the keys; yamlcore: the text
-    wording        how an error quotes; windows: time windows (instants, lengths, durations)
-    model          the nouns; errors: all that is raised on purpose; clock: time
+    wording        how an error quotes; secrecy: what looks like a credential; windows: time windows (instants, lengths, durations)
+    model          the nouns; errors: all that is raised on purpose; clock: time; addresses
 
     simulator      a stand-in for the API that shares no code with any of this
 """

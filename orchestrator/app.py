@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator import __version__, unchecked
+from orchestrator.bearers import ReadBearer, all_bearers
 from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.credentials import read_bearer
 from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
-from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
-from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
+from orchestrator.model import JobFile, Organization, Result, Run, RunState, Status, Task, identity
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
@@ -71,13 +71,15 @@ class App:
         self._identities: dict[str, str] = {}
         self._refused: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
-        self.held = {} if offline else all_held(jobfile, wanted_organizations(jobfile), read, self.secrets)
-        self.clients = {name: self._client(name, environ) for name in self.held}
+        self.bearers = (
+            {} if offline else all_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
+        )
+        self.clients = {name: self._client(name, environ) for name in self.bearers}
 
     def _client(self, name: str, environ: Mapping[str, str]) -> Client:
         return Client(
             self.jobfile.organizations[name].base_url,
-            self.held[name],
+            self.bearers[name],
             clock=self.clock,
             http=self.jobfile.http,
             user_agent=f"tesnap/{__version__}",
@@ -146,7 +148,7 @@ class App:
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
-            reload=self.held[name].reload if name in self.held else lambda: False,
+            reload=self.bearers[name].reload if name in self.bearers else lambda: False,
             offset=finding.offset,
         )
         if finding.stopped is not None:
@@ -247,7 +249,7 @@ class App:
         """Earlier runs of the same job that nobody works on and that have something left to make."""
         for view in self.queue.runs():
             run, left = view.run, view.total.pending
-            if run.job == self.jobfile.name and run.state == "active" and left and not view.processes:
+            if run.job == self.jobfile.name and run.state is RunState.ACTIVE and left and not view.processes:
                 commands = (
                     f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
                 )
@@ -314,7 +316,7 @@ def run(
         observer.happened(event)
     if carried_on is not None:
         observer.happened(_carried_on(carried_on))
-        app.queue.start_run(carried_on, ())  # what is uncertain is looked for once more
+        app.queue.look_again(carried_on.id)
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)
@@ -329,7 +331,7 @@ def run(
 
 
 def _carried_on(run: Run) -> Event:
-    if run.state == "finished":
+    if run.state is RunState.FINISHED:
         text = f"run {run.id} has finished: its records again, nothing is sent"
         return Event(name="run.finished_before", text=text, level="warning")
     return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")

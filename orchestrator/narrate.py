@@ -13,13 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 
-from orchestrator.model import Problem, Reason, Result, Run, Status, Window
+from orchestrator.model import Problem, Reason, Result, Run, RunState, Status, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
 from orchestrator.wording import plural
 
-CANCELLED, FINISHED = "cancelled", "finished"
 """States of a run."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -230,14 +229,14 @@ def next_steps(run: Run, counts: Counts, *, live: bool = False, where: str = "")
     """
     if live:
         return [Step(command=f"tesnap status {run.id}{where}", purpose="to see how far it is")]
-    active, files = run.state != CANCELLED, shlex.join(("tesnap", "run", *run.files))
+    active, files = run.state is not RunState.CANCELLED, shlex.join(("tesnap", "run", *run.files))
     resume = Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending")
     runs = Step(command=f"tesnap runs{where}", purpose="to see which other run makes what is pending")
     settle = Step(command=f"tesnap settle {run.id}{where}", purpose="to settle what is uncertain")
     again = Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to try again what failed")
     anew = Step(command=files, purpose="to make what was refused", first="correct the names")
     steps = (
-        (counts.pending and active, runs if run.state == FINISHED else resume),
+        (counts.pending and active, runs if run.state is RunState.FINISHED else resume),
         (counts.uncertain, settle),
         (counts.failed > counts.refused and active, again),
         (counts.refused and run.files and active, anew),
@@ -323,7 +322,7 @@ def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -
     """Why what is pending is, in brackets: with numbers unless one reason holds for all."""
     if not counts.pending:
         return ""
-    if run.state == CANCELLED:
+    if run.state is RunState.CANCELLED:
         return " (cancelled)"
     reasons = {why: number for why, number in pending_reasons.items() if number}
     if not reasons:
@@ -341,7 +340,7 @@ def _next_command(ending: Ending, where: str) -> str:
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
         return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
     steps = next_steps(run, counts, where=where)
-    shown = steps[:1] if counts.pending and run.state != CANCELLED else steps
+    shown = steps[:1] if counts.pending and run.state is not RunState.CANCELLED else steps
     return ", then ".join(map(str, shown)) or f"tesnap report {run.id}{where}"
 
 

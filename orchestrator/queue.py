@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.bucket import Bucket, Wait
-from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Task
+from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +149,10 @@ class Queue(Protocol):
         """
         ...
 
+    def look_again(self, run_id: str) -> None:
+        """Have evidence for the run's uncertain tasks looked for once more, as when a run starts."""
+        ...
+
     def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
         """What the store already knows of these tasks (latest generation), by their base key: for `plan`."""
         ...
@@ -165,8 +169,8 @@ class Queue(Protocol):
         """One run with its counts by organization."""
         ...
 
-    def end_run(self, run_id: str, state: str) -> None:
-        """Set a run's state: active, finished, cancelled."""
+    def end_run(self, run_id: str, state: RunState) -> None:
+        """Set a run's state."""
         ...
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
@@ -208,7 +212,7 @@ class Queue(Protocol):
         """
         ...
 
-    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+    def give_back(self, lease: Lease) -> None:
         """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
         ...
 

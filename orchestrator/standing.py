@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from orchestrator import narrate, records
-from orchestrator.model import Limit, Reason, Result
+from orchestrator.model import Limit, Reason, Result, RunState
 from orchestrator.progress import Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
 from orchestrator.safe_text import harmless
@@ -46,12 +46,16 @@ def why_pending(queue: Queue, view: RunView) -> dict[str, str]:
     now = queue.epoch()
     waiting = {identity: _waiting(queue, view, identity, "", now) for identity in view.counts}
     reasons = {identity: why.reason.value for identity, why in waiting.items() if why is not None}
-    return dict.fromkeys(view.counts, "cancelled") if view.run.state == "cancelled" else reasons
+    return (
+        dict.fromkeys(view.counts, RunState.CANCELLED.value)
+        if view.run.state is RunState.CANCELLED
+        else reasons
+    )
 
 
 def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
     counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
-    if not counts.pending or view.run.state == "cancelled":
+    if not counts.pending or view.run.state is RunState.CANCELLED:
         return None
     if view.processes == 0:
         return Waiting(organization=name, reason=Reason.NOBODY_RUNNING, until=None, left=counts.pending)
@@ -107,17 +111,17 @@ def look_for(result: Result, zone: tzinfo) -> Iterator[str]:
     yield f"    {harmless(task.title(result.resends))}"
 
 
-def _state(view: RunView) -> str:
+def _state(view: RunView) -> RunState:
     """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
-    if view.run.state == "active" and not view.total.pending and not view.processes:
-        return "finished"
+    if view.run.state is RunState.ACTIVE and not view.total.pending and not view.processes:
+        return RunState.FINISHED
     return view.run.state
 
 
 def _processes(view: RunView) -> str:
     """How many work on it, where that is not plain from its state."""
     if not view.processes:
-        return ", no process is working on it" if _state(view) == "active" else ""
+        return ", no process is working on it" if _state(view) is RunState.ACTIVE else ""
     return (
         f", {plural(view.processes, 'process', 'es')} {'is' if view.processes == 1 else 'are'} working on it"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
-from orchestrator.model import Limit, Problem, Result, Run, Snapshot, Status, Task, Window, identity
+from orchestrator.model import Limit, Problem, Result, Run, RunState, Snapshot, Status, Task, Window, identity
 from orchestrator.page import make_report
 from orchestrator.report import write_report
 from tests.support.browser import browser, find_browser
@@ -95,7 +95,7 @@ def main() -> int:
         return 1
     made = [lost(one) if at == LOST else one for at, one in enumerate(results())]
     report = make_report(
-        Run(id="k7f2", job="INC-4711", created_at=START, state="finished", tasks=len(made)),
+        Run(id="k7f2", job="INC-4711", created_at=START, state=RunState.FINISHED, tasks=len(made)),
         made,
         zone=ZoneInfo("Europe/Berlin"),
         now=START + 640,

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.model import Reason
-from orchestrator.worker import CANCELLED
+from orchestrator.model import Reason, RunState
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "records.md"
@@ -61,4 +60,4 @@ def test_an_event_of_each_kind_is_found() -> None:
 def test_every_reason_to_be_pending_is_told() -> None:
     """The page explains each word that a record may give as a reason."""
     text = DOCUMENT.read_text("utf-8")
-    assert [reason for reason in (*Reason, CANCELLED) if f"`{reason}`" not in text] == []
+    assert [reason for reason in (*Reason, RunState.CANCELLED) if f"`{reason}`" not in text] == []

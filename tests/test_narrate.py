@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import narrate
-from orchestrator.model import Problem, Reason, Result, Run, Snapshot, Status, Task, Window
+from orchestrator.model import Problem, Reason, Result, Run, RunState, Snapshot, Status, Task, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 
@@ -32,7 +32,9 @@ def why(reason: Reason, until: float | None = NOW + 252, **fields: object) -> Wa
     return dataclasses.replace(waiting, **fields)  # type: ignore[arg-type]  # fields by name
 
 
-def ending(counts: Counts, reasons: dict[str, int] | None = None, *, state: str = "active") -> Ending:
+def ending(
+    counts: Counts, reasons: dict[str, int] | None = None, *, state: RunState = RunState.ACTIVE
+) -> Ending:
     run = Run(id="k7f2", job="nightly-edge", state=state, files=("my jobs.yaml",))
     return Ending(run=run, counts=counts, pending_reasons=reasons or {}, exit_code=0, seconds=1.0)
 
@@ -168,7 +170,7 @@ def test_the_last_line_says_what_to_type_next(counts: Counts, reasons: dict[str,
 
 def test_a_cancelled_run_is_not_resumed() -> None:
     """What was given up stays given up."""
-    line = narrate.last_line(ending(Counts(created=1, queued=2), state="cancelled"))
+    line = narrate.last_line(ending(Counts(created=1, queued=2), state=RunState.CANCELLED))
     assert line == "1 created, 2 pending (cancelled): tesnap report k7f2"
 
 

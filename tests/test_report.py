@@ -25,11 +25,11 @@ from orchestrator.cli.afterwards import _moment, reported
 from orchestrator.clock import VirtualClock
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
-from orchestrator.listing import Wanted, documents, lines, listed
-from orchestrator.model import Limit, Result, Snapshot
+from orchestrator.model import Limit, Result, RunState, Snapshot
 from orchestrator.page import followable
 from orchestrator.queue import Counts, RunView
 from orchestrator.report import Kind, Report, check_report_path, make_report, render, write_report
+from orchestrator.snapshot_list import Wanted, documents, lines, listed
 from orchestrator.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw
 from tests.support.reports import (
     ACME,
@@ -107,7 +107,7 @@ def test_commands_are_those_that_help(kind: Kind) -> None:
         '"tesnap 0', ""
     )
     cancelled = make_report(
-        replace(RUN, state="cancelled"), [failed(0, 0), pending(1)], zone=BERLIN, now=START
+        replace(RUN, state=RunState.CANCELLED), [failed(0, 0), pending(1)], zone=BERLIN, now=START
     )
     assert "tesnap resume" not in render(cancelled, kind)
 
@@ -534,6 +534,15 @@ def test_a_list_is_narrowed_by_when_and_until_when() -> None:
 def test_a_list_is_narrowed_by_test(test: str) -> None:
     """By id, by a part of the name, or by a pattern, whatever the case."""
     assert found(shelf(1, 2, 3), test=test) == ["202702"]
+
+
+def test_a_bracket_in_a_tests_name_is_a_bracket() -> None:
+    """As in every other pattern for names: only * and ? stand for anything."""
+    store = shelf(1, 2)
+    run_id, first = store.made[0]
+    store.made[0] = (run_id, replace(first, task=replace(first.task, test_name="Checkout [EU]")))
+    assert found(store, test="*[eu]") == [first.task.test_id]
+    assert found(store, test="*[a-z]") == []
 
 
 def test_a_list_asks_the_store_for_no_more_than_it_needs() -> None:

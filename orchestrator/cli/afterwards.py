@@ -142,24 +142,24 @@ def _put(report: Report, kind: Kind, output: str | None) -> None:
 @zone_option
 def list_command(**settings: Any) -> int:
     """List the snapshots of all runs that still exist, those that are deleted first on top."""
-    from orchestrator import listing
+    from orchestrator import snapshot_list
     from orchestrator.clock import SystemClock
 
     zone, zone_name = terminal_zone(settings["timezone"], os.environ)
     with opened(settings["store"], SystemClock(), read_only=True) as queue:
         now = queue.epoch()
-        wanted = listing.Wanted(
+        wanted = snapshot_list.Wanted(
             organization=settings["organization"],
             test=settings["test"],
             made_since=_moment(settings["made_since"], now, zone_name),
             within=settings["expiring_within"],
         )
-        found = listing.listed(queue, wanted)
+        found = snapshot_list.listed(queue, wanted)
     show_links = settings["links"] == "show"
     if settings["as_json"]:
-        write_json(listing.documents(found, show_links=show_links))
+        write_json(snapshot_list.documents(found, show_links=show_links))
         return 0
-    for line in listing.lines(found, now, zone, show_links=show_links):
+    for line in snapshot_list.lines(found, now, zone, show_links=show_links):
         print(line)
     return 0
 

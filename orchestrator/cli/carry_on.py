@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.frame import NOT_ALL_MADE, opened, opened_to_look, terminal_zone, typed_store
+from orchestrator.cli.frame import opened, opened_to_look, terminal_zone, typed_store
 from orchestrator.cli.options import (
     DURATION,
     option,
@@ -22,8 +22,8 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.errors import UsageError
-from orchestrator.model import JobFile, Result, Run, Snapshot, Status
+from orchestrator.errors import ExitCode, UsageError
+from orchestrator.model import JobFile, Result, Run, RunState, Snapshot, Status
 from orchestrator.queue import Queue
 from orchestrator.wording import quote
 
@@ -55,7 +55,7 @@ def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     look, pacing, clock = shown(settings), taken(settings), SystemClock()
     with opened(settings["store"], clock) as queue:
         found = queue.find_run(run)
-        if found.state == "cancelled":
+        if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
         jobfile = _settings(found, jobfiles)
         if settings["failed"]:
@@ -106,9 +106,9 @@ def cancel_command(run: str, store: str | None) -> int:
 
     with opened(store, SystemClock()) as queue:
         found = queue.find_run(run)
-        if found.state == "finished":
+        if found.state is RunState.FINISHED:
             raise UsageError(f"run {found.id} has finished: there is nothing to give up")
-        queue.end_run(found.id, "cancelled")
+        queue.end_run(found.id, RunState.CANCELLED)
         pending = queue.view(found.id).total.pending
     given_up = "1 snapshot is" if pending == 1 else f"{pending} snapshots are"
     print(f"run {found.id} is cancelled; {given_up} given up", file=sys.stderr)
@@ -210,4 +210,4 @@ def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: 
         if answer != "":
             with opened(store, SystemClock()) as queue:
                 _settled(queue, run, task.key, answer)
-    return 0 if interactive else NOT_ALL_MADE
+    return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

@@ -17,6 +17,7 @@ from orchestrator.model import (
     Problem,
     Result,
     Run,
+    RunState,
     Snapshot,
     Status,
     Task,
@@ -89,7 +90,7 @@ def to_run(row: Row) -> Run:
         job=row["job"],
         files=tuple(json.loads(row["files"])),
         created_at=row["created_at"],
-        state=row["state"],
+        state=RunState(row["state"]),
         tasks=row["tasks"],
     )
 
@@ -113,6 +114,12 @@ def to_task(row: Row) -> Task:
         on_uncertain=OnUncertain(row["on_uncertain"]),
         expect_saved_event=_maybe_bool(row["expect_saved_event"]),
     )
+
+
+def to_bare_task(row: Row) -> Task:
+    """The task without what a run says of it: enough for its key."""
+    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
+    return to_task({**row, **said})
 
 
 def from_task(task: Task, organization: int) -> dict[str, object]:

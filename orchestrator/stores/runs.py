@@ -20,6 +20,7 @@ from orchestrator.stores.rows import (
     from_reference,
     from_task,
     place,
+    to_bare_task,
     to_result,
     to_run,
     to_task,
@@ -49,7 +50,13 @@ AFRESH: Mapping[str, object] = {
 
 def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> Run:
     """See `Queue.start_run`."""
-    values = {"id": run.id, "job": run.job, "files": json.dumps(run.files), "state": run.state, "tasks": 0}
+    values = {
+        "id": run.id,
+        "job": run.job,
+        "files": json.dumps(run.files),
+        "state": run.state.value,
+        "tasks": 0,
+    }
     new = tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
     known = _run(tx, run.id)
     if known.job != run.job:
@@ -58,8 +65,13 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
         )
     if new:
         _freeze(tx, run.id, tasks, again=again)
-    tx.change(sql.LOOK_AGAIN, run=run.id, now=tx.now())
+    look_again(tx, run.id)
     return _run(tx, run.id)
+
+
+def look_again(tx: Transaction, run: str) -> None:
+    """See `Queue.look_again`."""
+    tx.change(sql.LOOK_AGAIN, run=run, now=tx.now())
 
 
 def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
@@ -125,7 +137,7 @@ def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
     """The generation that has to be made, None to refer to the latest one."""
     if before is None:
         return 0
-    expires = to_result(before, _bare(before), None).expires_at
+    expires = to_result(before, to_bare_task(before), None).expires_at
     if again or (expires is not None and expires <= epoch):
         return int(before["generation"]) + 1
     return None
@@ -188,7 +200,7 @@ def made(
 ) -> tuple[list[tuple[str, Result]], tuple[float, int]]:
     """Some snapshots that were made, the latest first: those before this (time, id), and where to go on."""
     rows = tx.rows(sql.MADE, since=since, wall=before[0], before=before[1], some=BATCH)
-    found = [(str(row["lease_run"] or ""), to_result(row, _bare(row), None)) for row in rows]
+    found = [(str(row["lease_run"] or ""), to_result(row, to_bare_task(row), None)) for row in rows]
     return found, ((rows[-1]["settled_wall"], rows[-1]["id"]) if rows else before)
 
 
@@ -204,11 +216,6 @@ def _present_key(tx: Transaction, task: Task) -> str:
 
 def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
     return {row["base_key"]: row for row in tx.rows(sql.LATEST_TASKS, keys=list(keys))}
-
-
-def _bare(row: Row) -> Task:
-    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
-    return to_task({**row, **said})
 
 
 # -- finding and counting ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from orchestrator import narrate, records
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
 from orchestrator.model import SNAPSHOT_LIFETIME, Result
+from orchestrator.patterns import is_like
 from orchestrator.queue import Queue
 from orchestrator.safe_text import harmless
 
@@ -33,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedSnapshot:
     """One snapshot with the run that made it and the user's name of its organization."""
 
     run_id: str
@@ -43,7 +44,7 @@ class Listed:
     expires_at: float
 
 
-def listed(queue: Queue, wanted: Wanted) -> list[Listed]:
+def listed(queue: Queue, wanted: Wanted) -> list[ListedSnapshot]:
     """The snapshots that are meant and still exist, those that are deleted first first.
 
     UsageError when the store knows no such organization.
@@ -70,7 +71,7 @@ def _require(pattern: str, known: Collection[str]) -> None:
 
 def _chosen(
     found: Iterable[tuple[str, Result]], wanted: Wanted, known: set[str], now: float
-) -> Iterator[Listed]:
+) -> Iterator[ListedSnapshot]:
     """Those that are meant; `known` learns the organizations' names."""
     for run_id, result in found:
         expires_at, organization = result.expires_at, result.task.organization_name
@@ -78,7 +79,7 @@ def _chosen(
         if expires_at is None or not _is_meant(result, expires_at, wanted, now):
             continue
         made_at = expires_at - SNAPSHOT_LIFETIME
-        yield Listed(
+        yield ListedSnapshot(
             run_id=run_id, organization=organization, result=result, made_at=made_at, expires_at=expires_at
         )
 
@@ -98,14 +99,12 @@ def _is_meant(result: Result, expires_at: float, wanted: Wanted, now: float) -> 
 
 def _is_test(result: Result, wanted: str) -> bool:
     """Whether it is of this test: by id, else by name as selectors have it."""
-    name = (result.task.test_name or "").casefold()
-    pattern = wanted.casefold()
-    if "*" in pattern or "?" in pattern:
-        return fnmatchcase(name, pattern)
-    return wanted == result.task.test_id or pattern in name
+    return wanted == result.task.test_id or is_like(result.task.test_name or "", wanted)
 
 
-def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool = True) -> Iterator[str]:
+def lines(
+    found: Iterable[ListedSnapshot], now: float, zone: tzinfo, *, show_links: bool = True
+) -> Iterator[str]:
     """The list as text: two lines for each, the second one with its link, which comes last."""
     rows = list(found)
     if not rows:
@@ -119,12 +118,12 @@ def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 
-def documents(found: Iterable[Listed], *, show_links: bool) -> list[records.Record]:
+def documents(found: Iterable[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
     """The list as records of snapshots (docs/records.md), without what only a run knows."""
     return [_document(one, show_links=show_links) for one in found]
 
 
-def _document(one: Listed, *, show_links: bool) -> records.Record:
+def _document(one: ListedSnapshot, *, show_links: bool) -> records.Record:
     record = records.snapshot(one.result, run_id=one.run_id, show_links=show_links)
     only_a_run_knows = ("job_name", "priority", "event")
     return {key: value for key, value in record.items() if key not in only_a_run_knows}
