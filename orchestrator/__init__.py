@@ -30,6 +30,7 @@ Imports point down this map:
     jobfile        YAML -> JobFile, or every error at once; extent: a part of it
     assembly       what entries come to; draft: where everything stands; grammar: the keys; yamlcore: the text
     wording        how an error quotes; secrecy: what looks like a credential; windows: time windows (instants, lengths, durations)
+    addresses      base URLs and hosts
     model          the nouns; errors: all that is raised on purpose; clock: time; addresses
 
     simulator      a stand-in for the API that shares no code with any of this
