@@ -18,7 +18,7 @@ SPEED ?= 100
 TESTS ?= tests
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test check static format lint types imports bench crash lock figures help-text container-steps clean
+.PHONY: demo test check static format lint types imports bench crash lock figures reference report-picture container-steps clean
 
 demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
 	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
@@ -51,8 +51,11 @@ crash: $(DEV_READY)  ## real processes, killed again and again
 figures: $(DEV_READY)  ## the tables of docs/dependencies.md, measured here
 	$(BIN)/python scripts/dependency_figures.py
 
-help-text: $(DEV_READY)  ## write `tesnap --help` into README.md
-	$(BIN)/python scripts/help_text.py
+reference: $(DEV_READY)  ## the tables of docs/jobfile.md and docs/commands.md, from the grammar and the commands
+	$(BIN)/python scripts/reference.py
+
+report-picture: $(DEV_READY)  ## docs/report.png, with a browser
+	$(BIN)/python -m scripts.report_picture
 
 container-steps:  ## the Dockerfile's steps one by one, without a container engine
 	PYTHON=$(PYTHON) bash scripts/container-steps.sh

@@ -5,17 +5,35 @@ decides when the next one may go, the client makes one attempt, and every settle
 Imports point down this map:
 
     cli            options in, exit code out
-    app            puts the parts together; rehearsal does so around the simulator
-    view           what a run shows (formats, live, narrate, lines, safe_text); preview and standing: plan, status
-    worker         grant, send, settle, record (watch, evidence, stopping, tidings, lane, life, sender)
-    survey         who an organization is and which tests it has (paced: within the general limit)
-    scheduler      a job file -> tasks (selectors: which tests are meant; homes: whose; gaps: lists not read)
-    stores         the durable queue in SQLite or PostgreSQL, as queue promises it
-    bucket         token arithmetic; retry: waits between attempts
-    client         one attempt at one call (wire, answer); outcome: what it means; catalog: what the API lists
-    jobfile        YAML -> JobFile, or every error at once (assembly, grammar, draft, yamlcore, wording)
-    windows        time windows (instants, lengths, durations)
-    model          the nouns; errors: all that is raised on purpose; clock: time
+    rehearsal      the whole run around the simulator
+    app            the composition root: puts the parts together
+    view           what a run shows while it goes on; preview: `plan`; doctor: what would go wrong
+    incident       words of a command line -> a job file (`snap`)
+    found_tests    `tests`; snapshot_list: `list`; standing: `status` and `runs`; notify: telling others
+    report         a run's results for people; page: what it says; post: one message to one webhook
+    formats        results on standard output; live: the live line; timeline: a run as a drawing
+    worker         grant, send, settle, record; unchecked: tests whose names cannot be checked
+    showing        how far a worker's run is; watch: what it watches in the store
+    evidence       what became of a lost answer; stopping: an early end
+    survey         who an organization is, and what its lists say
+    paced          reading within the general limit
+    agenda         which organization is looked at next; lane: what one of them has answered so far
+    sender         between worker and wire; life: what the end of an attempt makes of its task
+    records        every record and log event; narrate: sentences for people; tidings: what is worth one
+    progress       what a run tells, as values; lines: whole lines; safe_text: without secrets
+    stores         the durable queue in SQLite or PostgreSQL; queue: what it promises
+    scheduler      a job file -> tasks
+    bucket         token arithmetic
+    homes          whose a typed id is; gaps: lists that could not be read
+    selectors      which tests are meant; moments: when their alerts matter; patterns: parts of names
+    catalog        what the API lists; outcome: what an answer means; retry: waits between attempts
+    client         one attempt at one call; wire: the first byte, the last moment; answer: what came back
+    bearers        the credentials of this process; credentials: where one is read
+    jobfile        YAML -> JobFile, or every error at once; extent: a part of it
+    assembly       what entries come to; draft: where everything stands; grammar: the keys; yamlcore: the text
+    wording        how an error quotes; secrecy: what looks like a credential; windows: time windows (instants, lengths, durations)
+    addresses      base URLs and hosts
+    model          the nouns; errors: all that is raised on purpose; clock: time; addresses
 
     simulator      a stand-in for the API that shares no code with any of this
 """

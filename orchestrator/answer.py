@@ -17,12 +17,10 @@ from urllib.parse import urlsplit
 
 from orchestrator.instants import parse_instant
 from orchestrator.model import Problem
+from orchestrator.secrecy import without_credentials
 
 _TITLE, _DETAIL, _FIELDS = 120, 500, 20  # what a report's cell, a log line and a screen hold
-_SECRETS = re.compile(
-    r"(?i)(\b(?:bearer|basic)\s+|\b[\w-]*(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
-    r"(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{8,}"  # with a digit: "Bearer token" is no credential
-)
+_LONGEST_CREDENTIAL = 2000  # characters: what may be left out of a text that is cut before it is looked at
 _HEADING = re.compile(r"(?is)<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>")
 _TAG = re.compile(r"(?s)<[^>]*>")
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -100,7 +98,8 @@ def explain(answer: Answer, *, hint: str = "") -> Problem:
 
 def clean(text: str, most: int) -> str:
     """One line of printable text, shortened, with what looks like a credential masked."""
-    line = _SECRETS.sub(r"\1***", _CONTROL.sub(" ", text).strip())
+    start = _CONTROL.sub(" ", text).strip()[: most + _LONGEST_CREDENTIAL]
+    line = without_credentials(start, "***")
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 

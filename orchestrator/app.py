@@ -6,23 +6,23 @@ The only module that knows every class; what each of them does is said where it 
 from __future__ import annotations
 
 import secrets
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 
-from orchestrator import __version__
+from orchestrator import __version__, unchecked
+from orchestrator.bearers import ReadBearer, all_bearers
 from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.credentials import read_bearer
 from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
-from orchestrator.held import ReadBearer, all_held
 from orchestrator.lane import Lane, joined
-from orchestrator.model import JobFile, Organization, Reason, Result, Run, Status, Task, identity
+from orchestrator.model import JobFile, Organization, Result, Run, RunState, Status, Task, identity
 from orchestrator.paced import Tell
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
@@ -72,13 +72,15 @@ class App:
         self._identities: dict[str, str] = {}
         self._refused: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
-        self.held = {} if offline else all_held(jobfile, wanted_organizations(jobfile), read, self.secrets)
-        self.clients = {name: self._client(name, environ) for name in self.held}
+        self.bearers = (
+            {} if offline else all_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
+        )
+        self.clients = {name: self._client(name, environ) for name in self.bearers}
 
     def _client(self, name: str, environ: Mapping[str, str]) -> Client:
         return Client(
             self.jobfile.organizations[name].base_url,
-            self.held[name],
+            self.bearers[name],
             clock=self.clock,
             http=self.jobfile.http,
             user_agent=f"tesnap/{__version__}",
@@ -139,12 +141,15 @@ class App:
 
     def _lane(self, name: str, finding: Finding, *, only_look: bool) -> Lane:
         organization = self.jobfile.organizations[name]
+        org_id = (
+            finding.stopped and organization.org_id
+        ) or finding.org_id  # with a stranger's token, the file's
         lane = Lane(
-            identity=self._identity(organization, finding.org_id, only_look=only_look),
+            identity=self._identity(organization, org_id, only_look=only_look),
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
-            reload=self.held[name].reload if name in self.held else lambda: False,
+            reload=self.bearers[name].reload if name in self.bearers else lambda: False,
             offset=finding.offset,
         )
         if finding.stopped is not None:
@@ -153,7 +158,7 @@ class App:
         return lane
 
     def client_of(self, task: Task) -> Client:
-        """Whose credential serves a task: of several names for one organization, the one with its account group.
+        """Whose credential serves a task: of several names for one organization its own, or the one with its account group.
 
         Raises `GrantStale` when none does: another organization's must never be tried.
         """
@@ -168,7 +173,9 @@ class App:
         meant = [name for name in mine if job is None or name in job.organizations] or mine
         usable = [name for name in meant if name not in self._refused] or meant
         groups = {name: self.jobfile.organizations[name].account_group or "" for name in usable}
-        return self.clients[next((name for name in usable if groups[name] == task.account_group), usable[0])]
+        return self.clients[
+            min(usable, key=lambda one: (one != task.organization_name, groups[one] != task.account_group))
+        ]
 
     def _named(self, identity: str) -> list[str]:
         return [name for name in self.clients if self._identities.get(name) == identity]
@@ -240,7 +247,7 @@ class App:
         """Earlier runs of the same job that nobody works on and that have something left to make."""
         for view in self.queue.runs():
             run, left = view.run, view.total.pending
-            if run.job == self.jobfile.name and run.state == "active" and left and not view.processes:
+            if run.job == self.jobfile.name and run.state is RunState.ACTIVE and left and not view.processes:
                 commands = (
                     f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
                 )
@@ -312,11 +319,11 @@ def run(
         observer.happened(event)
     if carried_on is not None:
         observer.happened(_carried_on(carried_on))
-        app.queue.start_run(carried_on, ())  # what is uncertain is looked for once more
+        app.queue.look_again(carried_on.id)
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)
-        plan = _checkable(app.plan(findings, lanes), lanes, app.in_doubt(findings))
+        plan = unchecked.left_out(app.plan(findings, lanes), lanes, app.in_doubt(findings))
         for note in plan.notes:
             level = "info" if note == PUBLIC_NOTE else "warning"
             observer.happened(Event(name="plan.note", text=note, level=level))
@@ -327,7 +334,7 @@ def run(
 
 
 def _carried_on(run: Run) -> Event:
-    if run.state == "finished":
+    if run.state is RunState.FINISHED:
         text = f"run {run.id} has finished: its records again, nothing is sent"
         return Event(name="run.finished_before", text=text, level="warning")
     return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
@@ -339,45 +346,9 @@ def planned(app: App, *, offline: bool, again: bool = False, tell: Tell | None =
     lanes = app.lanes(findings, only_look=True)
     plan = app.plan(findings, lanes)
     if offline:
-        plan = _names_taken_as_written(plan)
+        plan = unchecked.taken_as_written(plan)
     events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
     return app.foresee(replace(plan, notes=events + plan.notes), lanes, again=again)
-
-
-def _checkable(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:
-    """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked."""
-    left_out = Counter(
-        t.organization for t in plan.tasks if t.refusal is not None and t.organization in in_doubt
-    )
-    if not left_out:
-        return plan
-    notes = []
-    for known_as, count in left_out.items():
-        lane = lanes[known_as]
-        what = (
-            "1 snapshot of a test with a test_name is"
-            if count == 1
-            else f"{count} snapshots of tests with a test_name are"
-        )
-        notes.append(
-            f"{lane.name}: {what} left out, since the names cannot be checked now: run the file again"
-        )
-        if lane.stopped is None:
-            lane.stop(Reason.API_UNREACHABLE, "it cannot be reached")
-    kept = tuple(t for t in plan.tasks if t.refusal is None or t.organization not in in_doubt)
-    return replace(plan, tasks=kept, notes=(*plan.notes, *notes))
-
-
-def _names_taken_as_written(plan: Plan) -> Plan:
-    """The plan as it is if every test is called what the job file says: offline nobody can check it."""
-    unchecked = len({task.test_id for task in plan.tasks if task.refusal is not None})
-    if not unchecked:
-        return plan
-    tests = "the name of 1 test is" if unchecked == 1 else f"the names of {unchecked} tests are"
-    tasks = tuple(replace(task, refusal=None) for task in plan.tasks)
-    return replace(
-        plan, tasks=tasks, notes=(*plan.notes, f"{tests} not checked offline; a run checks before it sends")
-    )
 
 
 def _to_do(result: Result, epoch: float) -> bool:

@@ -81,10 +81,8 @@ class ConfiguredTest:
     type: str = ""
     enabled: bool = True
     saved_event: bool = False
-    live_share: bool = False
     interval: int | None = None
     created_at: float | None = None
-    created_by: str | None = None
     description: str = ""
 
 
@@ -125,11 +123,6 @@ def account_groups(getter: Getter) -> tuple[AccountGroup, ...]:
     found = _read(getter, "the account groups", "/account-groups", (), "accountGroups")
     groups = ((text_id(item.get("aid")), item) for item in found)
     return tuple(_account_group(aid, item) for aid, item in groups if aid)
-
-
-def org_ids(groups: tuple[AccountGroup, ...]) -> tuple[str, ...]:
-    """The different organizations that these account groups belong to, in order, as far as it is told."""
-    return tuple(dict.fromkeys(group.org_id for group in groups if group.org_id))
 
 
 def tests(getter: Getter, aid: str | None) -> tuple[ConfiguredTest, ...]:
@@ -300,10 +293,8 @@ def _test(key: str, item: Mapping[str, Any]) -> ConfiguredTest:
         type=_text(item, "type"),
         enabled=item.get("enabled") not in (False, 0),
         saved_event=item.get("savedEvent") in (True, 1),
-        live_share=item.get("liveShare") in (True, 1),
         interval=interval if isinstance(interval, int) and not isinstance(interval, bool) else None,
         created_at=instant(item.get("createdDate")),
-        created_by=_text(item, "createdBy") or None,
         description=_text(item, "description"),
     )
 

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from requests import PreparedRequest, Request, RequestException, Response
 from urllib3.exceptions import DecodeError, HTTPError
 
+from orchestrator.addresses import is_loopback, unencrypted
 from orchestrator.answer import Answer, Call
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
@@ -40,7 +41,6 @@ MOST_ANSWERED = 2**20
 _ACCEPT = "application/hal+json, application/json, application/problem+json"
 _CHUNK = 2**16
 _ABORTED = "aborted by this program before an answer came"
-_LOOPBACK_NAME = "localhost"
 _FAILURES = (Stopped, RequestException, HTTPError, HTTPException, OSError, ValueError)
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}[^\x00-\x1f\x7f]{0,60})")
 _NOT_TLS = (
@@ -122,10 +122,6 @@ class Client:
         """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
         self._watchdog.cut_all(_ABORTED)
 
-    def close_idle(self) -> None:
-        """Close connections that were idle for too long to be used again."""
-        self._adapter.close_idle(self._clock.boot())
-
     def close(self) -> None:
         """Cut off what is under way and close all connections; nothing more is sent."""
         self.closed = True
@@ -192,16 +188,9 @@ def check_base_url(base_url: str) -> str:
         )
     if not host or parts.scheme not in ("https", "http"):
         raise UsageError(f"base_url {base_url!r} is not an address: write https://HOST/v7")
-    if parts.scheme == "http" and not is_loopback(host):
+    if unencrypted(parts.scheme, host):
         raise UsageError(f"base_url {base_url!r} would send the API token unencrypted: write https://")
     return base_url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this host is the machine itself."""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower().rstrip(".") == _LOOPBACK_NAME
 
 
 def proxy_for(base_url: str, configured: str | None, environ: Mapping[str, str]) -> str | None:

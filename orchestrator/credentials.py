@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.errors import CredentialError
 from orchestrator.model import CredentialSource
-from orchestrator.wording import looks_secret
+from orchestrator.secrecy import looks_secret
 
 MAX_BYTES = 64 * 1024
 """The largest token file that is read: a token has some dozens of characters, a wrong file may have more."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from orchestrator.answer import Answer, as_object, dig, explain, parse_object, text_id, text_of
 from orchestrator.catalog import AccountGroup, Getter
 from orchestrator.clock import Clock
-from orchestrator.errors import SelectionError, StoreUnavailable, UsageError
+from orchestrator.errors import ExitCode, SelectionError, StoreUnavailable, UsageError
 from orchestrator.gaps import NAMED_AT_MOST, Cause, merged
 from orchestrator.model import Job, Organization, Select
 from orchestrator.moments import lookouts
@@ -49,11 +49,11 @@ _SET_CLOCK = (
 
 
 class Level(IntEnum):
-    """How a check came out; the worst one of all decides the exit code."""
+    """How a check came out, as the exit code that it means; the worst one of all decides."""
 
-    FINE = 0
-    TROUBLE = 3  # these two are the exit codes
-    REFUSED = 4
+    FINE = ExitCode.DONE
+    TROUBLE = ExitCode.NOT_ALL_MADE
+    REFUSED = ExitCode.REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 from orchestrator import grammar, yamlcore
 from orchestrator.errors import Located
-from orchestrator.wording import choice, is_secret_key, looks_secret, nearest, quote, word
+from orchestrator.secrecy import looks_secret
+from orchestrator.wording import choice, is_secret_key, nearest, quote, word
 from orchestrator.yamlcore import Entry, Node, Scalar, Sequence
 
 Path: TypeAlias = tuple[str | int, ...]

@@ -1,4 +1,4 @@
-"""Every error this program raises on purpose.
+"""Every error this program raises on purpose, and the exit codes.
 
     TesnapError
     ├── UsageError                 wrong usage or input; nothing was sent            exit code 2
@@ -19,6 +19,18 @@ Whoever raises says what happened, to what, and what to do about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended; the README documents them."""
+
+    DONE = 0
+    BROKEN = 1
+    WRONG_USAGE = 2
+    NOT_ALL_MADE = 3
+    REFUSED = 4
+    STOPPED_EARLY = 5
 
 
 class TesnapError(Exception):

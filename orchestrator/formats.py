@@ -144,26 +144,24 @@ def results(output: Output) -> Results:
 
 
 def _row(result: Result, output: Output) -> narrate.Row:
-    name = output.name_of(result.task.organization)
-    return narrate.row(result, output.zone, organization_name=name, show_links=output.show_links)
+    return narrate.row(result, output.zone, show_links=output.show_links)
 
 
 def _record(result: Result, run_id: str, output: Output) -> records.Record:
-    name = output.name_of(result.task.organization)
-    return records.snapshot(result, run_id=run_id, organization_name=name, show_links=output.show_links)
+    return records.snapshot(result, run_id=run_id, show_links=output.show_links)
 
 
 def _table_row(row: narrate.Row, columns: int, colours: dict[str, str]) -> str:
-    """The row's line, and under it the local time with the link, which is never wrapped, or the error."""
+    """The row's line, and under it the test's id, the local time and the link, which is never wrapped, or the error."""
     indent = " " * (_STATUS + len(_GAP))
-    below = _GAP.join(part for part in (row.local, row.about) if part)
-    if not row.linked:
-        below = textwrap.fill(below, columns, initial_indent=indent, subsequent_indent=indent)
-    return "\n".join(line for line in (_table_line(row, columns, colours), _indented(below, indent)) if line)
-
-
-def _indented(text: str, indent: str) -> str:
-    return indent + text if text and not text.startswith(indent) else text
+    about = _GAP.join(part for part in (row.test_id, row.local) if part)
+    below = indent + _GAP.join(part for part in (about, row.about) if part)
+    lines = [below]
+    if row.linked and len(below) > columns:  # on a line of its own it can be clicked
+        lines = [indent + about, _GAP + row.about]
+    elif not row.linked:
+        lines = textwrap.wrap(below, columns, initial_indent="", subsequent_indent=indent)
+    return "\n".join(line for line in (_table_line(row, columns, colours), *lines) if line.strip())
 
 
 def _table_line(row: narrate.Row, columns: int, colours: dict[str, str]) -> str:
@@ -184,8 +182,12 @@ _MARKDOWN_HEAD = """\
 def _markdown_row(row: narrate.Row) -> str:
     window = f"{row.window} ({row.local})" if row.local else row.window
     about = f"<{quote(row.about, safe=_URL_CHARACTERS)}>" if row.linked else markdown(row.about)
-    cells = (row.status, markdown(row.test), markdown(row.organization), window, about, row.expiry)
+    cells = (row.status, markdown(_with_id(row)), markdown(row.organization), window, about, row.expiry)
     return f"| {' | '.join(cells)} |"
+
+
+def _with_id(row: narrate.Row) -> str:
+    return f"{row.test} ({row.test_id})" if row.test_id else row.test
 
 
 def _csv_row(result: Result, run_id: str, output: Output) -> str:

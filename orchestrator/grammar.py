@@ -7,7 +7,6 @@ here; what keys and entries mean to each other is `orchestrator.jobfile`'s.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from itertools import chain, islice
@@ -31,9 +30,11 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from orchestrator.addresses import unencrypted
 from orchestrator.durations import parse_duration
-from orchestrator.model import Fit, OnUncertain, Pace
-from orchestrator.wording import choice, looks_secret, nearest, quote
+from orchestrator.model import MOST_SNAPSHOTS, Fit, OnUncertain, Pace
+from orchestrator.secrecy import looks_secret
+from orchestrator.wording import choice, nearest, quote
 
 __all__ = ["FileEntry", "JobEntry", "LimitEntry", "OrganizationEntry", "ValidationError", "WindowEntry"]
 
@@ -58,7 +59,6 @@ TOO_MANY = 1000
 _AT_ONCE = 50  # entries of a list or mapping that are read in one go
 _LONGEST_TEXT = 1000  # characters: no name or path that means anything is longer
 _FILLED = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
-_LOCAL_NAMES = ("localhost",)
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>(?:/[\w.~%+-]*)*)",
@@ -242,20 +242,10 @@ def checked_base_url(value: str) -> str:
             " https://api.thousandeyes.com/v7"
         )
     scheme, host = match["scheme"].lower(), match["host"].lower()
-    if scheme == "http" and not is_loopback(host):
+    if unencrypted(scheme, host):
         raise _sentence("the token would be sent unencrypted: write https:// (http:// is for loopback only)")
     port = f":{int(match['port'])}" if match["port"] else ""
     return f"{scheme}://{host}{port}{match['path'].rstrip('/')}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a URL's host is this machine itself."""
-    if host in _LOCAL_NAMES:
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _proxy(value: str) -> str:
@@ -336,11 +326,13 @@ def _about(text: str) -> Any:
 class LimitEntry(_Closed):
     """The snapshot limit of an organization, and how much of it to use."""
 
-    snapshots: Maybe[Annotated[int, *_whole(1, 1000)]] = _about("Snapshots allowed in a period (5).")
+    snapshots: Maybe[Annotated[int, *_whole(1, MOST_SNAPSHOTS)]] = _about(
+        "Snapshots allowed in a period (5)."
+    )
     per: Maybe[Period] = _about("The period (5m).")
     guard: Maybe[Duration] = _about("Added to the period against rounding (1s).")
     grace: Maybe[Duration] = _about("How long a server may still act on an aborted request (30s).")
-    use: Maybe[Annotated[int, *_whole(1, 1000)]] = _about("How many of the snapshots to use (all).")
+    use: Maybe[Annotated[int, *_whole(1, MOST_SNAPSHOTS)]] = _about("How many of the snapshots to use (all).")
     pace: Maybe[Pace] = _about("burst: as soon as slots are free; even: spread over the period (burst).")
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from urllib.parse import urlsplit
+
+from orchestrator.addresses import normalised
 
 SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
@@ -19,9 +20,8 @@ SNAPSHOT_LIFETIME = 30 * 86_400
 DEFAULT_BASE_URL = "https://api.thousandeyes.com/v7"
 """The documented production address of version 7 of the API."""
 
-
-USUAL_PORTS = {"https": 443, "http": 80}
-"""Ports that need not be written."""
+MOST_SNAPSHOTS = 1000
+"""The most snapshots in a period that a limit may be set to: far above the documented 5 of an organization."""
 
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"
 """What a snapshot is called: it ends in the task's short key, by which a lost one can be found."""
@@ -54,6 +54,14 @@ class Status(StrEnum):
     def settled(self) -> bool:
         """Whether nothing more happens to the task by itself."""
         return self in (Status.CREATED, Status.FAILED, Status.UNCERTAIN)
+
+
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    ACTIVE = "active"  # to be worked on
+    FINISHED = "finished"  # sends nothing more; what is pending all the same, another run has queued again
+    CANCELLED = "cancelled"  # what was not sent is given up; also why its tasks are pending
 
 
 class Reason(StrEnum):
@@ -269,12 +277,14 @@ class JobFile:
 class Task:
     """One snapshot to make: frozen when its run is planned.
 
-    `organization` is the identity of the bucket (see `identity`), `ready_at` the epoch second, by the
-    API's clock, before which the window's data is not complete (0: it already is). A task with a
-    `refusal` is never sent: it is stored as failed, with these words as the reason.
+    `organization` is the identity of the bucket (see `identity`), `organization_name` what the user who planned
+    it calls it: two names may be one organization, and another run may call it otherwise. `ready_at` is the
+    epoch second, by the API's clock, before which the window's data is not complete (0: it already is). A task
+    with a `refusal` is never sent: it is stored as failed, with these words as the reason.
     """
 
     organization: str
+    organization_name: str = ""
     account_group: str
     test_id: str
     window: Window
@@ -322,7 +332,7 @@ class Run:
     job: str
     files: tuple[str, ...] = ()
     created_at: float = 0.0
-    state: str = "active"  # active, finished, cancelled
+    state: RunState = RunState.ACTIVE
     tasks: int = 0
 
 
@@ -454,15 +464,6 @@ def identity(base_url: str, *, org_id: str | None = None, name: str | None = Non
     """
     address = normalised(base_url)
     return f"{address}#name={name}" if org_id is None else f"{address}#id={org_id}"
-
-
-def normalised(base_url: str) -> str:
-    """An address in the one spelling by which it is compared."""
-    parts = urlsplit(base_url)
-    host = (parts.hostname or "").lower()
-    shown = f"[{host}]" if ":" in host else host
-    port = "" if parts.port in (None, USUAL_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{parts.scheme}://{shown}{port}{parts.path.rstrip('/')}"
 
 
 def task_key(task: Task, generation: int) -> str:

@@ -9,15 +9,17 @@ import math
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 
-from orchestrator.model import Problem, Reason, Result, Status, Window
+from orchestrator.model import Problem, Reason, Result, Run, RunState, Status, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
 from orchestrator.wording import plural
+
+"""States of a run."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -40,7 +42,7 @@ _WHY = {
     Reason.BACKOFF: "{name}: backoff before another attempt; {next}",
     Reason.API_UNREACHABLE: "{name}: API unreachable; {next}",
     Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
-    Reason.TOKEN_REFUSED: "{name}: token refused (401); {next}",
+    Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
     Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
@@ -63,10 +65,14 @@ _OPEN_END = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say."""
+    """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say.
+
+    Two tests may have one name: `test_id` tells them apart, empty where `test` is the id.
+    """
 
     status: str
     test: str
+    test_id: str
     organization: str
     window: str
     local: str
@@ -76,7 +82,14 @@ class Row:
 
 
 TABLE_HEAD = Row(
-    status="status", test="test", organization="organization", window="window", local="", about="", expiry=""
+    status="status",
+    test="test",
+    test_id="",
+    organization="organization",
+    window="window",
+    local="",
+    about="",
+    expiry="",
 )
 """What stands over the columns of a table."""
 
@@ -167,14 +180,17 @@ def counted(counts: Counts) -> str:
     return ", ".join(f"{number} {word}" for number, word in words if number)
 
 
-def standing(run_id: str, counts: Counts) -> str:
-    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`."""
+def standing(run_id: str, counts: Counts, *, live: bool = True) -> str:
+    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`.
+
+    Without a live process nothing is being sent: what was, the next one finds out.
+    """
     settled = counted(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
     sending = counts.leased + counts.sending
     return (
         f"run {run_id}: {counts.total - counts.pending} of {counts.total} settled"
         + (f": {settled}" if settled else "")
-        + (f"; {sending} being sent" if sending else "")
+        + (f"; {sending} {'being sent' if live else 'under way when its process ended'}" if sending else "")
     )
 
 
@@ -183,11 +199,49 @@ _SETTLED = ("created", "existing", "failed", "uncertain")
 
 def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
     """What came of the run, and what to type next; `store` is where to look if that is not the usual place."""
-    counts = ending.counts
-    words = f"{counted(counts) or 'nothing to do'}{_pending_why(ending)}"
+    words = came_of(ending.run, ending.counts, ending.pending_reasons)
     if rehearsal:
         return f"{words} in the rehearsal, {span(ending.seconds)} of its time; nothing was really made"
     return f"{words}: {_next_command(ending, f' --store {shlex.quote(store)}' if store else '')}"
+
+
+def came_of(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
+    """The counts in words, and why what is pending is: `2 created, 12 pending (token refused)`."""
+    return f"{counted(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something to type, and what for; `first` is what somebody has to do before."""
+
+    command: str
+    purpose: str
+    first: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.command}" if self.first else self.command
+
+
+def next_steps(run: Run, counts: Counts, *, live: bool = False, where: str = "") -> list[Step]:
+    """What there is to type after a run or during it: what carries it on goes before what clears up after it.
+
+    `where` is the option that names the store, with a space before it. Nothing of a cancelled run is carried on.
+    """
+    if live:
+        return [Step(command=f"tesnap status {run.id}{where}", purpose="to see how far it is")]
+    active, files = run.state is not RunState.CANCELLED, shlex.join(("tesnap", "run", *run.files))
+    resume = Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending")
+    runs = Step(command=f"tesnap runs{where}", purpose="to see which other run makes what is pending")
+    settle = Step(command=f"tesnap settle {run.id}{where}", purpose="to settle what is uncertain")
+    again = Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to try again what failed")
+    anew = Step(command=files, purpose="to make what was refused", first="correct the names")
+    steps = (
+        (counts.pending and active, runs if run.state is RunState.FINISHED else resume),
+        (counts.uncertain, settle),
+        (counts.failed > counts.refused and active, again),
+        (counts.refused and run.files and active, anew),
+    )
+    return [step for due, step in steps if due]
 
 
 def begun(job: str, run_id: str, tasks: int) -> str:
@@ -203,13 +257,14 @@ def headline(matches: int, first: int, done: float, now: float, zone: tzinfo) ->
     return f"{match} First {first} now, last about {clock_time(done, now, zone)}. Ctrl-C stops."
 
 
-def row(result: Result, zone: tzinfo, *, organization_name: str, show_links: bool = True) -> Row:
+def row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Row:
     """A settled task as a table shows it."""
-    name = result.task.test_name or (result.snapshot.test_name if result.snapshot else None)
+    name = result.task.test_name
     return Row(
         status=status_word(result),
-        test=harmless(name) if name else f"test {result.task.test_id}",
-        organization=harmless(organization_name),
+        test=harmless(name) if name else f"test {harmless(result.task.test_id)}",
+        test_id=harmless(result.task.test_id) if name else "",
+        organization=harmless(result.task.organization_name),
         window=_in_utc(result.task.window, None),
         local=_local(result.task.window, zone),
         about=harmless(_about(result, show_links=show_links)),
@@ -263,37 +318,30 @@ def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
     return f"next {clock_time(why.until, now, zone, seconds=True)} ({span(why.until - now)})"
 
 
-def _pending_why(ending: Ending) -> str:
+def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
     """Why what is pending is, in brackets: with numbers unless one reason holds for all."""
-    if not ending.counts.pending:
+    if not counts.pending:
         return ""
-    if ending.run.state == "cancelled":
+    if run.state is RunState.CANCELLED:
         return " (cancelled)"
-    reasons = {why: number for why, number in ending.pending_reasons.items() if number}
+    reasons = {why: number for why, number in pending_reasons.items() if number}
     if not reasons:
         return ""
-    if list(reasons.values()) == [ending.counts.pending]:
+    if list(reasons.values()) == [counts.pending]:
         return f" ({reason_words(next(iter(reasons)))})"
     return f" ({', '.join(f'{number} {reason_words(why)}' for why, number in reasons.items())})"
 
 
 def _next_command(ending: Ending, where: str) -> str:
-    """What to type next; what carries the run on goes before what clears up after it."""
+    """What to type next: while something is pending, that alone."""
     counts, run = ending.counts, ending.run
     if not counts.total:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
         return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
-    if counts.pending and run.state == "finished":  # another run has queued them again
-        return f"tesnap runs{where}"
-    if counts.pending and run.state != "cancelled":
-        return f"tesnap resume {run.id}{where}"
-    commands = [f"tesnap settle {run.id}{where}"] if counts.uncertain else []
-    if counts.failed > ending.refused and run.state != "cancelled":
-        commands.append(f"tesnap resume {run.id} --failed{where}")
-    if ending.refused and run.files and run.state != "cancelled":
-        commands.append(f"correct the names and {shlex.join(('tesnap', 'run', *run.files))}")
-    return ", then ".join(commands) or f"tesnap report {run.id}{where}"
+    steps = next_steps(run, counts, where=where)
+    shown = steps[:1] if counts.pending and run.state is not RunState.CANCELLED else steps
+    return ", then ".join(map(str, shown)) or f"tesnap report {run.id}{where}"
 
 
 def _about(result: Result, *, show_links: bool) -> str:

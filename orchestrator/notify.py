@@ -280,10 +280,7 @@ def _json_body(report: Report) -> bytes:
 
 
 def _record(report: Report, result: Result) -> object:
-    name = report.name_of(result)
-    record = records.snapshot(
-        result, run_id=report.run.id, organization_name=name, show_links=report.show_links
-    )
+    record = records.snapshot(result, run_id=report.run.id, show_links=report.show_links)
     return _masked(record, report)
 
 

@@ -74,11 +74,6 @@ class Verdict:
     retry_after: float | None = None
     unreadable: bool = False
 
-    @property
-    def answered(self) -> bool:
-        """Whether the answer settled the request, so that the token's return is known."""
-        return self.unreadable or self.kind not in (Kind.UNSENT, Kind.SERVER_ERROR, Kind.UNCERTAIN)
-
 
 def judge(answer: Answer, lease: Lease) -> Verdict:
     """What this answer means for the task that the lease is for."""

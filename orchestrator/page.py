@@ -6,15 +6,15 @@ With an `organization` there is nothing in it of another one: no name, no count,
 from __future__ import annotations
 
 import difflib
-import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote, urlsplit
 
 from orchestrator import __version__, narrate
 from orchestrator.errors import UsageError
-from orchestrator.model import Result, Run, Status
+from orchestrator.model import Reason, Result, Run, Status
 from orchestrator.progress import Ending
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
@@ -33,18 +33,23 @@ _ORDER = {Status.FAILED: 0, Status.UNCERTAIN: 1}  # then what is pending, then w
 class Report:
     """A run's results at one moment, failures first; `now` is epoch seconds.
 
-    `names` are the user's names of the organizations' identities. Without `show_links` no link is in it.
+    Without `show_links` no link is in it. By organization identity, `reasons` are why its tasks are pending, and
+    `holds` how many seconds a slot stays used after an answer. `live`: a process is working on the run. `where`
+    is the option that names the store in a command, with a space before it.
     """
 
     run: Run
     results: tuple[Result, ...]
-    names: Mapping[str, str]
     zone: tzinfo
     now: float
     organization: str | None = None
     show_links: bool = True
     ending: Ending | None = None
     secrets: Collection[str] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    holds: Mapping[str, float] = field(default_factory=dict)
+    live: bool = False
+    where: str = ""
 
     @property
     def title(self) -> str:
@@ -54,11 +59,13 @@ class Report:
     @property
     def counts(self) -> Counts:
         """How many of these results are where."""
-        return sum((Counts(**{_counted_as(result): 1}) for result in self.results), Counts())
+        return sum(map(_counted, self.results), Counts())
 
-    def name_of(self, result: Result) -> str:
-        """The user's name of the result's organization."""
-        return self.names.get(result.task.organization, result.task.organization)
+    @property
+    def pending_reasons(self) -> Counter[str]:
+        """Why how many of these results are pending, as far as it is known."""
+        pending = (result.task.organization for result in self.results if not result.status.settled)
+        return Counter(self.reasons[one] for one in pending if one in self.reasons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +112,8 @@ class Page:
     timeline: Timeline | None = None
     omitted: int = 0
     expiry: str = ""
+    expiries: bool = False
+    linked: bool = False
     open_lanes: int = OPEN_LANES
 
 
@@ -112,39 +121,44 @@ def make_report(
     run: Run,
     results: Iterable[Result],
     *,
-    names: Mapping[str, str],
     zone: tzinfo,
     now: float,
     organization: str | None = None,
     show_links: bool = True,
     ending: Ending | None = None,
     secrets: Collection[str] = (),
+    reasons: Mapping[str, str] | None = None,
+    holds: Mapping[str, float] | None = None,
+    live: bool = False,
+    where: str = "",
 ) -> Report:
     """The report of a run, or of one organization in it; UsageError when the run has no such organization."""
-    kept = list(results) if organization is None else _own(run, results, organization, names)
+    kept = list(results) if organization is None else _own(run, results, organization)
     kept.sort(key=lambda one: (_ORDER.get(one.status, 3 if one.status.settled else 2), one.task.position))
     return Report(
         run=run,
         results=tuple(kept),
-        names=names,
         zone=zone,
         now=now,
         organization=organization,
         show_links=show_links,
         ending=ending if organization is None else None,
         secrets=secrets,
+        reasons=reasons or {},
+        holds=holds or {},
+        live=live,
+        where=where,
     )
 
 
-def _own(run: Run, results: Iterable[Result], organization: str, names: Mapping[str, str]) -> list[Result]:
+def _own(run: Run, results: Iterable[Result], organization: str) -> list[Result]:
     """One organization's results, without the job's name, which may be made of other customers' names."""
     everything = list(results)
-    own = [
-        one for one in everything if names.get(one.task.organization, one.task.organization) == organization
-    ]
+    own = [one for one in everything if one.task.organization_name == organization]
     if not own:
-        known = {one.task.organization for one in everything}
-        raise UsageError(_no_organization(run, organization, known, names))
+        raise UsageError(
+            _no_organization(run, organization, {one.task.organization_name for one in everything})
+        )
     return [replace(one, task=replace(one.task, job_name="")) for one in own]
 
 
@@ -152,7 +166,8 @@ def page_of(report: Report, *, drawn: bool = False) -> Page:
     """The report in the words and rows that people read; the timeline only when it is to be drawn."""
     settled = [result for result in report.results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
-    counts = report.counts
+    counts, entries = report.counts, tuple(_entry(report, result) for result in made)
+    days = [narrate.expiry(at, report.zone) for at in sorted(_expiries(made))]
     return Page(
         title=report.title,
         run_id=harmless(report.run.id),
@@ -161,22 +176,28 @@ def page_of(report: Report, *, drawn: bool = False) -> Page:
         written=_moment(report.now, report.zone),
         shares=tuple(_shares(counts)),
         troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
-        made=tuple(_entry(report, result) for result in made),
+        made=entries,
         pending=tuple(_entry(report, result) for result in report.results if not result.status.settled),
         commands=commands(report),
-        several=len({result.task.organization for result in report.results}) > 1,
+        several=len({result.task.organization_name for result in report.results}) > 1,
         public=_public(made),
         zone=_zone_words(report.zone, report.now),
         links=report.show_links,
         timeline=_timeline(report) if drawn else None,
         omitted=counts.existing,
-        expiry=_all_expiries(made, report.zone),
+        expiry=_all_expiries(days),
+        expiries=len(set(days)) > 1 or len(days) < len(made),
+        linked=any(entry.link for entry in entries),
     )
 
 
 def _timeline(report: Report) -> Timeline | None:
     return draw(
-        report.results, names=report.names, since=report.run.created_at, now=report.now, zone=report.zone
+        report.results,
+        since=report.run.created_at,
+        now=report.now,
+        zone=report.zone,
+        holds=report.holds,
     )
 
 
@@ -192,9 +213,7 @@ def _shares(counts: Counts) -> Iterator[Share]:
 
 
 def _entry(report: Report, result: Result) -> Entry:
-    row = narrate.row(
-        result, report.zone, organization_name=report.name_of(result), show_links=report.show_links
-    )
+    row = narrate.row(result, report.zone, show_links=report.show_links)
     link = followable(row.about) if row.linked else None
     about = _pending_words(report, result) if not result.status.settled else "" if link else row.about
     return Entry(
@@ -232,24 +251,27 @@ def _pending_words(report: Report, result: Result) -> str:
         return (
             f"waits for its window, until {narrate.clock_time(result.task.ready_at, report.now, report.zone)}"
         )
+    reason = report.reasons.get(result.task.organization, Reason.OWN_QUOTA.value)
+    what = "waits for its turn" if reason == Reason.OWN_QUOTA else narrate.reason_words(reason)
     why = f", after: {harmless(narrate.problem_text(result.problem))}" if result.problem else ""
-    return f"waits for its turn{why}"
+    return f"{what}{why}"
 
 
 def headline(report: Report) -> str:
-    """The counts in words."""
-    return narrate.counted(report.counts) or "nothing to do"
+    """The counts in words, why what is pending is, and whether anybody is at it."""
+    words = narrate.came_of(report.run, report.counts, report.pending_reasons)
+    return f"{words}; a process is working on it" if report.live else words
 
 
 def commands(report: Report) -> tuple[tuple[str, str], ...]:
-    """What there is to type, each with what it does; nothing of a cancelled run is carried on."""
-    counts, run_id, cancelled = report.counts, report.run.id, report.run.state == "cancelled"
-    wanted = (
-        (counts.pending and not cancelled, "to make what is pending", ("resume", run_id)),
-        (counts.failed and not cancelled, "to try again what failed", ("resume", run_id, "--failed")),
-        (counts.uncertain, "to settle what is uncertain", ("settle", run_id)),
-    )
-    return tuple((what, harmless(shlex.join(("tesnap", *words)))) for due, what, words in wanted if due)
+    """What there is to type, each with what it does; in one customer's view no file, whose name may say others'."""
+    run = report.run if report.organization is None else replace(report.run, files=())
+    steps = narrate.next_steps(run, report.counts, live=report.live, where=report.where)
+    return tuple((_purpose(step), harmless(step.command)) for step in steps)
+
+
+def _purpose(step: narrate.Step) -> str:
+    return f"{step.purpose}: {step.first} first" if step.first else step.purpose
 
 
 def _public(made: Iterable[Result]) -> str:
@@ -258,12 +280,12 @@ def _public(made: Iterable[Result]) -> str:
     return "both true and false" if len(sent) > 1 else str(sent.pop()).lower() if sent else ""
 
 
-def _all_expiries(made: Iterable[Result], zone: tzinfo) -> str:
+def _expiries(made: Iterable[Result]) -> Iterator[float]:
+    return (one.expires_at for one in made if one.expires_at is not None)
+
+
+def _all_expiries(days: Sequence[str]) -> str:
     """When they are deleted, or the first of them."""
-    days = [
-        narrate.expiry(at, zone)
-        for at in sorted(one.expires_at for one in made if one.expires_at is not None)
-    ]
     return f"{'All' if len(set(days)) == 1 else 'The first'} will be {days[0]}" if days else ""
 
 
@@ -282,14 +304,14 @@ def _zone_words(zone: tzinfo, now: float) -> str:
     return narrate.clock_time(now, None, zone).partition(" ")[2]
 
 
-def _counted_as(result: Result) -> str:
-    if result.status is Status.CREATED and not result.made_here:
-        return "existing"
-    return result.status.value
+def _counted(result: Result) -> Counts:
+    existing = result.status is Status.CREATED and not result.made_here
+    refused = result.status is Status.FAILED and result.attempts == 0
+    return Counts(**{"existing" if existing else result.status.value: 1}, refused=int(refused))
 
 
-def _no_organization(run: Run, wanted: str, identities: Collection[str], names: Mapping[str, str]) -> str:
-    known = sorted({names.get(identity, identity) for identity in identities})
+def _no_organization(run: Run, wanted: str, names: Collection[str]) -> str:
+    known = sorted(names)
     near = difflib.get_close_matches(wanted, known, n=3) or known[:5]
     there = f"it has {', '.join(near)}" if near else "it has no snapshots at all"
     return f"run {run.id} has nothing of organization {wanted!r}: {there}"

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest, Request, RequestException, Timeout
 from urllib3.exceptions import HTTPError
 
-from orchestrator.client import is_loopback, proxy_for
+from orchestrator.addresses import unencrypted
+from orchestrator.client import proxy_for
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.model import Http
@@ -90,7 +91,7 @@ def check_address(address: str) -> str:
         host = ""
     if not host or parts.scheme not in ("https", "http") or any(char.isspace() for char in address):
         raise UsageError("it holds no address: write https://HOST/PATH and nothing else into it")
-    if parts.scheme == "http" and not is_loopback(host):
+    if unencrypted(parts.scheme, host):
         raise UsageError("its address would be sent unencrypted: write https://")
     return address
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.model import Reason, Result, Run
@@ -37,9 +37,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a run ended: its counts, why what is pending is pending, and the exit code.
+    """How a run ended: its counts, why how many are pending, and the exit code.
 
-    `refused` of the failed ones were refused when the run was planned, before anything was sent.
+    `reasons` is why an organization's tasks are pending, by its identity.
     """
 
     run: Run
@@ -47,7 +47,7 @@ class Ending:
     pending_reasons: dict[str, int]
     exit_code: int
     seconds: float
-    refused: int = 0
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.bucket import Bucket, Wait
-from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Task
+from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,8 @@ class Ask:
 class Counts:
     """How many tasks of a run, or of one organization in it, are where.
 
-    `created` were made by the run itself, `existing` by another one.
+    `created` were made by the run itself, `existing` by another one; `refused` of the failed ones were refused
+    when they were planned, before anything was sent.
     """
 
     created: int = 0
@@ -47,6 +48,7 @@ class Counts:
     queued: int = 0
     leased: int = 0
     sending: int = 0
+    refused: int = 0
 
     @property
     def pending(self) -> int:
@@ -72,15 +74,17 @@ class Counts:
             queued=self.queued + other.queued,
             leased=self.leased + other.leased,
             sending=self.sending + other.sending,
+            refused=self.refused + other.refused,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A run, its counts by organization identity, and how many live processes serve it."""
+    """A run, its counts and its user's names by organization identity, and how many live processes serve it."""
 
     run: Run
     counts: Mapping[str, Counts] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
     processes: int = 0
 
     @property
@@ -145,6 +149,10 @@ class Queue(Protocol):
         """
         ...
 
+    def look_again(self, run_id: str) -> None:
+        """Have evidence for the run's uncertain tasks looked for once more, as when a run starts."""
+        ...
+
     def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
         """What the store already knows of these tasks (latest generation), by their base key: for `plan`."""
         ...
@@ -161,21 +169,19 @@ class Queue(Protocol):
         """One run with its counts by organization."""
         ...
 
-    def end_run(self, run_id: str, state: str) -> None:
-        """Set a run's state: active, finished, cancelled."""
+    def end_run(self, run_id: str, state: RunState) -> None:
+        """Set a run's state."""
         ...
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
         """A run's tasks in the order of the plan; with `settled_since` those settled at or after that store time."""
         ...
 
-    def snapshots(
-        self, *, organizations: Collection[str] | None = None, settled_since: float | None = None
-    ) -> Iterator[tuple[str, Result]]:
+    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
         """Every snapshot that is known as created, over all runs and each once, the latest first.
 
-        With the id of the run that made it (empty: none did). `organizations` are identities (None: all),
-        `settled_since` is epoch seconds. The tasks are as `latest` has them: no run says their job or priority.
+        With the id of the run that made it (empty: none did), which says what its organization is called.
+        `settled_since` is epoch seconds. Otherwise the tasks are as `latest` has them: without job or priority.
         """
         ...
 
@@ -206,7 +212,7 @@ class Queue(Protocol):
         """
         ...
 
-    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+    def give_back(self, lease: Lease) -> None:
         """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
         ...
 

@@ -96,14 +96,14 @@ def finished(ending: Ending, *, now: float) -> Record:
     }
 
 
-def snapshot(result: Result, *, run_id: str, organization_name: str, show_links: bool) -> Record:
+def snapshot(result: Result, *, run_id: str, show_links: bool) -> Record:
     """The record of one settled task: what is unknown or false is absent.
 
     ValueError for a task that is not settled: it has no record yet.
     """
     values = {
         **_common(snapshot_event(result), result.settled_wall, run_id),
-        **_asked(result, organization_name),
+        **_asked(result),
         **_made(result, show_links=show_links),
         **_went(result, show_links=show_links),
     }
@@ -251,18 +251,17 @@ def _common(event: str, at: float | None, run_id: str) -> Record:
     return {"event": event, **when, "schema": SCHEMA, "run_id": run_id}
 
 
-def _asked(result: Result, organization_name: str) -> Record:
+def _asked(result: Result) -> Record:
     """What the task asked for."""
     task = result.task
-    name = result.snapshot.test_name if result.snapshot else None
     return {
         "task": task.key,
-        "organization": organization_name,
+        "organization": task.organization_name,
         "account_group": task.account_group,
         "job_name": task.job_name,
         "priority": task.priority.word,
         "test_id": task.test_id,
-        "test_name": task.test_name or name,
+        "test_name": task.test_name,
         "start": utc(task.window.start),
         "end": utc(task.window.end),
         "is_public": task.is_public,

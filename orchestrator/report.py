@@ -90,7 +90,6 @@ def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
         format=_FORMATS[kind],
         no_color=bool(os.environ.get("NO_COLOR")),
         show_links=report.show_links,
-        name_of=lambda identity: report.names.get(identity, identity),
         secrets=report.secrets,
     )
     rows = formats.results(output)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from orchestrator.secrecy import without_credentials
+
 MASK = "[masked]"
 
 SHORTEST_SECRET = 8
 """Shorter secrets are not looked for: they would mask innocent words (an API token has 36 characters)."""
 
-_BEARER = re.compile(
-    r"\b(Bearer|Basic)(?:\s|%20|\+)+(?=[A-Za-z._~+/=-]*[0-9])[A-Za-z0-9._~+/=-]{8,}",  # a digit: no mere word
-    re.IGNORECASE,
-)
 _URL = re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>]+", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
@@ -23,10 +21,10 @@ _JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without the secrets and without anything that looks like a bearer token: a last resort."""
+    """The text without the secrets and without whatever is said to be a credential: a last resort."""
     for secret in sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return _BEARER.sub(rf"\1 {MASK}", text)
+    return without_credentials(text, MASK)
 
 
 def without_links(text: str) -> str:

@@ -134,6 +134,7 @@ def _tasks(
 def _task(job: Job, survey: Survey, chosen: Chosen, window: Window, now: float) -> Task:
     return Task(
         organization=survey.identity,
+        organization_name=survey.name,
         account_group=chosen.account_group,
         test_id=chosen.id,
         test_name=chosen.name,

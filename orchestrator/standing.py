@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from orchestrator import narrate, records
-from orchestrator.model import Limit, Reason, Result
+from orchestrator.model import Limit, Reason, Result, RunState
 from orchestrator.progress import Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
 from orchestrator.safe_text import harmless
@@ -27,21 +27,35 @@ class Standing:
 
 def stand(queue: Queue, run_id: str) -> Standing:
     """Look at one run, with the limits that were last granted by."""
-    view, names, now = queue.view(run_id), queue.names(), queue.epoch()
+    view, now = queue.view(run_id), queue.epoch()
     waiting = [
-        _waiting(queue, view, identity, names.get(identity, identity), now) for identity in view.counts
+        _waiting(queue, view, identity, view.names.get(identity, identity), now) for identity in view.counts
     ]
     return Standing(
         view=view,
-        organizations={names.get(identity, identity): counts for identity, counts in view.counts.items()},
+        organizations={
+            view.names.get(identity, identity): counts for identity, counts in view.counts.items()
+        },
         waiting=tuple(one for one in waiting if one is not None),
         now=now,
     )
 
 
+def why_pending(queue: Queue, view: RunView) -> dict[str, str]:
+    """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
+    now = queue.epoch()
+    waiting = {identity: _waiting(queue, view, identity, "", now) for identity in view.counts}
+    reasons = {identity: why.reason.value for identity, why in waiting.items() if why is not None}
+    return (
+        dict.fromkeys(view.counts, RunState.CANCELLED.value)
+        if view.run.state is RunState.CANCELLED
+        else reasons
+    )
+
+
 def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
     counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
-    if not counts.pending or view.run.state == "cancelled":
+    if not counts.pending or view.run.state is RunState.CANCELLED:
         return None
     if view.processes == 0:
         return Waiting(organization=name, reason=Reason.NOBODY_RUNNING, until=None, left=counts.pending)
@@ -60,34 +74,30 @@ def lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]
     run = standing.view.run
     started = narrate.clock_time(run.created_at, standing.now, zone)
     yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
-    yield narrate.standing(run.id, standing.view.total)
+    yield narrate.standing(run.id, standing.view.total, live=standing.view.processes > 0)
     for name, counts in standing.organizations.items():
         yield f"  {harmless(name)}: {narrate.counted(counts)}"
     for why in narrate.by_urgency(standing.waiting):
         yield narrate.waiting(why, standing.now, zone)
-    if command := _next_command(standing.view):
-        yield f"next: {command}{store}"
+    if command := _next_command(standing.view, store):
+        yield f"next: {command}"
 
 
-def _next_command(view: RunView) -> str:
+def _next_command(view: RunView, where: str) -> str:
     """What to type next for a run that nobody works on."""
     run, counts = view.run, view.total
     if view.processes:
         return ""
-    if counts.pending and run.state != "cancelled":
-        return f"tesnap resume {run.id}"
-    if counts.uncertain:
-        return f"tesnap settle {run.id}"
-    if counts.failed and run.state != "cancelled":
-        return f"tesnap resume {run.id} --failed"
-    return f"tesnap report {run.id}" if counts.settled else ""
+    steps = narrate.next_steps(run, counts, where=where)
+    report = f"tesnap report {run.id}{where}" if counts.settled else ""
+    return ", then ".join(map(str, steps)) or report
 
 
-def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
+def look_for(result: Result, zone: tzinfo) -> Iterator[str]:
     """What to look for in the web app, to find out whether an uncertain snapshot was made."""
     task = result.task
     test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
-    yield f"{task.short_key}  {harmless(organization)}, {test}, window {narrate.window_text(task.window, zone)}"
+    yield f"{task.short_key}  {harmless(task.organization_name)}, {test}, window {narrate.window_text(task.window, zone)}"
     sent = (
         ""
         if result.sent_wall is None
@@ -101,17 +111,17 @@ def look_for(result: Result, organization: str, zone: tzinfo) -> Iterator[str]:
     yield f"    {harmless(task.title(result.resends))}"
 
 
-def _state(view: RunView) -> str:
+def _state(view: RunView) -> RunState:
     """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
-    if view.run.state == "active" and not view.total.pending and not view.processes:
-        return "finished"
+    if view.run.state is RunState.ACTIVE and not view.total.pending and not view.processes:
+        return RunState.FINISHED
     return view.run.state
 
 
 def _processes(view: RunView) -> str:
     """How many work on it, where that is not plain from its state."""
     if not view.processes:
-        return ", no process is working on it" if _state(view) == "active" else ""
+        return ", no process is working on it" if _state(view) is RunState.ACTIVE else ""
     return (
         f", {plural(view.processes, 'process', 'es')} {'is' if view.processes == 1 else 'are'} working on it"
     )

@@ -65,23 +65,31 @@ def find_out(
     organization: Organization,
     groups: Collection[str],
     *,
+    clock: Clock,
     jobs: Sequence[Job] = (),
-    clock: Clock | None = None,
     tell: Tell | None = None,
     stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
 ) -> Finding:
     """Ask an organization who it is, then for the lists that the jobs need of these account groups.
 
-    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others. Without a
-    clock the tests are listed and nothing else; `all_lists` reads tags and alerts without a job that asks.
+    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others.
+    `all_lists` reads tags and alerts without a job that asks.
     """
-    reader = getter if isinstance(getter, PacedGetter) else None
-    if reader is None and clock is not None:
-        reader = PacedGetter(getter, clock, name=organization.name, tell=tell, stopped=stopped)
-    known: tuple[AccountGroup, ...] = ()
+    reader = _paced(getter, clock, organization, tell, stopped)
+    known = _who_it_is(reader, organization)
+    if known.stopped is not None:
+        return known
+    reading = _Reading(
+        reader, organization, jobs, clock.wall() + known.offset, known=known.groups, all_lists=all_lists
+    )
+    return _with_lists(known, reading, _in_turn(groups, jobs, known=known.groups))
+
+
+def _who_it_is(reader: PacedGetter, organization: Organization) -> Finding:
+    """Its account groups, its id and its clock; stopped when the credential is refused or another one's."""
     try:
-        known = account_groups(reader or getter)
+        groups = account_groups(reader)
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
@@ -92,23 +100,25 @@ def find_out(
             whispers=(missing.text,),
         )
     else:
-        finding = Finding(org_id=own_org_id(known, organization.account_group), groups=known)
+        finding = Finding(org_id=own_org_id(groups, organization.account_group), groups=groups)
     if organization.org_id is not None and finding.org_id not in (None, organization.org_id):
         because = (
             f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}:"
             " put the right token there, or correct org_id"
         )
         return replace(finding, stopped=Reason.TOKEN_REFUSED, because=because)
-    offset = reader.offset if reader is not None and reader.offset is not None else 0.0
-    finding = replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
-    now = None if clock is None else clock.wall() + finding.offset
-    reading = _Reading(reader or getter, organization, jobs, now, known=known, all_lists=all_lists)
+    offset = reader.offset or 0.0
+    return replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
+
+
+def _with_lists(known: Finding, reading: _Reading, groups: Sequence[tuple[str, str]]) -> Finding:
+    """What is known of the organization, with the lists of these account groups."""
     try:
-        listings = reading.listings(_in_turn(groups, jobs, known=finding.groups))
+        listings = reading.listings(groups)
     except CatalogError as error:
         return _refused(error)
-    notes = (*_unsearched(jobs, finding.gap, listings), *reading.notes)
-    return replace(finding, tests=listings, notes=notes, whispers=(*finding.whispers, *reading.whispers))
+    notes = (*_unsearched(reading.jobs, known.gap, listings), *reading.notes)
+    return replace(known, tests=listings, notes=notes, whispers=(*known.whispers, *reading.whispers))
 
 
 def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
@@ -123,6 +133,14 @@ def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
         make = partial(Event, name="plan.note")
         yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
         yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
+
+
+def _paced(
+    getter: Getter, clock: Clock, organization: Organization, tell: Tell | None, stopped: Callable[[], bool]
+) -> PacedGetter:
+    if isinstance(getter, PacedGetter):
+        return getter
+    return PacedGetter(getter, clock, name=organization.name, tell=tell, stopped=stopped)
 
 
 def own_org_id(groups: Collection[AccountGroup], account_group: str | None) -> str | None:
@@ -187,14 +205,15 @@ class _Reading:
         getter: Getter,
         organization: Organization,
         jobs: Sequence[Job],
-        now: float | None,
+        now: float,
         *,
         known: Sequence[AccountGroup],
         all_lists: bool,
     ) -> None:
         self.notes: list[str] = []
         self.whispers: list[str] = []
-        self._getter, self._organization, self._jobs, self._now = getter, organization, jobs, now
+        self.jobs = jobs
+        self._getter, self._organization, self._now = getter, organization, now
         self._known, self._all_lists = known, all_lists
 
     def listings(self, groups: Sequence[tuple[str, str]]) -> dict[str, Listing]:
@@ -208,7 +227,7 @@ class _Reading:
 
     def _jobs_in(self, aid: str) -> list[Job]:
         own = self._organization.account_group or ""
-        return [job for job in self._jobs if job.everywhere or (job.account_group or own) == aid]
+        return [job for job in self.jobs if job.everywhere or (job.account_group or own) == aid]
 
     def _wanted(self, jobs: Sequence[Job], found: Mapping[str, Listing]) -> bool:
         """Whether an account group has to be read: not when ids alone are looked for and all of them are found."""
@@ -232,19 +251,19 @@ class _Reading:
         yield lambda before: self._read_tests(before, aid, which)
         if self._all_lists or any(select.tag for select in selects):
             yield lambda before: self._read_tags(before, aid, which)
-        span = None if self._now is None else self._span(jobs, self._now)
+        span = self._span(jobs)
         if span is not None:
             asked = any(select.alerting is not None for select in selects) or any(
                 map(starts_with_alert, jobs)
             )
             yield lambda before: self._read_alerts(before, aid, which, span, asked=asked)
 
-    def _span(self, jobs: Sequence[Job], now: float) -> Window | None:
+    def _span(self, jobs: Sequence[Job]) -> Window | None:
         """From the first to the last moment in which an alert matters; None when none does."""
         curious = [job for job in jobs if self._all_lists or job.select is not None or starts_with_alert(job)]
-        moments = [moment for job in curious for moment in lookouts(job, now=now)]
+        moments = [moment for job in curious for moment in lookouts(job, now=self._now)]
         if not moments:
-            return Window(start=int(now), end=int(now)) if self._all_lists else None
+            return Window(start=int(self._now), end=int(self._now)) if self._all_lists else None
         return Window(start=min(m.start for m in moments), end=max(m.end for m in moments))
 
     def _read_tests(self, before: Listing, aid: str, which: str) -> Listing:

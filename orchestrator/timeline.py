@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from orchestrator import narrate
 from orchestrator.model import Limit, Result, Status
 
+SERVER_ERROR = 500
+"""From here on a status does not say that the request was counted when it was answered."""
+
 LABELLED = 24
 """A lane with more snapshots than this has no room for their names."""
 
@@ -148,19 +151,19 @@ class _Scale:
 def draw(
     results: Sequence[Result],
     *,
-    names: Mapping[str, str],
     since: float,
     now: float,
     zone: tzinfo,
-    hold: float | None = None,
+    holds: Mapping[str, float] | None = None,
 ) -> Timeline | None:
     """The drawing of what this run did itself, None if that is nothing.
 
-    `since` is when the run was planned; what waited longer is drawn from there. `hold` is how long a slot
-    stays used after an answer: the documented limit's unless the run had another one.
+    `since` is when the run was planned; what waited longer is drawn from there. `holds` is how long a slot of
+    an organization stays used after an answer, by its identity: the documented limit's where it is missing.
     """
-    held = Limit().hold if hold is None else hold
-    until = _until(results, since, now, held)
+    holds = holds or {}
+    longest = max((holds.get(one.task.organization, Limit().hold) for one in results), default=0.0)
+    until = _until(results, since, now, longest)
     ways = [way for result in results if (way := _way(result, since, until))]
     if not ways:
         return None
@@ -170,11 +173,9 @@ def draw(
     for way in sorted(
         ways, key=lambda way: (way.end if way.sent is None else way.sent, way.result.task.position)
     ):
-        lanes.setdefault(names.get(way.result.task.organization, way.result.task.organization), []).append(
-            way
-        )
+        lanes.setdefault(way.result.task.organization_name, []).append(way)
     return Timeline(
-        lanes=tuple(_lane(name, lanes[name], scale, held, zone) for name in sorted(lanes)),
+        lanes=tuple(_lane(name, lanes[name], scale, holds, zone) for name in sorted(lanes)),
         ticks=tuple(_ticks(scale, zone)),
     )
 
@@ -209,7 +210,8 @@ def _way(result: Result, since: float, now: float) -> _Way | None:
     )
 
 
-def _lane(name: str, ways: Sequence[_Way], scale: _Scale, hold: float, zone: tzinfo) -> Lane:
+def _lane(name: str, ways: Sequence[_Way], scale: _Scale, holds: Mapping[str, float], zone: tzinfo) -> Lane:
+    hold = holds.get(ways[0].result.task.organization, Limit().hold)
     labelled = len(ways) <= LABELLED
     step = LABELLED_ROW if labelled else min(TALLEST_ROW, COMPACT_LANE / len(ways))
     offset = BAR_OFFSET if labelled else step / 2
@@ -244,10 +246,15 @@ def _handed_on(ways: Sequence[_Way], hold: float) -> dict[str, _Way]:
                     found[way.result.task.key] = other
                     free.remove((back, other))
                     break
-        if way.settled is not None and way.sent is not None:
+        if way.settled is not None and way.sent is not None and _answered(way.result):
             free.append((way.settled + hold, way))
             free.sort(key=lambda one: one[0])
     return found
+
+
+def _answered(result: Result) -> bool:
+    """Whether its slot came back a period after the answer: one without, or after a server error, stays out longer."""
+    return result.http_status is not None and result.http_status < SERVER_ERROR
 
 
 def _handing(before: _Way, way: _Way, places: Mapping[str, float], scale: _Scale) -> Handing:
@@ -297,7 +304,7 @@ def _words(way: _Way, before: _Way | None, zone: tzinfo) -> Iterator[str]:
 
 
 def _label(result: Result) -> str:
-    return narrate.row(result, UTC, organization_name="").test
+    return narrate.row(result, UTC).test
 
 
 def _word(result: Result) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from orchestrator.model import Lease, Result, Status
+from orchestrator.model import Lease
 from orchestrator.progress import Observer
 from orchestrator.queue import Queue
 
@@ -25,7 +25,7 @@ class Watch:
     def __init__(self, run_id: str, queue: Queue, observer: Observer, *, poll: float) -> None:
         self._run_id, self._queue, self._observer, self._poll = run_id, queue, observer, poll
         self._seen = bytearray()  # by position, so that memory grows one byte a task
-        self.reported = self.refused = 0
+        self.reported = 0
         self._versions: Mapping[str, int] = {}
         self._since = -math.inf
         self._recovered = -math.inf
@@ -68,18 +68,14 @@ class Watch:
         at = self._queue.now()
         for result in self._queue.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
             if result.final and self._first(result.task.position):
-                self._tell(result)
+                self._observer.settled(result)
         self._since = at
 
     def report_rest(self) -> None:
         """Tell about what is uncertain and was still to be looked for: the run ends before that."""
         for result in self._queue.results(self._run_id, settled_since=-math.inf):
             if self._first(result.task.position):
-                self._tell(result)
-
-    def _tell(self, result: Result) -> None:
-        self.refused += result.status is Status.FAILED and result.attempts == 0
-        self._observer.settled(result)
+                self._observer.settled(result)
 
     def _first(self, position: int) -> bool:
         if position >= len(self._seen):

@@ -335,15 +335,6 @@ class _Pool(HTTPConnectionPool):
         if conn.is_closed:
             conn.connect()
 
-    def close_idle(self, now: float) -> None:
-        """Close the connections that would not be used again anyway."""
-        for _ in range(CONNECTIONS):
-            with suppress(Empty, AttributeError):  # AttributeError: the pool was closed meanwhile
-                connection = self.pool.get(block=False)  # type: ignore[union-attr] # see the line above
-                if connection is not None and now - connection.idle_since > IDLE:
-                    connection.close()
-                self.pool.put(connection, block=False)  # type: ignore[union-attr] # likewise
-
 
 class _TlsPool(_Pool, HTTPSConnectionPool):
     """The same over TLS."""
@@ -376,14 +367,6 @@ class Adapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Leave the pool alone: certificates are checked by the context, always."""
-
-    def close_idle(self, now: float) -> None:
-        """Close the connections that would not be used again anyway."""
-        for owner in (self.poolmanager, *self.proxy_manager.values()):
-            for key in owner.pools.keys():  # noqa: SIM118 - urllib3's container forbids iteration
-                pool = owner.pools.get(key)
-                if pool is not None:
-                    pool.close_idle(now)
 
 
 class Watchdog:

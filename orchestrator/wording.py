@@ -7,17 +7,12 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
+from orchestrator.secrecy import looks_secret
+
 _QUOTED = 60  # characters: a quotation has to be recognised, not read
 _COMPARED = 200  # words: the nearest of more would cost more time than a suggestion is worth
 _LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter
 
-_TOKEN = re.compile(
-    r"\bbearer\s+\S"  # an Authorization header
-    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"  # ThousandEyes' own form, a UUID
-    r"|\beyJ[\w-]+\.[\w-]+"  # a JSON Web Token
-    r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[0-9a-z]{32,}\b",  # a long run of letters and digits
-    re.IGNORECASE | re.ASCII,
-)
 _SECRET_KEY = re.compile(
     r"(^|_)(token|bearer|authorization|auth|password|passwd|passphrase|pass|pwd|secret|api_?key|private_key"
     r"|credentials?)$"
@@ -36,11 +31,6 @@ def word(text: str) -> str:
     """A key as an error names it: in backquotes, or quoted as any other text when it is not plain."""
     plain = text.isascii() and text.isprintable() and "`" not in text and 0 < len(text) <= _QUOTED
     return f"`{text}`" if plain and not looks_secret(text) else quote(text)
-
-
-def looks_secret(text: str) -> bool:
-    """Whether the text may be an API token; a long text may always be one."""
-    return _TOKEN.search(text[:4096]) is not None
 
 
 def is_secret_key(key: str) -> bool:

@@ -17,10 +17,10 @@ from orchestrator import life, tidings
 from orchestrator.agenda import Agenda
 from orchestrator.bucket import CLOSINGS_TO_DOUBLE, Wait
 from orchestrator.clock import Clock
-from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
+from orchestrator.errors import ExitCode, GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.evidence import Evidence
 from orchestrator.lane import REFUSALS, Lane, Lanes
-from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, Settlement
+from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, RunState, Settlement
 from orchestrator.outcome import Kind, Verdict, judge
 from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Ask, Queue, RunView
@@ -41,12 +41,6 @@ POLLS_PER_THOROUGH_LOOK = 10
 
 TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.BACKOFF)
 """Waits whose end is known: a look without the organization's lock can tell whether it has moved."""
-
-CANCELLED = "cancelled"
-"""The state of a run of which somebody gave up what was not sent; also why its tasks are pending."""
-
-FINISHED = "finished"
-"""The state of a run that sends nothing more; what is pending of it all the same, another run has queued again."""
 
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
@@ -102,7 +96,7 @@ class Worker:
         return self.ending()
 
     def open(self) -> None:
-        """Register for the organizations that can be served and take over what dead processes left."""
+        """Tell the observer that the run begins; the first step declares which organizations are served."""
         self._observer.started(self.run, self.run.tasks)
         self._announce = True
 
@@ -131,23 +125,23 @@ class Worker:
         """How the run ended, told to the observer; the store's registration is given up."""
         try:
             view = self._queue.view(self.run.id)
-            reasons = self._pending_reasons(view)
+            reasons = self._reasons(view)
             if self._watch.reported < view.total.settled:
                 self._watch.report_rest()
-            if not (view.total.pending or self._stopping.begun or view.run.state == CANCELLED):
-                self._queue.end_run(self.run.id, FINISHED)
+            if not (view.total.pending or self._stopping.begun or view.run.state is RunState.CANCELLED):
+                self._queue.end_run(self.run.id, RunState.FINISHED)
             self._queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
             view = self._showing.last_view
-            reasons = Counter({Reason.STORE.value: view.total.pending})
+            reasons = dict.fromkeys(view.counts, Reason.STORE.value)
         ending = Ending(
             run=view.run,
             counts=view.total,
-            pending_reasons=dict(reasons),
+            pending_reasons=_numbered(reasons, view),
+            reasons=reasons,
             exit_code=self._exit_code(view),
             seconds=self._clock.boot() - self._started,
-            refused=self._watch.refused,
         )
         self._observer.ended(ending)
         return ending
@@ -391,27 +385,33 @@ class Worker:
         counts = self._showing.counted().total
         return self._watch.reported >= counts.settled  # else evidence is still to be looked for
 
-    def _exit_code(self, view: RunView) -> int:
-        counts, over = view.total, view.run.state == FINISHED
-        if view.run.state == CANCELLED:
-            return 3
+    def _exit_code(self, view: RunView) -> ExitCode:
+        counts, over = view.total, view.run.state is RunState.FINISHED
+        if view.run.state is RunState.CANCELLED:
+            return ExitCode.NOT_ALL_MADE
         if self._stopping.begun:
-            return 5
+            return ExitCode.STOPPED_EARLY
         if any(lane.stopped is Reason.API_UNREACHABLE for lane in self._lanes):
-            return 5
+            return ExitCode.STOPPED_EARLY
         if (counts.pending and not over) or any(lane.stopped is not None for lane in self._lanes):
-            return 4
-        return 3 if counts.failed or counts.uncertain or counts.pending else 0
+            return ExitCode.REFUSED
+        whole = not (counts.failed or counts.uncertain or counts.pending)
+        return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
 
-    def _pending_reasons(self, view: RunView) -> Counter[str]:
-        reasons: Counter[str] = Counter()
-        for identity, counts in view.counts.items():
-            if counts.pending:
-                given_up = {CANCELLED: CANCELLED, FINISHED: Reason.OTHER_RUN.value}.get(view.run.state)
-                reasons[given_up or self._why_pending(self._lanes.find(identity))] += counts.pending
-        return reasons
+    def _reasons(self, view: RunView) -> dict[str, str]:
+        """Why an organization's tasks are pending, by its identity."""
+        given_up = self._why_given_up(view.run)
+        pending = [identity for identity, counts in view.counts.items() if counts.pending]
+        return {one: given_up or self._why_pending(one) for one in pending}
 
-    def _why_pending(self, lane: Lane | None) -> str:
+    @staticmethod
+    def _why_given_up(run: Run) -> str | None:
+        if run.state is RunState.CANCELLED:
+            return run.state.value
+        return Reason.OTHER_RUN.value if run.state is RunState.FINISHED else None
+
+    def _why_pending(self, identity: str) -> str:
+        lane = self._lanes.find(identity)
         if lane is None:
             return Reason.TOKEN_REFUSED.value
         if lane.stopped is not None:
@@ -445,6 +445,14 @@ class Worker:
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
         return min(self._looked + self._poll, math.inf if self._full() else max(now, self._agenda.next))
+
+
+def _numbered(reasons: Mapping[str, str], view: RunView) -> dict[str, int]:
+    """How many tasks are pending for which reason."""
+    numbers: Counter[str] = Counter()
+    for identity, reason in reasons.items():
+        numbers[reason] += view.counts[identity].pending
+    return dict(numbers)
 
 
 def _tried(act: Callable[[*Ts], None], *what: *Ts) -> StoreUnavailable | StoreUnusable | None:

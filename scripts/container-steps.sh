@@ -42,21 +42,32 @@ if [ -z "$python" ]; then
     exit 1
 fi
 
+# The base image brings a pip; this one stands for it.
+"$python" -m venv "$place/base"
+pip() { "$place/base/bin/pip" "$@" -qq --disable-pip-version-check; }
+export PIP_NO_CACHE_DIR=1
+
 say "1 builder: environment from the lock ($("$python" --version))"
 umask 022
-"$python" -m venv "$place/opt/tesnap"
+"$python" -m venv --without-pip "$place/opt/tesnap"
 mkdir "$place/src"
 cp "$source/requirements.lock" "$place/src/"
 cd "$place/src"
-"$place/opt/tesnap/bin/pip" install -qq --disable-pip-version-check --no-cache-dir --require-hashes -r requirements.lock
+pip --python "$place/opt/tesnap/bin/python" install --require-hashes -r requirements.lock
 
 say "2 builder: the program"
 cp -r "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" "$source/orchestrator" "$place/src/"
 find "$place/src" -name __pycache__ -prune -exec rm -rf {} +
-"$place/opt/tesnap/bin/pip" install -qq --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation .
+pip --python "$place/opt/tesnap/bin/python" install --no-deps --no-build-isolation .
+pip --python "$place/opt/tesnap/bin/python" uninstall --yes setuptools
+"$place/base/bin/python" -m pip uninstall --yes pip -qq --disable-pip-version-check
 cd /
 rm -rf "$place/src"
 install -d -m 1777 "$place/store"
+if "$place/opt/tesnap/bin/python" -c "import pip" 2>/dev/null; then
+    echo "pip is still there" >&2
+    exit 1
+fi
 install -d -m 755 "$place/jobs"
 du -sh "$place/opt/tesnap" | sed "s|$place||"
 

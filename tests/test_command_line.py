@@ -18,7 +18,7 @@ from orchestrator import standing
 from orchestrator.cli import tesnap
 from orchestrator.cli.carry_on import _answered, _try_failed_again
 from orchestrator.errors import UsageError
-from orchestrator.model import Run
+from orchestrator.model import Run, RunState
 from orchestrator.queue import Counts, Queue, RunView
 from orchestrator.wording import plural
 
@@ -72,6 +72,8 @@ def test_validate_counts_one_job_as_one(jobfile: str) -> None:
     [
         (("--timeout", "0s"), "--timeout must be longer than zero"),
         (("--use", "7"), "--use 7 is more than the 5 snapshots that the limit allows"),
+        (("--use", "1001"), "1001 is not in the range 1<=x<=1000"),
+        (("--snapshots", "1001"), "1001 is not in the range 1<=x<=1000"),
     ],
 )
 def test_an_impossible_limit_is_refused(option: tuple[str, str], says: str, jobfile: str) -> None:
@@ -96,7 +98,7 @@ def test_an_answer_is_an_id_or_no_or_nothing(text: str, means: str | None) -> No
     assert _answered(text) == means
 
 
-def shown(state: str, counts: Counts, processes: int = 0) -> list[str]:
+def shown(state: RunState, counts: Counts, processes: int = 0) -> list[str]:
     """The lines of `status`."""
     run = Run(id="k7f2", job="edge", state=state, tasks=counts.total)
     view = RunView(run=run, counts={"acme": counts}, processes=processes)
@@ -107,21 +109,21 @@ def shown(state: str, counts: Counts, processes: int = 0) -> list[str]:
 @pytest.mark.parametrize(
     ("state", "counts", "command"),
     [
-        ("active", Counts(created=1, queued=2), "tesnap resume k7f2"),
-        ("finished", Counts(created=1, uncertain=2), "tesnap settle k7f2"),
-        ("finished", Counts(created=1, failed=2), "tesnap resume k7f2 --failed"),
-        ("finished", Counts(created=1), "tesnap report k7f2"),
-        ("cancelled", Counts(created=1, queued=2), "tesnap report k7f2"),
+        (RunState.ACTIVE, Counts(created=1, queued=2), "tesnap resume k7f2"),
+        (RunState.FINISHED, Counts(created=1, uncertain=2), "tesnap settle k7f2"),
+        (RunState.FINISHED, Counts(created=1, failed=2), "tesnap resume k7f2 --failed"),
+        (RunState.FINISHED, Counts(created=1), "tesnap report k7f2"),
+        (RunState.CANCELLED, Counts(created=1, queued=2), "tesnap report k7f2"),
     ],
 )
-def test_status_says_what_to_type_next(state: str, counts: Counts, command: str) -> None:
+def test_status_says_what_to_type_next(state: RunState, counts: Counts, command: str) -> None:
     """A run that nobody works on names the command that goes on with it, and the store it is in."""
     assert shown(state, counts)[-1] == f"next: {command} --store foo"
 
 
 def test_status_of_a_run_at_work_names_no_command() -> None:
     """Whoever works on it carries it on."""
-    lines = shown("active", Counts(queued=2), processes=1)
+    lines = shown(RunState.ACTIVE, Counts(queued=2), processes=1)
     assert lines[0].endswith("active, 1 process is working on it")
     assert not any(line.startswith("next:") for line in lines)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import chdir, suppress
@@ -21,6 +23,7 @@ from tests.support.incident import alerting_world, posted
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNBOOK = ROOT / "docs" / "runbook.md"
+COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 
 
 def parsed(words: Words) -> None:
@@ -62,6 +65,52 @@ def test_an_option_of_the_runbook_is_one_of_snap(piece: str) -> None:
     assert option in known
     if value:
         parsed(words)
+
+
+# ------------------------------------------------------------------------------ what is referred to is there
+
+
+def anchors(path: Path) -> set[str]:
+    """The places of a page that a link can name, as GitHub makes them of its headings."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def broken(path: Path, text: str) -> Iterator[str]:
+    """Links of a page that lead nowhere, and files and tests that it names and nobody has."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, anchor = target.partition("#")
+        page = path.parent / name if name else path
+        if not page.exists() or (anchor and anchor not in anchors(page)):
+            yield target
+    for piece in re.findall(r"`([^`\s]+)`", text):
+        top, slash, _ = piece.partition("/")
+        if slash and top in {"orchestrator", "tests", "scripts", "docs", "deploy", "benchmarks", "stores"}:
+            inside = ROOT / "orchestrator" if top == "stores" else ROOT
+            if "<" not in piece and not (inside / piece).exists():
+                yield piece
+    tests = "".join(one.read_text("utf-8") for one in (ROOT / "tests").rglob("test_*.py"))
+    yield from (name for name in re.findall(r"`(test_[a-z0-9]+_\w+)`", text) if f"def {name}(" not in tests)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_document_refers_to_is_there(path: Path) -> None:
+    """Links lead to pages and headings, and the files and tests that are named exist."""
+    assert list(broken(path, path.read_text("utf-8"))) == []
+
+
+def test_what_leads_nowhere_is_found() -> None:
+    """A page, a heading, a file and a test that are not there."""
+    text = "[a](docs/none.md) [b](docs/laws.md#none) `tests/none.py` `test_nothing_at_all` [c](docs/laws.md#the-bucket)"
+    found = list(broken(ROOT / "README.md", text))
+    assert found == ["docs/none.md", "docs/laws.md#none", "tests/none.py", "test_nothing_at_all"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "orchestrator").rglob("*.py")), ids=lambda path: path.name)
+def test_a_page_that_the_code_names_is_there(path: Path) -> None:
+    """A docstring sends its reader to a page that exists."""
+    named = re.findall(r"docs/[\w./-]+\.md", path.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_a_wrong_command_line_is_found() -> None:
@@ -146,3 +195,64 @@ def test_a_row_of_the_runbook_gives_a_plan(piece: str, environ: tuple[Simulator,
     result = run(pipelines([line])[0], environ[1])
     assert result.exception is None, (line, result.output, result.exception)
     assert "snapshot" in result.stdout
+
+
+# ----------------------------------------------------------------------------------- docs/commands.md
+
+JOBFILE = """
+version: 1
+name: demo
+organizations: {acme: {token_env: TE_TOKEN, base_url: "${TE_BASE_URL}"}}
+jobs:
+  - {name: a, tests: ["202701", {id: "202702", test_name: not this}], windows: [{last: 1h}]}
+  - {name: b, tests: ["202703"], windows: [{start: 2099-11-20T14:00:00Z, duration: 1h}]}
+"""
+
+
+def documented_keys(heading: str) -> set[str]:
+    """The keys of a section's tables, and those that stand in parentheses before one."""
+    (section,) = re.findall(
+        rf"^### {heading}\n(.*?)(?=^##|\Z)", COMMANDS_PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    listed = ", ".join(re.findall(r"under the same key \((.*?)\)", section))
+    return {*re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE), *re.findall(r"`(\w+)`", listed)}
+
+
+def keys_in(value: object) -> set[str]:
+    """All keys of a JSON document; those of counts and organizations are names."""
+    if isinstance(value, list):
+        return set().union(*map(keys_in, value))
+    if not isinstance(value, dict):
+        return set()
+    named = {"counts", "organizations"}
+    return set(value).union(*(keys_in(one) for key, one in value.items() if key not in named))
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("command", "heading", "rare"),
+    [
+        ("plan JOBFILE", "plan --json", {"account_group"}),
+        ("validate BROKEN", "validate --json", set()),
+        ("tests", "tests --json", set()),
+        ("status", r"status --json and runs --json", set()),
+        (
+            "runs",
+            r"status --json and runs --json",
+            {"organizations", "waiting", *("reason", "left", "until", "done", "organization")},
+        ),
+        ("doctor JOBFILE", "doctor --json", set()),
+    ],
+)
+def test_the_json_of_a_command_has_the_documented_keys(
+    command: str, heading: str, rare: set[str], environ: tuple[Simulator, dict[str, str]], tmp_path: Path
+) -> None:
+    """Every key that is printed is documented, and every documented one is printed."""
+    jobs, broken = tmp_path / "jobs.yaml", tmp_path / "broken.yaml"
+    jobs.write_text(JOBFILE)
+    broken.write_text(JOBFILE.replace("tests", "test"))
+    settings = {**environ[1], "TE_TOKEN": "token-1"}
+    run([("run", str(jobs), "--deadline", "1s", "--quiet")], settings)
+    words = command.replace("JOBFILE", str(jobs)).replace("BROKEN", str(broken)).split()
+    printed = keys_in(json.loads(run([(*words, "--json")], settings).stdout))
+    assert printed == documented_keys(heading) - rare

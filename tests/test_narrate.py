@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import narrate
-from orchestrator.model import Problem, Reason, Result, Run, Snapshot, Status, Task, Window
+from orchestrator.model import Problem, Reason, Result, Run, RunState, Snapshot, Status, Task, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 
@@ -32,7 +32,9 @@ def why(reason: Reason, until: float | None = NOW + 252, **fields: object) -> Wa
     return dataclasses.replace(waiting, **fields)  # type: ignore[arg-type]  # fields by name
 
 
-def ending(counts: Counts, reasons: dict[str, int] | None = None, *, state: str = "active") -> Ending:
+def ending(
+    counts: Counts, reasons: dict[str, int] | None = None, *, state: RunState = RunState.ACTIVE
+) -> Ending:
     run = Run(id="k7f2", job="nightly-edge", state=state, files=("my jobs.yaml",))
     return Ending(run=run, counts=counts, pending_reasons=reasons or {}, exit_code=0, seconds=1.0)
 
@@ -124,7 +126,7 @@ def test_several_organizations_are_one_line() -> None:
     quota = why(Reason.OWN_QUOTA)
     whys = [quota, why(Reason.TOKEN_REFUSED, None, organization="beta"), why(Reason.OWN_QUOTA, NOW + 9)]
     line = narrate.waitings(whys, NOW, BERLIN)
-    assert line.startswith("beta: token refused (401); next when the token is replaced")
+    assert line.startswith("beta: token refused; next when the token is replaced")
     assert line.endswith("; and 2 more: own quota")
     mixed = narrate.waitings([*whys, why(Reason.STORE)], NOW, BERLIN)
     assert mixed.endswith("and 3 more: 1 token refused, 2 own quota")
@@ -168,7 +170,7 @@ def test_the_last_line_says_what_to_type_next(counts: Counts, reasons: dict[str,
 
 def test_a_cancelled_run_is_not_resumed() -> None:
     """What was given up stays given up."""
-    line = narrate.last_line(ending(Counts(created=1, queued=2), state="cancelled"))
+    line = narrate.last_line(ending(Counts(created=1, queued=2), state=RunState.CANCELLED))
     assert line == "1 created, 2 pending (cancelled): tesnap report k7f2"
 
 
@@ -235,14 +237,12 @@ def test_a_window_is_shown_in_utc_and_local_time(
 
 def test_a_row_has_the_link_or_the_reason() -> None:
     """A created snapshot shows its link, a failed one what went wrong with each field."""
-    made = narrate.row(result(), BERLIN, organization_name="acme")
+    made = narrate.row(result(), BERLIN)
     assert (made.status, made.test, made.linked) == ("created", "Checkout EU", True)
     assert (made.window, made.local) == ("20 Nov 14:00–16:00 UTC", "15:00–17:00 CET")
     assert made.about == "https://app.example.com/s/wdiac"
     problem = Problem(title="Bad Request", detail="no", fields=(("startDate", "too old"),))
-    failed = narrate.row(
-        result(status=Status.FAILED, snapshot=None, problem=problem), BERLIN, organization_name="a"
-    )
+    failed = narrate.row(result(status=Status.FAILED, snapshot=None, problem=problem), BERLIN)
     assert (failed.status, failed.linked) == ("FAILED", False)
     assert failed.about == "Bad Request: no: startDate: too old"
 
@@ -250,17 +250,17 @@ def test_a_row_has_the_link_or_the_reason() -> None:
 def test_a_row_without_a_link_says_so() -> None:
     """A link is never made up, and not shown where it is not wanted."""
     bare = result(snapshot=Snapshot(id="wdiac"))
-    assert narrate.row(bare, BERLIN, organization_name="a").about == "snapshot wdiac, no link came back"
-    hidden = narrate.row(result(), BERLIN, organization_name="a", show_links=False)
+    assert narrate.row(bare, BERLIN).about == "snapshot wdiac, no link came back"
+    hidden = narrate.row(result(), BERLIN, show_links=False)
     assert (hidden.about, hidden.linked) == ("snapshot wdiac", False)
-    lost = narrate.row(result(status=Status.UNCERTAIN, snapshot=None), BERLIN, organization_name="a")
+    lost = narrate.row(result(status=Status.UNCERTAIN, snapshot=None), BERLIN)
     assert lost.about == "nobody knows what became of the request"
 
 
 def test_a_row_is_harmless() -> None:
     """Whoever names a test does not steer the terminal of whoever looks."""
     task = dataclasses.replace(result().task, test_name="a\x1b[2J\nb")
-    assert narrate.row(result(task=task), BERLIN, organization_name="x\r").test == "a\\x1b[2J\\nb"
+    assert narrate.row(result(task=task), BERLIN).test == "a\\x1b[2J\\nb"
 
 
 @given(st.text(), st.integers(1, 40))
@@ -277,12 +277,12 @@ def test_a_cut_text_shows_that_it_is_cut() -> None:
 
 def test_what_was_refused_when_planned_is_not_resumed() -> None:
     """Trying again would refuse it again: the names have to be corrected, and the file run anew."""
-    refused = dataclasses.replace(ending(Counts(created=1, failed=2)), refused=2)
+    refused = ending(Counts(created=1, failed=2, refused=2))
     refused = dataclasses.replace(refused, run=dataclasses.replace(refused.run, files=("/etc/jobs.yaml",)))
     assert (
         narrate.last_line(refused) == "1 created, 2 FAILED: correct the names and tesnap run /etc/jobs.yaml"
     )
-    mixed = dataclasses.replace(refused, counts=Counts(created=1, failed=3))
+    mixed = dataclasses.replace(refused, counts=Counts(created=1, failed=3, refused=2))
     assert narrate.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct the names and tesnap run /etc/jobs.yaml"
     )

@@ -22,7 +22,7 @@ from orchestrator.page import Report, make_report
 from orchestrator.post import HttpPoster, check_address
 from orchestrator.progress import Ending
 from orchestrator.queue import Counts
-from tests.support.reports import NAMES, RUN, START, created, failed, mixed, paced
+from tests.support.reports import RUN, START, created, failed, mixed, paced
 from tests.support.wire import LOOPBACK, Peer, Server, always, answer, closed_port
 
 SECRET_PATH = "/services/T000/B000/0a1b2c3d4e5f"
@@ -32,7 +32,6 @@ FORMS = ("slack", "webex", "teams", "json")
 def report(results: Iterable[Result], *, exit_code: int = 0, **changes: Any) -> Report:
     ending = Ending(run=RUN, counts=Counts(), pending_reasons={}, exit_code=exit_code, seconds=3.0)
     settings: dict[str, Any] = {
-        "names": NAMES,
         "zone": ZoneInfo("UTC"),
         "now": START + 1500,
         "ending": ending,
@@ -123,12 +122,12 @@ def test_trouble_is_on_top_with_what_to_type(form: str) -> None:
 def test_slack_shows_names_as_they_are() -> None:
     """Names are text elements, which know no markup; the notification's line is escaped as Slack asks."""
     hostile = replace(created(0, 0), task=replace(created(0, 0).task, test_name="*b* <!channel> & `c`"))
-    body = json.loads(notify.body(report([hostile], names={hostile.task.organization: "a"}), "slack"))
+    body = json.loads(notify.body(report([hostile]), "slack"))
     (element,) = (one for one in _elements(body["blocks"]) if one.get("type") == "link")
     assert element["text"] == "*b* <!channel> & `c`"
     assert element["url"].startswith("https://s0.share.thousandeyes.com/")
     named = replace(RUN, job="<!channel> & co")
-    body = json.loads(notify.body(make_report(named, [], names={}, zone=ZoneInfo("UTC"), now=START), "slack"))
+    body = json.loads(notify.body(make_report(named, [], zone=ZoneInfo("UTC"), now=START), "slack"))
     assert body["text"].startswith("&lt;!channel&gt; &amp; co: ")
     assert all(one["text"] for one in _elements(body["blocks"]) if one.get("type") == "text")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.answer import Answer, clean, explain, instant
-from orchestrator.model import Closing, Lease, Snapshot, Task, Window
+from orchestrator.life import settlement
+from orchestrator.model import Closing, Lease, RetryRules, Settlement, Snapshot, Task, Window
 from orchestrator.outcome import Kind, Verdict, general_reset, judge, parse_snapshot, retry_after
+from orchestrator.retry import Backoff
 
 DATE = "Mon, 23 Nov 2026 07:00:00 GMT"
 DATE_EPOCH = 1795417200
@@ -32,6 +35,11 @@ def verdict(status: int | None, body: object = b"", *, failure: str | None = Non
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-").lower(): value for name, value in headers.items()}
     return judge(Answer(sent=True, status=status, headers=named, body=raw, failure=failure), LEASE)
+
+
+def settled(one: Verdict) -> Settlement:
+    """What is written of the first attempt."""
+    return settlement(one, LEASE, Backoff(rules=RetryRules()), now=0.0, draw=Random(0))
 
 
 def detail(one: Verdict) -> str:
@@ -97,7 +105,7 @@ def test_nothing_is_created_without_a_2xx_and_an_id(
 def test_unsent_is_unsent_whatever_else_is_said() -> None:
     """The flag decides; the reason becomes the title."""
     one = judge(Answer(sent=False, failure="connection refused by 127.0.0.1:1"), LEASE)
-    assert (one.kind, one.http_status, one.answered) == (Kind.UNSENT, None, False)
+    assert (one.kind, one.http_status) == (Kind.UNSENT, None)
     assert one.problem is not None
     assert one.problem.title == "connection refused by 127.0.0.1:1"
 
@@ -106,7 +114,7 @@ def test_no_answer_is_uncertain_and_says_why() -> None:
     """A lost answer: the reason, and that the snapshot may exist."""
     one = verdict(None, failure="no answer within 60 s")
     assert detail(one) == "No answer within 60 s. It may have been created."
-    assert not one.answered
+    assert not settled(one).answered
 
 
 @pytest.mark.parametrize(
@@ -115,7 +123,12 @@ def test_no_answer_is_uncertain_and_says_why() -> None:
 def test_a_2xx_without_an_id_is_created_but_unreadable(body: object) -> None:
     """It is never to be sent again, and the request counts as answered."""
     one = verdict(201, body)
-    assert (one.kind, one.unreadable, one.answered, one.snapshot) == (Kind.UNCERTAIN, True, True, None)
+    assert (one.kind, one.unreadable, settled(one).answered, one.snapshot) == (
+        Kind.UNCERTAIN,
+        True,
+        True,
+        None,
+    )
     assert "no readable id" in detail(one)
 
 
@@ -131,7 +144,7 @@ def test_a_cut_2xx_is_unreadable_and_says_that_it_was_cut() -> None:
 )
 def test_only_a_settling_answer_counts_as_one(status: int, answered: bool) -> None:
     """The token's return is shortened by 2xx, 3xx and 4xx, but for those that settle nothing."""
-    assert verdict(status, {"id": "x"}).answered is answered
+    assert settled(verdict(status, {"id": "x"})).answered is answered
 
 
 # The snapshot.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
@@ -25,10 +25,10 @@ TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".sh", ".sql", ".j2", 
 MODULE_LINES = 400
 """A module longer than this hides a noun. The number may only fall."""
 
-OUTGROWN = {"grammar.py": 550, "model.py": 480, "report.py": 450, "wire.py": 460, "worker.py": 500}
+OUTGROWN = {"grammar.py": 540, "model.py": 475, "wire.py": 445, "worker.py": 475}
 """The modules that are longer all the same; entries may only fall or go."""
 
-FUNCTION_LINES = 60
+FUNCTION_LINES = 47
 """A function longer than this does two things. The number may only fall."""
 
 CLOCK_CALLS = {
@@ -124,6 +124,35 @@ def test_modules_stay_short() -> None:
     """No module outgrows what one can read in a sitting."""
     lengths = {path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8").count("\n") for path in MODULES}
     assert {name: n for name, n in lengths.items() if n > OUTGROWN.get(name, MODULE_LINES)} == {}
+
+
+def test_an_exception_is_no_larger_than_it_has_to_be() -> None:
+    """A module that has become shorter gives its room back."""
+    lengths = {name: (PACKAGE / name).read_text("utf-8").count("\n") for name in OUTGROWN}
+    assert {name: n for name, n in lengths.items() if n <= MODULE_LINES or OUTGROWN[name] - n > 20} == {}
+
+
+def on_the_map(docstring: str) -> set[str]:
+    """The words by which the map may name a module: before two spaces or a colon, or in parentheses."""
+    heads = re.findall(r"^    (\w+)  +", docstring, re.MULTILINE)
+    asides = re.findall(r"; (\w+):", docstring)
+    inside = ", ".join(re.findall(r"\(([\w, ]+)\)", docstring)).split(", ")
+    return {*heads, *asides, *inside} - {""}
+
+
+def test_the_map_has_every_module_and_no_other() -> None:
+    """Who looks for a module finds it at the top of the package."""
+    there = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir() if _is_module(path)}
+    assert on_the_map(orchestrator.__doc__ or "") == there
+
+
+def _is_module(path: Path) -> bool:
+    return (path.suffix == ".py" and not path.stem.startswith("__")) or (path / "__init__.py").exists()
+
+
+def test_a_module_that_is_not_on_the_map_is_found() -> None:
+    """The map is read as people read it."""
+    assert on_the_map("    one     what; two: that (three, four)\n") == {"one", "two", "three", "four"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -227,19 +256,41 @@ def test_the_changelog_has_this_version() -> None:
     assert f"\n## {orchestrator.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-@pytest.mark.process
-def test_the_readme_shows_the_help_that_is_printed() -> None:
-    """The README's help text is what the program prints."""
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        help_text = importlib.import_module("help_text")
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert help_text.BEGIN in readme
-    assert help_text.current(readme, help_text.printed()) == readme
-    stale = f"{help_text.BEGIN}\nold\n{help_text.END}"
-    assert help_text.current(stale, "new") != stale
+# ------------------------------------------------------------------------------------- container
+
+
+def dockerfile(instruction: str) -> list[list[str]]:
+    """The words of each such line."""
+    lines = re.findall(rf"^{instruction} (.+)$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    return [json.loads(line) if line.startswith("[") else line.split() for line in lines]
+
+
+def shown_steps() -> str:
+    """What `make container-steps` does, in the words of the Dockerfile."""
+    script = (ROOT / "scripts" / "container-steps.sh").read_text("utf-8").replace('"', "")
+    for here, there in (("$place/base/bin/", ""), ("$python", "python"), ("$place/store", "/opt/store")):
+        script = script.replace(here, there)
+    return script.replace("$place", "").replace("$source/", "")
+
+
+def is_shown(words: list[str]) -> bool:
+    return re.search(rf"^{re.escape(' '.join(words))}( |$)", shown_steps(), re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("words", dockerfile("RUN"), ids=" ".join)
+def test_a_step_of_the_image_is_shown(words: list[str]) -> None:
+    """Every command of the Dockerfile is one of `make container-steps`, down to its last word."""
+    assert is_shown(words)
+    assert not is_shown([*words[:-1], "else"])
+
+
+def test_what_is_copied_into_the_image_is_shown_and_not_kept_away() -> None:
+    """The same files, and .dockerignore lets them in."""
+    copied = [name for words in dockerfile("COPY") if "--from=builder" not in words for name in words[:-1]]
+    taken = " ".join(re.findall(r"^cp .*", shown_steps(), re.MULTILINE)).split()
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    assert copied
+    assert [name for name in copied if name not in taken or f"!{name}" not in ignored] == []
 
 
 # ------------------------------------------------------------------------------------ Kubernetes

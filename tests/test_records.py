@@ -39,6 +39,7 @@ SECRET = "0a1b2c3d-secret-4e5f"
 
 TASK = Task(
     organization="https://api.example.com/v7#id=1",
+    organization_name="acme",
     account_group="1234",
     test_id="202701",
     window=Window(start=START, end=START + 7200),
@@ -61,7 +62,7 @@ CREATED = Result(
 
 
 def record(result: Result, *, show_links: bool = True) -> records.Record:
-    return records.snapshot(result, run_id="k7f2", organization_name="acme", show_links=show_links)
+    return records.snapshot(result, run_id="k7f2", show_links=show_links)
 
 
 def ending(**counts: int) -> Ending:

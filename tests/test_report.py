@@ -14,18 +14,22 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.bucket import Bucket
+from orchestrator.cli import tesnap
 from orchestrator.cli.afterwards import _moment, reported
 from orchestrator.clock import VirtualClock
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
-from orchestrator.listing import Wanted, documents, lines, listed
-from orchestrator.model import Limit, Result, Snapshot
+from orchestrator.model import Limit, Result, RunState, Snapshot
 from orchestrator.page import followable
+from orchestrator.queue import Counts, RunView
 from orchestrator.report import Kind, Report, check_report_path, make_report, render, write_report
+from orchestrator.snapshot_list import Wanted, documents, lines, listed
 from orchestrator.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw
 from tests.support.reports import (
     ACME,
@@ -56,7 +60,7 @@ HOSTILE = (
 
 def report(results: Iterable[Result], **changes: Any) -> Report:
     """A report of these results, 25 minutes after the start, read in Berlin."""
-    return make_report(RUN, results, **{"names": NAMES, "zone": BERLIN, "now": START + 1500, **changes})
+    return make_report(RUN, results, **{"zone": BERLIN, "now": START + 1500, **changes})
 
 
 class Seen(HTMLParser):
@@ -103,7 +107,7 @@ def test_commands_are_those_that_help(kind: Kind) -> None:
         '"tesnap 0', ""
     )
     cancelled = make_report(
-        replace(RUN, state="cancelled"), [failed(0, 0), pending(1)], names=NAMES, zone=BERLIN, now=START
+        replace(RUN, state=RunState.CANCELLED), [failed(0, 0), pending(1)], zone=BERLIN, now=START
     )
     assert "tesnap resume" not in render(cancelled, kind)
 
@@ -124,9 +128,7 @@ def test_one_customers_view_has_nothing_of_another(kind: Kind) -> None:
     """No name, no id, no link and no count of another organization is in it, whatever its form."""
     theirs = [replace(one, task=replace(one.task, job_name="acme-and-globex")) for one in mixed()]
     run = replace(RUN, job="globex-acme", tasks=len(theirs), files=("globex-acme.yaml",))
-    text = render(
-        make_report(run, theirs, names=NAMES, zone=BERLIN, now=START + 1500, organization="globex"), kind
-    )
+    text = render(make_report(run, theirs, zone=BERLIN, now=START + 1500, organization="globex"), kind)
     others = [one for one in theirs if one.task.organization == ACME]
     hints = [hint for one in others for hint in (one.task.test_id, one.task.key, one.task.test_name or "")]
     assert [hint for hint in ("acme", "nightly", *hints, "tesnap resume") if hint in text] == []
@@ -138,9 +140,7 @@ def test_one_customers_view_has_nothing_of_another(kind: Kind) -> None:
             if one.task.organization == GLOBEX
         ]
         assert text == render(
-            make_report(
-                run, alone, names={GLOBEX: "globex"}, zone=BERLIN, now=START + 1500, organization="globex"
-            ),
+            make_report(run, alone, zone=BERLIN, now=START + 1500, organization="globex"),
             kind,
         )
 
@@ -176,8 +176,7 @@ def test_a_name_is_only_text_on_the_page(name: str) -> None:
     """The page's elements are the same whatever a test, an organization or a reason is called."""
     results = [created(0, 0), failed(1, 1, detail=name)]
     plain = Seen(render(report([results[0], failed(1, 1, detail="x")]), Kind.HTML))
-    names = {ACME: name, GLOBEX: "globex"}
-    seen = Seen(render(report([renamed(one, name) for one in results], names=names), Kind.HTML))
+    seen = Seen(render(report([renamed(one, name) for one in results]), Kind.HTML))
     assert [tag for tag, _ in seen.elements] == [tag for tag, _ in plain.elements]
     assert seen.links() == plain.links()
     assert name.replace("\u202e", "\\u202e") in seen.text
@@ -280,9 +279,7 @@ def test_what_is_pending_says_what_it_waits_for() -> None:
 
 
 def drawn(results: Iterable[Result], **changes: Any) -> Timeline:
-    found = draw(
-        list(results), **{"names": NAMES, "since": START, "now": START + 1500, "zone": BERLIN, **changes}
-    )
+    found = draw(list(results), **{"since": START, "now": START + 1500, "zone": BERLIN, **changes})
     assert found is not None
     return found
 
@@ -313,7 +310,13 @@ def test_a_lane_is_one_organization_and_only_what_the_run_did_itself_is_in_it() 
     existing = replace(created(9, 0), made_here=False)
     found = drawn([created(0, 0), created(1, 0, organization=GLOBEX), existing])
     assert [(lane.name, len(lane.rows)) for lane in found.lanes] == [("acme", 1), ("globex", 1)]
-    assert draw([existing], names=NAMES, since=START, now=START, zone=BERLIN) is None
+    assert draw([existing], since=START, now=START, zone=BERLIN) is None
+
+
+def test_the_slot_of_an_unanswered_request_is_handed_to_nobody() -> None:
+    """It comes back later than a period after anything that was seen."""
+    lost = replace(created(0, 0), http_status=None)
+    assert drawn([lost, created(1, 303.5)]).lanes[0].handings == ()
 
 
 def test_what_was_not_waiting_took_nobodys_slot() -> None:
@@ -386,7 +389,7 @@ def test_another_limit_hands_slots_on_at_another_time() -> None:
     """Whose slot came back is worked out from how long a slot is held."""
     quick = [created(0, 0), created(1, 4.5)]
     assert drawn(quick).lanes[0].handings == ()
-    assert len(drawn(quick, hold=replace(Limit(), per=2.0).hold).lanes[0].handings) == 1
+    assert len(drawn(quick, holds={ACME: Limit(per=2.0).hold}).lanes[0].handings) == 1
 
 
 # -- files -------------------------------------------------------------------------------------------------
@@ -473,16 +476,20 @@ class Shelf:
     def results(self, run_id: str) -> Iterable[Result]:
         return (result for _, result in self.made)
 
+    def view(self, run_id: str) -> RunView:
+        return RunView(run=RUN, counts={ACME: Counts(created=len(self.made))})
+
+    def bucket(self, organization: str) -> Bucket:
+        return Bucket(tokens=(), held={}, last_limit=Limit(per=3.0, guard=0.01))
+
     def epoch(self) -> float:
         return self.clock.wall()
 
     def names(self) -> dict[str, str]:
         return NAMES
 
-    def snapshots(
-        self, *, organizations: object = None, settled_since: float | None = None
-    ) -> Iterable[tuple[str, Result]]:
-        self.asked = {"organizations": organizations, "settled_since": settled_since}
+    def snapshots(self, *, settled_since: float | None = None) -> Iterable[tuple[str, Result]]:
+        self.asked = {"settled_since": settled_since}
         return iter(self.made)
 
 
@@ -504,9 +511,11 @@ def found(store: Shelf, **wanted: Any) -> list[str]:
 
 
 def test_a_report_is_made_of_what_the_store_has_now() -> None:
-    """The command's report has the store's names, results and calendar."""
-    made = reported(shelf(1), "last", zone=BERLIN, organization=None, show_links=True)  # type: ignore[arg-type]  # as above
+    """The command's report has the store's results, calendar and limits."""
+    with click.Context(tesnap):
+        made = reported(shelf(1), "last", zone=BERLIN, show_links=True)  # type: ignore[arg-type]  # as above
     assert (made.run, made.now, len(made.results)) == (RUN, START + 40 * DAY, 1)
+    assert made.holds == {ACME: 3.01}
 
 
 def test_a_list_has_what_still_exists_and_ends_first_on_top() -> None:
@@ -527,11 +536,21 @@ def test_a_list_is_narrowed_by_test(test: str) -> None:
     assert found(shelf(1, 2, 3), test=test) == ["202702"]
 
 
+def test_a_bracket_in_a_tests_name_is_a_bracket() -> None:
+    """As in every other pattern for names: only * and ? stand for anything."""
+    store = shelf(1, 2)
+    run_id, first = store.made[0]
+    store.made[0] = (run_id, replace(first, task=replace(first.task, test_name="Checkout [EU]")))
+    assert found(store, test="*[eu]") == [first.task.test_id]
+    assert found(store, test="*[a-z]") == []
+
+
 def test_a_list_asks_the_store_for_no_more_than_it_needs() -> None:
-    """Only identities that the pattern means are asked for, and nothing that is long gone."""
+    """Nothing that is long gone; an organization is called what it was called in the run that made them."""
     store = shelf(1)
-    found(store, organization="acm*")
-    assert store.asked == {"organizations": [ACME], "settled_since": START + 9 * DAY}
+    assert found(store, organization="acm*") == ["202701"]
+    assert store.asked == {"settled_since": START + 9 * DAY}
+    assert found(store, organization="globex") == []
     with pytest.raises(UsageError, match="knows no organization 'acem': it has acme"):
         found(store, organization="acem")
 

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.model import Status
 from orchestrator.report import make_report, write_report
 from tests.support.browser import Browser, browser, find_browser
-from tests.support.reports import NAMES, RUN, START, mixed
+from tests.support.reports import RUN, START, mixed
 
 pytestmark = pytest.mark.process
 
@@ -29,9 +29,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, 
     if program is None:
         pytest.skip("no Chromium on this machine: install chromium, or name one in CHROMIUM")
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(
-        str(path), make_report(RUN, mixed(), names=NAMES, zone=ZoneInfo("Europe/Berlin"), now=START + 1500)
-    )
+    write_report(str(path), make_report(RUN, mixed(), zone=ZoneInfo("Europe/Berlin"), now=START + 1500))
     with browser(program, tmp_path_factory.mktemp("profile")) as found:
         yield found, path
 

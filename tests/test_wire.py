@@ -598,24 +598,6 @@ def test_a_connection_idle_for_too_long_is_not_reused() -> None:
     assert (server.connections, len(server.requests)) == (2, 2)
 
 
-def test_connections_idle_for_too_long_can_be_closed() -> None:
-    """Without another request, too: the server sees the connection end."""
-    clock, ended = ScaledClock(1000), threading.Event()
-
-    def script(peer: Peer) -> None:
-        always(CREATED)(peer)
-        ended.set()
-
-    with Server(script) as server:
-        client = Client(
-            server.url, lambda: TOKEN, clock=clock, http=Http(), user_agent="tesnap/0", environ={}
-        )
-        client.send(POST, deadline=clock.boot() + 5000)
-        clock.sleep(11)
-        client.close_idle()
-        assert ended.wait(1)
-
-
 @pytest.mark.parametrize(
     "odd",
     [

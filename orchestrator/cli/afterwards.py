@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import opened, terminal_zone, write_json
+from orchestrator.cli.frame import opened, terminal_zone, typed_store, write_json
 from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
 from orchestrator.durations import parse_duration
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.page import Report
+    from orchestrator.progress import Ending
     from orchestrator.queue import Queue
     from orchestrator.report import Kind
 
@@ -61,19 +63,36 @@ def report_command(run: str, **settings: Any) -> int:
     return 0
 
 
-def reported(queue: Queue, run: str, *, zone: tzinfo, organization: str | None, show_links: bool) -> Report:
-    """The report of a run from what the store knows now."""
+def reported(
+    queue: Queue,
+    run: str,
+    *,
+    zone: tzinfo,
+    organization: str | None = None,
+    show_links: bool,
+    ending: Ending | None = None,
+    secrets: Collection[str] = (),
+) -> Report:
+    """The report of a run from what the store knows now, and at its end from how it ended."""
     from orchestrator.page import make_report
+    from orchestrator.standing import why_pending
 
     found = queue.find_run(run)
+    view = queue.view(found.id)
+    limits = {identity: queue.bucket(identity).last_limit for identity in view.counts}
     return make_report(
         found,
         queue.results(found.id),
-        names=queue.names(),
         zone=zone,
         now=queue.epoch(),
         organization=organization,
         show_links=show_links,
+        ending=ending,
+        secrets=secrets,
+        reasons=why_pending(queue, view) if ending is None else ending.reasons,
+        holds={identity: limit.hold for identity, limit in limits.items() if limit},
+        live=ending is None and view.processes > 0,
+        where=typed_store(),
     )
 
 
@@ -123,24 +142,24 @@ def _put(report: Report, kind: Kind, output: str | None) -> None:
 @zone_option
 def list_command(**settings: Any) -> int:
     """List the snapshots of all runs that still exist, those that are deleted first on top."""
-    from orchestrator import listing
+    from orchestrator import snapshot_list
     from orchestrator.clock import SystemClock
 
     zone, zone_name = terminal_zone(settings["timezone"], os.environ)
     with opened(settings["store"], SystemClock(), read_only=True) as queue:
         now = queue.epoch()
-        wanted = listing.Wanted(
+        wanted = snapshot_list.Wanted(
             organization=settings["organization"],
             test=settings["test"],
             made_since=_moment(settings["made_since"], now, zone_name),
             within=settings["expiring_within"],
         )
-        found = listing.listed(queue, wanted)
+        found = snapshot_list.listed(queue, wanted)
     show_links = settings["links"] == "show"
     if settings["as_json"]:
-        write_json(listing.documents(found, show_links=show_links))
+        write_json(snapshot_list.documents(found, show_links=show_links))
         return 0
-    for line in listing.lines(found, now, zone, show_links=show_links):
+    for line in snapshot_list.lines(found, now, zone, show_links=show_links):
         print(line)
     return 0
 

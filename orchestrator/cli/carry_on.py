@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.frame import NOT_ALL_MADE, opened, opened_to_look, terminal_zone, typed_store
+from orchestrator.cli.frame import opened, opened_to_look, terminal_zone, typed_store
 from orchestrator.cli.options import (
     DURATION,
     option,
@@ -22,8 +22,8 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.errors import UsageError
-from orchestrator.model import JobFile, Result, Run, Snapshot, Status
+from orchestrator.errors import ExitCode, UsageError
+from orchestrator.model import JobFile, Result, Run, RunState, Snapshot, Status
 from orchestrator.queue import Queue
 from orchestrator.wording import quote
 
@@ -55,7 +55,7 @@ def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     look, pacing, clock = shown(settings), taken(settings), SystemClock()
     with opened(settings["store"], clock) as queue:
         found = queue.find_run(run)
-        if found.state == "cancelled":
+        if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
         jobfile = _settings(found, jobfiles)
         if settings["failed"]:
@@ -106,9 +106,9 @@ def cancel_command(run: str, store: str | None) -> int:
 
     with opened(store, SystemClock()) as queue:
         found = queue.find_run(run)
-        if found.state == "finished":
+        if found.state is RunState.FINISHED:
             raise UsageError(f"run {found.id} has finished: there is nothing to give up")
-        queue.end_run(found.id, "cancelled")
+        queue.end_run(found.id, RunState.CANCELLED)
         pending = queue.view(found.id).total.pending
     given_up = "1 snapshot is" if pending == 1 else f"{pending} snapshots are"
     print(f"run {found.id} is cancelled; {given_up} given up", file=sys.stderr)
@@ -144,11 +144,10 @@ def settle_command(
         with opened_to_look(store, clock) as queue:
             found = queue.find_run(run)
             uncertain = [r for r in queue.results(found.id) if r.status is Status.UNCERTAIN]
-            names = queue.names()
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
             return 0
-        return _guided(store, found, uncertain, names, timezone)
+        return _guided(store, found, uncertain, timezone)
     if verdict is None or (verdict == "created") != (snapshot_id is not None):
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
@@ -188,9 +187,7 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
         )
 
 
-def _guided(
-    store: str | None, run: Run, uncertain: Sequence[Result], names: Any, timezone: str | None
-) -> int:
+def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: str | None) -> int:
     """Ask about one after another; nothing is held while somebody looks."""
     from orchestrator.clock import SystemClock
     from orchestrator.standing import look_for
@@ -199,7 +196,7 @@ def _guided(
     interactive, where = sys.stdin.isatty(), typed_store()
     for result in uncertain:
         task = result.task
-        for line in look_for(result, names.get(task.organization, task.organization), zone):
+        for line in look_for(result, zone):
             print(line)
         if not interactive:
             print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created{where}\n")
@@ -213,4 +210,4 @@ def _guided(
         if answer != "":
             with opened(store, SystemClock()) as queue:
                 _settled(queue, run, task.key, answer)
-    return 0 if interactive else NOT_ALL_MADE
+    return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

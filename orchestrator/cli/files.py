@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.frame import WRONG_USAGE, write_json
+from orchestrator.cli.frame import write_json
 from orchestrator.cli.options import json_option
-from orchestrator.errors import JobFileError, Located, UsageError
+from orchestrator.errors import ExitCode, JobFileError, Located, UsageError
 
 STARTER_NAME = "jobs.yaml"
 
@@ -27,7 +27,7 @@ def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
         reading = read_jobfiles(jobfiles, environ=os.environ, stdin=sys.stdin)
     except JobFileError as error:
         _print(error.errors, as_json=as_json)
-        return WRONG_USAGE
+        return ExitCode.WRONG_USAGE
     _print(reading.warnings, as_json=as_json)
     if not as_json:
         jobs = plural(len(reading.jobfile.jobs), "job")

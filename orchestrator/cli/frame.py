@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.errors import AccessRefused, ApiUnavailable, JobFileError, StoreUnavailable, UsageError
+from orchestrator.errors import (
+    AccessRefused,
+    ApiUnavailable,
+    ExitCode,
+    JobFileError,
+    StoreUnavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -26,9 +33,6 @@ if TYPE_CHECKING:
     from orchestrator.clock import Clock
     from orchestrator.paced import Tell
     from orchestrator.queue import Queue
-
-DONE, BROKEN, WRONG_USAGE, NOT_ALL_MADE, REFUSED, STOPPED_EARLY = 0, 1, 2, 3, 4, 5
-"""The exit codes; their meaning is documented in the README."""
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes takes a container's last words from (its default path)."""
@@ -56,7 +60,7 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
         return _pipe_closed()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
         return _ended(error)
-    return code if isinstance(code, int) else DONE
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 def open_streams() -> None:
@@ -83,23 +87,23 @@ def _ended(error: BaseException) -> int:
         case click.exceptions.Exit():
             code = error.exit_code
         case click.Abort() | Interrupted():
-            code = _last_words("stopped before anything was sent", STOPPED_EARLY)
+            code = _last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
         case click.ClickException():
             error.show()
-            code = WRONG_USAGE
+            code = ExitCode.WRONG_USAGE
         case JobFileError():
-            code = _last_words(str(error), WRONG_USAGE, prefix="")
+            code = _last_words(str(error), ExitCode.WRONG_USAGE, prefix="")
         case UsageError():
-            code = _last_words(f"error: {error}", WRONG_USAGE)
+            code = _last_words(f"error: {error}", ExitCode.WRONG_USAGE)
         case AccessRefused():
-            code = _last_words(f"error: {error}", REFUSED)
+            code = _last_words(f"error: {error}", ExitCode.REFUSED)
         case StoreUnavailable() | ApiUnavailable():
-            code = _last_words(f"error: {error}", STOPPED_EARLY)
+            code = _last_words(f"error: {error}", ExitCode.STOPPED_EARLY)
         case BrokenPipeError():
             code = _pipe_closed()
         case OSError() if error.errno in FULL and error.filename is None:
             _pipe_closed()
-            code = _last_words(f"error: the output cannot be written: {error.strerror}", BROKEN)
+            code = _last_words(f"error: the output cannot be written: {error.strerror}", ExitCode.BROKEN)
         case _:
             code = _internal(error)
     return code
@@ -114,7 +118,7 @@ def _last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
 def _pipe_closed() -> int:
     """Whoever read standard output has gone: keep Python's own exit from failing on it too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
+    return ExitCode.DONE
 
 
 def _internal(error: BaseException) -> int:
@@ -124,7 +128,7 @@ def _internal(error: BaseException) -> int:
     text = f"internal error: {type(error).__name__} at {place}: please report it; the store is intact, `tesnap status` shows the run"
     if os.environ.get("TESNAP_DEBUG"):
         traceback.print_exc()
-    return _last_words(text, BROKEN)
+    return _last_words(text, ExitCode.BROKEN)
 
 
 def leave_last_words(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import REFUSED, opened, telling, terminal_zone, write_json
+from orchestrator.cli.frame import opened, telling, terminal_zone, write_json
 from orchestrator.cli.options import (
     DURATION,
     Shown,
@@ -23,13 +23,13 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.errors import UsageError
+from orchestrator.errors import ExitCode, UsageError
 from orchestrator.model import Fit
 
 if TYPE_CHECKING:
     from orchestrator.app import App
     from orchestrator.clock import Clock
-    from orchestrator.found import Found
+    from orchestrator.found_tests import FoundTest
     from orchestrator.incident import Incident, Words
     from orchestrator.model import JobFile
     from orchestrator.paced import Tell
@@ -180,7 +180,7 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
 @zone_option
 def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settings: Any) -> int:
     """Show which tests selectors mean, those with alerts first; without selectors, all. Makes nothing."""
-    from orchestrator import found
+    from orchestrator import found_tests
     from orchestrator.clock import SystemClock
     from orchestrator.incident import looking
 
@@ -190,14 +190,16 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
     findings = _asked(meant.jobfile, clock, telling(timezone))
     rows = list(_rows(meant.jobfile, findings, clock, look))
     if as_json:
-        write_json(found.documents(rows))
+        write_json(found_tests.documents(rows))
     else:
-        forms = {"ids": found.ids, "yaml": found.yaml}
+        forms = {"ids": found_tests.ids, "yaml": found_tests.yaml}
         zone = terminal_zone(timezone, os.environ)[0]
-        lines = forms[format_](rows) if format_ in forms else found.table(rows, now=clock.wall(), zone=zone)
+        lines = (
+            forms[format_](rows) if format_ in forms else found_tests.table(rows, now=clock.wall(), zone=zone)
+        )
         for line in lines:
             print(line)
-    return REFUSED if any(finding.stopped for finding in findings.values()) else 0
+    return ExitCode.REFUSED if any(finding.stopped for finding in findings.values()) else ExitCode.DONE
 
 
 def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> Words:
@@ -247,7 +249,8 @@ def _announcing(
         def plan(self, findings: Any, lanes: Any) -> Plan:
             plan = super().plan(findings, lanes)
             if not plan.tasks and any(finding.stopped for finding in findings.values()):
-                raise click.exceptions.Exit(REFUSED)  # which has been told; there is nothing to carry on
+                # Why has been told; there is nothing to carry on.
+                raise click.exceptions.Exit(ExitCode.REFUSED)
             view = self.foresee(plan, lanes, again=again)
             _say([*meant.notes, *_announcement(view, look, terminal=sys.stderr.isatty())], look)
             return plan
@@ -312,9 +315,11 @@ def client_of(jobfile: JobFile, name: str, clock: Clock) -> Any:
     )
 
 
-def _rows(jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look: Shown) -> Iterator[Found]:
+def _rows(
+    jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look: Shown
+) -> Iterator[FoundTest]:
     """The tests that are meant; what there is to say about it goes to standard error."""
-    from orchestrator.found import Found
+    from orchestrator.found_tests import FoundTest
     from orchestrator.moments import lookouts
     from orchestrator.selectors import choose, require, require_lists
     from orchestrator.survey import own_group
@@ -336,4 +341,4 @@ def _rows(jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, look:
         for one in choice.tests:
             listing = finding.tests.get(one.account_group)
             aid = one.account_group or (current.aid if current else "")
-            yield Found(organization=name, chosen=one, group=listing.label if listing else "", aid=aid)
+            yield FoundTest(organization=name, chosen=one, group=listing.label if listing else "", aid=aid)

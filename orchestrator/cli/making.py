@@ -93,10 +93,18 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
     """Write the reports and tell whoever wants to know; a failure of these is a warning, never the run's."""
     if not (look.reports or app.jobfile.notify):
         return
+    from orchestrator.cli.afterwards import reported
     from orchestrator.report import write_report
 
     try:
-        report = _report(app, run, ending, look)
+        report = reported(
+            app.queue,
+            run.id,
+            zone=terminal_zone(look.timezone, os.environ)[0],
+            show_links=look.links == "show",
+            ending=ending,
+            secrets=app.secrets,
+        )
         for path in look.reports:
             write_report(path, report)
             view.happened(Event(name="report.written", text=f"report written: {path}", level="debug"))
@@ -106,21 +114,6 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
         view.happened(
             Event(name="report.failed", text=f"the report could not be made: {error}", level="warning")
         )
-
-
-def _report(app: App, run: Run, ending: Ending | None, look: Shown) -> Report:
-    from orchestrator.page import make_report
-
-    return make_report(
-        run if ending is None else ending.run,
-        app.queue.results(run.id),
-        names=app.queue.names(),
-        zone=terminal_zone(look.timezone, os.environ)[0],
-        now=app.clock.wall(),
-        show_links=look.links == "show",
-        ending=ending,
-        secrets=app.secrets,
-    )
 
 
 def _told(app: App, report: Report) -> list[Event]:

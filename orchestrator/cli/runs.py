@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.frame import (
-    REFUSED,
     opened,
     opened_to_look,
     telling,
@@ -31,11 +30,10 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
+from orchestrator.errors import ExitCode
 
 if TYPE_CHECKING:
     from orchestrator.model import JobFile
-
-REAL_SPEED = 1.0
 
 
 def jobfiles_argument(command: Any) -> Any:
@@ -163,4 +161,4 @@ def _plan(
     else:
         for line in lines(view, terminal_zone(look.timezone, os.environ)[0], deployed=deployed):
             print(line)
-    return REFUSED if view.refused else 0
+    return ExitCode.REFUSED if view.refused else ExitCode.DONE

@@ -67,7 +67,7 @@ class Fault:
 class FaultPlan:
     """What goes wrong and how often.
 
-    `rates` gives each fault its share of the POSTs (of all requests with `also_get`). `script` names the
+    `rates` gives each fault its share of the POSTs. `script` names the
     faults of the first POSTs in order, None for a good one; after its end the rates hold. `foreign_rate`
     is how many snapshots a second somebody else asks for in each organization, at random moments.
     """
@@ -75,7 +75,6 @@ class FaultPlan:
     rates: Mapping[Fault, float] = field(default_factory=dict)
     script: tuple[Fault | None, ...] = ()
     foreign_rate: float = 0.0
-    also_get: bool = False
 
     def __post_init__(self) -> None:
         if min(self.rates.values(), default=0) < 0 or sum(self.rates.values()) > 1 + 1e-9:
@@ -85,10 +84,10 @@ class FaultPlan:
 
     def strikes(self, method: str, nth_post: int, chance: float) -> Fault | None:
         """The fault of a request: POSTs count from 1, `chance` is uniform in [0, 1)."""
-        if method == "POST" and nth_post <= len(self.script):
-            return self.script[nth_post - 1]
-        if method != "POST" and not self.also_get:
+        if method != "POST":
             return None
+        if nth_post <= len(self.script):
+            return self.script[nth_post - 1]
         for fault, rate in self.rates.items():
             if chance < rate:
                 return fault

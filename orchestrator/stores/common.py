@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
-from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Status, Task
+from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Status, Task
 from orchestrator.queue import Ask, RunView
 from orchestrator.stores import evidence, hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
@@ -87,6 +87,10 @@ class Store:
         with self._database.write() as tx:
             return runs.start(tx, run, tasks, again=again)
 
+    def look_again(self, run_id: str) -> None:
+        with self._database.write() as tx:
+            runs.look_again(tx, run_id)
+
     def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
         with self._database.read() as tx:
             return runs.latest(tx, tasks)
@@ -103,9 +107,9 @@ class Store:
         with self._database.read() as tx:
             return runs.view(tx, run_id)
 
-    def end_run(self, run_id: str, state: str) -> None:
+    def end_run(self, run_id: str, state: RunState) -> None:
         with self._database.write() as tx:
-            tx.change(sql.SET_STATE, run=run_id, state=state)
+            tx.change(sql.SET_STATE, run=run_id, state=state.value)
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
         return self._all(run_id) if settled_since is None else self._settled(run_id, settled_since)
@@ -128,18 +132,14 @@ class Store:
                 found = runs.results_at(tx, run_id, some)
             yield from (result for result in found if result.status.settled)
 
-    def snapshots(
-        self, *, organizations: Collection[str] | None = None, settled_since: float | None = None
-    ) -> Iterator[tuple[str, Result]]:
+    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
         before = (sys.float_info.max, 0)
         while True:
             with self._database.read() as tx:
                 some, before = runs.made(tx, settled_since or 0.0, before)
             if not some:
                 return
-            for run, result in some:
-                if organizations is None or result.task.organization in organizations:
-                    yield run, result
+            yield from some
 
     # -- making snapshots ------------------------------------------------------------------------------
     def serve(self, run_id: str, organizations: Collection[str]) -> None:
@@ -170,9 +170,9 @@ class Store:
         with self._ending(lease), self._database.write() as tx:
             leases.settle(tx, lease, settlement, jitter=jitter)
 
-    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+    def give_back(self, lease: Lease) -> None:
         with self._ending(lease), self._database.write() as tx:
-            leases.give_back(tx, lease, retry_in=retry_in)
+            leases.give_back(tx, lease)
 
     @contextlib.contextmanager
     def _ending(self, lease: Lease) -> Iterator[None]:

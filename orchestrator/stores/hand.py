@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import UsageError
-from orchestrator.model import Result, Snapshot, Status
+from orchestrator.model import Result, RunState, Snapshot, Status
 from orchestrator.stores import organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
@@ -23,7 +23,7 @@ def retry_failed(tx: Transaction, run: str) -> int:
     for row in failed:
         save(tx, row, now, **{**runs.AFRESH, "queued_wall": epoch})
     if failed:
-        tx.change(sql.SET_STATE, run=run, state="active")
+        tx.change(sql.SET_STATE, run=run, state=RunState.ACTIVE.value)
     return len(failed)
 
 
@@ -35,7 +35,7 @@ def decide(tx: Transaction, run: str, key: str, made: Snapshot | None) -> Result
     now, epoch = tx.now(), tx.epoch()
     if made is None:
         changes: dict[str, object] = {**runs.AFRESH, "queued_wall": epoch}
-        tx.change(sql.SET_STATE, run=run, state="active")
+        tx.change(sql.SET_STATE, run=run, state=RunState.ACTIVE.value)
     else:
         changes = {
             **from_snapshot(made),

@@ -25,7 +25,7 @@ from orchestrator.bucket import (
     settled_return,
 )
 from orchestrator.errors import LeaseLost
-from orchestrator.model import Lease, Priority, Problem, Reason, Settlement, Status
+from orchestrator.model import Lease, Priority, Problem, Reason, RunState, Settlement, Status
 from orchestrator.queue import Ask
 from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
@@ -89,7 +89,7 @@ def outlook(tx: Transaction, ask: Ask) -> Wait | None:
 
 def _given_up(tx: Transaction, ask: Ask) -> bool:
     run = tx.row(sql.RUN, run=ask.run_id)
-    return run is None or run["state"] in ("cancelled", "finished")
+    return run is None or RunState(run["state"]) is not RunState.ACTIVE
 
 
 def _usable(bucket: Bucket, ask: Ask) -> Bucket:
@@ -265,19 +265,18 @@ def _first_sent(task: Row, tries: int, closed_for: float | None) -> float | None
     return None if tries == 0 else first + closed_for
 
 
-def give_back(tx: Transaction, lease: Lease, *, retry_in: float) -> None:
+def give_back(tx: Transaction, lease: Lease) -> None:
     """See `Queue.give_back`."""
-    _unsend(tx, leased(tx, lease, *IN_FLIGHT), retry_in)
+    _unsend(tx, leased(tx, lease, *IN_FLIGHT))
 
 
-def _unsend(tx: Transaction, task: Row, retry_in: float = 0.0) -> None:
+def _unsend(tx: Transaction, task: Row) -> None:
     """Queue a task of which nothing was sent; its token is in."""
     now, wall = tx.now(), tx.epoch()
     _return_token(tx, task, IN_SINCE_EVER, now=now, wall=wall)
     _stop_probing(tx, task, wall)
     first = None if task["tries"] == 0 else task["first_sent_at"]
-    retry_at = now + retry_in if retry_in > 0 else 0.0
-    save(tx, task, now, status=Status.QUEUED.value, owner=None, retry_at=retry_at, first_sent_at=first)
+    save(tx, task, now, status=Status.QUEUED.value, owner=None, retry_at=0.0, first_sent_at=first)
 
 
 def _return_token(tx: Transaction, task: Row, returns_at: float, *, now: float, wall: float) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.bucket import Bucket, Gate
-from orchestrator.model import Limit, Priority, Status, Task, identity
+from orchestrator.model import Limit, Priority, Status, identity
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
-from orchestrator.stores.rows import from_gate, place, to_gate, to_limit, to_task, to_token
+from orchestrator.stores.rows import from_gate, place, to_bare_task, to_gate, to_limit, to_token
 
 ADVANCED = (Status.QUEUED, Status.FAILED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """From the state that is given up first to the one that is kept when two tasks turn out to be one."""
@@ -225,7 +225,9 @@ def _unite(tx: Transaction, task: Row, other: Row, target: Row, now: float) -> N
 
 def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:
     """What changes in a task's row when it moves to an organization."""
-    task = replace(_bare_task(row, target["identity"]), generation=generation)
+    task = replace(
+        to_bare_task({**row, "identity": target["identity"], "organization_name": ""}), generation=generation
+    )
     return {
         "id": row["id"],
         "organization": target["id"],
@@ -233,9 +235,3 @@ def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:
         "base_key": task.base_key,
         "generation": generation,
     }
-
-
-def _bare_task(row: Row, name: str) -> Task:
-    """The task without what a run says of it: enough for its key."""
-    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
-    return to_task({**row, **said, "identity": name})

@@ -17,6 +17,7 @@ from orchestrator.model import (
     Problem,
     Result,
     Run,
+    RunState,
     Snapshot,
     Status,
     Task,
@@ -89,7 +90,7 @@ def to_run(row: Row) -> Run:
         job=row["job"],
         files=tuple(json.loads(row["files"])),
         created_at=row["created_at"],
-        state=row["state"],
+        state=RunState(row["state"]),
         tasks=row["tasks"],
     )
 
@@ -98,6 +99,7 @@ def to_task(row: Row) -> Task:
     """A task as one run refers to it: from a row of the task, its organization and the reference."""
     return Task(
         organization=row["identity"],
+        organization_name=row["organization_name"],
         account_group=row["account_group"],
         test_id=row["test_id"],
         window=Window(start=row["window_start"], end=row["window_end"]),
@@ -112,6 +114,12 @@ def to_task(row: Row) -> Task:
         on_uncertain=OnUncertain(row["on_uncertain"]),
         expect_saved_event=_maybe_bool(row["expect_saved_event"]),
     )
+
+
+def to_bare_task(row: Row) -> Task:
+    """The task without what a run says of it: enough for its key."""
+    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
+    return to_task({**row, **said})
 
 
 def from_task(task: Task, organization: int) -> dict[str, object]:
@@ -136,6 +144,7 @@ def from_reference(task: Task) -> dict[str, object]:
     """What a run says of a task."""
     return {
         "position": task.position,
+        "organization_name": task.organization_name,
         "priority": int(task.priority),
         "kind": kind(task.account_group, task.is_public),
         "job_name": task.job_name,

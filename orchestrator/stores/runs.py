@@ -20,6 +20,7 @@ from orchestrator.stores.rows import (
     from_reference,
     from_task,
     place,
+    to_bare_task,
     to_result,
     to_run,
     to_task,
@@ -49,7 +50,13 @@ AFRESH: Mapping[str, object] = {
 
 def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> Run:
     """See `Queue.start_run`."""
-    values = {"id": run.id, "job": run.job, "files": json.dumps(run.files), "state": run.state, "tasks": 0}
+    values = {
+        "id": run.id,
+        "job": run.job,
+        "files": json.dumps(run.files),
+        "state": run.state.value,
+        "tasks": 0,
+    }
     new = tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
     known = _run(tx, run.id)
     if known.job != run.job:
@@ -58,8 +65,13 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
         )
     if new:
         _freeze(tx, run.id, tasks, again=again)
-    tx.change(sql.LOOK_AGAIN, run=run.id, now=tx.now())
+    look_again(tx, run.id)
     return _run(tx, run.id)
+
+
+def look_again(tx: Transaction, run: str) -> None:
+    """See `Queue.look_again`."""
+    tx.change(sql.LOOK_AGAIN, run=run, now=tx.now())
 
 
 def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
@@ -77,9 +89,20 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
             again=again,
         )
     tx.change(sql.SET_TASKS, run=run)
-    tx.change(sql.ADD_RUN_ORGANIZATIONS, run=run)
+    for number, names in _names_by_organization(tasks, known).items():
+        tx.change(sql.ADD_RUN_ORGANIZATION, run=run, organization=number, name="+".join(names))
     if len(plan) > BATCH:
         tx.refresh_statistics()
+
+
+def _names_by_organization(tasks: Sequence[Task], known: Mapping[str, Row]) -> dict[int, list[str]]:
+    """What this run's user calls each organization: usually one name, sometimes several for the same one."""
+    names: dict[int, dict[str, None]] = defaultdict(dict)
+    for task in tasks:
+        names[known[task.organization]["id"]][task.organization_name or known[task.organization]["name"]] = (
+            None
+        )
+    return {number: list(called) for number, called in names.items()}
 
 
 def _placed(task: Task, position: int, organization: Row) -> tuple[Task, int]:
@@ -100,6 +123,8 @@ def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, in
             fresh.append(_new_row(made, organization, now=now, epoch=epoch))
         elif before[base_key]["status"] == Status.FAILED:
             _try_again(tx, before[base_key], task, now=now, epoch=epoch)
+        elif before[base_key]["test_name"] is None and task.test_name is not None:
+            tx.change(sql.NAME_TASK, task=before[base_key]["id"], test_name=task.test_name)
     tx.each(sql.ADD_TASK, fresh)
     after = _latest(tx, list(wanted))
     tx.each(
@@ -112,7 +137,7 @@ def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
     """The generation that has to be made, None to refer to the latest one."""
     if before is None:
         return 0
-    expires = to_result(before, _bare(before), None).expires_at
+    expires = to_result(before, to_bare_task(before), None).expires_at
     if again or (expires is not None and expires <= epoch):
         return int(before["generation"]) + 1
     return None
@@ -175,7 +200,7 @@ def made(
 ) -> tuple[list[tuple[str, Result]], tuple[float, int]]:
     """Some snapshots that were made, the latest first: those before this (time, id), and where to go on."""
     rows = tx.rows(sql.MADE, since=since, wall=before[0], before=before[1], some=BATCH)
-    found = [(str(row["lease_run"] or ""), to_result(row, _bare(row), None)) for row in rows]
+    found = [(str(row["lease_run"] or ""), to_result(row, to_bare_task(row), None)) for row in rows]
     return found, ((rows[-1]["settled_wall"], rows[-1]["id"]) if rows else before)
 
 
@@ -191,11 +216,6 @@ def _present_key(tx: Transaction, task: Task) -> str:
 
 def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
     return {row["base_key"]: row for row in tx.rows(sql.LATEST_TASKS, keys=list(keys))}
-
-
-def _bare(row: Row) -> Task:
-    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
-    return to_task({**row, **said})
 
 
 # -- finding and counting ----------------------------------------------------------------------------------
@@ -219,23 +239,25 @@ def find(tx: Transaction, text: str) -> Run:
 
 def view(tx: Transaction, run: str) -> RunView:
     """See `Queue.view`."""
-    return _view(_run(tx, run), tx.rows(sql.COUNTS, run=run), _processes(tx)[run])
+    return _view(tx, _run(tx, run), _processes(tx)[run])
 
 
 def views(tx: Transaction) -> list[RunView]:
     """See `Queue.runs`."""
     processes = _processes(tx)
     found = [to_run(row) for row in tx.rows(sql.RUNS)]
-    return [_view(run, tx.rows(sql.COUNTS, run=run.id), processes[run.id]) for run in found]
+    return [_view(tx, run, processes[run.id]) for run in found]
 
 
-def _view(run: Run, rows: Sequence[Row], processes: int) -> RunView:
+def _view(tx: Transaction, run: Run, processes: int) -> RunView:
     counts: dict[str, Counts] = defaultdict(Counts)
-    for row in rows:
+    for row in tx.rows(sql.COUNTS, run=run.id):
         status = Status(row["status"])
         name = "existing" if status is Status.CREATED and not row["here"] else status.value
-        counts[row["identity"]] += Counts(**{name: row["tasks"]})
-    return RunView(run=run, counts=dict(counts), processes=processes)
+        refused = row["tasks"] if status is Status.FAILED and row["untried"] else 0
+        counts[row["identity"]] += Counts(**{name: row["tasks"]}, refused=refused)
+    names = {row["identity"]: row["name"] for row in tx.rows(sql.RUN_ORGANIZATIONS, run=run.id)}
+    return RunView(run=run, counts=dict(counts), names=names, processes=processes)
 
 
 def _processes(tx: Transaction) -> dict[str, int]:

@@ -147,6 +147,9 @@ THIRD = (
     # Only what is settled is looked up by time. Over all phases PostgreSQL would take this index for the turns, too.
     "DROP INDEX run_task_settled",
     "CREATE INDEX run_task_settled ON run_task (run, until) WHERE phase = 4",
+    # What the user who planned a run calls an organization; '' in runs of before, which say the present name.
+    "ALTER TABLE run_task ADD COLUMN organization_name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE run_organization ADD COLUMN name TEXT NOT NULL DEFAULT ''",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD)

@@ -101,21 +101,26 @@ VALUES (:key, :base_key, :generation, :organization, :account_group, :test_id, :
     :window_end, :is_public, :display_name, :ready_at, :status, :queued_wall, :settled_wall, :settled_at, :problem)
 ON CONFLICT (base_key, generation) DO NOTHING"""
 
+NAME_TASK = "UPDATE task SET test_name = :test_name WHERE id = :task"
+
 LATEST_TASKS = """
-SELECT t.*, o.identity FROM task t JOIN organization o ON o.id = t.organization
+SELECT t.*, o.identity, o.name AS organization_name FROM task t JOIN organization o ON o.id = t.organization
 WHERE t.base_key = ANY(:keys)
   AND t.generation = (SELECT MAX(g.generation) FROM task g WHERE g.base_key = t.base_key)"""
 
 ADD_RUN_TASK = """
-INSERT INTO run_task (run, position, task, organization, priority, kind, phase, until, job_name,
-    on_uncertain, expect_saved_event)
-VALUES (:run, :position, :task, :organization, :priority, :kind, :phase, :until, :job_name, :on_uncertain,
-    :expect_saved_event)
+INSERT INTO run_task (run, position, task, organization, organization_name, priority, kind, phase, until,
+    job_name, on_uncertain, expect_saved_event)
+VALUES (:run, :position, :task, :organization, :organization_name, :priority, :kind, :phase, :until,
+    :job_name, :on_uncertain, :expect_saved_event)
 ON CONFLICT (task, run) DO NOTHING"""
 
-ADD_RUN_ORGANIZATIONS = """
-INSERT INTO run_organization (run, organization)
-SELECT DISTINCT run, organization FROM run_task WHERE run = :run"""
+ADD_RUN_ORGANIZATION = """
+INSERT INTO run_organization (run, organization, name) VALUES (:run, :organization, :name)"""
+
+RUN_ORGANIZATIONS = """
+SELECT r.run, o.identity, COALESCE(NULLIF(r.name, ''), o.name) AS name
+FROM run_organization r JOIN organization o ON o.id = r.organization WHERE r.run = :run ORDER BY o.id"""
 
 LOOK_AGAIN = """
 UPDATE task SET evidence_due = :now
@@ -123,12 +128,14 @@ WHERE status = 'uncertain' AND evidence_due IS NULL
   AND id IN (SELECT task FROM run_task WHERE run = :run)"""
 
 COUNTS = """
-SELECT r.run, o.identity, t.status, CASE WHEN t.lease_run = r.run THEN 1 ELSE 0 END AS here, COUNT(*) AS tasks
+SELECT r.run, o.identity, t.status, CASE WHEN t.lease_run = r.run THEN 1 ELSE 0 END AS here,
+    CASE WHEN t.tries = 0 THEN 1 ELSE 0 END AS untried, COUNT(*) AS tasks
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = r.organization
-WHERE r.run = :run GROUP BY r.run, o.identity, t.status, here"""
+WHERE r.run = :run GROUP BY r.run, o.identity, t.status, here, untried"""
 
 RESULTS = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
 WHERE r.run = :run AND r.position > :after ORDER BY r.position LIMIT :some"""
 
@@ -136,18 +143,22 @@ SETTLED_POSITIONS = """
 SELECT position FROM run_task WHERE run = :run AND phase = 4 AND until >= :since ORDER BY position"""
 
 RESULTS_AT = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
 WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
 
 MADE = """
-SELECT t.*, o.identity FROM task t JOIN organization o ON o.id = t.organization
+SELECT t.*, o.identity, COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
+FROM task t JOIN organization o ON o.id = t.organization
+    LEFT JOIN run_task r ON r.task = t.id AND r.run = t.lease_run
 WHERE t.status = 'created' AND t.settled_wall >= :since
     AND (t.settled_wall < :wall OR (t.settled_wall = :wall AND t.id < :before))
 ORDER BY t.settled_wall DESC, t.id DESC LIMIT :some"""
 
 RUN_TASKS_IN = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
 WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
 
@@ -174,7 +185,8 @@ WHERE run = :run AND organization = :organization AND phase = :phase AND priorit
   AND until <= :now"""
 
 NEXT_TASK = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
 WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.priority = :priority
   AND r.until = 0 AND NOT (r.kind = ANY(:without))
@@ -231,7 +243,8 @@ SERVERS = "SELECT DISTINCT run, owner FROM serving"
 
 # CROSS JOIN keeps SQLite at the few tasks that are due, instead of all of the run.
 EVIDENCE_DUE = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
 FROM task t CROSS JOIN run_task r CROSS JOIN organization o
 WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.task = t.id AND r.run = :run
   AND o.id = t.organization ORDER BY r.position"""
@@ -266,8 +279,8 @@ DROP_TASK = "DELETE FROM task WHERE id = :task"
 MOVE_RUN_TASKS = "UPDATE run_task SET organization = :into WHERE organization = :organization"
 
 MOVE_RUN_ORGANIZATIONS = """
-INSERT INTO run_organization (run, organization)
-SELECT run, CAST(:into AS BIGINT) FROM run_organization WHERE organization = :organization
+INSERT INTO run_organization (run, organization, name)
+SELECT run, CAST(:into AS BIGINT), name FROM run_organization WHERE organization = :organization
 ON CONFLICT (run, organization) DO NOTHING"""
 
 DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :organization"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import LeaseLost, UsageError
-from orchestrator.model import Lease, Run, Snapshot, Status
+from orchestrator.model import Lease, Run, RunState, Snapshot, Status
 from orchestrator.queue import Counts
 from tests.contract.world import BASE_URL, FAILED, UNCERTAIN, World, created, task
 
@@ -15,7 +15,7 @@ def test_failed_tasks_are_queued_again_with_all_their_attempts(world: World) -> 
     acme = world.begin(3)
     world.store.settle(world.sent(acme), FAILED)
     world.make(acme)
-    world.store.end_run("r1", "finished")
+    world.store.end_run("r1", RunState.FINISHED)
     assert world.store.retry_failed("r1") == 1
     assert world.store.view("r1").run.state == "active"
     assert world.store.view("r1").total == Counts(created=1, queued=2)

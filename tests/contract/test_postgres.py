@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
+from orchestrator.model import RunState
 from orchestrator.queue import Counts
 from orchestrator.stores import open_store
 from orchestrator.stores import statements as sql
@@ -109,7 +110,7 @@ def test_reading_only_writes_nothing(postgres_world: PostgresWorld) -> None:
     reader = open_store(postgres_world.url, clock=postgres_world.clock, read_only=True)
     assert reader.view("r1").total == Counts(queued=2)
     with pytest.raises(StoreUnusable, match="for reading only"):
-        reader.end_run("r1", "finished")
+        reader.end_run("r1", RunState.FINISHED)
     reader.close()
     with pytest.raises(StoreUnusable, match="there is no store yet"):
         open_store(

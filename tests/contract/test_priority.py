@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.bucket import STARVED_PERIODS
-from orchestrator.model import Priority, Reason, Run
+from orchestrator.model import Priority, Reason, Run, RunState
 from orchestrator.stores import Store
 from tests.contract.world import BASE_URL, LIMIT, World, priorities, task
 
@@ -52,7 +52,7 @@ def test_a_finished_run_holds_nobody_back(world: World) -> None:
     """Only active ones do."""
     acme = world.begin(priority=BATCH)
     _, other = other_run(world, INCIDENT)
-    other.end_run("r2", "cancelled")
+    other.end_run("r2", RunState.CANCELLED)
     world.lease(acme)
 
 

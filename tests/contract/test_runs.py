@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import UsageError
-from orchestrator.model import SNAPSHOT_LIFETIME, Run, Status
+from orchestrator.model import SNAPSHOT_LIFETIME, Run, RunState, Status
 from orchestrator.queue import Counts
 from tests.contract.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
 
@@ -124,6 +124,22 @@ def test_an_uncertain_task_is_not_sent_and_is_looked_for_again(world: World) -> 
     assert len(world.store.evidence_due("r2")) == 1
 
 
+def test_a_run_that_is_carried_on_looks_for_evidence_again(world: World) -> None:
+    """For its own uncertain tasks, once, and nothing else changes."""
+    acme = world.begin(1)
+    world.store.settle(world.sent(acme), UNCERTAIN)
+    world.store.look_again("r1")
+    assert world.store.evidence_due("r1") == []  # the server may still carry the request out
+    world.advance(TIMEOUT + LIMIT.grace)
+    ((lease, _),) = world.store.evidence_due("r1")
+    world.store.conclude(lease, found=None)
+    world.store.look_again("other")
+    assert world.store.evidence_due("r1") == []
+    world.store.look_again("r1")
+    assert [again for again, _ in world.store.evidence_due("r1")] == [lease]
+    assert world.store.grant(world.ask(acme)) is None
+
+
 def test_a_new_start_does_not_hasten_the_search_for_evidence(world: World) -> None:
     """While the server may still carry the request out, looking is too early."""
     acme = world.begin(1)
@@ -206,7 +222,7 @@ def test_runs_are_listed_the_latest_first(world: World) -> None:
     world.begin(1)
     world.advance(5)
     world.begin(1, run="r2")
-    world.store.end_run("r1", "finished")
+    world.store.end_run("r1", RunState.FINISHED)
     assert [(view.run.id, view.run.state) for view in world.store.runs()] == [
         ("r2", "active"),
         ("r1", "finished"),

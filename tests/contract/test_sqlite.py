@@ -14,7 +14,7 @@ import pytest
 from orchestrator.bucket import REBOOT_MARGIN
 from orchestrator.clock import VirtualClock
 from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
-from orchestrator.model import Closing, Limit
+from orchestrator.model import Closing, Limit, RunState
 from orchestrator.queue import Counts
 from orchestrator.stores import open_store
 from orchestrator.stores import sqlite as sqlite_store
@@ -218,7 +218,7 @@ def test_reading_only_sees_everything_and_writes_nothing(sqlite_world: SqliteWor
     assert reader.view("r1").processes == 1
     assert len(list(reader.results("r1"))) == 3
     with pytest.raises(StoreUnusable, match="it cannot be written"):
-        reader.end_run("r1", "finished")
+        reader.end_run("r1", RunState.FINISHED)
     reader.close()
 
 

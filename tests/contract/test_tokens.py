@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.bucket import Wait
-from orchestrator.model import Lease, Pace, Reason, Run, Status
+from orchestrator.model import Lease, Pace, Reason, Run, RunState, Status
 from tests.contract.world import FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
 
 PESSIMISTIC = TIMEOUT + LIMIT.grace + LIMIT.per
@@ -92,10 +92,10 @@ def test_a_lease_given_back_frees_its_token_at_once(world: World) -> None:
     assert again.attempt > first.attempt
 
 
-def test_a_lease_may_be_given_back_for_later(world: World) -> None:
+def test_another_attempt_waits_for_its_time(world: World) -> None:
     """The task is not due before the wait is over."""
     acme = world.begin(1)
-    world.store.give_back(world.lease(acme), retry_in=7.0)
+    world.store.settle(world.sent(acme), queued(retry_in=7.0))
     assert world.wait(acme) == Wait(until=world.store.now() + 7, reason=Reason.BACKOFF)
     world.advance(7)
     world.lease(acme)
@@ -104,7 +104,7 @@ def test_a_lease_may_be_given_back_for_later(world: World) -> None:
 def test_a_backoff_is_not_cut_short_by_the_grant_of_another_task(world: World) -> None:
     """A task that waits is passed over, and has its place in the plan again afterwards."""
     acme = world.begin(3)
-    world.store.give_back(world.lease(acme), retry_in=7.0)
+    world.store.settle(world.sent(acme), queued(retry_in=7.0))
     assert world.lease(acme).task.position == 1
     world.advance(7)
     assert world.lease(acme).task.position == 0
@@ -205,7 +205,7 @@ def test_refused_kinds_are_left_out(world: World) -> None:
 def test_a_cancelled_run_is_granted_nothing(world: World) -> None:
     """What it has not sent is given up."""
     acme = world.begin(2)
-    world.store.end_run("r1", "cancelled")
+    world.store.end_run("r1", RunState.CANCELLED)
     assert world.store.grant(world.ask(acme)) is None
-    world.store.end_run("r1", "active")
+    world.store.end_run("r1", RunState.ACTIVE)
     world.lease(acme)

@@ -144,6 +144,7 @@ class PostgresWorld(World):
 def task(number: int, identity: str, **fields: object) -> Task:
     plain = Task(
         organization=identity,
+        organization_name="acme",
         account_group="1",
         test_id=str(number),
         window=Window(start=0, end=3600),

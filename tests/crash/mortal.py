@@ -119,9 +119,9 @@ class MortalStore(Store):
         if not queued:
             self.fate.passing(Point.SETTLED)
 
-    def give_back(self, lease: Lease, *, retry_in: float = 0.0) -> None:
+    def give_back(self, lease: Lease) -> None:
         self.ledger.of(lease, noted.REQUEUED)
-        super().give_back(lease, retry_in=retry_in)
+        super().give_back(lease)
 
     def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
         with at(Point.RECOVERING if owner != self._owner else None):

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.errors import GrantStale
 from orchestrator.lane import Lane
-from orchestrator.model import Job, Lease, OnUncertain, Status, TestRef, WindowSpec
+from orchestrator.model import Job, Lease, OnUncertain, RunState, Status, TestRef, WindowSpec
 from orchestrator.sender import Sent
 from orchestrator.simulator import most_in_any_window, refusals, scripted
 from orchestrator.stores import Store
@@ -153,7 +153,7 @@ def test_a_cancelled_run_ends_soon_whatever_it_waits_for(stage: StageMaker) -> N
     late = WindowSpec(start=utc_text((now + 7200) // 60 * 60), end=utc_text((now + 10_800) // 60 * 60))
     worker, _ = at.worker(at.jobfile(3, windows=(late,)))
     begun, other = at.clock.boot(), at.open()
-    at.timeline.at(begun + 100, lambda: other.end_run("r1", "cancelled"))
+    at.timeline.at(begun + 100, lambda: other.end_run("r1", RunState.CANCELLED))
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.pending) == (3, 3)
     assert at.clock.boot() - begun <= 120

@@ -34,7 +34,7 @@ class FreesOnError(Store):
         if settlement.answered:
             super().settle(lease, settlement, jitter=jitter)
         else:
-            self.give_back(lease, retry_in=settlement.retry_in)
+            self.give_back(lease)
 
 
 def test_a_token_freed_on_an_error_is_seen(stage: StageMaker) -> None:

@@ -54,5 +54,10 @@ def test_a_name_that_differs_fails_and_the_next_step_is_the_file(tmp_path: Path)
         other = replace(job.tests[0], test_name="Something else")
         jobfile = replace(jobfile, jobs=(replace(job, tests=(other, *job.tests[1:])),))
         ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db")
-    assert (ending.exit_code, ending.counts.created, ending.counts.failed, ending.refused) == (3, 2, 1, 1)
+    assert (ending.exit_code, ending.counts.created, ending.counts.failed, ending.counts.refused) == (
+        3,
+        2,
+        1,
+        1,
+    )
     assert [e.test for e in simulator.log if e.method == "POST" and e.test == other.id] == []

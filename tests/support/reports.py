@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orchestrator.model import Limit, Priority, Problem, Result, Run, Snapshot, Status, Task, Window, identity
+from orchestrator.model import (
+    Limit,
+    Priority,
+    Problem,
+    Result,
+    Run,
+    RunState,
+    Snapshot,
+    Status,
+    Task,
+    Window,
+    identity,
+)
 
 BASE = "https://api.example.com/v7"
 START = 1_795_183_200.0  # 2026-11-20T14:00:00Z
 ACME, GLOBEX = (identity(BASE, org_id=number) for number in ("11", "22"))
 NAMES = {ACME: "acme", GLOBEX: "globex"}
-RUN = Run(id="k7f2", job="nightly-edge", files=("jobs.yaml",), created_at=START, state="finished")
+RUN = Run(id="k7f2", job="nightly-edge", files=("jobs.yaml",), created_at=START, state=RunState.FINISHED)
 TESTS = ("Checkout EU", "Payments API", "Login page Frankfurt", "DNS trace www", "Search APAC")
 
 
@@ -19,6 +31,7 @@ def task(position: int, *, organization: str = ACME, **changes: object) -> Task:
     """A task at this place of the plan, each with a test of its own."""
     plain = Task(
         organization=organization,
+        organization_name=NAMES.get(organization, organization),
         account_group="1234",
         test_id=str(202_701 + position),
         window=Window(start=int(START) - 7200, end=int(START)),

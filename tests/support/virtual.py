@@ -316,7 +316,7 @@ class Stage:
         found = {}
         for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
             getter = VirtualGetter(self.simulator, self.clock, ORGANIZATION_TOKENS.format(at))
-            found[name] = find_out(getter, organization, [""])
+            found[name] = find_out(getter, organization, [""], clock=self.clock)
         return found
 
     def worker(

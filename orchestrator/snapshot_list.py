@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from fnmatch import fnmatchcase
@@ -12,6 +12,7 @@ from orchestrator import narrate, records
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
 from orchestrator.model import SNAPSHOT_LIFETIME, Result
+from orchestrator.patterns import is_like
 from orchestrator.queue import Queue
 from orchestrator.safe_text import harmless
 
@@ -33,7 +34,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedSnapshot:
     """One snapshot with the run that made it and the user's name of its organization."""
 
     run_id: str
@@ -43,38 +44,42 @@ class Listed:
     expires_at: float
 
 
-def listed(queue: Queue, wanted: Wanted) -> list[Listed]:
+def listed(queue: Queue, wanted: Wanted) -> list[ListedSnapshot]:
     """The snapshots that are meant and still exist, those that are deleted first first.
 
     UsageError when the store knows no such organization.
     """
-    names, now = queue.names(), queue.epoch()
-    identities = None if wanted.organization is None else _identities(wanted.organization, names)
+    now = queue.epoch()
     since = max(now - SNAPSHOT_LIFETIME, wanted.made_since or 0.0) - CLOCKS_APART
-    found = queue.snapshots(organizations=identities, settled_since=since)
-    return sorted(_chosen(found, wanted, names, now), key=lambda one: (one.expires_at, one.organization))
-
-
-def _identities(pattern: str, names: Mapping[str, str]) -> list[str]:
-    found = [identity for identity, name in names.items() if fnmatchcase(name, pattern)]
-    if not found:
-        known = sorted(set(names.values()))
-        near = difflib.get_close_matches(pattern, known, n=3) or known[:5]
-        there = f"it has {', '.join(near)}" if near else "it is empty"
-        raise UsageError(f"the store knows no organization {pattern!r}: {there}")
+    known: set[str] = set()
+    found = sorted(
+        _chosen(queue.snapshots(settled_since=since), wanted, known, now),
+        key=lambda one: (one.expires_at, one.organization),
+    )
+    if not found and wanted.organization is not None:
+        _require(wanted.organization, known | set(queue.names().values()))
     return found
 
 
+def _require(pattern: str, known: Collection[str]) -> None:
+    """That some organization is called so."""
+    if not any(fnmatchcase(name, pattern) for name in known):
+        near = difflib.get_close_matches(pattern, known, n=3) or sorted(known)[:5]
+        there = f"it has {', '.join(near)}" if near else "it is empty"
+        raise UsageError(f"the store knows no organization {pattern!r}: {there}")
+
+
 def _chosen(
-    found: Iterable[tuple[str, Result]], wanted: Wanted, names: Mapping[str, str], now: float
-) -> Iterator[Listed]:
+    found: Iterable[tuple[str, Result]], wanted: Wanted, known: set[str], now: float
+) -> Iterator[ListedSnapshot]:
+    """Those that are meant; `known` learns the organizations' names."""
     for run_id, result in found:
-        expires_at = result.expires_at
+        expires_at, organization = result.expires_at, result.task.organization_name
+        known.add(organization)
         if expires_at is None or not _is_meant(result, expires_at, wanted, now):
             continue
-        organization = names.get(result.task.organization, result.task.organization)
         made_at = expires_at - SNAPSHOT_LIFETIME
-        yield Listed(
+        yield ListedSnapshot(
             run_id=run_id, organization=organization, result=result, made_at=made_at, expires_at=expires_at
         )
 
@@ -82,8 +87,10 @@ def _chosen(
 def _is_meant(result: Result, expires_at: float, wanted: Wanted, now: float) -> bool:
     late_enough = wanted.made_since is None or expires_at - SNAPSHOT_LIFETIME >= wanted.made_since
     soon_enough = wanted.within is None or expires_at <= now + wanted.within
+    organization = result.task.organization_name
     return (
         now < expires_at
+        and (wanted.organization is None or fnmatchcase(organization, wanted.organization))
         and late_enough
         and soon_enough
         and (wanted.test is None or _is_test(result, wanted.test))
@@ -92,16 +99,12 @@ def _is_meant(result: Result, expires_at: float, wanted: Wanted, now: float) -> 
 
 def _is_test(result: Result, wanted: str) -> bool:
     """Whether it is of this test: by id, else by name as selectors have it."""
-    name = (
-        result.task.test_name or (result.snapshot.test_name if result.snapshot else None) or ""
-    ).casefold()
-    pattern = wanted.casefold()
-    if "*" in pattern or "?" in pattern:
-        return fnmatchcase(name, pattern)
-    return wanted == result.task.test_id or pattern in name
+    return wanted == result.task.test_id or is_like(result.task.test_name or "", wanted)
 
 
-def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool = True) -> Iterator[str]:
+def lines(
+    found: Iterable[ListedSnapshot], now: float, zone: tzinfo, *, show_links: bool = True
+) -> Iterator[str]:
     """The list as text: two lines for each, the second one with its link, which comes last."""
     rows = list(found)
     if not rows:
@@ -109,20 +112,18 @@ def lines(found: Iterable[Listed], now: float, zone: tzinfo, *, show_links: bool
         return
     yield f"{'run':<6}  {'made':<20}  {'organization':<16}  {'test':<32}  window"
     for one in rows:
-        row = narrate.row(one.result, zone, organization_name=one.organization, show_links=show_links)
+        row = narrate.row(one.result, zone, show_links=show_links)
         made = narrate.clock_time(one.made_at, now, zone)
         yield f"{harmless(one.run_id):<6}  {made:<20}  {narrate.fitted(row.organization, 16)}  {narrate.fitted(row.test, 32)}  {row.window}"
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 
-def documents(found: Iterable[Listed], *, show_links: bool) -> list[records.Record]:
+def documents(found: Iterable[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
     """The list as records of snapshots (docs/records.md), without what only a run knows."""
     return [_document(one, show_links=show_links) for one in found]
 
 
-def _document(one: Listed, *, show_links: bool) -> records.Record:
-    record = records.snapshot(
-        one.result, run_id=one.run_id, organization_name=one.organization, show_links=show_links
-    )
+def _document(one: ListedSnapshot, *, show_links: bool) -> records.Record:
+    record = records.snapshot(one.result, run_id=one.run_id, show_links=show_links)
     only_a_run_knows = ("job_name", "priority", "event")
     return {key: value for key, value in record.items() if key not in only_a_run_knows}

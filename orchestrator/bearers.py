@@ -12,7 +12,7 @@ from orchestrator.model import JobFile, Organization
 ReadBearer = Callable[[Organization], Bearer]
 
 
-class Held:
+class BearerInHand:
     """An organization's credential as this process holds it; every text it ever had is added to `secrets`."""
 
     def __init__(self, organization: Organization, read: ReadBearer, secrets: set[str]) -> None:
@@ -32,17 +32,17 @@ class Held:
         return self._bearer != before
 
 
-def all_held(
+def all_bearers(
     jobfile: JobFile, names: Collection[str], read: ReadBearer, secrets: set[str]
-) -> dict[str, Held]:
+) -> dict[str, BearerInHand]:
     """Every organization's credential, or one error that names all that are missing or malformed."""
-    held: dict[str, Held] = {}
+    bearers: dict[str, BearerInHand] = {}
     errors: list[str] = []
     for name in names:
         try:
-            held[name] = Held(jobfile.organizations[name], read, secrets)
+            bearers[name] = BearerInHand(jobfile.organizations[name], read, secrets)
         except CredentialError as error:
             errors.append(f"{name}: {error}")
     if errors:
         raise CredentialError("\n".join(errors))
-    return held
+    return bearers

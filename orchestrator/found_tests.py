@@ -17,7 +17,7 @@ WIDEST = {"name": 40, "tags": 36, "account group": 30}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundTest:
     """A test of an organization; `group` is what people call its account group, `aid` its id where known."""
 
     organization: str
@@ -26,7 +26,7 @@ class Found:
     aid: str = ""
 
 
-def table(rows: Sequence[Found], *, now: float, zone: tzinfo) -> Iterator[str]:
+def table(rows: Sequence[FoundTest], *, now: float, zone: tzinfo) -> Iterator[str]:
     """The tests as a table with a head, columns as wide as they need to be."""
     several = len({row.organization for row in rows}) > 1
     cells = [_cells(row, now, zone, several=several) for row in rows]
@@ -41,12 +41,12 @@ def table(rows: Sequence[Found], *, now: float, zone: tzinfo) -> Iterator[str]:
         yield "  ".join(narrate.fitted(text, widths[name]) for name, text in line.items()).rstrip()
 
 
-def ids(rows: Sequence[Found]) -> Iterator[str]:
+def ids(rows: Sequence[FoundTest]) -> Iterator[str]:
     """The ids, one a line, as `tesnap snap -` reads them."""
     yield from dict.fromkeys(row.chosen.id for row in rows)
 
 
-def yaml(rows: Sequence[Found]) -> Iterator[str]:
+def yaml(rows: Sequence[FoundTest]) -> Iterator[str]:
     """A job file's `tests`, ready to paste: each with the name that it must have, the rest as comments."""
     yield "tests:"
     for row in rows:
@@ -57,12 +57,12 @@ def yaml(rows: Sequence[Found]) -> Iterator[str]:
         yield f'  - {{id: "{one.id}"{name}}}' + (f"  # {comment}" if comment else "")
 
 
-def documents(rows: Sequence[Found]) -> list[dict[str, object]]:
+def documents(rows: Sequence[FoundTest]) -> list[dict[str, object]]:
     """The tests as JSON objects; what is not known is left out."""
     return [_document(row) for row in rows]
 
 
-def _document(row: Found) -> dict[str, object]:
+def _document(row: FoundTest) -> dict[str, object]:
     one = row.chosen
     known: Mapping[str, object | None] = {
         "organization": row.organization,
@@ -78,7 +78,7 @@ def _document(row: Found) -> dict[str, object]:
     return {key: value for key, value in known.items() if value is not None}
 
 
-def _cells(row: Found, now: float, zone: tzinfo, *, several: bool) -> dict[str, str]:
+def _cells(row: FoundTest, now: float, zone: tzinfo, *, several: bool) -> dict[str, str]:
     one = row.chosen
     since = "" if one.alerting_since is None else narrate.clock_time(one.alerting_since, now, zone)
     enabled = "" if one.test is None else "yes" if one.test.enabled else "NO"

@@ -8,14 +8,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.catalog import ConfiguredTest
-from orchestrator.found import Found, documents, ids, table, yaml
+from orchestrator.found_tests import FoundTest, documents, ids, table, yaml
 from orchestrator.jobfile import read_jobfiles
 from orchestrator.model import TestRef
 from orchestrator.safe_text import harmless
 from orchestrator.selectors import Chosen
 
 NOON = 1_795_003_200.0
-CHECKOUT = Found(
+CHECKOUT = FoundTest(
     organization="acme",
     aid="2001",
     group="account group 2001 (EU)",
@@ -28,7 +28,7 @@ CHECKOUT = Found(
         alerting_since=NOON - 3600,
     ),
 )
-LOGIN = Found(
+LOGIN = FoundTest(
     organization="acme",
     chosen=Chosen(
         id="7", name="Login\x1b[2J", test=ConfiguredTest(id="7", type="http-server", enabled=False)
@@ -48,7 +48,7 @@ def test_the_table_has_every_column_and_obeys_no_name() -> None:
 
 def test_several_organizations_have_a_column() -> None:
     """The organization is shown where there is more than one."""
-    other = Found(organization="globex", chosen=LOGIN.chosen)
+    other = FoundTest(organization="globex", chosen=LOGIN.chosen)
     assert next(iter(table([CHECKOUT, other], now=NOON, zone=UTC))).startswith("organization  id")
 
 
@@ -74,7 +74,7 @@ def test_documents_leave_out_what_is_not_known() -> None:
 @given(st.text(min_size=1, max_size=40), st.text(max_size=20))
 def test_the_yaml_is_a_job_files_tests_whatever_they_are_called(name: str, tag: str) -> None:
     """Every plain name survives the way into a job file, and no name or tag breaks out of its place."""
-    row = Found(organization="acme", chosen=Chosen(id="7", name=name, tags=(tag,)))
+    row = FoundTest(organization="acme", chosen=Chosen(id="7", name=name, tags=(tag,)))
     written = "\n    ".join(yaml([row]))
     text = f"version: 1\njobs:\n  - name: n\n    windows: [{{last: 1h}}]\n    {written}\n"
     try:
@@ -101,5 +101,5 @@ class _Stdin:
 def test_a_family_of_emoji_keeps_its_name() -> None:
     """Joiners are plain parts of names: a reused id is noticed of such a test, too."""
     name = "\U0001f4e1 \U0001f469\u200d\U0001f469\u200d\U0001f467"
-    (_, line) = yaml([Found(organization="acme", chosen=Chosen(id="7", name=name))])
+    (_, line) = yaml([FoundTest(organization="acme", chosen=Chosen(id="7", name=name))])
     assert f'test_name: "{name}"' in line

@@ -1,0 +1,47 @@
+"""Plans with tests whose name is to be checked before they are sent, and cannot be just now; pure but for the lanes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from orchestrator.lane import Lane
+from orchestrator.model import Reason
+from orchestrator.scheduler import Plan
+
+
+def left_out(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:
+    """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked."""
+    counts = Counter(
+        t.organization for t in plan.tasks if t.refusal is not None and t.organization in in_doubt
+    )
+    if not counts:
+        return plan
+    notes = []
+    for known_as, count in counts.items():
+        lane = lanes[known_as]
+        what = (
+            "1 snapshot of a test with a test_name is"
+            if count == 1
+            else f"{count} snapshots of tests with a test_name are"
+        )
+        notes.append(
+            f"{lane.name}: {what} left out, since the names cannot be checked now: run the file again"
+        )
+        if lane.stopped is None:
+            lane.stop(Reason.API_UNREACHABLE, "it cannot be reached")
+    kept = tuple(t for t in plan.tasks if t.refusal is None or t.organization not in in_doubt)
+    return replace(plan, tasks=kept, notes=(*plan.notes, *notes))
+
+
+def taken_as_written(plan: Plan) -> Plan:
+    """The plan as it is if every test is called what the job file says: offline nobody can check it."""
+    unchecked = len({task.test_id for task in plan.tasks if task.refusal is not None})
+    if not unchecked:
+        return plan
+    tests = "the name of 1 test is" if unchecked == 1 else f"the names of {unchecked} tests are"
+    tasks = tuple(replace(task, refusal=None) for task in plan.tasks)
+    return replace(
+        plan, tasks=tasks, notes=(*plan.notes, f"{tests} not checked offline; a run checks before it sends")
+    )
