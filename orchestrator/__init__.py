@@ -12,7 +12,7 @@ Imports point down this map:
     found_tests    `tests`; snapshot_list: `list`; standing: `status` and `runs`; notify: telling others
     report         a run's results for people; page: what it says; post: one message to one webhook
     formats        results on standard output; live: the live line; timeline: a run as a drawing
-    worker         grant, send, settle, record; unchecked: tests whose names cannot be checked
+    worker         grant, send, settle, record; unchecked: names that cannot be checked; surprises: expect_saved_event
     showing        how far a worker's run is; watch: what it watches in the store
     evidence       what became of a lost answer; stopping: an early end
     survey         who an organization is, and what its lists say

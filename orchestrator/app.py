@@ -29,6 +29,7 @@ from orchestrator.progress import Ending, Event, Observer
 from orchestrator.queue import Queue
 from orchestrator.scheduler import Plan, Start, Survey, forecast, make_plan
 from orchestrator.sender import PoolSender
+from orchestrator.surprises import stopped_by_surprises
 from orchestrator.survey import Finding, find_out, survey_events
 from orchestrator.worker import Worker
 
@@ -328,6 +329,9 @@ def run(
             level = "info" if note == PUBLIC_NOTE else "warning"
             observer.happened(Event(name="plan.note", text=note, level=level))
         carried_on = app.begin(plan, options)
+    if any(job.expect_saved_event is not None for job in app.jobfile.jobs):
+        for event in stopped_by_surprises(app.queue, carried_on, lanes):
+            observer.happened(event)
     with app.worker(carried_on, lanes, observer, options) as worker:
         caught(worker)
         return worker.work()

@@ -39,11 +39,12 @@ def simulated(
     organizations: int = 1,
     tokens: int = 1,
     latency: tuple[float, float] = PROMPT,
+    switches: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[tuple[Simulator, str]]:
     """A simulator on loopback with a period of three seconds, and its base URL."""
     clock = SystemClock()
-    world = example_world(organizations, tests, tokens=tokens, now=clock.wall())
+    world = example_world(organizations, tests, tokens=tokens, now=clock.wall(), **(switches or {}))
     simulator = Simulator(world, period=PERIOD, latency=latency, **settings)
     with serve(simulator, clock=clock, hang=TIMEOUT + 1) as url:
         yield simulator, url
