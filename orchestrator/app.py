@@ -54,6 +54,10 @@ class Begin:
     seed: int | None = None
 
 
+Planned = Callable[[Plan, Mapping[str, Finding], Mapping[str, Lane]], None]
+"""Who is told of a plan: what was found out and who is served besides."""
+
+
 class App:
     """One job file against one store: survey, plan, run."""
 
@@ -309,10 +313,15 @@ def run(
     observer: Observer,
     options: Begin,
     *,
+    planned: Planned = lambda *_: None,
     caught: Callable[[Worker], None] = lambda _: None,
     zone: tzinfo = UTC,
 ) -> Ending:
-    """Survey, plan, queue and make the snapshots; `caught` is given the worker before it starts."""
+    """Survey, plan, queue and make the snapshots.
+
+    `planned` is told of a new plan before anything is queued, `caught` is given the worker before it starts.
+    """
+    started = app.clock.boot()
     carried_on = app.find_run(options.run_id)
     findings = app.survey(lambda one: observer.happened(Event(name="survey.waiting", text=one.text(zone))))
     lanes = app.lanes(findings)
@@ -324,7 +333,9 @@ def run(
     else:
         for unfinished in app.unfinished():
             observer.happened(unfinished)
-        plan = unchecked.left_out(app.plan(findings, lanes), lanes, app.in_doubt(findings))
+        plan = app.plan(findings, lanes)
+        planned(plan, findings, lanes)
+        plan = unchecked.left_out(plan, lanes, app.in_doubt(findings))
         for note in plan.notes:
             level = "info" if note == PUBLIC_NOTE else "warning"
             observer.happened(Event(name="plan.note", text=note, level=level))
@@ -332,6 +343,8 @@ def run(
     if any(job.expect_saved_event is not None for job in app.jobfile.jobs):
         for event in stopped_by_surprises(app.queue, carried_on, lanes):
             observer.happened(event)
+    if options.deadline is not None:  # it counts from the start, the survey included
+        options = replace(options, deadline=max(0.0, options.deadline - app.clock.boot() + started))
     with app.worker(carried_on, lanes, observer, options) as worker:
         caught(worker)
         return worker.work()

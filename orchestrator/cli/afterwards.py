@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     help="Form of the report [by the suffix of --output, else table].",
 )
 @option(
-    "--organization", metavar="NAME", help="One customer's view: nothing of another organization is in it."
+    "--organization",
+    envvar="TESNAP_REPORT_ORGANIZATION",  # TESNAP_ORGANIZATION is a glob
+    metavar="NAME",
+    help="One customer's view: nothing of another organization is in it.",
 )
 @option(
     "-o",

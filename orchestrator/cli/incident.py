@@ -27,13 +27,15 @@ from orchestrator.errors import ExitCode, UsageError
 from orchestrator.model import Fit
 
 if TYPE_CHECKING:
-    from orchestrator.app import App
+    from orchestrator.app import App, Planned
     from orchestrator.clock import Clock
     from orchestrator.found_tests import FoundTest
     from orchestrator.incident import Incident, Words
+    from orchestrator.lane import Lane
     from orchestrator.model import JobFile
     from orchestrator.paced import Tell
     from orchestrator.preview import Preview
+    from orchestrator.scheduler import Plan
     from orchestrator.survey import Finding
 
 FEW = 5
@@ -157,12 +159,13 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     if settings["dry_run"]:
         _say(meant.notes, look)
         return _plan(jobfile, look, store=settings["store"], again=settings["again"], deployed=False)
-    from orchestrator.app import Begin
+    from orchestrator.app import App, Begin
 
     with opened(settings["store"], clock) as queue:
         again = settings["again"]
-        app = _announcing(jobfile, queue, clock, look, meant, again=again)
-        return made(app, Begin(again=again), look, clock).exit_code
+        app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
+        planned = _announcing(app, look, meant, again=again)
+        return made(app, Begin(again=again), look, clock, planned=planned).exit_code
 
 
 @click.command("tests")
@@ -172,6 +175,7 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
 @option(
     "--format",
     "format_",
+    envvar="TESNAP_TESTS_FORMAT",  # TESNAP_FORMAT is the form of a run's results, which are others
     type=click.Choice(["table", "ids", "yaml"]),
     default="table",
     help="ids for `tesnap snap -`, yaml for a job file [table].",
@@ -238,24 +242,16 @@ def _say(lines: Iterable[str], look: Shown) -> None:
 # -- snap ------------------------------------------------------------------------------------------------
 
 
-def _announcing(
-    jobfile: JobFile, queue: Any, clock: Clock, look: Shown, meant: Incident, *, again: bool
-) -> App:
-    """The application for this job file, which says what it is about to do once that is known."""
-    from orchestrator.app import App
-    from orchestrator.scheduler import Plan
+def _announcing(app: App, look: Shown, meant: Incident, *, again: bool) -> Planned:
+    """Says what is about to be done as soon as that is known."""
 
-    class Announcing(App):
-        def plan(self, findings: Any, lanes: Any) -> Plan:
-            plan = super().plan(findings, lanes)
-            if not plan.tasks and any(finding.stopped for finding in findings.values()):
-                # Why has been told; there is nothing to carry on.
-                raise click.exceptions.Exit(ExitCode.REFUSED)
-            view = self.foresee(plan, lanes, again=again)
-            _say([*meant.notes, *_announcement(view, look, terminal=sys.stderr.isatty())], look)
-            return plan
+    def planned(plan: Plan, findings: Mapping[str, Finding], lanes: Mapping[str, Lane]) -> None:
+        if not plan.tasks and any(finding.stopped for finding in findings.values()):
+            raise click.exceptions.Exit(ExitCode.REFUSED)  # why has been told; there is nothing to carry on
+        view = app.foresee(plan, lanes, again=again)
+        _say([*meant.notes, *_announcement(view, look, terminal=sys.stderr.isatty())], look)
 
-    return Announcing(jobfile, queue=queue, clock=clock, environ=os.environ)
+    return planned
 
 
 def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str]:

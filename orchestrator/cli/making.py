@@ -16,7 +16,7 @@ from orchestrator.errors import TesnapError
 from orchestrator.progress import Ending, Event
 
 if TYPE_CHECKING:
-    from orchestrator.app import App, Begin
+    from orchestrator.app import App, Begin, Planned
     from orchestrator.clock import Clock
     from orchestrator.formats import Output
     from orchestrator.model import Run
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from orchestrator.worker import Worker
 
 
-def made(app: App, begin: Begin, look: Shown, clock: Clock, *, rehearsal: bool = False) -> Ending:
+def made(
+    app: App,
+    begin: Begin,
+    look: Shown,
+    clock: Clock,
+    *,
+    planned: Planned = lambda *_: None,
+    rehearsal: bool = False,
+) -> Ending:
     """Run, with signals sent to the worker; its reports are written however it ends."""
     from orchestrator.app import run
     from orchestrator.narrate import last_line
@@ -44,7 +52,8 @@ def made(app: App, begin: Begin, look: Shown, clock: Clock, *, rehearsal: bool =
             stack.enter_context(Signals.taken_over(worker.ask_to_stop))
 
         try:
-            ending = run(app, view, begin, caught=caught, zone=terminal_zone(look.timezone, os.environ)[0])
+            zone = terminal_zone(look.timezone, os.environ)[0]
+            ending = run(app, view, begin, planned=planned, caught=caught, zone=zone)
         finally:
             for one in runs:
                 _afterwards(app, one, ending, look, view)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ pytestmark = [pytest.mark.socket, pytest.mark.scaled]
 
 
 @pytest.mark.parametrize("again", [{}, {"run_id": "first"}], ids=["run", "resume"])
-def test_one_surprise_is_enough_for_every_process(tmp_path: Path, again: dict[str, str]) -> None:
+def test_one_surprise_is_enough_for_every_process(tmp_path: Path, again: dict[str, Any]) -> None:
     """One snapshot was made and contradicts the file: neither a new run nor a resumed one makes another."""
     with simulated(tests=3, switches={"public_is_saved_event": False}) as (simulator, url):
         wary = jobfile_for(simulator, url, is_public=True, expect_saved_event=True)
