@@ -8,6 +8,7 @@ from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.queue import Counts
 from orchestrator.stores import open_store
 from orchestrator.stores import statements as sql
+from orchestrator.stores.postgres import NOTICING
 from orchestrator.stores.schema import VERSION
 from tests.contract.world import PostgresWorld, created
 
@@ -76,6 +77,17 @@ def test_a_grant_whose_commit_was_not_confirmed_is_taken_back(postgres_world: Po
     world.store._known.clear()
     assert world.store.recover() == 1
     assert world.lease(acme).attempt > lease.attempt
+
+
+def test_the_server_notices_within_half_a_minute_that_a_machine_is_gone(
+    postgres_world: PostgresWorld,
+) -> None:
+    """Until then it keeps the process's lock; what is shown is read from the session's own socket."""
+    with postgres_world.store._database.read() as tx:
+        found = {name: tx.row(f"SHOW {name}") for name in NOTICING}
+    assert found == {name: {name: str(value)} for name, value in NOTICING.items()}
+    idle, interval, count, _ = NOTICING.values()
+    assert idle + interval * count <= 30
 
 
 def test_errors_never_show_the_password(postgres_world: PostgresWorld) -> None:
