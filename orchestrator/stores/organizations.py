@@ -36,6 +36,19 @@ def lock(tx: Transaction, name: str) -> Row | None:
     return organization
 
 
+def lock_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
+    """All of these organizations, made if need be and locked; `names` are what a new one is called."""
+    locked: set[int] = set()
+    while True:
+        found = {name: ensure(tx, name, called) for name, called in sorted(names.items())}
+        missing = {organization["id"] for organization in found.values()} - locked
+        if not missing:
+            return found
+        for number in sorted(missing):  # the same order for everybody
+            tx.row(sql.LOCK_ORGANIZATION, organization=number)
+        locked |= missing
+
+
 def ensure(tx: Transaction, name: str, called: str) -> Row:
     """The organization with this identity, made if need be."""
     organization = find(tx, name)
@@ -132,10 +145,12 @@ def save_gate(
 
 
 def _merge(tx: Transaction, source: int, target: int) -> Row:
-    """Move everything of one organization into another."""
+    """Move everything of one organization into another, unless another process has done so while this one waited."""
     for number in sorted((source, target)):
         tx.row(sql.LOCK_ORGANIZATION, organization=number)
     rows = {number: tx.row(sql.ORGANIZATION, organization=number) or {} for number in (source, target)}
+    if not rows[source]:
+        return rows[target]
     now, wall = tx.now(), tx.epoch()
     _merge_tokens(tx, source, target, now)
     _merge_gates(tx, rows[source], rows[target], wall)
