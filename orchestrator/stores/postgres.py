@@ -72,6 +72,15 @@ LASTING = (
 )
 """What no waiting puts right."""
 
+PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.FeatureNotSupported,  # a newer version has changed the tables: the next statement is prepared anew
+    errors.IdleInTransactionSessionTimeout,  # this process stood still for too long
+)
+"""What passes: the transaction was rolled back, and may be tried again."""
+
 
 class PostgresDatabase:
     """One session with the server, made anew when it was lost, and the advisory lock of this process."""
@@ -171,9 +180,7 @@ class PostgresDatabase:
             ) from error
         if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
             raise StoreUnusable(f"{self._place}: it was opened for reading only") from error
-        if isinstance(
-            error, psycopg.OperationalError | psycopg.InterfaceError | errors.ReadOnlySqlTransaction
-        ):
+        if isinstance(error, PASSING):
             raise StoreUnavailable(
                 f"{self._place}: {text}; see whether the database runs and can be reached"
             ) from error

@@ -90,6 +90,42 @@ def test_the_server_notices_within_half_a_minute_that_a_machine_is_gone(
     assert idle + interval * count <= 30
 
 
+def test_a_newer_version_that_changes_the_tables_is_waited_for(postgres_world: PostgresWorld) -> None:
+    """What was prepared for the old tables fails once; the next try prepares it anew."""
+    world = postgres_world
+    acme = world.begin(12)
+    for _ in range(4):
+        world.make(acme)
+    lease = world.sent(acme)
+    for _ in range(8):
+        world.store.bucket(acme)  # so often that the driver prepares it
+    world._side.execute("ALTER TABLE tesnap.organization ADD COLUMN of_a_newer_version TEXT")
+    world._side.execute("ALTER TABLE tesnap.task ADD COLUMN of_a_newer_version TEXT")
+    with pytest.raises(StoreUnavailable, match="cached plan"):
+        world.store.settle(lease, created(lease))
+    world.store.settle(lease, created(lease))
+    assert world.store.view("r1").total == Counts(created=5, queued=7)
+
+
+def test_a_process_that_stood_still_in_a_transaction_goes_on(postgres_world: PostgresWorld) -> None:
+    """The server has ended its session, so that others did not have to wait for it."""
+    world = postgres_world
+    acme = world.begin(2)
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction"):
+        standing_still(world)
+    assert world.lease(acme).attempt == 1
+
+
+def standing_still(world: PostgresWorld) -> None:
+    """Do nothing in a transaction until the server has had enough of it."""
+    with world.store._database.write() as tx:
+        tx.change("SET LOCAL idle_in_transaction_session_timeout TO '10ms'")
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
+        while world._side.execute(sessions).fetchone() != (0,):
+            pass
+        tx.now()
+
+
 def test_errors_never_show_the_password(postgres_world: PostgresWorld) -> None:
     """Neither in the place nor in the words."""
     url = f"postgresql://nobody:{SECRET}@127.0.0.1:1/none"
