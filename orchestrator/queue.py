@@ -202,7 +202,8 @@ class Queue(Protocol):
     def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
         """Write the attempt's result, the task's state, the token's return and the gate in one commit.
 
-        An UNCERTAIN settlement sets the time from which evidence may be looked for. Raises `LeaseLost`.
+        An UNCERTAIN settlement sets the time from which evidence may be looked for. What was taken over and
+        is still uncertain is settled by an answer all the same. Raises `LeaseLost`.
         """
         ...
 

@@ -197,12 +197,28 @@ def sending(tx: Transaction, lease: Lease) -> None:
 
 def settle(tx: Transaction, lease: Lease, settlement: Settlement, *, jitter: float) -> None:
     """See `Queue.settle`."""
-    task = leased(tx, lease, *IN_FLIGHT)
+    late = (Status.UNCERTAIN,) if settlement.answered else ()
+    task = leased(tx, lease, *IN_FLIGHT, *late)
+    if Status(task["status"]) is Status.UNCERTAIN:
+        task = _unended(tx, task, settlement)
     now, wall = tx.now(), tx.epoch()
     gate = _settle_gate(tx, task, settlement, jitter, now=now, wall=wall)
     if settlement.answered:
         _return_token(tx, task, settled_return(to_limit(task["lease_limit"]), now), now=now, wall=wall)
     save(tx, task, now, **_settled(task, settlement, gate, now=now, wall=wall))
+
+
+def _unended(tx: Transaction, task: Row, settlement: Settlement) -> Row:
+    """A task whose lease others had ended, as it was before that: its answer is here after all."""
+    if not settlement.status.settled:
+        tx.change(sql.REVIVE_RUN, run=task["lease_run"])
+    return {
+        **task,
+        "tries": task["tries"] - 1,
+        "evidence_due": None,
+        "settled_at": None,
+        "settled_wall": None,
+    }
 
 
 def _settle_gate(

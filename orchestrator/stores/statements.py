@@ -92,6 +92,10 @@ RUNS = "SELECT * FROM run ORDER BY created_at DESC, id DESC"
 
 SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
 
+# Always writes, so that it waits for whoever ends the run at the same time, and sees how that ended.
+REVIVE_RUN = """
+UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END WHERE id = :run"""
+
 SET_TASKS = "UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = :run) WHERE id = :run"
 
 ADD_TASK = """

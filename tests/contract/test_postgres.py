@@ -8,7 +8,8 @@ from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.queue import Counts
 from orchestrator.stores import open_store
 from orchestrator.stores import statements as sql
-from orchestrator.stores.postgres import NOTICING
+from orchestrator.stores.database import Row
+from orchestrator.stores.postgres import NOTICING, PostgresDatabase
 from orchestrator.stores.schema import VERSION
 from tests.contract.world import PostgresWorld, created
 
@@ -67,6 +68,35 @@ def test_a_process_that_comes_back_late_has_lost_its_leases(postgres_world: Post
     world.lease(acme)
     assert world.store.view("r1").total == Counts(uncertain=1, leased=1)
     assert other.recover() == 0
+
+
+def test_a_process_that_comes_back_under_another_name_keeps_its_leases(
+    postgres_world: PostgresWorld,
+) -> None:
+    """The server still has the old session when the new one begins; later that is gone, and nobody looked meanwhile."""
+    world = postgres_world
+    acme = world.begin(3)
+    sent, unheard = world.sent(acme), world.lease(acme)
+    world.store._known.discard((unheard.task.key, unheard.attempt))
+    database = world.store._database
+    assert isinstance(database, PostgresDatabase)
+    old, database._connection = database._connection, None
+    held = world.lease(acme)
+    assert held.owner != sent.owner
+    assert world.store.recover() == 1
+    assert old is not None
+    old.close()
+    world.gone()
+    assert world.store.recover() == 0
+    assert world.store.view("r1").total == Counts(queued=1, leased=1, sending=1)
+    world.store.settle(sent, created(sent))
+    world.store.recover()
+    assert [row["id"] for row in owners(world)] == [held.owner]
+
+
+def owners(world: PostgresWorld) -> list[Row]:
+    with world.store._database.read() as tx:
+        return tx.rows(sql.OWNERS)
 
 
 def test_a_grant_whose_commit_was_not_confirmed_is_taken_back(postgres_world: PostgresWorld) -> None:
