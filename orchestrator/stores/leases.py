@@ -171,7 +171,8 @@ def _lease(tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, 
     gate = to_gate(organization)
     if go.probe and gate is not None:
         probe = (task["id"], task["attempt"])
-        organizations.save_gate(tx, number, replace(gate, probing=True), organization["gate_wall"], probe)
+        probed = replace(gate, probe_until=task["evidence_at"])
+        organizations.save_gate(tx, number, probed, organization["gate_wall"], probe)
     tx.remember_calendar(now)
     return to_lease(task, to_task(task), granted_boot=ask.boot, probe=go.probe)
 

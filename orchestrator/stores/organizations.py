@@ -233,6 +233,7 @@ def _unite(tx: Transaction, task: Row, other: Row, target: Row, now: float) -> N
     phase, until = place(kept, now)
     tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
+    tx.change(sql.DROP_PROBE, organization=target["id"], task=lesser["id"])
     tx.change(sql.DROP_TASK, task=lesser["id"])
     if kept is task:
         tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))

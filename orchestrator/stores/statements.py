@@ -8,13 +8,19 @@ from __future__ import annotations
 
 # -- organizations and their buckets -----------------------------------------------------------------------
 
+# An organization comes with the moment at which its gate's probe lapses.
 FIND_ORGANIZATION = """
-SELECT o.* FROM identity i JOIN organization o ON o.id = i.organization WHERE i.identity = :identity"""
+SELECT o.*, p.evidence_at AS probe_until FROM identity i JOIN organization o ON o.id = i.organization
+LEFT JOIN task p ON p.id = o.gate_probe_task AND p.attempt = o.gate_probe_attempt
+WHERE i.identity = :identity"""
 
 # Only locks: what counts is read by later statements, which see what the lock was waited for.
 LOCK_ORGANIZATION = "SELECT id FROM organization WHERE id = :organization FOR UPDATE"
 
-ORGANIZATION = "SELECT * FROM organization WHERE id = :organization"
+ORGANIZATION = """
+SELECT o.*, p.evidence_at AS probe_until FROM organization o
+LEFT JOIN task p ON p.id = o.gate_probe_task AND p.attempt = o.gate_probe_attempt
+WHERE o.id = :organization"""
 
 ADD_ORGANIZATION = """
 INSERT INTO organization (identity, name) VALUES (:identity, :name) ON CONFLICT (identity) DO NOTHING"""
@@ -264,6 +270,10 @@ DROP_RUN_TASKS = "DELETE FROM run_task WHERE task = :task"
 RECOUNT = """
 UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task t WHERE t.run = run.id)
 WHERE id IN (SELECT run FROM run_organization WHERE organization = :organization)"""
+
+DROP_PROBE = """
+UPDATE organization SET gate_probe_task = NULL, gate_probe_attempt = NULL
+WHERE id = :organization AND gate_probe_task = :task"""
 
 DROP_TASK = "DELETE FROM task WHERE id = :task"
 

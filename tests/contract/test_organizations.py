@@ -160,6 +160,24 @@ def test_a_lease_of_a_task_that_gave_way_is_lost_before_its_first_byte(world: Wo
     assert world.states("r1")[0] is Status.CREATED
 
 
+def test_a_probe_of_a_task_that_gave_way_leaves_the_right_to_the_next(world: World) -> None:
+    """Whoever had it learns that its lease is lost, and says nothing more of the gate."""
+    acme, true = both(world)
+    world.store.serve("r2", [true])
+    world.make(true, "r2")
+    world.store.settle(world.sent(acme), queued(answered=True, counts=False, closing=Closing()))
+    world.advance(LIMIT.per + 1)
+    probe = world.lease(acme)
+    assert (probe.probe, probe.task.test_id) == (True, "0")
+    world.store.join(BASE_URL, "acme", "77")
+    gate = world.store.bucket(true).gate
+    assert gate is not None
+    assert gate.probe_until is None
+    with world.store._database.read() as tx:  # the number of the task that is gone may be given to another one
+        assert [row["gate_probe_task"] for row in tx.rows("SELECT * FROM organization")] == [None]
+    assert world.lease(true, "r2").probe
+
+
 def test_a_run_that_knew_both_refers_to_one(world: World) -> None:
     """And has as many tasks as are left."""
     acme = world.store.join(BASE_URL, "acme", None)
