@@ -167,11 +167,12 @@ def after_reboot(
     """When a token returns that was written under another boot: only the calendar can be compared.
 
     It is in when the wall clock has moved on by its hold and ten minutes and is not behind the last one
-    stored; otherwise one full hold from this first look.
+    stored; otherwise one full hold from this first look, or its own where that is longer: a request without
+    an answer may still be carried out.
     """
     if wall >= last_wall and wall >= written_wall + hold + REBOOT_MARGIN:
         return IN_SINCE_EVER
-    return now + full_hold
+    return now + max(full_hold, hold)
 
 
 def _doubled(closings: int) -> int:

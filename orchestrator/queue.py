@@ -131,7 +131,7 @@ class Queue(Protocol):
         ...
 
     def hold_back(self, organization: str, limit: Limit) -> None:
-        """Let no token of the organization return before one full hold from now: the store's clock was set forward."""
+        """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward."""
         ...
 
     # -- runs ------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def hold_back(tx: Transaction, name: str, limit: Limit) -> None:
     fresh = {"returns_at": 0.0, "written_at": now, "written_wall": wall, "full_hold": limit.hold}
     for missing in set(range(1, limit.snapshots + 1)) - known:  # never out here, but maybe elsewhere
         tx.change(sql.WRITE_RETURN, organization=number, number=missing, **fresh, task=None, attempt=None)
-    tx.change(sql.HOLD_TOKENS, organization=number, until=now + limit.hold, now=now, wall=wall)
+    tx.change(sql.HOLD_TOKENS, organization=number, hold=limit.hold, now=now, wall=wall)
     tx.change(sql.TOUCH_ORGANIZATION, organization=number)
 
 

@@ -60,9 +60,12 @@ GATE_AHEAD = """
 UPDATE organization SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
 WHERE id = :organization AND gate_closed_at > :now"""
 
+# A token whose request has no answer yet is out for longer than a full hold: nobody knows how much of it is left.
 HOLD_TOKENS = """
-UPDATE token SET returns_at = :until, written_at = :now, written_wall = :wall
-WHERE organization = :organization AND returns_at < :until"""
+UPDATE token SET
+    returns_at = :now + CASE WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
+    written_at = :now, written_wall = :wall
+WHERE organization = :organization"""
 
 DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
 

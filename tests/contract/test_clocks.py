@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.bucket import Wait
 from orchestrator.model import Reason
-from tests.contract.world import LIMIT, PostgresWorld, World
+from tests.contract.world import LIMIT, TIMEOUT, PostgresWorld, World
 
 
 def spend(world: World, identity: str) -> None:
@@ -39,3 +39,14 @@ def test_a_clock_that_was_set_forward_is_made_up_for(world: World) -> None:
     assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
     world.advance(LIMIT.hold)
     spend(world, identity)
+
+
+def test_what_has_no_answer_is_held_for_longer_when_the_clock_was_set_forward(world: World) -> None:
+    """The server may still act upon it: how much of its time has passed, nobody knows."""
+    identity = world.begin(12)
+    for _ in range(5):
+        world.sent(identity)
+    world.advance(1)
+    world.store.hold_back(identity, LIMIT)
+    out = TIMEOUT + LIMIT.grace + LIMIT.per
+    assert world.wait(identity) == Wait(until=world.store.now() + out, reason=Reason.OWN_QUOTA)
