@@ -212,7 +212,10 @@ class Queue(Protocol):
         ...
 
     def recover(self) -> int:
-        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many."""
+        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many.
+
+        Also sees to a store's clock that was set back: no wait lasts for as long as that.
+        """
         ...
 
     # -- uncertain tasks -------------------------------------------------------------------------------

@@ -186,6 +186,7 @@ class Store:
         self._known.discard((lease.task.key, lease.attempt))
 
     def recover(self) -> int:
+        self._follow_clock()
         with self._database.read() as tx:
             owners = [row["id"] for row in tx.rows(sql.OWNERS)]
             dead = [owner for owner in owners if owner != self._owner and not tx.alive(owner)]
@@ -195,6 +196,16 @@ class Store:
             recovered += self._take_over(owner, lambda _: True) if owner not in self._own else 0
             self._bury(owner)
         return recovered
+
+    def _follow_clock(self) -> None:
+        """See to organizations of before a clock that was set back: nobody may ever ask for a grant of theirs."""
+        with self._database.read() as tx:
+            ahead = [str(row["identity"]) for row in tx.rows(sql.GRANTED_AHEAD, now=tx.now())]
+        for identity in ahead:
+            with self._database.write() as tx:
+                organization = organizations.lock(tx, identity)
+                if organization is not None:
+                    organizations.follow_clock(tx, organization, tx.now())
 
     def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
         """End an owner's leases, each in a transaction of its own: they belong to several organizations."""

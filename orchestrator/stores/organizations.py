@@ -99,14 +99,19 @@ def bucket(tx: Transaction, organization: Row) -> Bucket:
 
 
 def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
-    """The organization, after a database's clock that was set back has been allowed for."""
-    changed = tx.change(sql.TOKENS_AHEAD, organization=organization["id"], now=now)
-    changed += tx.change(sql.GATE_AHEAD, organization=organization["id"], now=now)
-    return (
-        (tx.row(sql.ORGANIZATION, organization=organization["id"]) or organization)
-        if changed
-        else organization
-    )
+    """The organization, after a database's clock that was set back has been allowed for.
+
+    What was left of each wait at the last grant counts from now: nothing waits for as long as the clock was set back.
+    """
+    number, last = organization["id"], organization["last_grant"]
+    changed = tx.change(sql.TOKENS_AHEAD, organization=number, now=now)
+    changed += tx.change(sql.GATE_AHEAD, organization=number, now=now)
+    if last is not None and last > now:
+        tx.change(sql.TASKS_AHEAD, organization=number, now=now, shift=now - last)
+        tx.change(sql.TURNS_AHEAD, organization=number)
+        tx.change(sql.NOTE_GRANT, organization=number, now=now)
+        changed += tx.change(sql.TOUCH_ORGANIZATION, organization=number)
+    return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
 def hold_back(tx: Transaction, name: str, limit: Limit) -> None:

@@ -58,7 +58,7 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
         )
     if new:
         _freeze(tx, run.id, tasks, again=again)
-    tx.change(sql.LOOK_AGAIN, run=run.id, now=tx.now())
+    tx.change(sql.LOOK_AGAIN, run=run.id)
     return _run(tx, run.id)
 
 

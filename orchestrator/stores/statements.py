@@ -60,6 +60,19 @@ GATE_AHEAD = """
 UPDATE organization SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
 WHERE id = :organization AND gate_closed_at > :now"""
 
+GRANTED_AHEAD = "SELECT identity FROM organization WHERE last_grant > :now ORDER BY id"
+
+TASKS_AHEAD = """
+UPDATE task SET granted_at = granted_at + :shift, first_sent_at = first_sent_at + :shift,
+    retry_at = CASE WHEN retry_at > 0 THEN retry_at + :shift ELSE retry_at END,
+    evidence_at = evidence_at + :shift, evidence_due = evidence_due + :shift
+WHERE organization = :organization AND granted_at > :now"""
+
+TURNS_AHEAD = """
+UPDATE run_task SET until = (SELECT t.retry_at FROM task t WHERE t.id = run_task.task)
+WHERE organization = :organization AND phase = 2
+  AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
+
 # A token whose request has no answer yet is out for longer than a full hold: nobody knows how much of it is left.
 HOLD_TOKENS = """
 UPDATE token SET
@@ -131,7 +144,7 @@ INSERT INTO run_organization (run, organization)
 SELECT DISTINCT run, organization FROM run_task WHERE run = :run"""
 
 LOOK_AGAIN = """
-UPDATE task SET evidence_due = :now
+UPDATE task SET evidence_due = evidence_at
 WHERE status = 'uncertain' AND evidence_due IS NULL
   AND id IN (SELECT task FROM run_task WHERE run = :run)"""
 
