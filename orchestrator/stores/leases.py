@@ -117,7 +117,8 @@ def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float,
         if phase is Phase.READY:
             due = (now, Reason.OWN_QUOTA)
         elif phase is Phase.WINDOW:
-            due = (now + until - epoch, Reason.WINDOW_NOT_OVER)
+            left = until - epoch  # by itself: added to `now` first, the last instant would be rounded away
+            due = (now + left, Reason.WINDOW_NOT_OVER)
         elif phase is Phase.BACKOFF:
             due = (until, Reason.BACKOFF)
         else:

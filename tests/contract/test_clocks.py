@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from orchestrator.bucket import Wait
@@ -111,3 +113,14 @@ def test_an_even_pace_goes_on_after_a_clock_was_set_back(set_back: tuple[Postgre
     world.store.start_run(Run(id="r2", job="nightly"), [task(50, identity)])
     waiting = world.wait(identity, "r2", limit=EVEN)
     assert waiting == Wait(until=world.store.now() + EVEN.hold / EVEN.usable, reason=Reason.OWN_QUOTA)
+
+
+def test_a_window_that_ends_in_an_instant_is_waited_for(world: World) -> None:
+    """However little is left of it: a large time of the store cannot tell it from nothing."""
+    end = 1_795_003_600.0
+    identity = world.begin(1, ready_at=end)
+    for _ in range(4):
+        world.advance(math.ulp(end))
+        waiting = world.wait(identity, epoch=math.nextafter(end, 0.0))
+        assert waiting.reason is Reason.WINDOW_NOT_OVER
+    world.lease(identity, epoch=end)
