@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.bucket import Bucket, Gate
@@ -215,33 +215,57 @@ def _merge_held(tx: Transaction, source: int, target: int) -> None:
 def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
     """Give the tasks their new keys. Leases in flight go on: they are known by the key they were granted under."""
     moves: list[Mapping[str, object]] = []
-    for task in tx.rows(sql.TASKS_OF, organization=source):
-        moved = _rekeyed(task, target, task["generation"])
-        other = tx.row(sql.GENERATION, base_key=moved["base_key"], generation=moved["generation"])
-        if other is None:
-            moves.append(moved)
+    for base_key, tasks in _by_base_key(tx, source, target).items():
+        others = tx.rows(sql.GENERATIONS, base_key=base_key)
+        if others:
+            _renumber(tx, _united(tx, tasks, others, target, now), target)
         else:
-            _unite(tx, task, other, target, now)
+            moves += [_rekeyed(task, target, task["generation"]) for task in tasks]
     tx.each(sql.MOVE_TASK, moves)
 
 
-def _unite(tx: Transaction, task: Row, other: Row, target: Row, now: float) -> None:
-    """One task known under two keys: the more advanced stays; if both may have been made, it is the next generation."""
-    lesser, kept = sorted((task, other), key=lambda row: ADVANCED.index(Status(row["status"])))
-    if Status(lesser["status"]) in SENT:
-        last = tx.row(sql.LAST_GENERATION, base_key=other["base_key"]) or {}
-        newest = _rekeyed(kept, target, last["generation"] + 1)
-        tx.change(sql.MOVE_TASK, **newest)
-        if lesser is task:
-            tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))
-        return
+def _by_base_key(tx: Transaction, source: int, target: Row) -> dict[str, list[Row]]:
+    """An organization's tasks by the base key that they are to have."""
+    found: dict[str, list[Row]] = {}
+    for task in tx.rows(sql.TASKS_OF, organization=source):
+        found.setdefault(str(_rekeyed(task, target, 0)["base_key"]), []).append(task)
+    return found
+
+
+def _united(
+    tx: Transaction, tasks: Sequence[Row], others: Sequence[Row], target: Row, now: float
+) -> list[Row]:
+    """All generations of a snapshot known under two keys, in the order of what they are to be.
+
+    What was asked for plainly on both sides is one task: the more advanced stays, and if both may have been
+    made, both do. A later generation was asked for although there was one already: it is never given up.
+    """
+    found = sorted(
+        (*tasks, *others), key=lambda row: (row["generation"], ADVANCED.index(Status(row["status"])))
+    )
+    lesser, kept, *_ = found  # the first ones of both sides
+    if Status(lesser["status"]) not in SENT:
+        _drop(tx, lesser, kept, target, now)
+        return found[1:]
+    return found
+
+
+def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> None:
+    """Have all runs refer to the task that is kept."""
     phase, until = place(kept, now)
     tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
     tx.change(sql.DROP_PROBE, organization=target["id"], task=lesser["id"])
     tx.change(sql.DROP_TASK, task=lesser["id"])
-    if kept is task:
-        tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))
+
+
+def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:
+    """Number generations anew, each as it was or later; the last one moves first, so that each place is free."""
+    numbers: list[int] = []
+    for task in tasks:
+        numbers.append(max(task["generation"], numbers[-1] + 1 if numbers else 0))
+    for task, generation in reversed(list(zip(tasks, numbers, strict=True))):
+        tx.change(sql.MOVE_TASK, **_rekeyed(task, target, generation))
 
 
 def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:

@@ -210,8 +210,10 @@ OTHERS_SERVING = """
 SELECT s.run, s.owner FROM serving s JOIN run r ON r.id = s.run
 WHERE s.organization = :organization AND s.run <> :run AND r.state = 'active' ORDER BY s.run"""
 
+# A key may have gone to another task since: the one that it was granted under comes first.
 LEASED_TASK = """
-SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)"""
+SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)
+ORDER BY CASE WHEN lease_key = :key THEN 0 ELSE 1 END"""
 
 TASK = "SELECT * FROM task WHERE id = :task"
 
@@ -269,9 +271,7 @@ SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND sn
 
 TASKS_OF = "SELECT * FROM task WHERE organization = :organization ORDER BY base_key, generation"
 
-GENERATION = "SELECT * FROM task WHERE base_key = :base_key AND generation = :generation"
-
-LAST_GENERATION = "SELECT MAX(generation) AS generation FROM task WHERE base_key = :base_key"
+GENERATIONS = "SELECT * FROM task WHERE base_key = :base_key"
 
 MOVE_TASK = """
 UPDATE task SET organization = :organization, key = :key, base_key = :base_key, generation = :generation
