@@ -45,12 +45,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """A closed gate: since when, until when, after how many closings in a row, and whether a probe is out."""
+    """A closed gate: since when, until when, after how many closings in a row, and until when a probe is out.
+
+    A probe whose process hangs lapses when its request can no longer be carried out.
+    """
 
     closed_at: float
     until: float
     closings: int = 1
-    probing: bool = False
+    probe_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +158,7 @@ def after_probe(gate: Gate | None, *, answered: bool) -> Gate | None:
     """The gate after its probe came back without a 429: open if it was answered, else probed again."""
     if gate is None or answered:
         return None
-    return replace(gate, probing=False)
+    return replace(gate, probe_until=None)
 
 
 def after_reboot(
@@ -164,11 +167,12 @@ def after_reboot(
     """When a token returns that was written under another boot: only the calendar can be compared.
 
     It is in when the wall clock has moved on by its hold and ten minutes and is not behind the last one
-    stored; otherwise one full hold from this first look.
+    stored; otherwise one full hold from this first look, or its own where that is longer: a request without
+    an answer may still be carried out.
     """
     if wall >= last_wall and wall >= written_wall + hold + REBOOT_MARGIN:
         return IN_SINCE_EVER
-    return now + full_hold
+    return now + max(full_hold, hold)
 
 
 def _doubled(closings: int) -> int:
@@ -197,9 +201,10 @@ def _turn(
     choice = _class(due, frozenset(demand.others), held, limit, free=len(free), now=now)
     if isinstance(choice, Wait):
         return choice
-    if bucket.gate is not None and (bucket.gate.until > now or bucket.gate.probing):
-        later = bucket.gate.until if bucket.gate.until > now else None
-        return Wait(until=later, reason=Reason.FOREIGN_QUOTA)
+    if bucket.gate is not None and bucket.gate.until > now:
+        return Wait(until=bucket.gate.until, reason=Reason.FOREIGN_QUOTA)
+    if bucket.gate is not None and (bucket.gate.probe_until or now) > now:
+        return Wait(until=None, reason=Reason.FOREIGN_QUOTA)
     earliest = _token_time(bucket, limit, free)
     if earliest > now:
         return Wait(until=earliest, reason=Reason.OWN_QUOTA)

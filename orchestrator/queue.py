@@ -135,7 +135,7 @@ class Queue(Protocol):
         ...
 
     def hold_back(self, organization: str, limit: Limit) -> None:
-        """Let no token of the organization return before one full hold from now: the store's clock was set forward."""
+        """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward."""
         ...
 
     # -- runs ------------------------------------------------------------------------------------------
@@ -208,7 +208,8 @@ class Queue(Protocol):
     def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
         """Write the attempt's result, the task's state, the token's return and the gate in one commit.
 
-        An UNCERTAIN settlement sets the time from which evidence may be looked for. Raises `LeaseLost`.
+        An UNCERTAIN settlement sets the time from which evidence may be looked for. What was taken over and
+        is still uncertain is settled by an answer all the same. Raises `LeaseLost`.
         """
         ...
 
@@ -217,7 +218,10 @@ class Queue(Protocol):
         ...
 
     def recover(self) -> int:
-        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many."""
+        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many.
+
+        Also sees to a store's clock that was set back: no wait lasts for as long as that.
+        """
         ...
 
     # -- uncertain tasks -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._owner: str | None = None
+        self._own: set[str] = set()  # all ids that this process ever had: a lost session may cost it one
         self._known: set[tuple[str, int]] = set()  # leases that this process was told of
         self._granting = threading.Lock()
 
@@ -185,15 +186,26 @@ class Store:
         self._known.discard((lease.task.key, lease.attempt))
 
     def recover(self) -> int:
+        self._follow_clock()
         with self._database.read() as tx:
             owners = [row["id"] for row in tx.rows(sql.OWNERS)]
             dead = [owner for owner in owners if owner != self._owner and not tx.alive(owner)]
         with self._granting:
-            recovered = self._take_over(self._owner, self._unheard) if self._owner else 0
+            recovered = sum(self._take_over(owner, self._unheard) for owner in sorted(self._own))
         for owner in dead:
-            recovered += self._take_over(owner, lambda _: True)
+            recovered += self._take_over(owner, lambda _: True) if owner not in self._own else 0
             self._bury(owner)
         return recovered
+
+    def _follow_clock(self) -> None:
+        """See to organizations of before a clock that was set back: nobody may ever ask for a grant of theirs."""
+        with self._database.read() as tx:
+            ahead = [str(row["identity"]) for row in tx.rows(sql.GRANTED_AHEAD, now=tx.now())]
+        for identity in ahead:
+            with self._database.write() as tx:
+                organization = organizations.lock(tx, identity)
+                if organization is not None:
+                    organizations.follow_clock(tx, organization, tx.now())
 
     def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
         """End an owner's leases, each in a transaction of its own: they belong to several organizations."""
@@ -202,9 +214,8 @@ class Store:
         taken = 0
         for row in found:
             with self._database.write() as tx:
-                taken += (
-                    leases.take_over(tx, row, owner) if owner == self._owner or not tx.alive(owner) else 0
-                )
+                if owner in self._own or not tx.alive(owner):
+                    taken += leases.take_over(tx, row, owner)
         return taken
 
     def _unheard(self, row: Row) -> bool:
@@ -227,6 +238,7 @@ class Store:
                 values = {"host": platform.node(), "pid": os.getpid(), "started": tx.epoch()}
                 tx.change(sql.ADD_OWNER, id=owner, **values)
             self._owner = owner
+            self._own.add(owner)
         return owner
 
     # -- uncertain tasks -------------------------------------------------------------------------------

@@ -13,12 +13,7 @@ from orchestrator.stores.tasks import save
 
 def retry_failed(tx: Transaction, run: str) -> int:
     """See `Queue.retry_failed`."""
-    rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
-    failed = [
-        row for row in rows if row["tries"]
-    ]  # the others were refused when planned: they are never sent
-    for organization in sorted({row["organization"] for row in failed}):
-        tx.row(sql.LOCK_ORGANIZATION, organization=organization)
+    failed = _failed(tx, run)
     now, epoch = tx.now(), tx.epoch()
     for row in failed:
         save(tx, row, now, **{**runs.AFRESH, "queued_wall": epoch})
@@ -48,6 +43,23 @@ def decide(tx: Transaction, run: str, key: str, made: Snapshot | None) -> Result
         }
     after = {**found, **save(tx, found, now, **changes)}
     return to_result(after, to_task(after), run)
+
+
+def _failed(tx: Transaction, run: str) -> list[Row]:
+    """The run's tasks that failed when they were sent, read behind the locks of their organizations.
+
+    The others were refused when they were planned: those are never sent.
+    """
+    locked: set[int] = set()
+    while True:
+        rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
+        failed = [row for row in rows if row["tries"]]
+        missing = {row["organization"] for row in failed} - locked
+        if not missing:
+            return failed
+        for organization in sorted(missing):
+            tx.row(sql.LOCK_ORGANIZATION, organization=organization)
+        locked |= missing
 
 
 def _uncertain(tx: Transaction, run: str, key: str) -> Row:

@@ -117,7 +117,8 @@ def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float,
         if phase is Phase.READY:
             due = (now, Reason.OWN_QUOTA)
         elif phase is Phase.WINDOW:
-            due = (now + until - epoch, Reason.WINDOW_NOT_OVER)
+            left = until - epoch  # by itself: added to `now` first, the last instant would be rounded away
+            due = (now + left, Reason.WINDOW_NOT_OVER)
         elif phase is Phase.BACKOFF:
             due = (until, Reason.BACKOFF)
         else:
@@ -171,7 +172,8 @@ def _lease(tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, 
     gate = to_gate(organization)
     if go.probe and gate is not None:
         probe = (task["id"], task["attempt"])
-        organizations.save_gate(tx, number, replace(gate, probing=True), organization["gate_wall"], probe)
+        probed = replace(gate, probe_until=task["evidence_at"])
+        organizations.save_gate(tx, number, probed, organization["gate_wall"], probe)
     tx.remember_calendar(now)
     return to_lease(task, to_task(task), granted_boot=ask.boot, probe=go.probe)
 
@@ -197,12 +199,28 @@ def sending(tx: Transaction, lease: Lease) -> None:
 
 def settle(tx: Transaction, lease: Lease, settlement: Settlement, *, jitter: float) -> None:
     """See `Queue.settle`."""
-    task = leased(tx, lease, *IN_FLIGHT)
+    late = (Status.UNCERTAIN,) if settlement.answered else ()
+    task = leased(tx, lease, *IN_FLIGHT, *late)
+    if Status(task["status"]) is Status.UNCERTAIN:
+        task = _unended(tx, task, settlement)
     now, wall = tx.now(), tx.epoch()
     gate = _settle_gate(tx, task, settlement, jitter, now=now, wall=wall)
     if settlement.answered:
         _return_token(tx, task, settled_return(to_limit(task["lease_limit"]), now), now=now, wall=wall)
     save(tx, task, now, **_settled(task, settlement, gate, now=now, wall=wall))
+
+
+def _unended(tx: Transaction, task: Row, settlement: Settlement) -> Row:
+    """A task whose lease others had ended, as it was before that: its answer is here after all."""
+    if not settlement.status.settled:
+        tx.change(sql.REVIVE_RUN, run=task["lease_run"])
+    return {
+        **task,
+        "tries": task["tries"] - 1,
+        "evidence_due": None,
+        "settled_at": None,
+        "settled_wall": None,
+    }
 
 
 def _settle_gate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.bucket import Bucket, Gate
@@ -34,6 +34,19 @@ def lock(tx: Transaction, name: str) -> Row | None:
         if locked and organization and organization["id"] == locked["id"]:
             break
     return organization
+
+
+def lock_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
+    """All of these organizations, made if need be and locked; `names` are what a new one is called."""
+    locked: set[int] = set()
+    while True:
+        found = {name: ensure(tx, name, called) for name, called in sorted(names.items())}
+        missing = {organization["id"] for organization in found.values()} - locked
+        if not missing:
+            return found
+        for number in sorted(missing):  # the same order for everybody
+            tx.row(sql.LOCK_ORGANIZATION, organization=number)
+        locked |= missing
 
 
 def ensure(tx: Transaction, name: str, called: str) -> Row:
@@ -86,14 +99,19 @@ def bucket(tx: Transaction, organization: Row) -> Bucket:
 
 
 def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
-    """The organization, after a database's clock that was set back has been allowed for."""
-    changed = tx.change(sql.TOKENS_AHEAD, organization=organization["id"], now=now)
-    changed += tx.change(sql.GATE_AHEAD, organization=organization["id"], now=now)
-    return (
-        (tx.row(sql.ORGANIZATION, organization=organization["id"]) or organization)
-        if changed
-        else organization
-    )
+    """The organization, after a database's clock that was set back has been allowed for.
+
+    What was left of each wait at the last grant counts from now: nothing waits for as long as the clock was set back.
+    """
+    number, last = organization["id"], organization["last_grant"]
+    changed = tx.change(sql.TOKENS_AHEAD, organization=number, now=now)
+    changed += tx.change(sql.GATE_AHEAD, organization=number, now=now)
+    if last is not None and last > now:
+        tx.change(sql.TASKS_AHEAD, organization=number, now=now, shift=now - last)
+        tx.change(sql.TURNS_AHEAD, organization=number)
+        tx.change(sql.NOTE_GRANT, organization=number, now=now)
+        changed += tx.change(sql.TOUCH_ORGANIZATION, organization=number)
+    return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
 def hold_back(tx: Transaction, name: str, limit: Limit) -> None:
@@ -106,7 +124,7 @@ def hold_back(tx: Transaction, name: str, limit: Limit) -> None:
     fresh = {"returns_at": 0.0, "written_at": now, "written_wall": wall, "full_hold": limit.hold}
     for missing in set(range(1, limit.snapshots + 1)) - known:  # never out here, but maybe elsewhere
         tx.change(sql.WRITE_RETURN, organization=number, number=missing, **fresh, task=None, attempt=None)
-    tx.change(sql.HOLD_TOKENS, organization=number, until=now + limit.hold, now=now, wall=wall)
+    tx.change(sql.HOLD_TOKENS, organization=number, hold=limit.hold, now=now, wall=wall)
     tx.change(sql.TOUCH_ORGANIZATION, organization=number)
 
 
@@ -132,10 +150,12 @@ def save_gate(
 
 
 def _merge(tx: Transaction, source: int, target: int) -> Row:
-    """Move everything of one organization into another."""
+    """Move everything of one organization into another, unless another process has done so while this one waited."""
     for number in sorted((source, target)):
         tx.row(sql.LOCK_ORGANIZATION, organization=number)
     rows = {number: tx.row(sql.ORGANIZATION, organization=number) or {} for number in (source, target)}
+    if not rows[source]:
+        return rows[target]
     now, wall = tx.now(), tx.epoch()
     _merge_tokens(tx, source, target, now)
     _merge_gates(tx, rows[source], rows[target], wall)
@@ -195,32 +215,57 @@ def _merge_held(tx: Transaction, source: int, target: int) -> None:
 def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
     """Give the tasks their new keys. Leases in flight go on: they are known by the key they were granted under."""
     moves: list[Mapping[str, object]] = []
-    for task in tx.rows(sql.TASKS_OF, organization=source):
-        moved = _rekeyed(task, target, task["generation"])
-        other = tx.row(sql.GENERATION, base_key=moved["base_key"], generation=moved["generation"])
-        if other is None:
-            moves.append(moved)
+    for base_key, tasks in _by_base_key(tx, source, target).items():
+        others = tx.rows(sql.GENERATIONS, base_key=base_key)
+        if others:
+            _renumber(tx, _united(tx, tasks, others, target, now), target)
         else:
-            _unite(tx, task, other, target, now)
+            moves += [_rekeyed(task, target, task["generation"]) for task in tasks]
     tx.each(sql.MOVE_TASK, moves)
 
 
-def _unite(tx: Transaction, task: Row, other: Row, target: Row, now: float) -> None:
-    """One task known under two keys: the more advanced stays; if both may have been made, it is the next generation."""
-    lesser, kept = sorted((task, other), key=lambda row: ADVANCED.index(Status(row["status"])))
-    if Status(lesser["status"]) in SENT:
-        last = tx.row(sql.LAST_GENERATION, base_key=other["base_key"]) or {}
-        newest = _rekeyed(kept, target, last["generation"] + 1)
-        tx.change(sql.MOVE_TASK, **newest)
-        if lesser is task:
-            tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))
-        return
+def _by_base_key(tx: Transaction, source: int, target: Row) -> dict[str, list[Row]]:
+    """An organization's tasks by the base key that they are to have."""
+    found: dict[str, list[Row]] = {}
+    for task in tx.rows(sql.TASKS_OF, organization=source):
+        found.setdefault(str(_rekeyed(task, target, 0)["base_key"]), []).append(task)
+    return found
+
+
+def _united(
+    tx: Transaction, tasks: Sequence[Row], others: Sequence[Row], target: Row, now: float
+) -> list[Row]:
+    """All generations of a snapshot known under two keys, in the order of what they are to be.
+
+    What was asked for plainly on both sides is one task: the more advanced stays, and if both may have been
+    made, both do. A later generation was asked for although there was one already: it is never given up.
+    """
+    found = sorted(
+        (*tasks, *others), key=lambda row: (row["generation"], ADVANCED.index(Status(row["status"])))
+    )
+    lesser, kept, *_ = found  # the first ones of both sides
+    if Status(lesser["status"]) not in SENT:
+        _drop(tx, lesser, kept, target, now)
+        return found[1:]
+    return found
+
+
+def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> None:
+    """Have all runs refer to the task that is kept."""
     phase, until = place(kept, now)
     tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
+    tx.change(sql.DROP_PROBE, organization=target["id"], task=lesser["id"])
     tx.change(sql.DROP_TASK, task=lesser["id"])
-    if kept is task:
-        tx.change(sql.MOVE_TASK, **_rekeyed(task, target, other["generation"]))
+
+
+def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:
+    """Number generations anew, each as it was or later; the last one moves first, so that each place is free."""
+    numbers: list[int] = []
+    for task in tasks:
+        numbers.append(max(task["generation"], numbers[-1] + 1 if numbers else 0))
+    for task, generation in reversed(list(zip(tasks, numbers, strict=True))):
+        tx.change(sql.MOVE_TASK, **_rekeyed(task, target, generation))
 
 
 def _rekeyed(row: Row, target: Row, generation: int) -> dict[str, object]:

@@ -36,6 +36,15 @@ CONNECTION: Mapping[str, str | int] = {
 }
 """A server that is gone is noticed within half a minute (seconds; the user timeout in milliseconds)."""
 
+NOTICING: Mapping[str, int] = {
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""The same on the server's side, which holds a process's lock for as long as it believes in its session: a
+machine that lost its power says no goodbye. Over a unix socket these settings do nothing."""
+
 SESSION = (
     f"SET search_path TO {SCHEMA}",
     "SET lock_timeout TO '10s'",
@@ -43,6 +52,7 @@ SESSION = (
     # What is committed has to be durable, whatever the server's default is.
     """SELECT set_config('synchronous_commit', 'on', false)
        WHERE current_setting('synchronous_commit') IN ('off', 'local')""",
+    *(f"SET {name} TO {value}" for name, value in NOTICING.items()),
 )
 
 CLOCK = """CREATE FUNCTION tesnap_now() RETURNS DOUBLE PRECISION LANGUAGE sql VOLATILE
@@ -61,6 +71,15 @@ LASTING = (
     errors.UndefinedFunction,
 )
 """What no waiting puts right."""
+
+PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    errors.FeatureNotSupported,  # a newer version has changed the tables: the next statement is prepared anew
+    errors.IdleInTransactionSessionTimeout,  # this process stood still for too long
+)
+"""What passes: the transaction was rolled back, and may be tried again."""
 
 
 class PostgresDatabase:
@@ -161,9 +180,7 @@ class PostgresDatabase:
             ) from error
         if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
             raise StoreUnusable(f"{self._place}: it was opened for reading only") from error
-        if isinstance(
-            error, psycopg.OperationalError | psycopg.InterfaceError | errors.ReadOnlySqlTransaction
-        ):
+        if isinstance(error, PASSING):
             raise StoreUnavailable(
                 f"{self._place}: {text}; see whether the database runs and can be reached"
             ) from error

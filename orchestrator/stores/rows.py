@@ -66,13 +66,13 @@ def to_gate(organization: Row) -> Gate | None:
         closed_at=organization["gate_closed_at"],
         until=organization["gate_until"],
         closings=organization["gate_closings"],
-        probing=organization["gate_probe_task"] is not None,
+        probe_until=organization["probe_until"],
     )
 
 
 def from_gate(gate: Gate | None, *, wall: float, probe: tuple[int, int] | None) -> Mapping[str, object]:
     """A gate as its columns; `probe` is the task and attempt that probes it."""
-    task, attempt = probe if gate is not None and gate.probing and probe else (None, None)
+    task, attempt = probe if gate is not None and gate.probe_until is not None and probe else (None, None)
     return {
         "closed_at": gate.closed_at if gate else None,
         "until": gate.until if gate else None,

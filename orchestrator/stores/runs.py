@@ -71,13 +71,14 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
 
 def look_again(tx: Transaction, run: str) -> None:
     """See `Queue.look_again`."""
-    tx.change(sql.LOOK_AGAIN, run=run, now=tx.now())
+    tx.change(sql.LOOK_AGAIN, run=run)
 
 
 def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
-    known = _known_organizations(tx, tasks)
+    names = {task.organization for task in tasks}
+    known = organizations.lock_all(tx, {name: name.rpartition("=")[2] or name for name in names})
     for number in sorted({organization["id"] for organization in known.values()}):
-        tx.change(sql.TOUCH_ORGANIZATION, organization=number)  # locks it, too
+        tx.change(sql.TOUCH_ORGANIZATION, organization=number)
     plan = sorted(tasks, key=lambda task: task.position)
     for first in range(0, len(plan), BATCH):
         batch = plan[first : first + BATCH]
@@ -173,11 +174,6 @@ def _reference(run: str, task: Task, row: Row, now: float) -> Mapping[str, objec
     phase, until = place(row, now)
     found = {"run": run, "task": row["id"], "organization": row["organization"]}
     return {**from_reference(task), **found, "phase": int(phase), "until": until}
-
-
-def _known_organizations(tx: Transaction, tasks: Sequence[Task]) -> dict[str, Row]:
-    names = {task.organization for task in tasks}
-    return {name: organizations.ensure(tx, name, name.rpartition("=")[2] or name) for name in sorted(names)}
 
 
 # -- what the store knows ----------------------------------------------------------------------------------

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 # -- organizations and their buckets -----------------------------------------------------------------------
 
+# An organization comes with the moment at which its gate's probe lapses.
 FIND_ORGANIZATION = """
-SELECT o.* FROM identity i JOIN organization o ON o.id = i.organization WHERE i.identity = :identity"""
+SELECT o.*, p.evidence_at AS probe_until FROM identity i JOIN organization o ON o.id = i.organization
+LEFT JOIN task p ON p.id = o.gate_probe_task AND p.attempt = o.gate_probe_attempt
+WHERE i.identity = :identity"""
 
 # Only locks: what counts is read by later statements, which see what the lock was waited for.
 LOCK_ORGANIZATION = "SELECT id FROM organization WHERE id = :organization FOR UPDATE"
 
-ORGANIZATION = "SELECT * FROM organization WHERE id = :organization"
+ORGANIZATION = """
+SELECT o.*, p.evidence_at AS probe_until FROM organization o
+LEFT JOIN task p ON p.id = o.gate_probe_task AND p.attempt = o.gate_probe_attempt
+WHERE o.id = :organization"""
 
 ADD_ORGANIZATION = """
 INSERT INTO organization (identity, name) VALUES (:identity, :name) ON CONFLICT (identity) DO NOTHING"""
@@ -54,9 +60,25 @@ GATE_AHEAD = """
 UPDATE organization SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
 WHERE id = :organization AND gate_closed_at > :now"""
 
+GRANTED_AHEAD = "SELECT identity FROM organization WHERE last_grant > :now ORDER BY id"
+
+TASKS_AHEAD = """
+UPDATE task SET granted_at = granted_at + :shift, first_sent_at = first_sent_at + :shift,
+    retry_at = CASE WHEN retry_at > 0 THEN retry_at + :shift ELSE retry_at END,
+    evidence_at = evidence_at + :shift, evidence_due = evidence_due + :shift
+WHERE organization = :organization AND granted_at > :now"""
+
+TURNS_AHEAD = """
+UPDATE run_task SET until = (SELECT t.retry_at FROM task t WHERE t.id = run_task.task)
+WHERE organization = :organization AND phase = 2
+  AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
+
+# A token whose request has no answer yet is out for longer than a full hold: nobody knows how much of it is left.
 HOLD_TOKENS = """
-UPDATE token SET returns_at = :until, written_at = :now, written_wall = :wall
-WHERE organization = :organization AND returns_at < :until"""
+UPDATE token SET
+    returns_at = :now + CASE WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
+    written_at = :now, written_wall = :wall
+WHERE organization = :organization"""
 
 DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
 
@@ -92,6 +114,10 @@ RUNS = "SELECT * FROM run ORDER BY created_at DESC, id DESC"
 
 SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
 
+# Always writes, so that it waits for whoever ends the run at the same time, and sees how that ended.
+REVIVE_RUN = """
+UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END WHERE id = :run"""
+
 SET_TASKS = "UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = :run) WHERE id = :run"
 
 ADD_TASK = """
@@ -123,7 +149,7 @@ SELECT r.run, o.identity, COALESCE(NULLIF(r.name, ''), o.name) AS name
 FROM run_organization r JOIN organization o ON o.id = r.organization WHERE r.run = :run ORDER BY o.id"""
 
 LOOK_AGAIN = """
-UPDATE task SET evidence_due = :now
+UPDATE task SET evidence_due = evidence_at
 WHERE status = 'uncertain' AND evidence_due IS NULL
   AND id IN (SELECT task FROM run_task WHERE run = :run)"""
 
@@ -196,8 +222,10 @@ OTHERS_SERVING = """
 SELECT s.run, s.owner FROM serving s JOIN run r ON r.id = s.run
 WHERE s.organization = :organization AND s.run <> :run AND r.state = 'active' ORDER BY s.run"""
 
+# A key may have gone to another task since: the one that it was granted under comes first.
 LEASED_TASK = """
-SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)"""
+SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)
+ORDER BY CASE WHEN lease_key = :key THEN 0 ELSE 1 END"""
 
 TASK = "SELECT * FROM task WHERE id = :task"
 
@@ -256,9 +284,7 @@ SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND sn
 
 TASKS_OF = "SELECT * FROM task WHERE organization = :organization ORDER BY base_key, generation"
 
-GENERATION = "SELECT * FROM task WHERE base_key = :base_key AND generation = :generation"
-
-LAST_GENERATION = "SELECT MAX(generation) AS generation FROM task WHERE base_key = :base_key"
+GENERATIONS = "SELECT * FROM task WHERE base_key = :base_key"
 
 MOVE_TASK = """
 UPDATE task SET organization = :organization, key = :key, base_key = :base_key, generation = :generation
@@ -273,6 +299,10 @@ DROP_RUN_TASKS = "DELETE FROM run_task WHERE task = :task"
 RECOUNT = """
 UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task t WHERE t.run = run.id)
 WHERE id IN (SELECT run FROM run_organization WHERE organization = :organization)"""
+
+DROP_PROBE = """
+UPDATE organization SET gate_probe_task = NULL, gate_probe_attempt = NULL
+WHERE id = :organization AND gate_probe_task = :task"""
 
 DROP_TASK = "DELETE FROM task WHERE id = :task"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from orchestrator.bucket import Wait
-from orchestrator.model import Reason
-from tests.contract.world import LIMIT, PostgresWorld, World
+from orchestrator.model import Limit, Pace, Reason, Run
+from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, PostgresWorld, World, queued, task
 
 
 def spend(world: World, identity: str) -> None:
@@ -39,3 +41,86 @@ def test_a_clock_that_was_set_forward_is_made_up_for(world: World) -> None:
     assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
     world.advance(LIMIT.hold)
     spend(world, identity)
+
+
+def test_what_has_no_answer_is_held_for_longer_when_the_clock_was_set_forward(world: World) -> None:
+    """The server may still act upon it: how much of its time has passed, nobody knows."""
+    identity = world.begin(12)
+    for _ in range(5):
+        world.sent(identity)
+    world.advance(1)
+    world.store.hold_back(identity, LIMIT)
+    out = TIMEOUT + LIMIT.grace + LIMIT.per
+    assert world.wait(identity) == Wait(until=world.store.now() + out, reason=Reason.OWN_QUOTA)
+
+
+DAY = 86400.0
+EVEN = Limit(pace=Pace.EVEN)
+
+
+@pytest.fixture
+def set_back(postgres_world: PostgresWorld) -> tuple[PostgresWorld, str]:
+    """A task that is tried again 2 s later and one that is uncertain; then the clock is set back by a day."""
+    identity = postgres_world.begin(3)
+    postgres_world.store.settle(postgres_world.sent(identity), queued(retry_in=2.0))
+    postgres_world.advance(1)
+    postgres_world.store.settle(postgres_world.sent(identity), UNCERTAIN)
+    postgres_world.make(identity)
+    postgres_world.step(-DAY)
+    return postgres_world, identity
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("recover", [False, True])
+def test_a_backoff_goes_on_after_a_clock_was_set_back(
+    set_back: tuple[PostgresWorld, str], *, recover: bool
+) -> None:
+    """With what was left of it, whoever looks first; `within` counts on, too."""
+    world, identity = set_back
+    if recover:
+        world.store.recover()
+    assert world.wait(identity) == Wait(until=world.store.now() + 1, reason=Reason.BACKOFF)
+    world.advance(1)
+    again = world.lease(identity)
+    assert (again.tries, again.first_sent_at) == (1, world.store.now() - 2)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("looked_before", [False, True])
+def test_evidence_is_looked_for_after_a_clock_was_set_back(
+    set_back: tuple[PostgresWorld, str], *, looked_before: bool
+) -> None:
+    """When the request can no longer be carried out, and not a day later."""
+    world, _ = set_back
+    world.store.recover()
+    world.advance(TIMEOUT + LIMIT.grace - 1)
+    assert world.store.evidence_due("r1") == []
+    world.advance(1)
+    ((lease, _),) = world.store.evidence_due("r1")
+    if looked_before:  # carried on with much later, and set back once more
+        world.store.conclude(lease, found=None)
+        world.advance(DAY)
+        world.store.start_run(Run(id="r1", job="nightly"), [])
+        world.step(-DAY / 2)
+        world.store.recover()
+        assert [found.task for found, _ in world.store.evidence_due("r1")] == [lease.task]
+
+
+@pytest.mark.postgres
+def test_an_even_pace_goes_on_after_a_clock_was_set_back(set_back: tuple[PostgresWorld, str]) -> None:
+    """One share of the period after now, not after the last grant."""
+    world, identity = set_back
+    world.store.start_run(Run(id="r2", job="nightly"), [task(50, identity)])
+    waiting = world.wait(identity, "r2", limit=EVEN)
+    assert waiting == Wait(until=world.store.now() + EVEN.hold / EVEN.usable, reason=Reason.OWN_QUOTA)
+
+
+def test_a_window_that_ends_in_an_instant_is_waited_for(world: World) -> None:
+    """However little is left of it: a large time of the store cannot tell it from nothing."""
+    end = 1_795_003_600.0
+    identity = world.begin(1, ready_at=end)
+    for _ in range(4):
+        world.advance(math.ulp(end))
+        waiting = world.wait(identity, epoch=math.nextafter(end, 0.0))
+        assert waiting.reason is Reason.WINDOW_NOT_OVER
+    world.lease(identity, epoch=end)

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.bucket import Wait
 from orchestrator.model import Closing, Lease, Reason
-from tests.contract.world import FAILED, LIMIT, UNCERTAIN, World, created, queued
+from tests.contract.world import FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
 
 REFUSED = queued(answered=True, counts=False, http_status=429, closing=Closing())
 
@@ -84,6 +84,25 @@ def test_a_dead_prober_leaves_the_right_to_the_next(world: World) -> None:
     world.crash(other)
     assert world.store.recover() == 1
     assert world.lease(acme).probe
+
+
+def test_a_prober_that_hangs_leaves_the_right_to_the_next(world: World) -> None:
+    """Alive but stopped, it is not recovered: its right lapses when its request can no longer be carried out."""
+    acme = world.begin()
+    close(world, acme)
+    world.advance(LIMIT.per + 1)
+    other = world.open()
+    hung = world.sent(acme, store=other)
+    world.advance(TIMEOUT + LIMIT.grace - 1)
+    assert world.store.recover() == 0
+    assert world.wait(acme) == Wait(until=None, reason=Reason.FOREIGN_QUOTA)
+    world.advance(1)
+    probe = world.sent(acme)
+    assert probe.probe
+    other.settle(hung, created(hung))
+    assert world.wait(acme).reason is Reason.FOREIGN_QUOTA
+    world.store.settle(probe, created(probe))
+    assert world.store.bucket(acme).gate is None
 
 
 def test_a_refused_probe_closes_again_and_the_third_closing_doubles(world: World) -> None:

@@ -108,6 +108,64 @@ def test_what_a_dead_process_was_sending_is_uncertain(world: World) -> None:
     )
 
 
+def taken_over(world: World) -> tuple[str, Lease]:
+    """A task whose sending process is taken for dead and has an answer in its hands all the same."""
+    acme = world.begin(1)
+    other = world.open()
+    lease = world.sent(acme, store=other)
+    world.crash(other)
+    assert world.store.recover() == 1
+    world.advance(TIMEOUT + LIMIT.grace)
+    return acme, lease
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_an_answer_settles_what_was_taken_over_meanwhile(world: World, *, looked: bool) -> None:
+    """As long as nobody has decided otherwise: it was one attempt, and its token comes back after the answer."""
+    acme, lease = taken_over(world)
+    if looked:
+        world.store.conclude(lease, found=None)
+        world.store.end_run("r1", "finished")
+    world.store.settle(lease, created(lease))
+    (result,) = world.store.results("r1")
+    assert world.store.find_run("r1").state == ("finished" if looked else "active")
+    assert (result.status, result.attempts, result.final) == (Status.CREATED, 1, True)
+    assert (result.snapshot, result.problem) == (created(lease).snapshot, None)
+    assert [token.returns_at for token in world.store.bucket(acme).tokens] == [world.store.now() + LIMIT.hold]
+    with pytest.raises(LeaseLost):
+        world.store.settle(lease, created(lease))
+
+
+def test_a_refusal_queues_what_was_taken_over_meanwhile(world: World) -> None:
+    """Nothing was made; whoever has finished the run meanwhile is not to leave it behind."""
+    acme, lease = taken_over(world)
+    world.store.conclude(lease, found=None)
+    world.store.end_run("r1", "finished")
+    world.store.settle(lease, queued(answered=True, counts=False, http_status=429))
+    (result,) = world.store.results("r1")
+    assert (result.status, result.attempts, result.evidence_due) == (Status.QUEUED, 0, None)
+    assert (world.store.find_run("r1").state, world.store.evidence_due("r1")) == ("active", [])
+    assert world.lease(acme).attempt == lease.attempt + 1
+
+
+@pytest.mark.parametrize("settlement", [UNCERTAIN, queued(http_status=503)], ids=["uncertain", "503"])
+def test_without_an_answer_what_was_taken_over_stays_as_it_is(world: World, settlement: Settlement) -> None:
+    """Nothing new is known."""
+    _, lease = taken_over(world)
+    with pytest.raises(LeaseLost):
+        world.store.settle(lease, settlement)
+    assert world.states() == [Status.UNCERTAIN]
+
+
+def test_an_answer_comes_too_late_for_what_was_sent_once_more(world: World) -> None:
+    """That has a life of its own by then."""
+    _, lease = taken_over(world)
+    world.store.conclude(lease, found=None, resend=True)
+    with pytest.raises(LeaseLost):
+        world.store.settle(lease, created(lease))
+    assert world.states() == [Status.QUEUED]
+
+
 def test_leases_left_at_the_end_of_a_process_are_recovered(world: World) -> None:
     """Closing the store gives up ownership."""
     acme = world.begin(2)

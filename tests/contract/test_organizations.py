@@ -149,6 +149,36 @@ def test_two_tasks_that_were_both_sent_are_both_kept(world: World) -> None:
     assert world.states("r3") == [Status.CREATED]
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_what_was_asked_for_once_more_is_made_once_more(world: World, *, made: bool) -> None:
+    """Although the same snapshot is there under the true identity, whatever becomes of the first ones."""
+    acme, true = both(world)
+    if made:
+        world.make(acme)
+    world.make(true, "r2")
+    world.store.start_run(Run(id="r3", job="nightly"), world.tasks(1, acme), again=True)
+    world.store.start_run(Run(id="r4", job="nightly"), world.tasks(1, true), again=True)
+    world.store.join(BASE_URL, "acme", "77")
+    assert [world.store.view(run).total for run in ("r3", "r4")] == [Counts(queued=1)] * 2
+    assert world.states("r1")[0] is Status.CREATED
+    generations = [next(world.store.results(run)).task.generation for run in ("r3", "r4")]
+    assert sorted(generations) == ([2, 3] if made else [1, 2])
+    for run in ("r3", "r4"):
+        world.make(true, run)
+    world.store.start_run(Run(id="r5", job="nightly"), world.tasks(1, true))
+    assert world.store.view("r5").total == Counts(existing=1)
+
+
+def test_leases_go_on_while_generations_are_numbered_anew(world: World) -> None:
+    """One of them then has the key under which the other was granted."""
+    acme, true = both(world)
+    lease, other = world.sent(acme), world.sent(true, "r2")
+    world.store.join(BASE_URL, "acme", "77")
+    world.store.settle(other, created(other))
+    world.store.settle(lease, UNCERTAIN)
+    assert (world.states("r1")[0], world.states("r2")[0]) == (Status.UNCERTAIN, Status.CREATED)
+
+
 def test_a_lease_of_a_task_that_gave_way_is_lost_before_its_first_byte(world: World) -> None:
     """Its snapshot exists already."""
     acme, true = both(world)
@@ -158,6 +188,26 @@ def test_a_lease_of_a_task_that_gave_way_is_lost_before_its_first_byte(world: Wo
     with pytest.raises(LeaseLost):
         world.store.sending(lease)
     assert world.states("r1")[0] is Status.CREATED
+
+
+def test_a_probe_of_a_task_that_gave_way_leaves_the_right_to_the_next(world: World) -> None:
+    """Whoever had it learns that its lease is lost, and says nothing more of the gate."""
+    acme, true = both(world)
+    world.store.serve("r2", [true])
+    world.make(true, "r2")
+    world.store.settle(world.sent(acme), queued(answered=True, counts=False, closing=Closing()))
+    world.advance(LIMIT.per + 1)
+    probe = world.lease(acme)
+    assert (probe.probe, probe.task.test_id) == (True, "0")
+    world.store.join(BASE_URL, "acme", "77")
+    gate = world.store.bucket(true).gate
+    assert gate is not None
+    assert gate.probe_until is None
+    with (
+        world.store._database.read() as tx
+    ):  # the number of the task that is gone may be given to another one
+        assert [row["gate_probe_task"] for row in tx.rows("SELECT * FROM organization")] == [None]
+    assert world.lease(true, "r2").probe
 
 
 def test_a_run_that_knew_both_refers_to_one(world: World) -> None:

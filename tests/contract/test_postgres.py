@@ -9,6 +9,8 @@ from orchestrator.model import RunState
 from orchestrator.queue import Counts
 from orchestrator.stores import open_store
 from orchestrator.stores import statements as sql
+from orchestrator.stores.database import Row
+from orchestrator.stores.postgres import NOTICING, PostgresDatabase
 from orchestrator.stores.schema import VERSION
 from tests.contract.world import PostgresWorld, created
 
@@ -69,6 +71,35 @@ def test_a_process_that_comes_back_late_has_lost_its_leases(postgres_world: Post
     assert other.recover() == 0
 
 
+def test_a_process_that_comes_back_under_another_name_keeps_its_leases(
+    postgres_world: PostgresWorld,
+) -> None:
+    """The server still has the old session when the new one begins; later that is gone, and nobody looked meanwhile."""
+    world = postgres_world
+    acme = world.begin(3)
+    sent, unheard = world.sent(acme), world.lease(acme)
+    world.store._known.discard((unheard.task.key, unheard.attempt))
+    database = world.store._database
+    assert isinstance(database, PostgresDatabase)
+    old, database._connection = database._connection, None
+    held = world.lease(acme)
+    assert held.owner != sent.owner
+    assert world.store.recover() == 1
+    assert old is not None
+    old.close()
+    world.gone()
+    assert world.store.recover() == 0
+    assert world.store.view("r1").total == Counts(queued=1, leased=1, sending=1)
+    world.store.settle(sent, created(sent))
+    world.store.recover()
+    assert [row["id"] for row in owners(world)] == [held.owner]
+
+
+def owners(world: PostgresWorld) -> list[Row]:
+    with world.store._database.read() as tx:
+        return tx.rows(sql.OWNERS)
+
+
 def test_a_grant_whose_commit_was_not_confirmed_is_taken_back(postgres_world: PostgresWorld) -> None:
     """Nobody knows of it, so nothing was sent: the task is queued again, by its own process."""
     world = postgres_world
@@ -77,6 +108,53 @@ def test_a_grant_whose_commit_was_not_confirmed_is_taken_back(postgres_world: Po
     world.store._known.clear()
     assert world.store.recover() == 1
     assert world.lease(acme).attempt > lease.attempt
+
+
+def test_the_server_notices_within_half_a_minute_that_a_machine_is_gone(
+    postgres_world: PostgresWorld,
+) -> None:
+    """Until then it keeps the process's lock; what is shown is read from the session's own socket."""
+    with postgres_world.store._database.read() as tx:
+        found = {name: tx.row(f"SHOW {name}") for name in NOTICING}
+    assert found == {name: {name: str(value)} for name, value in NOTICING.items()}
+    idle, interval, count, _ = NOTICING.values()
+    assert idle + interval * count <= 30
+
+
+def test_a_newer_version_that_changes_the_tables_is_waited_for(postgres_world: PostgresWorld) -> None:
+    """What was prepared for the old tables fails once; the next try prepares it anew."""
+    world = postgres_world
+    acme = world.begin(12)
+    for _ in range(4):
+        world.make(acme)
+    lease = world.sent(acme)
+    for _ in range(8):
+        world.store.bucket(acme)  # so often that the driver prepares it
+    world._side.execute("ALTER TABLE tesnap.organization ADD COLUMN of_a_newer_version TEXT")
+    world._side.execute("ALTER TABLE tesnap.task ADD COLUMN of_a_newer_version TEXT")
+    with pytest.raises(StoreUnavailable, match="cached plan"):
+        world.store.settle(lease, created(lease))
+    world.store.settle(lease, created(lease))
+    assert world.store.view("r1").total == Counts(created=5, queued=7)
+
+
+def test_a_process_that_stood_still_in_a_transaction_goes_on(postgres_world: PostgresWorld) -> None:
+    """The server has ended its session, so that others did not have to wait for it."""
+    world = postgres_world
+    acme = world.begin(2)
+    with pytest.raises(StoreUnavailable, match="idle-in-transaction"):
+        standing_still(world)
+    assert world.lease(acme).attempt == 1
+
+
+def standing_still(world: PostgresWorld) -> None:
+    """Do nothing in a transaction until the server has had enough of it."""
+    with world.store._database.write() as tx:
+        tx.change("SET LOCAL idle_in_transaction_session_timeout TO '10ms'")
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
+        while world._side.execute(sessions).fetchone() != (0,):
+            pass
+        tx.now()
 
 
 def test_errors_never_show_the_password(postgres_world: PostgresWorld) -> None:

@@ -10,9 +10,10 @@ from typing import TypeVar
 import psycopg
 import pytest
 
-from orchestrator.model import Lease
+from orchestrator.model import Lease, Run
+from orchestrator.queue import Counts
 from orchestrator.stores import Store
-from tests.contract.world import PostgresWorld, World
+from tests.contract.world import BASE_URL, FAILED, PostgresWorld, World
 
 ROUNDS = 4
 
@@ -136,3 +137,81 @@ def waiting(world: PostgresWorld) -> int:
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def one_after_the_other(world: PostgresWorld, *acts: Callable[[], object]) -> list[object]:
+    """Have each of them wait for a lock on the organizations before the next one begins; what they returned."""
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda act=act: found.append(act())) for act in acts]
+    with psycopg.connect(world.url) as holder:
+        holder.execute("SELECT 1 FROM tesnap.organization FOR UPDATE")
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            while waiting(world) < number:
+                pass
+    for thread in threads:
+        thread.join()
+    assert len(found) == len(acts)
+    return found
+
+
+@pytest.mark.postgres
+def test_processes_that_learn_an_id_at_once_merge_two_organizations_once(
+    postgres_world: PostgresWorld,
+) -> None:
+    """Whoever waited for the other finds that it has been done."""
+    world = postgres_world
+    world.begin(3)
+    true = world.store.join(BASE_URL, "acme-prod", "77")
+    stores = [world.open(), world.open()]
+    found = one_after_the_other(world, *(partial(one.join, BASE_URL, "acme", "77") for one in stores))
+    assert found == [true, true]
+    assert world.store.view("r1").counts == {true: Counts(queued=3)}
+
+
+@pytest.mark.postgres
+def test_many_processes_that_start_at_once_learn_one_id(postgres_world: PostgresWorld) -> None:
+    """Without any order among them."""
+    world = postgres_world
+    stores = [world.open() for _ in range(4)]
+    for number in range(3):
+        acme = world.store.join(BASE_URL, f"acme{number}", None)
+        world.store.start_run(Run(id=f"r{number}", job="nightly"), world.tasks(50, acme))
+        true = world.store.join(BASE_URL, f"prod{number}", str(number))
+        joins = [partial(one.join, BASE_URL, f"acme{number}", str(number)) for one in stores]
+        assert at_once(*joins) == [true] * len(stores)
+        assert world.store.view(f"r{number}").counts == {true: Counts(queued=50)}
+
+
+@pytest.mark.postgres
+def test_a_plan_is_frozen_for_what_an_organization_has_become_meanwhile(
+    postgres_world: PostgresWorld,
+) -> None:
+    """Its organization becomes part of another one while it waits for the lock."""
+    world = postgres_world
+    acme = world.begin(2)
+    true = world.store.join(BASE_URL, "acme-prod", "77")
+    one, other = world.open(), world.open()
+    run = Run(id="r2", job="nightly")
+    one_after_the_other(
+        world,
+        lambda: one.join(BASE_URL, "acme", "77"),
+        lambda: other.start_run(run, world.tasks(5, acme)),
+    )
+    assert world.store.view("r2").counts == {true: Counts(queued=5)}
+    assert world.lease(acme, "r2").task.organization == true
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("merging", [False, True])
+def test_failed_tasks_are_queued_again_once(postgres_world: PostgresWorld, *, merging: bool) -> None:
+    """Two that ask for it at once do not get in each other's way, and a merger does not either."""
+    world = postgres_world
+    acme = world.begin(1)
+    world.store.settle(world.sent(acme), FAILED)
+    true = world.store.join(BASE_URL, "acme-prod", "77")
+    one, other = world.open(), world.open()
+    first = partial(one.join, BASE_URL, "acme", "77") if merging else partial(one.retry_failed, "r1")
+    found = one_after_the_other(world, first, lambda: other.retry_failed("r1"))
+    assert {str(one) for one in found} == ({true, "1"} if merging else {"0", "1"})
+    assert world.store.view("r1").total == Counts(queued=1)

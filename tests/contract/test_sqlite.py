@@ -24,6 +24,7 @@ from orchestrator.stores.schema import VERSION
 from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued
 
 HOUR = 3600.0
+UNANSWERED = TIMEOUT + LIMIT.grace + LIMIT.per
 
 
 def reboot(world: SqliteWorld, *, wall: float, boot: float = 20.0) -> None:
@@ -65,7 +66,22 @@ def test_a_calendar_set_back_is_not_believed(sqlite_world: SqliteWorld) -> None:
     sqlite_world.lease(acme)
     reboot(sqlite_world, wall=-HOUR)
     now = sqlite_world.store.now()
-    assert {token.returns_at for token in sqlite_world.store.bucket(acme).tokens} == {now + LIMIT.hold}
+    assert [token.returns_at for token in sqlite_world.store.bucket(acme).tokens] == [
+        now + LIMIT.hold,
+        now + UNANSWERED,
+    ]
+
+
+def test_what_has_no_answer_is_out_for_longer_after_a_short_reboot(sqlite_world: SqliteWorld) -> None:
+    """The server may still act upon it."""
+    acme = sqlite_world.begin(12)
+    for _ in range(5):
+        sqlite_world.sent(acme)
+    reboot(sqlite_world, wall=8)
+    first_look = sqlite_world.store.now()
+    sqlite_world.store.recover()
+    sqlite_world.store.serve("r1", [acme])
+    assert sqlite_world.wait(acme).until == first_look + UNANSWERED
 
 
 def test_a_gate_stays_closed_over_a_short_reboot(sqlite_world: SqliteWorld) -> None:

@@ -134,8 +134,11 @@ class PostgresWorld(World):
         self._side.close()
 
     def _gone(self, store: Store) -> None:
-        """A server notices a moment later that a session has ended."""
         super()._gone(store)
+        self.gone()
+
+    def gone(self) -> None:
+        """Wait until the server has noticed that a session has ended, a moment later."""
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
         while self._side.execute(sessions).fetchone() > (len(self._opened),):  # type: ignore[operator] # a row of one
             pass
