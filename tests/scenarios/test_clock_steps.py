@@ -34,7 +34,7 @@ def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Wa
 
     at.timeline.at(clock.boot() + after, lambda: clock.step(seconds))
     at.timeline.at(clock.boot() + after + 2.0, join)
-    endings = drive(at.timeline, workers)
+    endings = drive(at.timeline, workers, longest=20_000)
     assert [(ending.exit_code, ending.counts.created) for ending in endings] == [(0, 10), (0, 10)]
     return notebook
 
@@ -59,6 +59,47 @@ def test_a_clock_set_back_costs_one_hold_and_no_more(postgres_stage: StageMaker)
     assert at.clock.boot() - begun < 6 * at.limit.hold
 
 
+class Slewed(PostgresClock):
+    """A clock beside which the database's runs at another rate."""
+
+    rate = 1.0
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self.step(seconds * (self.rate - 1.0))
+
+
+def run_slewed(at: Stage, rate: float, watch: type[Watch] = Watch) -> Notebook:
+    """Ten snapshots beside a clock that is being slewed; before their slots are free again a second process joins."""
+    at.clock.__class__ = Slewed
+    at.clock.rate = rate  # type: ignore[attr-defined] # of the class it has by now
+    return run_through(at, 0.0, 279.0, watch)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("rate", [1.0833, 1.01])
+def test_a_clock_slewed_forward_brings_no_token_back_too_early(
+    postgres_stage: StageMaker, rate: float
+) -> None:
+    """Too little between two looks to be noticed, and half a minute over a period: all slots are held meanwhile."""
+    at = postgres_stage()
+    begun = at.clock.boot()
+    notebook = run_slewed(at, rate)
+    assert refusals(at.simulator.log) == []
+    steps = [event.name for event in notebook.events].count("clock.stepped")
+    assert 1 <= steps <= 4  # once per period, not once per look
+    assert at.clock.boot() - begun < 8 * at.limit.hold  # a clock that always gains does not end all work
+
+
+@pytest.mark.postgres
+def test_the_drift_of_two_good_clocks_holds_nothing(postgres_stage: StageMaker) -> None:
+    """What NTP does to a clock is within the guard."""
+    at = postgres_stage()
+    notebook = run_slewed(at, 1.0005)
+    assert refusals(at.simulator.log) == []
+    assert "clock.stepped" not in [event.name for event in notebook.events]
+
+
 class Blind(Watch):
     """A watch that does not compare clocks."""
 
@@ -71,7 +112,15 @@ class Blind(Watch):
 
 @pytest.mark.postgres
 def test_without_the_comparison_the_server_refuses(postgres_stage: StageMaker) -> None:
-    """The two tests above see what they are there to see."""
+    """The tests of a clock set forward see what they are there to see."""
     at = postgres_stage()
     run_through(at, 400.0, 100.0, Blind)
+    assert refusals(at.simulator.log)
+
+
+@pytest.mark.postgres
+def test_without_the_comparison_a_slewed_clock_is_refused_too(postgres_stage: StageMaker) -> None:
+    """The same for a rate that no two looks tell."""
+    at = postgres_stage()
+    run_slewed(at, 1.0833, Blind)
     assert refusals(at.simulator.log)
