@@ -39,22 +39,26 @@ class Gain:
         guard = min((limit.guard for limit in limits), default=0.0)
         self._tolerance = max(LEAST_STEP, min(STEP, guard / 2))
         self._lowest: deque[tuple[float, float]] = deque()  # (boot time, difference), both rising
+        self._beyond_at = -math.inf
 
     def beyond(self, ahead: float) -> bool:
         """Whether the store's clock is further ahead now than it may be."""
         return bool(self._lowest) and ahead > self._lowest[0][1] + self._tolerance
 
+    def recent(self, boot: float) -> bool:
+        """Whether it was too far ahead a short while ago, and may still be slewed."""
+        return boot - self._beyond_at < 2 * self._span
+
     def read(self, boot: float, *, least: float, most: float) -> bool:
         """Note how far the store's clock is ahead, between these two; whether that is too far: then it counts anew."""
         beyond, lowest = self.beyond(least), self._lowest
         if beyond:
+            self._beyond_at = boot
             lowest.clear()
         while lowest and lowest[-1][1] >= most:
             lowest.pop()
         lowest.append((boot, most))
-        while (
-            len(lowest) > 1 and lowest[1][0] <= boot - self._span
-        ):  # the first one holds for what was before
+        while len(lowest) > 1 and lowest[1][0] <= boot - self._span:  # the first holds for what was before
             lowest.popleft()
         return beyond
 
@@ -70,7 +74,7 @@ class Watch:
         self._since = -math.inf
         self._recovered = -math.inf
         self._gain = Gain([lane.limit for lane in lanes])
-        self._lanes = lanes
+        self._lanes, self._to_hold, self._held_anew = lanes, list[Lane](), False
         self._state = ""
 
     def changed(self, now: float) -> set[str]:
@@ -103,10 +107,22 @@ class Watch:
         """Whether a grant was made by a clock that had gained since the last look."""
         return self._gain.beyond(lease.granted_at - boot)
 
+    def must_hold(self) -> None:
+        """Note that the store's clock has gained: nothing may be granted before `hold_back` has returned."""
+        self._to_hold = list(self._lanes)
+
     def hold_back(self, boot: Callable[[], float]) -> None:
-        """Bring no token back before one full hold, by our own clock, after its last use; told once per step."""
-        anew = [self._hold(lane, boot) for lane in self._lanes]
-        if any(anew):
+        """Bring no token back before one full hold, by our own clock, after its last use; told once per step.
+
+        What the store does not take stays noted.
+        """
+        if self._gain.recent(boot()) and self.stepped(boot):  # a grant by a clock that gained is given back
+            self.must_hold()
+        while self._to_hold:
+            self._held_anew |= self._hold(self._to_hold[-1], boot)
+            self._to_hold.pop()
+        if self._held_anew:
+            self._held_anew = False
             self._observer.happened(tidings.clock_stepped())
 
     def _hold(self, lane: Lane, boot: Callable[[], float]) -> bool:

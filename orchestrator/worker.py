@@ -118,6 +118,7 @@ class Worker:
         try:
             self._collect()
             self._look(now)
+            self._watch.hold_back(self._clock.boot)
             if not self._stopping.begun:
                 self._grant_all(now)
             finished = self._finished()
@@ -294,7 +295,7 @@ class Worker:
     def _see_others(self, now: float) -> None:
         """One cheap question to the store; more only when something changed, or now and then."""
         if self._watch.stepped(self._clock.boot):
-            self._watch.hold_back(self._clock.boot)
+            self._watch.must_hold()
         changed = self._watch.changed(now)
         for lane in filter(None, map(self._lanes.find, sorted(changed))):
             self._look_again(lane, now)
@@ -342,6 +343,7 @@ class Worker:
                 self._wait(lane, granted, now)
                 return
             if self._watch.gained(granted, self._clock.boot()):
+                self._watch.must_hold()
                 self._queue.give_back(granted)
                 self._watch.hold_back(self._clock.boot)
                 continue

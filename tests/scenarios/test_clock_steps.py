@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from orchestrator.errors import StoreUnavailable
 from orchestrator.model import Lease
 from orchestrator.simulator import refusals
 from orchestrator.watch import Watch
+from orchestrator.worker import Worker
 from tests.support.virtual import Notebook, PostgresClock, Stage, drive
 
 StageMaker = Callable[..., Stage]
 
 
-def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Watch) -> Notebook:
-    """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins."""
+def run_through(
+    at: Stage, seconds: float, after: float, watch: type[Watch] = Watch, *, failing: Sequence[str] = ()
+) -> Notebook:
+    """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins.
+
+    Each of the `failing` methods of the first one's store finds it away once.
+    """
     clock = at.clock
     assert isinstance(clock, PostgresClock)
     both = at.jobfile(20)
@@ -27,6 +34,8 @@ def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Wa
     )
     worker, notebook = at.worker(first, run_id="first")
     worker._watch.__class__ = watch
+    for method in failing:
+        away_once(worker, method)
     workers = [worker]
 
     def join() -> None:
@@ -39,12 +48,34 @@ def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Wa
     return notebook
 
 
+def away_once(worker: Worker, method: str) -> None:
+    """Have the store be unavailable when this is asked of it for the first time."""
+    real, calls = getattr(worker._queue, method), []
+
+    def first_fails(*args: object, **options: object) -> object:
+        calls.append(args)
+        if len(calls) == 1:
+            raise StoreUnavailable("the session was cut")
+        return real(*args, **options)
+
+    setattr(worker._queue, method, first_fails)
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("after", [100.0, 100.5, 301.5])
 def test_a_clock_set_forward_brings_no_token_back_too_early(postgres_stage: StageMaker, after: float) -> None:
     """All slots are held for one period from the moment at which it is noticed, before anything is granted."""
     at = postgres_stage()
     notebook = run_through(at, 400.0, after)
+    assert refusals(at.simulator.log) == []
+    assert [event.name for event in notebook.events].count("clock.stepped") == 1
+
+
+@pytest.mark.postgres
+def test_a_step_is_not_forgotten_while_the_store_is_away(postgres_stage: StageMaker) -> None:
+    """What could not be held when the step was seen is held before anything is granted."""
+    at = postgres_stage()
+    notebook = run_through(at, 400.0, 100.0, failing=["hold_back"])
     assert refusals(at.simulator.log) == []
     assert [event.name for event in notebook.events].count("clock.stepped") == 1
 
