@@ -22,6 +22,8 @@ class Lane:
 
     `reload` reads the credential's source again and says whether its text changed; `reloaded` says that
     nothing was made with the new text yet. `offset` is how far the API's calendar is ahead of ours in seconds.
+    `answered_at` is the time of the last answer; `last_grant`, in store time, is that of anybody's last grant as
+    it was when the store's clock had gained, and `quiet_since` when we first saw that one.
     """
 
     identity: str
@@ -32,6 +34,9 @@ class Lane:
     offset: float = 0.0
     confirmed: bool = False
     in_flight: int = 0
+    last_grant: float | None = None
+    quiet_since: float = -math.inf
+    answered_at: float = -math.inf
     look_at: float = 0.0
     reloaded: bool = False
     reloaded_at: float = -math.inf

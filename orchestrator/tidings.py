@@ -74,6 +74,12 @@ def lane_stopped(lane: Lane) -> Event:
     return Event(name="organization.stopped", text=text, level="error")
 
 
+def clock_stepped() -> Event:
+    """The store's clock has gained on ours: its tokens would return too early."""
+    text = "the store's clock was set forward; all slots are held for one period from now"
+    return Event(name="clock.stepped", text=text, level="warning")
+
+
 def taken_over(lease: Lease) -> Event:
     """Another process has the task by now."""
     return _about(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
-from orchestrator.model import Lease
+from orchestrator import tidings
+from orchestrator.lane import Lane, Lanes
+from orchestrator.model import Lease, Limit
 from orchestrator.progress import Observer
 from orchestrator.queue import Queue
 
@@ -13,23 +17,64 @@ OVERLAP = 5.0
 """Seconds of settlements read again at each look: on PostgreSQL commits may become visible out of order."""
 
 STEP = 0.5
-"""Seconds by which the store's clock may gain on ours between two looks; slower drift is what the guard is for."""
+"""Seconds by which the store's clock may gain on ours while a token is out, half the usual guard: a smaller gain
+is what the guard is for."""
+
+LEAST_STEP = 0.2
+"""Even with a smaller guard: two clocks that NTP keeps may differ by 0.15 s more after five minutes (500 ppm)."""
 
 POLLS_PER_RECOVERY = 10
 """Dead processes are looked for at every so-manieth look."""
 
 
+class Gain:
+    """By how much the store's clock has gained on ours while any token may have been out.
+
+    Kept are the lowest differences of the last full hold: a clock that is slewed gains too little between
+    two readings to be told from the time that a reading takes.
+    """
+
+    def __init__(self, limits: Collection[Limit]) -> None:
+        self._span = max((limit.hold for limit in limits), default=0.0)
+        guard = min((limit.guard for limit in limits), default=0.0)
+        self._tolerance = max(LEAST_STEP, min(STEP, guard / 2))
+        self._lowest: deque[tuple[float, float]] = deque()  # (boot time, difference), both rising
+        self._beyond_at = -math.inf
+
+    def beyond(self, ahead: float) -> bool:
+        """Whether the store's clock is further ahead now than it may be."""
+        return bool(self._lowest) and ahead > self._lowest[0][1] + self._tolerance
+
+    def recent(self, boot: float) -> bool:
+        """Whether it was too far ahead a short while ago, and may still be slewed."""
+        return boot - self._beyond_at < 2 * self._span
+
+    def read(self, boot: float, *, least: float, most: float) -> bool:
+        """Note how far the store's clock is ahead, between these two; whether that is too far: then it counts anew."""
+        beyond, lowest = self.beyond(least), self._lowest
+        if beyond:
+            self._beyond_at = boot
+            lowest.clear()
+        while lowest and lowest[-1][1] >= most:
+            lowest.pop()
+        lowest.append((boot, most))
+        while len(lowest) > 1 and lowest[1][0] <= boot - self._span:  # the first holds for what was before
+            lowest.popleft()
+        return beyond
+
+
 class Watch:
     """Reports each settled task of a run once, by whatever process it was settled, and says what changed."""
 
-    def __init__(self, run_id: str, queue: Queue, observer: Observer, *, poll: float) -> None:
+    def __init__(self, run_id: str, queue: Queue, observer: Observer, lanes: Lanes, *, poll: float) -> None:
         self._run_id, self._queue, self._observer, self._poll = run_id, queue, observer, poll
         self._seen = bytearray()  # by position, so that memory grows one byte a task
         self.reported = 0
         self._versions: Mapping[str, int] = {}
         self._since = -math.inf
         self._recovered = -math.inf
-        self._ahead = math.inf
+        self._gain = Gain([lane.limit for lane in lanes])
+        self._lanes, self._to_hold, self._held_anew = lanes, list[Lane](), False
         self._state = ""
 
     def changed(self, now: float) -> set[str]:
@@ -52,16 +97,44 @@ class Watch:
             self._state, self._versions = state, {}
 
     def stepped(self, boot: Callable[[], float]) -> bool:
-        """Whether the store's clock was set forward since the last look, as far as our own clock can tell."""
+        """Whether the store's clock was set or slewed forward, as far as our own clock can tell."""
         before = boot()
         at = self._queue.now()
-        least, most = at - boot(), at - before  # the reading happened somewhere in between
-        stepped, self._ahead = least > self._ahead + STEP, most
-        return stepped
+        after = boot()
+        return self._gain.read(after, least=at - after, most=at - before)  # it was read somewhere in between
 
     def gained(self, lease: Lease, boot: float) -> bool:
-        """Whether a grant was made by a clock that had been set forward since the last look."""
-        return lease.granted_at - boot > self._ahead + STEP
+        """Whether a grant was made by a clock that had gained since the last look."""
+        return self._gain.beyond(lease.granted_at - boot)
+
+    def must_hold(self) -> None:
+        """Note that the store's clock has gained: nothing may be granted before `hold_back` has returned."""
+        self._to_hold = list(self._lanes)
+
+    def hold_back(self, boot: Callable[[], float]) -> None:
+        """Bring no token back before one full hold, by our own clock, after its last use; told once per step.
+
+        What the store does not take stays noted.
+        """
+        if self._gain.recent(boot()) and self.stepped(boot):  # a grant by a clock that gained is given back
+            self.must_hold()
+        while self._to_hold:
+            self._held_anew |= self._hold(self._to_hold[-1], boot)
+            self._to_hold.pop()
+        if self._held_anew:
+            self._held_anew = False
+            self._observer.happened(tidings.clock_stepped())
+
+    def _hold(self, lane: Lane, boot: Callable[[], float]) -> bool:
+        """Hold one organization's slots; whether that begins now, or only makes up for what was gained since."""
+        last, now = self._queue.bucket(lane.identity).last_grant, boot()
+        anew = last != lane.last_grant or lane.quiet_since == -math.inf
+        since = now if anew else max(lane.quiet_since, lane.answered_at)
+        if now - since < lane.limit.hold:
+            self._queue.hold_back(lane.identity, replace(lane.limit, per=lane.limit.per - (now - since)))
+        if anew:
+            lane.last_grant, lane.quiet_since = last, now
+        return anew
 
     def report(self, *, thorough: bool) -> None:
         """Tell about every task that was settled since the last report; `thorough` looks back a little further."""

@@ -75,7 +75,7 @@ class Worker:
         self._started = clock.boot()
         self._poll = min((lane.limit.poll for lane in self._lanes), default=1.0)
         self._agenda = Agenda(self._lanes)
-        self._watch = Watch(run.id, queue, observer, poll=self._poll)
+        self._watch = Watch(run.id, queue, observer, self._lanes, poll=self._poll)
         self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
@@ -112,6 +112,7 @@ class Worker:
         try:
             self._collect()
             self._look(now)
+            self._watch.hold_back(self._clock.boot)
             if not self._stopping.begun:
                 self._grant_all(now)
             finished = self._finished()
@@ -246,6 +247,7 @@ class Worker:
     # -- no connection -----------------------------------------------------------------------------------
     def _answered(self, lane: Lane, offset: float | None) -> None:
         lane.connect_failures, self._unreachable_since = 0, None
+        lane.answered_at = self._clock.boot()
         if offset is not None:
             lane.offset = offset
 
@@ -287,7 +289,7 @@ class Worker:
     def _see_others(self, now: float) -> None:
         """One cheap question to the store; more only when something changed, or now and then."""
         if self._watch.stepped(self._clock.boot):
-            self._hold_back()
+            self._watch.must_hold()
         changed = self._watch.changed(now)
         for lane in filter(None, map(self._lanes.find, sorted(changed))):
             self._look_again(lane, now)
@@ -306,13 +308,6 @@ class Worker:
             self._wait(lane, wait, now)
         else:
             self._agenda.put(lane, now)
-
-    def _hold_back(self) -> None:
-        """The store's clock has gained on ours: its tokens would return too early."""
-        for lane in self._lanes:
-            self._queue.hold_back(lane.identity, lane.limit)
-        text = "the store's clock was set forward; all slots are held for one period from now"
-        self._observer.happened(Event(name="clock.stepped", text=text, level="warning"))
 
     # -- grants ------------------------------------------------------------------------------------------
     def _grant_all(self, now: float) -> None:
@@ -342,8 +337,9 @@ class Worker:
                 self._wait(lane, granted, now)
                 return
             if self._watch.gained(granted, self._clock.boot()):
+                self._watch.must_hold()
                 self._queue.give_back(granted)
-                self._hold_back()
+                self._watch.hold_back(self._clock.boot)
                 continue
             lane.waiting = lane.waiting_until = None
             lane.in_flight += 1

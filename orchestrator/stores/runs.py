@@ -90,8 +90,8 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
             again=again,
         )
     tx.change(sql.SET_TASKS, run=run)
-    for number, names in _names_by_organization(tasks, known).items():
-        tx.change(sql.ADD_RUN_ORGANIZATION, run=run, organization=number, name="+".join(names))
+    for number, called in _names_by_organization(tasks, known).items():
+        tx.change(sql.ADD_RUN_ORGANIZATION, run=run, organization=number, name="+".join(called))
     if len(plan) > BATCH:
         tx.refresh_statistics()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.errors import LeaseLost
-from orchestrator.model import Lease, Priority, Problem, Settlement, Snapshot, Status
+from orchestrator.model import Lease, Priority, Problem, RunState, Settlement, Snapshot, Status
 from orchestrator.queue import Counts
 from orchestrator.stores import Store
 from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
@@ -125,10 +125,10 @@ def test_an_answer_settles_what_was_taken_over_meanwhile(world: World, *, looked
     acme, lease = taken_over(world)
     if looked:
         world.store.conclude(lease, found=None)
-        world.store.end_run("r1", "finished")
+        world.store.end_run("r1", RunState.FINISHED)
     world.store.settle(lease, created(lease))
     (result,) = world.store.results("r1")
-    assert world.store.find_run("r1").state == ("finished" if looked else "active")
+    assert world.store.find_run("r1").state == (RunState.FINISHED if looked else RunState.ACTIVE)
     assert (result.status, result.attempts, result.final) == (Status.CREATED, 1, True)
     assert (result.snapshot, result.problem) == (created(lease).snapshot, None)
     assert [token.returns_at for token in world.store.bucket(acme).tokens] == [world.store.now() + LIMIT.hold]
@@ -140,7 +140,7 @@ def test_a_refusal_queues_what_was_taken_over_meanwhile(world: World) -> None:
     """Nothing was made; whoever has finished the run meanwhile is not to leave it behind."""
     acme, lease = taken_over(world)
     world.store.conclude(lease, found=None)
-    world.store.end_run("r1", "finished")
+    world.store.end_run("r1", RunState.FINISHED)
     world.store.settle(lease, queued(answered=True, counts=False, http_status=429))
     (result,) = world.store.results("r1")
     assert (result.status, result.attempts, result.evidence_due) == (Status.QUEUED, 0, None)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from orchestrator.errors import StoreUnavailable
 from orchestrator.model import Lease
 from orchestrator.simulator import refusals
 from orchestrator.watch import Watch
+from orchestrator.worker import Worker
 from tests.support.virtual import Notebook, PostgresClock, Stage, drive
 
 StageMaker = Callable[..., Stage]
 
 
-def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Watch) -> Notebook:
-    """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins."""
+def run_through(
+    at: Stage, seconds: float, after: float, watch: type[Watch] = Watch, *, failing: Sequence[str] = ()
+) -> Notebook:
+    """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins.
+
+    Each of the `failing` methods of the first one's store finds it away once.
+    """
     clock = at.clock
     assert isinstance(clock, PostgresClock)
     both = at.jobfile(20)
@@ -27,6 +34,8 @@ def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Wa
     )
     worker, notebook = at.worker(first, run_id="first")
     worker._watch.__class__ = watch
+    for method in failing:
+        away_once(worker, method)
     workers = [worker]
 
     def join() -> None:
@@ -34,9 +43,22 @@ def run_through(at: Stage, seconds: float, after: float, watch: type[Watch] = Wa
 
     at.timeline.at(clock.boot() + after, lambda: clock.step(seconds))
     at.timeline.at(clock.boot() + after + 2.0, join)
-    endings = drive(at.timeline, workers)
+    endings = drive(at.timeline, workers, longest=20_000)
     assert [(ending.exit_code, ending.counts.created) for ending in endings] == [(0, 10), (0, 10)]
     return notebook
+
+
+def away_once(worker: Worker, method: str) -> None:
+    """Have the store be unavailable when this is asked of it for the first time."""
+    real, calls = getattr(worker._queue, method), []
+
+    def first_fails(*args: object, **options: object) -> object:
+        calls.append(args)
+        if len(calls) == 1:
+            raise StoreUnavailable("the session was cut")
+        return real(*args, **options)
+
+    setattr(worker._queue, method, first_fails)
 
 
 @pytest.mark.postgres
@@ -45,6 +67,15 @@ def test_a_clock_set_forward_brings_no_token_back_too_early(postgres_stage: Stag
     """All slots are held for one period from the moment at which it is noticed, before anything is granted."""
     at = postgres_stage()
     notebook = run_through(at, 400.0, after)
+    assert refusals(at.simulator.log) == []
+    assert [event.name for event in notebook.events].count("clock.stepped") == 1
+
+
+@pytest.mark.postgres
+def test_a_step_is_not_forgotten_while_the_store_is_away(postgres_stage: StageMaker) -> None:
+    """What could not be held when the step was seen is held before anything is granted."""
+    at = postgres_stage()
+    notebook = run_through(at, 400.0, 100.0, failing=["hold_back"])
     assert refusals(at.simulator.log) == []
     assert [event.name for event in notebook.events].count("clock.stepped") == 1
 
@@ -59,6 +90,47 @@ def test_a_clock_set_back_costs_one_hold_and_no_more(postgres_stage: StageMaker)
     assert at.clock.boot() - begun < 6 * at.limit.hold
 
 
+class Slewed(PostgresClock):
+    """A clock beside which the database's runs at another rate."""
+
+    rate = 1.0
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self.step(seconds * (self.rate - 1.0))
+
+
+def run_slewed(at: Stage, rate: float, watch: type[Watch] = Watch) -> Notebook:
+    """Ten snapshots beside a clock that is being slewed; before their slots are free again a second process joins."""
+    at.clock.__class__ = Slewed
+    at.clock.rate = rate  # type: ignore[attr-defined] # of the class it has by now
+    return run_through(at, 0.0, 279.0, watch)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("rate", [1.0833, 1.01])
+def test_a_clock_slewed_forward_brings_no_token_back_too_early(
+    postgres_stage: StageMaker, rate: float
+) -> None:
+    """Too little between two looks to be noticed, and half a minute over a period: all slots are held meanwhile."""
+    at = postgres_stage()
+    begun = at.clock.boot()
+    notebook = run_slewed(at, rate)
+    assert refusals(at.simulator.log) == []
+    steps = [event.name for event in notebook.events].count("clock.stepped")
+    assert 1 <= steps <= 4  # once per period, not once per look
+    assert at.clock.boot() - begun < 8 * at.limit.hold  # a clock that always gains does not end all work
+
+
+@pytest.mark.postgres
+def test_the_drift_of_two_good_clocks_holds_nothing(postgres_stage: StageMaker) -> None:
+    """What NTP does to a clock is within the guard."""
+    at = postgres_stage()
+    notebook = run_slewed(at, 1.0005)
+    assert refusals(at.simulator.log) == []
+    assert "clock.stepped" not in [event.name for event in notebook.events]
+
+
 class Blind(Watch):
     """A watch that does not compare clocks."""
 
@@ -71,7 +143,15 @@ class Blind(Watch):
 
 @pytest.mark.postgres
 def test_without_the_comparison_the_server_refuses(postgres_stage: StageMaker) -> None:
-    """The two tests above see what they are there to see."""
+    """The tests of a clock set forward see what they are there to see."""
     at = postgres_stage()
     run_through(at, 400.0, 100.0, Blind)
+    assert refusals(at.simulator.log)
+
+
+@pytest.mark.postgres
+def test_without_the_comparison_a_slewed_clock_is_refused_too(postgres_stage: StageMaker) -> None:
+    """The same for a rate that no two looks tell."""
+    at = postgres_stage()
+    run_slewed(at, 1.0833, Blind)
     assert refusals(at.simulator.log)
