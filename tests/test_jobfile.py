@@ -45,6 +45,32 @@ def test_a_bad_file_gives_exactly_the_errors_that_were_written_down_for_it(path:
     assert not [secret for secret in SECRETS if secret in said]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "jobs: [{name: j, tests: [1], windows: [{last: TOKEN}]}]",
+        "jobs: [{name: j, tests: [1], windows: [{last: 1h, until: TOKEN}]}]",
+        "jobs: [{name: j, tests: [1], windows: [{start: TOKEN, end: TOKEN}]}]",
+        "jobs: [{name: j, tests: [1], windows: [{around: TOKEN, duration: 1h}]}]",
+        "jobs: [{name: j, tests: [1], windows: [TOKEN]}]",
+        "jobs: [{name: j, tests: [1], windows: [{last: 1h, fit: TOKEN}], data_delay: TOKEN, display_name: '{TOKEN}'}]",
+        "jobs: [{name: j, tests: [TOKEN], windows: [{last: 1h}], priority: TOKEN, organization: TOKEN}]",
+        f"timezone: TOKEN\n{JOB}",
+        f"http: {{timeout: TOKEN, proxy: TOKEN}}\n{JOB}",
+        f"organization_defaults: {{limit: {{per: TOKEN, guard: TOKEN, pace: TOKEN}}}}\n{JOB}",
+        f"TOKEN: 1\n{JOB}",
+    ],
+)
+@pytest.mark.parametrize(
+    "token", ["12345678-1234-1234-1234-123456789abc", "eyJhbGciOi.J9.x", "a1" * 20, "Bearer x"]
+)
+def test_a_token_in_any_place_is_never_quoted_back(written: str, token: str) -> None:
+    """Wherever it was pasted, the error says that it is not shown."""
+    said = errors(HEAD + written.replace("TOKEN", token), ACME="x")
+    assert token not in said
+    assert said
+
+
 def test_there_are_many_bad_files() -> None:
     """The catalogue was not lost on the way."""
     assert len(BAD) >= 65
