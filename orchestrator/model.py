@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
 """Between which an instant that the API names can be true: the years 2000 to 2099, in epoch seconds."""
 
+MOST_SNAPSHOTS = 100_000
+"""Snapshots of one run: at the documented limit an organization needs ten weeks for them."""
+
 SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
 
