@@ -11,9 +11,11 @@ import calendar
 import difflib
 import math
 import re
+import struct
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from datetime import timezone as fixed_offset
+from io import BytesIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from orchestrator.durations import parse_duration
@@ -51,6 +53,18 @@ def zone(timezone: str | None) -> tzinfo:
         return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(_no_zone(timezone)) from None
+
+
+def zone_by_rules(text: str) -> tzinfo:
+    """The zone of rules as POSIX writes them in TZ, `EST5EDT,M3.2.0,M11.1.0`; ValueError when they are none.
+
+    They are what a file of the zone database ends in (RFC 8536), so such a file is made of them.
+    """
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{quote(text)} is not the rules of a time zone")
+    head = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+    block = head + struct.pack(">lbb4s", 0, 0, 0, b"UTC")
+    return ZoneInfo.from_file(BytesIO(block * 2 + f"\n{text}\n".encode()), key=text)
 
 
 def local(epoch: float, timezone: str | None) -> datetime:

@@ -416,9 +416,7 @@ def test_a_test_has_one_name() -> None:
     """Two names for one id cannot both be right."""
     written = '{id: "1", test_name: A}, {id: "1", test_name: B}'
     said = errors(f"{HEAD}jobs: [{{name: j, tests: [{written}], windows: [{{last: 1h}}]}}]\n", ACME="x")
-    assert said.endswith(
-        "<stdin>:3:51: error: test 1 is to be called 'B' here and 'A' above: write one name"
-    )
+    assert said.endswith("<stdin>:3:51: error: test 1 is to be called 'B' here and 'A' above: write one name")
 
 
 def test_what_the_defaults_say_is_read_once_for_all_jobs() -> None:
