@@ -6,7 +6,6 @@ Whatever form an error has, it becomes a title and a detail that a user can act 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.instants import parse_instant
-from orchestrator.model import Problem
+from orchestrator.model import EARLIEST, LATEST, Problem
 from orchestrator.secrecy import without_credentials
 
 _TITLE, _DETAIL, _FIELDS = 120, 500, 20  # what a report's cell, a log line and a screen hold
@@ -24,6 +23,7 @@ _LONGEST_CREDENTIAL = 2000  # characters: what may be left out of a text that is
 _HEADING = re.compile(r"(?is)<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>")
 _TAG = re.compile(r"(?s)<[^>]*>")
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no store takes half a surrogate pair, PostgreSQL no NUL
 
 _REASONS = {
     301: "Moved permanently",
@@ -104,9 +104,9 @@ def clean(text: str, most: int) -> str:
 
 
 def parse_object(body: bytes) -> Mapping[str, Any] | None:
-    """The JSON object in a body, or None."""
+    """The JSON object in a body, or None; what no store and no stream takes is replaced in its texts."""
     with suppress(ValueError, RecursionError):
-        found = json.loads(body)
+        found = json.loads(body, object_pairs_hook=_storable)
         return found if isinstance(found, dict) else None
     return None
 
@@ -131,9 +131,12 @@ def text_id(value: object) -> str | None:
 
 
 def instant(value: object) -> float | None:
-    """Epoch seconds of an ISO 8601 text (UTC when it has no offset), or of a number; None for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    """Epoch seconds of an ISO 8601 text (UTC when it has no offset), or of a number.
+
+    None for anything else, and for what no clock shows, such as milliseconds.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if EARLIEST <= value < LATEST else None
     with suppress(ValueError):
         return parse_instant(value, timezone="UTC")[0] if isinstance(value, str) else None
     return None
@@ -148,6 +151,17 @@ def sentence(text: str | None) -> str:
 def text_of(value: object) -> str | None:
     """The value when it is text with something in it."""
     return value.strip() or None if isinstance(value, str) else None
+
+
+def _storable(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose texts can be stored; those in a list are looked through as well."""
+    return {_plain(key): _plain(value) for key, value in pairs}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _from_json(found: Mapping[str, Any]) -> tuple[str, str, tuple[tuple[str, str], ...]]:

@@ -7,11 +7,11 @@ filled in.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from fnmatch import translate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from orchestrator import instants, windows
 from orchestrator.draft import Draft, Enough
@@ -22,6 +22,7 @@ from orchestrator.grammar import (
     JobEntry,
     LimitEntry,
     OrganizationEntry,
+    TestEntry,
     WindowEntry,
     checked_base_url,
 )
@@ -42,6 +43,7 @@ from orchestrator.model import (
 from orchestrator.wording import choice, quote, word
 
 _MOST_COMPARED = 1_000_000  # names with patterns in one file: a fraction of a second
+_T = TypeVar("_T")
 _NAMED_AT_MOST = 10  # organizations or windows that an error lists
 
 
@@ -54,6 +56,7 @@ class Assembly:
         self._checked: dict[WindowSpec, WindowError | None] = {}
         self._whole, self._seen = True, frozenset[str]()
         self._matches: dict[str, tuple[str, ...]] = {}
+        self._shared: dict[str, tuple[Any, ...]] = {}
         self._compared = 0
         self.timezone = self._timezone()
         self.organizations = {
@@ -88,6 +91,7 @@ class Assembly:
     def jobs(self, organizations: Iterable[str], *, whole: bool) -> tuple[Job, ...]:
         """The file's jobs over the organizations that they see; not `whole`: some of these are unknown."""
         seen, self._whole = tuple(organizations), whole
+        self._shared = {}
         self._seen = frozenset(seen)
         jobs = [self._job(at, entry, seen) for at, entry in enumerate(self.entry.jobs or ())]
         first: dict[str, int] = {}
@@ -182,18 +186,37 @@ class Assembly:
         plain = {key: given[key] for key in _PLAIN_KEYS if key in given}
         return Job(
             name=given.get("name", ""),
-            organizations=self._organizations(at, given.get("organization"), organizations),
-            tests=tuple(
-                {
-                    test.id: TestRef(id=test.id, test_name=test.test_name) for test in given.get("tests", ())
-                }.values()
+            organizations=self._once(
+                at, "organization", lambda: self._organizations(at, given.get("organization"), organizations)
             ),
+            tests=self._once(at, "tests", lambda: self._tests(at, given.get("tests", ()))),
             select=Select(**_given(given["select"])) if "select" in given else None,
-            windows=self._windows(at, given.get("windows")),
+            windows=self._once(at, "windows", lambda: self._windows(at, given.get("windows"))),
             priority=Priority[given.get("priority", "normal").upper()],
             place=self.draft.located(where),
             **plain,
         )
+
+    def _once(self, at: int, key: str, make: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
+        """What a job's own value for this key comes to; what the defaults' does is made once, for all jobs."""
+        if self.draft.has(("jobs", at, key)) or not self.draft.has(("defaults", key)):
+            return make()
+        if key not in self._shared:
+            self._shared[key] = make()
+        return cast("tuple[_T, ...]", self._shared[key])
+
+    def _tests(self, at: int, written: Iterable[TestEntry]) -> tuple[TestRef, ...]:
+        """The tests that are named, each once: a name that is expected of one holds wherever it stands."""
+        names: dict[str, str | None] = {}
+        for position, test in enumerate(written):
+            known = names.setdefault(test.id, test.test_name)
+            if known is None:
+                names[test.id] = test.test_name
+            elif test.test_name not in (None, known):
+                where = (*self._origin(at, "tests"), position)
+                text = f"test {test.id} is to be called {quote(test.test_name or '')} here and {quote(known)} above: write one name"
+                self.draft.error(where, text)
+        return tuple(TestRef(id=key, test_name=name) for key, name in names.items())
 
     def _wrote(self, at: int, key: str) -> bool:
         return self.draft.has(("jobs", at, key)) or self.draft.has(("defaults", key))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from orchestrator.wording import quote
+
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 LONGEST = 36_500 * DAY
@@ -23,16 +25,18 @@ def parse_duration(text: str) -> float:
     """
     written = text.strip()
     if re.fullmatch(r"[0-9]{1,15}", written):
-        raise ValueError(f"{written!r} has no unit: write {written}s, {written}m, {written}h or {written}d")
+        raise ValueError(
+            f"{quote(written)} has no unit: write {written}s, {written}m, {written}h or {written}d"
+        )
     parts = [(int(digits), unit) for digits, unit in _PART.findall(written)]
     if not parts or _PART.sub("", written):
         raise ValueError(
-            f"{shown(text)} is not a duration: write digits with d, h, m, s or ms, such as 90s, 2h or 1h30m"
+            f"{quote(text)} is not a duration: write digits with d, h, m, s or ms, such as 90s, 2h or 1h30m"
         )
     _check_order(written, [unit for _, unit in parts])
     seconds = sum(number * _MILLISECONDS[unit] for number, unit in parts) / 1000
     if seconds > LONGEST:
-        raise ValueError(f"{shown(text)} is longer than 100 years")
+        raise ValueError(f"{quote(text)} is longer than 100 years")
     return seconds
 
 
@@ -51,18 +55,13 @@ def format_duration(seconds: float) -> str:
     return text or "0s"
 
 
-def shown(text: str) -> str:
-    """A user's own text as an error quotes it: on one line, and not for pages."""
-    return repr(text if len(text) <= 40 else text[:39] + "…")
-
-
 def _check_order(written: str, units: list[str]) -> None:
     """Raise unless the units go from the largest to the smallest without a repeat."""
     if len(set(units)) < len(units):
         twice = next(unit for unit in units if units.count(unit) > 1)
-        raise ValueError(f"{shown(written)} has the unit {twice} twice: add the numbers up")
+        raise ValueError(f"{quote(written)} has the unit {twice} twice: add the numbers up")
     ordered = sorted(units, key=_UNITS.index)
     if units != ordered:
         parts = {unit: digits + unit for digits, unit in _PART.findall(written)}
         better = "".join(parts[unit] for unit in ordered)
-        raise ValueError(f"{shown(written)} has its units out of order: write {better}")
+        raise ValueError(f"{quote(written)} has its units out of order: write {better}")

@@ -11,12 +11,15 @@ import calendar
 import difflib
 import math
 import re
+import struct
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from datetime import timezone as fixed_offset
+from io import BytesIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from orchestrator.durations import parse_duration, shown
+from orchestrator.durations import parse_duration
+from orchestrator.wording import quote
 
 YEARS = range(2000, 2100)
 """The years an instant may have: ThousandEyes was founded in 2010, and any other year is a slip."""
@@ -52,6 +55,18 @@ def zone(timezone: str | None) -> tzinfo:
         raise ValueError(_no_zone(timezone)) from None
 
 
+def zone_by_rules(text: str) -> tzinfo:
+    """The zone of rules as POSIX writes them in TZ, `EST5EDT,M3.2.0,M11.1.0`; ValueError when they are none.
+
+    They are what a file of the zone database ends in (RFC 8536), so such a file is made of them.
+    """
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{quote(text)} is not the rules of a time zone")
+    head = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+    block = head + struct.pack(">lbb4s", 0, 0, 0, b"UTC")
+    return ZoneInfo.from_file(BytesIO(block * 2 + f"\n{text}\n".encode()), key=text)
+
+
 def local(epoch: float, timezone: str | None) -> datetime:
     """The instant as an aware datetime of the zone."""
     return datetime.fromtimestamp(epoch, zone(timezone))
@@ -77,13 +92,13 @@ def parse_instant(text: str, *, timezone: str | None) -> tuple[float, tuple[str,
     """
     match = _INSTANT.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{shown(text)} is not a time: write {_EXAMPLES}")
+        raise ValueError(f"{quote(text)} is not a time: write {_EXAMPLES}")
     wall, offset = _wall(text, match), match[8]
     if offset is not None:
         return wall.replace(tzinfo=_offset(text, offset)).timestamp(), ()
     if timezone is None:
         raise ValueError(
-            f"{shown(text)} has no zone: write {wall.isoformat()}Z, an offset such as +01:00 instead of the"
+            f"{quote(text)} has no zone: write {wall.isoformat()}Z, an offset such as +01:00 instead of the"
             " Z, or set timezone"
         )
     reading = read_wall(wall, timezone)
@@ -101,10 +116,10 @@ def parse_clock(text: str, *, seconds: bool = False) -> time:
     match = _CLOCK.fullmatch(text.strip())
     if match is None or (match[3] is not None and not seconds):
         form = "HH:MM or HH:MM:SS" if seconds else "HH:MM"
-        raise ValueError(f"{shown(text)} is not a time of day: write {form}, such as 14:07")
+        raise ValueError(f"{quote(text)} is not a time of day: write {form}, such as 14:07")
     hour, minute, second = (int(part or 0) for part in match.groups())
     if (hour, minute, second) == (24, 0, 0):
-        raise ValueError(f"{shown(text)}: midnight is written 00:00")
+        raise ValueError(f"{quote(text)}: midnight is written 00:00")
     _check_clock(text, hour, minute, second)
     return time(hour, minute, second)
 
@@ -131,7 +146,7 @@ def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float,
         return reading.at, reading.notes
     if not _INSTANT.fullmatch(text.strip()):
         raise ValueError(
-            f"{shown(text)} is not a time: write 14:07, '2h ago', 'yesterday 14:00', now, or {_EXAMPLES}"
+            f"{quote(text)} is not a time: write 14:07, '2h ago', 'yesterday 14:00', now, or {_EXAMPLES}"
         )
     return parse_instant(text, timezone=timezone or "UTC")
 
@@ -188,11 +203,11 @@ def _wall(text: str, match: re.Match[str]) -> datetime:
     """The date and time that the match has, checked one by one."""
     year, month, day = (int(match[group]) for group in (1, 2, 3))
     if year not in YEARS:
-        raise ValueError(f"{shown(text)}: the year {match[1]} is not between {YEARS[0]} and {YEARS[-1]}")
+        raise ValueError(f"{quote(text)}: the year {match[1]} is not between {YEARS[0]} and {YEARS[-1]}")
     if not 1 <= month <= 12:
-        raise ValueError(f"{shown(text)}: there is no month {match[2]}")
+        raise ValueError(f"{quote(text)}: there is no month {match[2]}")
     if not 1 <= day <= calendar.monthrange(year, month)[1]:
-        raise ValueError(f"{shown(text)}: there is no day {match[3]} in {match[1]}-{match[2]}")
+        raise ValueError(f"{quote(text)}: there is no day {match[3]} in {match[1]}-{match[2]}")
     return datetime.combine(date(year, month, day), _time_of_day(text, match))
 
 
@@ -200,11 +215,11 @@ def _time_of_day(text: str, match: re.Match[str]) -> time:
     """The time of day that the match has."""
     on = f"{match[1]}-{match[2]}-{match[3]}"
     if match[4] is None:
-        raise ValueError(f"{shown(text)} has no time of day: write {on} 00:00 for its first moment")
+        raise ValueError(f"{quote(text)} has no time of day: write {on} 00:00 for its first moment")
     hour, minute, second = (int(match[group] or 0) for group in (4, 5, 6))
     if (hour, minute, second) == (24, 0, 0):
         following = date.fromisoformat(on) + timedelta(days=1)
-        raise ValueError(f"{shown(text)}: midnight is written as the start of a day: {following} 00:00")
+        raise ValueError(f"{quote(text)}: midnight is written as the start of a day: {following} 00:00")
     _check_clock(text, hour, minute, second)
     return time(hour, minute, second, int((match[7] or "0")[:6].ljust(6, "0")))
 
@@ -213,7 +228,7 @@ def _check_clock(text: str, hour: int, minute: int, second: int) -> None:
     """Raise when a clock never shows this."""
     for number, highest, word in ((hour, 23, "hours"), (minute, 59, "minutes"), (second, 59, "seconds")):
         if number > highest:
-            raise ValueError(f"{shown(text)}: {word} go from 00 to {highest}, not to {number}")
+            raise ValueError(f"{quote(text)}: {word} go from 00 to {highest}, not to {number}")
 
 
 def _offset(text: str, written: str) -> tzinfo:
@@ -223,7 +238,7 @@ def _offset(text: str, written: str) -> tzinfo:
     hours, minutes = int(written[1:3]), int(written[3:].lstrip(":") or 0)
     size = timedelta(hours=hours, minutes=minutes)
     if minutes > 59 or size > _FARTHEST_OFFSET:
-        raise ValueError(f"{shown(text)}: no zone is {written} from UTC: write an offset such as +01:00")
+        raise ValueError(f"{quote(text)}: no zone is {written} from UTC: write an offset such as +01:00")
     return fixed_offset(-size if written[0] == "-" else size)
 
 
@@ -232,14 +247,14 @@ def _ago(text: str, duration: str) -> float:
     try:
         return parse_duration(duration.replace(" ", ""))
     except ValueError as error:
-        raise ValueError(f"{shown(text)}: {error}") from None
+        raise ValueError(f"{quote(text)}: {error}") from None
 
 
 def _no_zone(timezone: str) -> str:
     by_lower = {name.lower(): name for name in available_timezones()}
     near = difflib.get_close_matches(timezone.lower(), by_lower, n=1)
     hint = f"did you mean {by_lower[near[0]]}?" if near else "write a name such as Europe/Berlin or UTC"
-    return f"{shown(timezone)} is not a time zone: {hint}"
+    return f"{quote(timezone)} is not a time zone: {hint}"
 
 
 def _moved(wall: datetime, at: float, timezone: str | None) -> str:

@@ -16,8 +16,8 @@ from orchestrator import grammar
 from orchestrator.assembly import Assembly
 from orchestrator.draft import Draft, Enough
 from orchestrator.errors import JobFileError, Located
-from orchestrator.model import CredentialSource, Http, Job, JobFile, Organization, RetryRules
-from orchestrator.wording import word
+from orchestrator.model import MOST_SNAPSHOTS, CredentialSource, Http, Job, JobFile, Organization, RetryRules
+from orchestrator.wording import plural, word
 from orchestrator.yamlcore import MAX_BYTES
 
 IMPLIED = "default"
@@ -167,6 +167,7 @@ def _joined(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | Non
         own = assembly.organizations or organizations
         _check_jobs(assembly, alone=len(parts) == 1)
         jobs += assembly.jobs(own, whole=whole)
+        _check_size(assembly, jobs)
     if not read:
         return None
     return JobFile(
@@ -250,6 +251,23 @@ def _check_jobs(assembly: Assembly, *, alone: bool) -> None:
             draft.error((), "`jobs` is missing: a job file needs at least one")
     elif not assembly.entry.jobs and not draft.lost(("jobs",)):
         draft.error(("jobs",), "`jobs` is an empty list: a job file needs at least one")
+
+
+def _check_size(assembly: Assembly, jobs: Sequence[Job]) -> None:
+    """Jobs, tests and windows multiply: a small file can ask for more than anybody can wait for."""
+    asked = sum(_most_asked(job) for job in jobs)
+    if asked > MOST_SNAPSHOTS:
+        text = (
+            f"{plural(len(jobs), 'job')} ask for {asked:,} snapshots, more than the {MOST_SNAPSHOTS:,} that one run"
+            " may have: name fewer tests or windows, or split the file"
+        )
+        assembly.draft.error(("jobs",), text)
+
+
+def _most_asked(job: Job) -> int:
+    """The snapshots of a job as far as the file tells: a selector finds one test at least, a window is one."""
+    tests = len(job.tests) + (job.select is not None)
+    return len(job.organizations) * tests * len(job.windows)
 
 
 def _one_of(read: Sequence[Assembly], key: str, default: Any) -> Any:

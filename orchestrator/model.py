@@ -14,6 +14,12 @@ from enum import IntEnum, StrEnum
 
 from orchestrator.addresses import normalised
 
+EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
+"""Between which an instant that the API names can be true: the years 2000 to 2099, in epoch seconds."""
+
+MOST_SNAPSHOTS = 100_000
+"""Snapshots of one run: at the documented limit an organization needs ten weeks for them."""
+
 SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
 
@@ -448,7 +454,10 @@ class Result:
         """When ThousandEyes deletes the snapshot, in epoch seconds."""
         if self.status is not Status.CREATED:
             return None
-        made = self.snapshot.shared_at if self.snapshot and self.snapshot.shared_at else self.settled_wall
+        shared = (self.snapshot and self.snapshot.shared_at) or 0.0
+        made = (
+            shared if EARLIEST <= shared < LATEST else self.settled_wall
+        )  # an old store may hold any number
         return None if made is None else made + SNAPSHOT_LIFETIME
 
     @property

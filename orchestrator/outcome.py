@@ -34,6 +34,7 @@ GENERAL_PERIOD = 60.0
 """Seconds of the general limit's window (documented), for an answer whose `Reset` says nothing usable."""
 
 _DATE_FROM = 1e9  # a Reset above is an instant in epoch seconds, one below a number of seconds
+_MOST_ROUND = 10**18  # no round, which is an instant in epoch seconds, is near it
 _LOCKED = (
     "The token is wrong, expired or revoked, or its account is locked after repeated failures: "
     "check it before trying again."
@@ -183,7 +184,9 @@ def _hint(status: int, lease: Lease) -> str:
 def _whole(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if abs(value) < _MOST_ROUND else None
 
 
 def _number(text: str | None) -> float | None:

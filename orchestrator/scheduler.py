@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from orchestrator import windows
 from orchestrator.bucket import Bucket, Demand, Go, Token, decide, settled_return
 from orchestrator.durations import format_duration
+from orchestrator.errors import SelectionError
 from orchestrator.gaps import unreadable
 from orchestrator.homes import Place, choose_each
-from orchestrator.model import Job, JobFile, Limit, Priority, Reason, Task, Window
+from orchestrator.model import MOST_SNAPSHOTS, Job, JobFile, Limit, Priority, Reason, Task, Window
 from orchestrator.moments import lookouts, since_alert, starts_with_alert
 from orchestrator.selectors import Choice, Chosen, Listing, require, require_lists
 
@@ -59,6 +60,7 @@ def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) ->
     found: dict[str, Task] = {}
     notes: dict[str, None] = {}
     made: list[Choice] = []
+    asked = 0
     for job in jobfile.jobs:
         choices = _choices(job, jobfile, surveys, now)
         require(job, choices)
@@ -67,6 +69,8 @@ def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) ->
         for name, chosen in choices.items():
             notes.update(dict.fromkeys(chosen.notes))
             spans = _since_alert(job, chosen, now, notes) if starts_with_alert(job) else resolved
+            asked += len(chosen.tests) * len(spans)
+            _check_size(asked)
             for task in _tasks(job, surveys[name], chosen, spans, now):
                 _keep(found, task, notes)
     require_lists(made)
@@ -74,15 +78,26 @@ def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) ->
     return Plan(tasks=tuple(ordered), notes=tuple(notes))
 
 
+def _check_size(asked: int) -> None:
+    """Raise before so many tasks are made that no run could make them."""
+    if asked > MOST_SNAPSHOTS:
+        raise SelectionError(
+            f"more than {MOST_SNAPSHOTS:,} snapshots are asked for, so nothing was sent: select fewer tests, or"
+            " split the job file"
+        )
+
+
 def _keep(found: dict[str, Task], task: Task, notes: dict[str, None]) -> None:
+    """Keep the first of those that are one snapshot: the highest priority and every refusal hold for it."""
     before = found.setdefault(task.key, task)
     if before is task:
         return
     notes[
         f"test {task.test_id} {_span(task.window)}: wanted by {before.job_name} and {task.job_name}; made once"
     ] = None
-    if task.priority < before.priority:
-        found[task.key] = replace(before, priority=task.priority)
+    priority, refusal = min(before.priority, task.priority), before.refusal or task.refusal
+    if (priority, refusal) != (before.priority, before.refusal):
+        found[task.key] = replace(before, priority=priority, refusal=refusal)
 
 
 def _windows(job: Job, now: float, notes: dict[str, None]) -> list[Window]:

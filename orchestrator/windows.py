@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.durations import DAY, MINUTE, format_duration, parse_duration, shown
+from orchestrator.durations import DAY, MINUTE, format_duration, parse_duration
 from orchestrator.errors import WindowError
 from orchestrator.instants import (
     is_wall_clock,
@@ -27,6 +27,7 @@ from orchestrator.instants import (
 )
 from orchestrator.lengths import LENGTHS, choices, covering, pieces
 from orchestrator.model import Fit, Window, WindowSpec
+from orchestrator.wording import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +180,7 @@ def _check_instant(spec: WindowSpec, key: str) -> None:
     _located(key, lambda: parse_instant(text, timezone=spec.timezone))
     at, _ = parse_instant(text, timezone=spec.timezone)
     if at % 1:
-        raise WindowError(f"{shown(text)} is not a full second: write {utc_text(at)}", key=key)
+        raise WindowError(f"{quote(text)} is not a full second: write {utc_text(at)}", key=key)
 
 
 def _check_duration(spec: WindowSpec, key: str) -> None:
@@ -220,8 +221,8 @@ def _length_text(spec: WindowSpec, length: int) -> str:
 
 def _backwards(spec: WindowSpec, length: int) -> str:
     if not length:
-        return f"end is the same instant as start, {shown(spec.start or '')}: a window cannot be empty"
-    return f"end {shown(spec.end or '')} is before start {shown(spec.start or '')}: exchange them"
+        return f"end is the same instant as start, {quote(spec.start or '')}: a window cannot be empty"
+    return f"end {quote(spec.end or '')} is before start {quote(spec.start or '')}: exchange them"
 
 
 def _bounds(spec: WindowSpec, *, now: float) -> _Asked:

@@ -45,6 +45,32 @@ def test_a_bad_file_gives_exactly_the_errors_that_were_written_down_for_it(path:
     assert not [secret for secret in SECRETS if secret in said]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "jobs: [{name: j, tests: [1], windows: [{last: TOKEN}]}]",
+        "jobs: [{name: j, tests: [1], windows: [{last: 1h, until: TOKEN}]}]",
+        "jobs: [{name: j, tests: [1], windows: [{start: TOKEN, end: TOKEN}]}]",
+        "jobs: [{name: j, tests: [1], windows: [{around: TOKEN, duration: 1h}]}]",
+        "jobs: [{name: j, tests: [1], windows: [TOKEN]}]",
+        "jobs: [{name: j, tests: [1], windows: [{last: 1h, fit: TOKEN}], data_delay: TOKEN, display_name: '{TOKEN}'}]",
+        "jobs: [{name: j, tests: [TOKEN], windows: [{last: 1h}], priority: TOKEN, organization: TOKEN}]",
+        f"timezone: TOKEN\n{JOB}",
+        f"http: {{timeout: TOKEN, proxy: TOKEN}}\n{JOB}",
+        f"organization_defaults: {{limit: {{per: TOKEN, guard: TOKEN, pace: TOKEN}}}}\n{JOB}",
+        f"TOKEN: 1\n{JOB}",
+    ],
+)
+@pytest.mark.parametrize(
+    "token", ["12345678-1234-1234-1234-123456789abc", "eyJhbGciOi.J9.x", "a1" * 20, "Bearer x"]
+)
+def test_a_token_in_any_place_is_never_quoted_back(written: str, token: str) -> None:
+    """Wherever it was pasted, the error says that it is not shown."""
+    said = errors(HEAD + written.replace("TOKEN", token), ACME="x")
+    assert token not in said
+    assert said
+
+
 def test_there_are_many_bad_files() -> None:
     """The catalogue was not lost on the way."""
     assert len(BAD) >= 65
@@ -376,3 +402,47 @@ def test_a_good_file_with_one_value_broken_raises_nothing_else(data: st.DataObje
         read_jobfiles(["-"], environ={"AID": "1"}, stdin=io.TextIOWrapper(io.BytesIO(content)))
     except JobFileError as error:
         assert all(located.line >= 1 and located.column >= 1 for located in error.errors)  # noqa: PT017 - same
+
+
+def test_a_name_that_is_expected_of_a_test_holds_wherever_it_stands() -> None:
+    """The same id without a name, before or after, does not take it away."""
+    for written in ('{id: "1", test_name: A}, "1"', '"1", {id: "1", test_name: A}'):
+        text = f"{HEAD}jobs: [{{name: j, tests: [{written}], windows: [{{last: 1h}}]}}]\n"
+        (job,) = read(text, ACME="x").jobfile.jobs
+        assert job.tests == (TestRef(id="1", test_name="A"),)
+
+
+def test_a_test_has_one_name() -> None:
+    """Two names for one id cannot both be right."""
+    written = '{id: "1", test_name: A}, {id: "1", test_name: B}'
+    said = errors(f"{HEAD}jobs: [{{name: j, tests: [{written}], windows: [{{last: 1h}}]}}]\n", ACME="x")
+    assert said.endswith("<stdin>:3:51: error: test 1 is to be called 'B' here and 'A' above: write one name")
+
+
+def test_what_the_defaults_say_is_read_once_for_all_jobs() -> None:
+    """Tests, windows and organizations of the defaults are the same ones in each job, not as many copies."""
+    text = "defaults: {tests: [1, 2], windows: [{last: 1h}], organization: [acme]}\njobs: [{name: a}, {name: b}]\n"
+    a, b = read(HEAD + text, ACME="x").jobfile.jobs
+    assert a.tests is b.tests
+    assert a.windows is b.windows
+    assert a.organizations is b.organizations
+
+
+def test_a_small_file_cannot_ask_for_more_than_a_run_may_have() -> None:
+    """Jobs, tests and windows multiply; the error has the numbers."""
+    tests = ", ".join(map(str, range(5000)))
+    jobs = "".join(f"- {{name: j{n}}}\n" for n in range(3000))
+    said = errors(f"{HEAD}defaults: {{tests: [{tests}], windows: [{{last: 1h}}]}}\njobs:\n{jobs}", ACME="x")
+    assert said == (
+        "<stdin>:5:1: error: 3000 jobs ask for 15,000,000 snapshots, more than the 100,000 that one run may have:"
+        " name fewer tests or windows, or split the file"
+    )
+
+
+def test_selectors_count_as_one_test_for_each_window() -> None:
+    """Nobody knows yet how many they find."""
+    names = ", ".join(f"w{n}" for n in range(400))
+    windows = "".join(f"  w{n}: {{start: 2026-11-20T14:00:00Z, duration: 1h}}\n" for n in range(400))
+    jobs = "".join(f"- {{name: j{n}}}\n" for n in range(251))
+    text = f"windows:\n{windows}defaults: {{select: {{type: bgp}}, windows: [{names}]}}\njobs:\n{jobs}"
+    assert "251 jobs ask for 100,400 snapshots" in errors(HEAD + text, ACME="x")

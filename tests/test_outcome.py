@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from orchestrator.answer import Answer, clean, explain, instant
 from orchestrator.life import settlement
-from orchestrator.model import Closing, Lease, RetryRules, Settlement, Snapshot, Task, Window
+from orchestrator.model import (
+    SNAPSHOT_LIFETIME,
+    Closing,
+    Lease,
+    Result,
+    RetryRules,
+    Settlement,
+    Snapshot,
+    Status,
+    Task,
+    Window,
+)
 from orchestrator.outcome import Kind, Verdict, general_reset, judge, parse_snapshot, retry_after
 from orchestrator.retry import Backoff
 
@@ -218,11 +229,59 @@ def test_no_json_breaks_the_reading(value: object) -> None:
         (None, None),
         (True, None),
         (float("nan"), None),
+        (float("inf"), None),
+        (1795433001000, None),  # milliseconds
+        (10**400, None),
+        (-5, None),
+        (946684799, None),
+        (4102444800, None),
     ],
 )
 def test_instants_come_in_several_forms(value: object, epoch: float | None) -> None:
     """Text without an offset is UTC."""
     assert instant(value) == epoch
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00"])
+def test_what_no_store_takes_is_replaced_in_every_text(odd: str) -> None:
+    """Half a surrogate pair, or a NUL, in any text of an answer: an id with one is still an id."""
+    body = {
+        "id": f"a{odd}b",
+        "testId": odd,
+        "test": {"testName": f"{odd}x"},
+        "_links": {"appLink": {"href": odd}},
+    }
+    made = parse_snapshot(json.dumps(body).encode())
+    assert made is not None
+    assert (made.id, made.event_id, made.test_name, made.link) == ("a\ufffdb", "\ufffd", "\ufffdx", "\ufffd")
+    found = explain(Answer(sent=True, status=400, body=json.dumps({"title": odd, "errors": [odd]}).encode()))
+    assert (found.title, found.detail) == ("\ufffd", "\ufffd")
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    """JSON writes what is beyond 16 bits as two escapes."""
+    made = parse_snapshot(rb'{"id": "\ud83d\ude00"}')
+    assert made is not None
+    assert made.id == "\N{GRINNING FACE}"
+
+
+def test_a_round_that_no_clock_has_is_unknown() -> None:
+    """It would not fit into a column of numbers."""
+    made = parse_snapshot(json.dumps({"id": "r", "startRoundId": 10**30, "endRoundId": 1795433001}).encode())
+    assert made is not None
+    assert (made.start_round, made.end_round) == (None, 1795433001)
+
+
+@pytest.mark.parametrize("shared", [1795433001000.0, 1e300, float("nan"), -5.0])
+def test_an_impossible_moment_in_an_old_store_does_not_keep_it_from_being_read(shared: float) -> None:
+    """The expiry counts from when the answer came instead."""
+    result = Result(
+        task=TASK,
+        status=Status.CREATED,
+        snapshot=Snapshot(id="ms", shared_at=shared),
+        settled_wall=DATE_EPOCH,
+    )
+    assert result.expires_at == DATE_EPOCH + SNAPSHOT_LIFETIME
 
 
 # 429.

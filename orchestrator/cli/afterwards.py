@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import opened, terminal_zone, typed_store, write_json
+from orchestrator.cli.frame import clock_zone, opened, terminal_zone, typed_store, write_json
 from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
 from orchestrator.durations import parse_duration
 from orchestrator.errors import UsageError
@@ -148,13 +148,13 @@ def list_command(**settings: Any) -> int:
     from orchestrator import snapshot_list
     from orchestrator.clock import SystemClock
 
-    zone, zone_name = terminal_zone(settings["timezone"], os.environ)
+    zone, _ = terminal_zone(settings["timezone"], os.environ)
     with opened(settings["store"], SystemClock(), read_only=True) as queue:
         now = queue.epoch()
         wanted = snapshot_list.Wanted(
             organization=settings["organization"],
             test=settings["test"],
-            made_since=_moment(settings["made_since"], now, zone_name),
+            made_since=_moment(settings["made_since"], now, settings["timezone"]),
             within=settings["expiring_within"],
         )
         found = snapshot_list.listed(queue, wanted)
@@ -167,7 +167,7 @@ def list_command(**settings: Any) -> int:
     return 0
 
 
-def _moment(text: str | None, now: float, zone_name: str | None) -> float | None:
+def _moment(text: str | None, now: float, timezone: str | None) -> float | None:
     """Epoch seconds of a moment, or of so long ago; UsageError when it is neither."""
     from orchestrator.instants import parse_moment
 
@@ -178,6 +178,6 @@ def _moment(text: str | None, now: float, zone_name: str | None) -> float | None
     except ValueError:
         pass
     try:
-        return parse_moment(text, now=now, timezone=zone_name)[0]
+        return parse_moment(text, now=now, timezone=clock_zone(timezone, os.environ))[0]
     except ValueError as error:
         raise UsageError(f"--made-since: {error}") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.frame import opened, telling, terminal_zone, write_json
+from orchestrator.cli.frame import clock_zone, opened, telling, terminal_zone, write_json
 from orchestrator.cli.options import (
     DURATION,
     Shown,
@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.errors import ExitCode, UsageError
+from orchestrator.errors import ExitCode
 from orchestrator.model import Fit
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     look, clock = shown(settings), SystemClock()
     pacing, words = taken(settings), _words(tests, settings)
     known = _known(settings)
-    meant = incident(words, known, now=clock.wall(), timezone=_zone_name(look.timezone))
+    meant = incident(words, known, now=clock.wall(), timezone=clock_zone(look.timezone, os.environ))
     jobfile = pacing.applied(meant.jobfile)
     if settings["dry_run"]:
         _say(meant.notes, look)
@@ -189,7 +189,9 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
     from orchestrator.incident import looking
 
     clock, look = SystemClock(), Shown(timezone=timezone)
-    meant = looking(_words((), settings), _known(settings), now=clock.wall(), timezone=_zone_name(timezone))
+    meant = looking(
+        _words((), settings), _known(settings), now=clock.wall(), timezone=clock_zone(timezone, os.environ)
+    )
     _say(meant.notes, look)
     findings = _asked(meant.jobfile, clock, telling(timezone))
     rows = list(_rows(meant.jobfile, findings, clock, look))
@@ -221,16 +223,6 @@ def _known(settings: Mapping[str, Any]) -> JobFile:
     from orchestrator.incident import known_organizations
 
     return known_organizations(settings["jobfile"], settings["organizations"], environ=os.environ)
-
-
-def _zone_name(asked: str | None) -> str:
-    """The IANA name of the terminal's zone, by which clock times are read; without one they would be guessed."""
-    zone, name = terminal_zone(asked, os.environ)
-    if name is None and str(zone) != "UTC":
-        raise UsageError(
-            f"the terminal's zone, {zone}, has no name: say which it is with --timezone, e.g. Europe/Berlin"
-        )
-    return name or "UTC"
 
 
 def _say(lines: Iterable[str], look: Shown) -> None:

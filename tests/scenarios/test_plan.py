@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.bucket import Bucket
-from orchestrator.model import Job, Limit, Pace, Priority, TestRef, WindowSpec
+from orchestrator.errors import SelectionError
+from orchestrator.model import Job, Limit, Pace, Priority, Select, TestRef, WindowSpec
 from orchestrator.scheduler import forecast
 from tests.support.virtual import Notebook, Stage
 
@@ -62,3 +63,37 @@ def utc(epoch: float) -> str:
     from orchestrator.windows import utc_text
 
     return utc_text(epoch // 60 * 60)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["plain-first", "guarded-first"])
+def test_a_name_that_one_job_expects_holds_for_every_job_that_wants_the_snapshot(
+    stage: StageMaker, order: int
+) -> None:
+    """Two jobs want the same snapshot, one of them only of a test of another name: it is not made."""
+    at = stage(tests=1)
+    (organization,) = at.simulator.world.organizations
+    test = organization.account_groups[0].tests[0].test_id
+    refs = [TestRef(id=test), TestRef(id=test, test_name="NOT THIS ONE")][::order]
+    jobs = [
+        Job(
+            name=f"j{n}", organizations=(organization.name,), tests=(ref,), windows=(WindowSpec(last=3600.0),)
+        )
+        for n, ref in enumerate(refs)
+    ]
+    ending, _ = at.run(at.jobfile(0, jobs=jobs))
+    assert (ending.counts.created, ending.counts.failed) == (0, 1)
+    assert [entry for entry in at.simulator.log if entry.method == "POST"] == []
+
+
+def test_more_snapshots_than_a_run_may_have_are_refused_before_they_are_made(stage: StageMaker) -> None:
+    """Selected tests times windows: no run can make so many."""
+    at = stage(tests=101)
+    (organization,) = at.simulator.world.organizations
+    windows = tuple(
+        WindowSpec(start=utc(3600 * n), end=utc(3600 * n + 3600)) for n in range(500_000, 501_000)
+    )
+    job = Job(
+        name="all", organizations=(organization.name,), select=Select(test_name=("*",)), windows=windows
+    )
+    with pytest.raises(SelectionError, match=r"more than 100,000 snapshots are asked for"):
+        at.run(at.jobfile(0, jobs=[job]))
