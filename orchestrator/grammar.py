@@ -32,7 +32,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from orchestrator.addresses import unencrypted
 from orchestrator.durations import parse_duration
-from orchestrator.model import MOST_SNAPSHOTS, Fit, OnUncertain, Pace
+from orchestrator.model import MOST_SLOTS, Fit, OnUncertain, Pace
 from orchestrator.secrecy import looks_secret
 from orchestrator.wording import choice, nearest, quote
 
@@ -326,13 +326,13 @@ def _about(text: str) -> Any:
 class LimitEntry(_Closed):
     """The snapshot limit of an organization, and how much of it to use."""
 
-    snapshots: Maybe[Annotated[int, *_whole(1, MOST_SNAPSHOTS)]] = _about(
+    snapshots: Maybe[Annotated[int, *_whole(1, MOST_SLOTS)]] = _about(
         "Snapshots allowed in a period (5)."
     )
     per: Maybe[Period] = _about("The period (5m).")
     guard: Maybe[Duration] = _about("Added to the period against rounding (1s).")
     grace: Maybe[Duration] = _about("How long a server may still act on an aborted request (30s).")
-    use: Maybe[Annotated[int, *_whole(1, MOST_SNAPSHOTS)]] = _about("How many of the snapshots to use (all).")
+    use: Maybe[Annotated[int, *_whole(1, MOST_SLOTS)]] = _about("How many of the snapshots to use (all).")
     pace: Maybe[Pace] = _about("burst: as soon as slots are free; even: spread over the period (burst).")
 
 

@@ -26,7 +26,7 @@ SNAPSHOT_LIFETIME = 30 * 86_400
 DEFAULT_BASE_URL = "https://api.thousandeyes.com/v7"
 """The documented production address of version 7 of the API."""
 
-MOST_SNAPSHOTS = 1000
+MOST_SLOTS = 1000
 """The most snapshots in a period that a limit may be set to: far above the documented 5 of an organization."""
 
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from orchestrator.durations import parse_duration
-from orchestrator.model import MOST_SNAPSHOTS, JobFile, Limit, Organization, Pace
+from orchestrator.model import MOST_SLOTS, JobFile, Limit, Organization, Pace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -124,7 +124,7 @@ def pacing_options(command: Command) -> Command:
     options = [
         option(
             "--snapshots",
-            type=click.IntRange(1, MOST_SNAPSHOTS),
+            type=click.IntRange(1, MOST_SLOTS),
             help="Snapshots that the limit allows per organization [5].",
         ),
         option("--per", type=DURATION, metavar="TIME", help="The limit's period [5m]."),
@@ -137,7 +137,7 @@ def pacing_options(command: Command) -> Command:
         ),
         option(
             "--use",
-            type=click.IntRange(1, MOST_SNAPSHOTS),
+            type=click.IntRange(1, MOST_SLOTS),
             help="Slots to use; the others are left to people and other tools [5].",
         ),
         option(
