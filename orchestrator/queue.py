@@ -162,7 +162,11 @@ class Queue(Protocol):
         ...
 
     def end_run(self, run_id: str, state: str) -> None:
-        """Set a run's state: active, finished, cancelled."""
+        """Set a run's state: active, finished, cancelled.
+
+        It finishes only while it is active and nothing of it is pending: somebody may have queued a task of it
+        again since it was looked at.
+        """
         ...
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
@@ -233,12 +237,13 @@ class Queue(Protocol):
 
     # -- by hand ---------------------------------------------------------------------------------------
     def retry_failed(self, run_id: str) -> int:
-        """Queue the run's failed tasks again; how many."""
+        """Queue the run's failed tasks again; how many. A finished run is active again, a cancelled one is not."""
         ...
 
     def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
         """Settle an uncertain task, by the beginning of its key: created as `made`, or (None) queued again.
 
+        A finished run of which a task is queued again is active again; a cancelled one stays so.
         Raises `UsageError` when no uncertain task of the run, or more than one, is meant.
         """
         ...

@@ -106,7 +106,7 @@ class Store:
 
     def end_run(self, run_id: str, state: str) -> None:
         with self._database.write() as tx:
-            tx.change(sql.SET_STATE, run=run_id, state=state)
+            runs.end(tx, run_id, state)
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
         return self._all(run_id) if settled_since is None else self._settled(run_id, settled_since)

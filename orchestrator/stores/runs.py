@@ -194,6 +194,15 @@ def _bare(row: Row) -> Task:
     return to_task({**row, **said})
 
 
+def end(tx: Transaction, run: str, state: str) -> None:
+    """See `Queue.end_run`. Whoever queues a task again writes the run's row after it, and waits for this lock."""
+    if state == "finished":
+        tx.row(sql.LOCK_RUN, run=run)
+        tx.change(sql.FINISH_RUN, run=run)
+    else:
+        tx.change(sql.SET_STATE, run=run, state=state)
+
+
 # -- finding and counting ----------------------------------------------------------------------------------
 
 

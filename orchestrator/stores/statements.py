@@ -114,6 +114,14 @@ RUNS = "SELECT * FROM run ORDER BY created_at DESC, id DESC"
 
 SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
 
+LOCK_RUN = "SELECT id FROM run WHERE id = :run FOR UPDATE"
+
+# A run ends with nothing of it to be sent; `phase <= 3` is what is not settled.
+FINISH_RUN = """
+UPDATE run SET state = 'finished'
+WHERE id = :run AND state = 'active'
+  AND NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run = run.id AND t.phase <= 3)"""
+
 # Always writes, so that it waits for whoever ends the run at the same time, and sees how that ended.
 REVIVE_RUN = """
 UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END WHERE id = :run"""

@@ -12,13 +12,14 @@ from tests.contract.world import BASE_URL, FAILED, UNCERTAIN, World, created, ta
 
 def test_failed_tasks_are_queued_again_with_all_their_attempts(world: World) -> None:
     """Those of the run alone; what exists stays."""
-    acme = world.begin(3)
+    acme = world.begin(2)
     world.store.settle(world.sent(acme), FAILED)
     world.make(acme)
     world.store.end_run("r1", "finished")
+    assert world.store.view("r1").run.state == "finished"
     assert world.store.retry_failed("r1") == 1
     assert world.store.view("r1").run.state == "active"
-    assert world.store.view("r1").total == Counts(created=1, queued=2)
+    assert world.store.view("r1").total == Counts(created=1, queued=1)
     assert (world.lease(acme).task.position, world.store.retry_failed("r1")) == (0, 0)
 
 
@@ -55,6 +56,29 @@ def test_an_uncertain_task_that_was_not_made_is_queued_again(world: World) -> No
     with pytest.raises(LeaseLost):
         world.store.settle(lease, created(lease))
     assert world.lease(acme).tries == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [("finished", "active"), ("cancelled", "cancelled")])
+def test_a_run_that_was_given_up_is_not_brought_back_by_hand(world: World, before: str, after: str) -> None:
+    """One that had finished is: what is queued again in it has to be made. The rest of a cancelled one stays given up."""
+    acme = world.begin(2)
+    lease = world.sent(acme)
+    world.store.settle(lease, UNCERTAIN)
+    if before == "finished":
+        world.make(acme)
+    world.store.end_run("r1", before)
+    world.store.settle_by_hand("r1", lease.task.short_key, made=None)
+    assert world.store.find_run("r1").state == after
+    assert isinstance(world.store.grant(world.ask(acme)), Lease) == (after == "active")
+
+
+def test_failed_tasks_of_a_cancelled_run_do_not_bring_it_back(world: World) -> None:
+    """Nor the rest of it."""
+    acme = world.begin(2)
+    world.store.settle(world.sent(acme), FAILED)
+    world.store.end_run("r1", "cancelled")
+    assert world.store.retry_failed("r1") == 1
+    assert world.store.find_run("r1").state == "cancelled"
 
 
 def test_a_key_has_to_mean_one_uncertain_task(world: World) -> None:
