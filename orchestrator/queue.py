@@ -15,6 +15,9 @@ from typing import Protocol
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Task
 
+Kinds = Collection[tuple[str, bool]]
+"""What a permission may be refused for within an organization: pairs of account group and is_public."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -184,8 +187,10 @@ class Queue(Protocol):
         ...
 
     # -- making snapshots ------------------------------------------------------------------------------
-    def serve(self, run_id: str, organizations: Collection[str]) -> None:
-        """Declare for which organizations this live process is able to send tasks of the run."""
+    def serve(
+        self, run_id: str, organizations: Collection[str], *, refused: Mapping[str, Kinds] | None = None
+    ) -> None:
+        """Declare for which organizations this live process is able to send tasks of the run, but those refused it."""
         ...
 
     def grant(self, ask: Ask) -> Lease | Wait | None:

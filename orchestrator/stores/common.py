@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.model import Lease, Limit, Result, Run, Settlement, Snapshot, Status, Task
-from orchestrator.queue import Ask, RunView
+from orchestrator.queue import Ask, Kinds, RunView
 from orchestrator.stores import evidence, hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Database, Row
+from orchestrator.stores.rows import from_kinds
 
 
 class Store:
@@ -143,12 +144,15 @@ class Store:
                     yield run, result
 
     # -- making snapshots ------------------------------------------------------------------------------
-    def serve(self, run_id: str, organizations: Collection[str]) -> None:
-        owner = self._me()
+    def serve(
+        self, run_id: str, organizations: Collection[str], *, refused: Mapping[str, Kinds] | None = None
+    ) -> None:
+        owner, kinds = self._me(), refused or {}
         with self._database.write() as tx:
             tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
             for identity in sorted(organizations):
-                tx.change(sql.SERVE, owner=owner, run=run_id, identity=identity)
+                row = {"identity": identity, "refused": from_kinds(kinds.get(identity, ()))}
+                tx.change(sql.SERVE, owner=owner, run=run_id, **row)
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
         owner = self._me()

@@ -215,7 +215,7 @@ WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.prio
 ORDER BY r.position LIMIT 1"""
 
 OTHERS_SERVING = """
-SELECT s.run, s.owner FROM serving s JOIN run r ON r.id = s.run
+SELECT s.run, s.owner, s.refused FROM serving s JOIN run r ON r.id = s.run
 WHERE s.organization = :organization AND s.run <> :run AND r.state = 'active' ORDER BY s.run"""
 
 # A key may have gone to another task since: the one that it was granted under comes first.
@@ -257,8 +257,8 @@ STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
 STOP_SERVING_RUN = "DELETE FROM serving WHERE owner = :owner AND run = :run"
 
 SERVE = """
-INSERT INTO serving (organization, run, owner)
-SELECT organization, :run, :owner FROM identity WHERE identity = :identity
+INSERT INTO serving (organization, run, owner, refused)
+SELECT organization, :run, :owner, :refused FROM identity WHERE identity = :identity
 ON CONFLICT (organization, run, owner) DO NOTHING"""
 
 SERVERS = "SELECT DISTINCT run, owner FROM serving"
@@ -311,8 +311,8 @@ ON CONFLICT (run, organization) DO NOTHING"""
 DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :organization"
 
 MOVE_SERVING = """
-INSERT INTO serving (organization, run, owner)
-SELECT CAST(:into AS BIGINT), run, owner FROM serving WHERE organization = :organization
+INSERT INTO serving (organization, run, owner, refused)
+SELECT CAST(:into AS BIGINT), run, owner, refused FROM serving WHERE organization = :organization
 ON CONFLICT (organization, run, owner) DO NOTHING"""
 
 DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"

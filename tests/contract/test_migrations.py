@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.bucket import Wait
-from orchestrator.model import Reason, Status
+from orchestrator.model import Reason, Run, Status
 from orchestrator.stores import schema
 from orchestrator.stores import statements as sql
-from tests.contract.world import LIMIT, PostgresWorld, SqliteWorld, World
+from tests.contract.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World
 
 OLDER = range(1, schema.VERSION)
 
@@ -40,7 +40,8 @@ def test_an_older_store_is_brought_forward(
         before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:older])
         before.setattr(schema, "VERSION", older)
         world = make_world()
-        identity = world.begin(3)
+        identity = world.store.join(BASE_URL, "acme", None)
+        world.store.start_run(Run(id="r1", job="nightly"), world.tasks(3, identity))
         with world.store._database.write() as tx:
             now = tx.now()
             out = {
