@@ -7,7 +7,8 @@ import pytest
 from orchestrator.errors import LeaseLost, UsageError
 from orchestrator.model import Lease, Run, Snapshot, Status
 from orchestrator.queue import Counts
-from tests.contract.world import BASE_URL, FAILED, UNCERTAIN, World, created, task
+from tests.contract.world import BASE_URL, FAILED, UNCERTAIN, SqliteWorld, World, created, task
+from tests.support.commands import ran
 
 
 def test_failed_tasks_are_queued_again_with_all_their_attempts(world: World) -> None:
@@ -70,6 +71,24 @@ def test_a_run_that_was_given_up_is_not_brought_back_by_hand(world: World, befor
     world.store.settle_by_hand("r1", lease.task.short_key, made=None)
     assert world.store.find_run("r1").state == after
     assert isinstance(world.store.grant(world.ask(acme)), Lease) == (after == "active")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [("active", "queued again; `tesnap resume r1"), ("cancelled", "noted as not made; run r1")],
+)
+def test_what_settle_says_of_a_snapshot_that_was_not_made_is_so(
+    sqlite_world: SqliteWorld, state: str, said: str
+) -> None:
+    """A cancelled run cannot be carried on: only a new one makes it, and does."""
+    acme, lease = uncertain(sqlite_world)
+    sqlite_world.store.end_run("r1", state)
+    done = ran("settle", "r1", lease.task.short_key, "not-created", "--store", sqlite_world.url)
+    assert (done.code, done.stdout) == (0, "")
+    assert said in done.stderr
+    assert sqlite_world.store.find_run("r1").state == state
+    assert sqlite_world.begin(1, run="r2") == acme
+    assert sqlite_world.store.view("r2").total == Counts(queued=1)
 
 
 def test_failed_tasks_of_a_cancelled_run_do_not_bring_it_back(world: World) -> None:
