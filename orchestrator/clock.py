@@ -126,8 +126,15 @@ _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_BOO
 
 
 def _boot_id() -> str:
-    """Linux's id of this boot; elsewhere the moment of booting, to ten minutes."""
+    """Linux's id of this boot; elsewhere the moment of booting, to ten minutes.
+
+    With the time namespace, where there is one: each has a boot clock of its own, and they share the id.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return f"boot-{round((time.time() - time.clock_gettime(_BOOT_CLOCK)) / 600)}"
+    try:
+        return f"{boot} {Path('/proc/self/ns/time').readlink()}"
+    except OSError:
+        return boot

@@ -326,9 +326,7 @@ def _about(text: str) -> Any:
 class LimitEntry(_Closed):
     """The snapshot limit of an organization, and how much of it to use."""
 
-    snapshots: Maybe[Annotated[int, *_whole(1, MOST_SLOTS)]] = _about(
-        "Snapshots allowed in a period (5)."
-    )
+    snapshots: Maybe[Annotated[int, *_whole(1, MOST_SLOTS)]] = _about("Snapshots allowed in a period (5).")
     per: Maybe[Period] = _about("The period (5m).")
     guard: Maybe[Duration] = _about("Added to the period against rounding (1s).")
     grace: Maybe[Duration] = _about("How long a server may still act on an aborted request (30s).")

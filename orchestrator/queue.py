@@ -15,6 +15,9 @@ from typing import Protocol
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Task
 
+Kinds = Collection[tuple[str, bool]]
+"""What a permission may be refused for within an organization: pairs of account group and is_public."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -170,7 +173,11 @@ class Queue(Protocol):
         ...
 
     def end_run(self, run_id: str, state: RunState) -> None:
-        """Set a run's state."""
+        """Set a run's state.
+
+        It finishes only while it is active and nothing of it is pending: somebody may have queued a task of it
+        again since it was looked at.
+        """
         ...
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
@@ -186,8 +193,10 @@ class Queue(Protocol):
         ...
 
     # -- making snapshots ------------------------------------------------------------------------------
-    def serve(self, run_id: str, organizations: Collection[str]) -> None:
-        """Declare for which organizations this live process is able to send tasks of the run."""
+    def serve(
+        self, run_id: str, organizations: Collection[str], *, refused: Mapping[str, Kinds] | None = None
+    ) -> None:
+        """Declare for which organizations this live process is able to send tasks of the run, but those refused it."""
         ...
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
@@ -239,12 +248,13 @@ class Queue(Protocol):
 
     # -- by hand ---------------------------------------------------------------------------------------
     def retry_failed(self, run_id: str) -> int:
-        """Queue the run's failed tasks again; how many."""
+        """Queue the run's failed tasks again; how many. A finished run is active again, a cancelled one is not."""
         ...
 
     def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
         """Settle an uncertain task, by the beginning of its key: created as `made`, or (None) queued again.
 
+        A finished run of which a task is queued again is active again; a cancelled one stays so.
         Raises `UsageError` when no uncertain task of the run, or more than one, is meant.
         """
         ...

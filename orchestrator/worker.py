@@ -196,7 +196,9 @@ class Worker:
         store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
         settled = life.settlement(verdict, lease, self._backoff(lane), now=store_now, draw=self._draw)
         self._observer.happened(tidings.attempted(lane, lease, verdict, settled))
+        refused = lane.refused
         self._learn(lane, lease, verdict)
+        self._announce |= lane.refused != refused
         self._write(lease, settled)
 
     def _write(self, lease: Lease, settled: Settlement | None) -> None:
@@ -276,7 +278,10 @@ class Worker:
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
         if self._announce:
-            self._queue.serve(self.run.id, [lane.identity for lane in self._lanes if lane.stopped is None])
+            able = [lane.identity for lane in self._lanes if lane.stopped is None]
+            self._queue.serve(
+                self.run.id, able, refused={lane.identity: lane.refused for lane in self._lanes}
+            )
             self._announce = False
         if now - self._looked >= self._poll:
             self._looked = now

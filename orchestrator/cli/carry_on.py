@@ -180,6 +180,11 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
     result = queue.settle_by_hand(run.id, key, made=made)
     if result.status is Status.CREATED:
         print(f"{result.task.short_key}: created, as {snapshot_id}", file=sys.stderr)
+    elif queue.find_run(run.id).state == "cancelled":
+        print(
+            f"{result.task.short_key}: noted as not made; run {run.id} is cancelled, so only a new `tesnap run` makes it",
+            file=sys.stderr,
+        )
     else:
         print(
             f"{result.task.short_key}: queued again; `tesnap resume {run.id}{typed_store()}` makes it",

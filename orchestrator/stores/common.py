@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Status, Task
-from orchestrator.queue import Ask, RunView
+from orchestrator.queue import Ask, Kinds, RunView
 from orchestrator.stores import evidence, hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Database, Row
+from orchestrator.stores.rows import from_kinds
 
 
 class Store:
@@ -110,7 +111,7 @@ class Store:
 
     def end_run(self, run_id: str, state: RunState) -> None:
         with self._database.write() as tx:
-            tx.change(sql.SET_STATE, run=run_id, state=state.value)
+            runs.end(tx, run_id, state)
 
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
         return self._all(run_id) if settled_since is None else self._settled(run_id, settled_since)
@@ -143,12 +144,15 @@ class Store:
             yield from some
 
     # -- making snapshots ------------------------------------------------------------------------------
-    def serve(self, run_id: str, organizations: Collection[str]) -> None:
-        owner = self._me()
+    def serve(
+        self, run_id: str, organizations: Collection[str], *, refused: Mapping[str, Kinds] | None = None
+    ) -> None:
+        owner, kinds = self._me(), refused or {}
         with self._database.write() as tx:
             tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
             for identity in sorted(organizations):
-                tx.change(sql.SERVE, owner=owner, run=run_id, identity=identity)
+                row = {"identity": identity, "refused": from_kinds(kinds.get(identity, ()))}
+                tx.change(sql.SERVE, owner=owner, run=run_id, **row)
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
         owner = self._me()

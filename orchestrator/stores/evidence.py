@@ -55,3 +55,5 @@ def conclude(tx: Transaction, lease: Lease, *, found: Snapshot | None, how: str,
     else:
         changes = {"settled_at": now}
     save(tx, task, now, **changes, evidence_due=None)
+    if resend and found is None:
+        tx.change(sql.REVIVE_RUN, run=task["lease_run"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import UsageError
-from orchestrator.model import Result, RunState, Snapshot, Status
+from orchestrator.model import Result, Snapshot, Status
 from orchestrator.stores import organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
@@ -18,7 +18,7 @@ def retry_failed(tx: Transaction, run: str) -> int:
     for row in failed:
         save(tx, row, now, **{**runs.AFRESH, "queued_wall": epoch})
     if failed:
-        tx.change(sql.SET_STATE, run=run, state=RunState.ACTIVE.value)
+        tx.change(sql.REVIVE_RUN, run=run)
     return len(failed)
 
 
@@ -30,7 +30,6 @@ def decide(tx: Transaction, run: str, key: str, made: Snapshot | None) -> Result
     now, epoch = tx.now(), tx.epoch()
     if made is None:
         changes: dict[str, object] = {**runs.AFRESH, "queued_wall": epoch}
-        tx.change(sql.SET_STATE, run=run, state=RunState.ACTIVE.value)
     else:
         changes = {
             **from_snapshot(made),
@@ -42,6 +41,8 @@ def decide(tx: Transaction, run: str, key: str, made: Snapshot | None) -> Result
             "settled_wall": epoch,
         }
     after = {**found, **save(tx, found, now, **changes)}
+    if made is None:
+        tx.change(sql.REVIVE_RUN, run=run)
     return to_result(after, to_task(after), run)
 
 

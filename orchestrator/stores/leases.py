@@ -6,7 +6,8 @@ changes a task or a token has locked the organization's row, and reads everythin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.bucket import (
@@ -62,7 +63,7 @@ def grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
         return None
     now = tx.now()
     organization = organizations.follow_clock(tx, organization, now)
-    turns = _turns(tx, ask.run_id, organization["id"], ask.without)
+    turns = _mine(tx, ask, organization["id"])
     if not turns:
         return None
     bucket = _usable(organizations.bucket(tx, organization), ask)
@@ -79,7 +80,7 @@ def outlook(tx: Transaction, ask: Ask) -> Wait | None:
     if organization is None or _given_up(tx, ask):
         return None
     now = tx.now()
-    turns = _turns(tx, ask.run_id, organization["id"], ask.without)
+    turns = _mine(tx, ask, organization["id"])
     if not turns:
         return None
     bucket = _usable(organizations.bucket(tx, organization), ask)
@@ -99,9 +100,12 @@ def _usable(bucket: Bucket, ask: Ask) -> Bucket:
     return replace(bucket, tokens=tuple(known.get(number, Token(number=number)) for number in numbers))
 
 
-def _turns(tx: Transaction, run: str, organization: int, without: Collection[tuple[str, bool]]) -> Turns:
-    refused = [kind(*pair) for pair in without]
-    rows = tx.rows(sql.EARLIEST, run=run, organization=organization, without=refused)
+def _mine(tx: Transaction, ask: Ask, organization: int) -> Turns:
+    return _turns(tx, ask.run_id, organization, [kind(*pair) for pair in ask.without])
+
+
+def _turns(tx: Transaction, run: str, organization: int, without: list[str]) -> Turns:
+    rows = tx.rows(sql.EARLIEST, run=run, organization=organization, without=without)
     return {(Phase(r["phase"]), Priority(r["priority"])): r["until"] for r in rows if r["until"] is not None}
 
 
@@ -130,8 +134,9 @@ def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float,
 def _others(tx: Transaction, ask: Ask, organization: int, now: float) -> frozenset[Priority]:
     """The classes that other runs have due tasks of, if a live process is able to send them."""
     serving = tx.rows(sql.OTHERS_SERVING, organization=organization, run=ask.run_id)
-    runs = {row["run"] for row in serving if tx.alive(row["owner"])}
-    dues = (_dues(_turns(tx, run, organization, ()), now, ask.epoch) for run in sorted(runs))
+    able = {(row["run"], row["refused"]) for row in serving if tx.alive(row["owner"])}
+    turns = (_turns(tx, run, organization, json.loads(refused)) for run, refused in sorted(able))
+    dues = (_dues(found, now, ask.epoch) for found in turns)
     return frozenset(priority for found in dues for priority, (due, _) in found.items() if due <= now)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import IntEnum
 
@@ -51,6 +51,11 @@ def place(task: Row, now: float) -> tuple[Phase, float]:
 def kind(account_group: str, is_public: bool) -> str:
     """What a permission is refused for within an organization."""
     return f"{account_group}/{int(is_public)}"
+
+
+def from_kinds(kinds: Iterable[tuple[str, bool]]) -> str:
+    """What is refused as JSON."""
+    return json.dumps(sorted(kind(*pair) for pair in kinds))
 
 
 def to_token(row: Row) -> Token:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import UsageError
-from orchestrator.model import Problem, Result, Run, Status, Task
+from orchestrator.model import Problem, Result, Run, RunState, Status, Task
 from orchestrator.queue import Counts, RunView
 from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
@@ -212,6 +212,15 @@ def _present_key(tx: Transaction, task: Task) -> str:
 
 def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
     return {row["base_key"]: row for row in tx.rows(sql.LATEST_TASKS, keys=list(keys))}
+
+
+def end(tx: Transaction, run: str, state: RunState) -> None:
+    """See `Queue.end_run`. Whoever queues a task again writes the run's row after it, and waits for this lock."""
+    if state is RunState.FINISHED:
+        tx.row(sql.LOCK_RUN, run=run)
+        tx.change(sql.FINISH_RUN, run=run)
+    else:
+        tx.change(sql.SET_STATE, run=run, state=state.value)
 
 
 # -- finding and counting ----------------------------------------------------------------------------------

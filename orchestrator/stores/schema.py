@@ -152,7 +152,12 @@ THIRD = (
     "ALTER TABLE run_organization ADD COLUMN name TEXT NOT NULL DEFAULT ''",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD)
+FOURTH = (
+    # What a process may not send (JSON, kinds as in run_task): its run holds nobody back for that.
+    "ALTER TABLE serving ADD COLUMN refused TEXT NOT NULL DEFAULT '[]'",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH)
 """Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
 
 VERSION = len(MIGRATIONS)

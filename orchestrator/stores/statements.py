@@ -114,6 +114,14 @@ RUNS = "SELECT * FROM run ORDER BY created_at DESC, id DESC"
 
 SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
 
+LOCK_RUN = "SELECT id FROM run WHERE id = :run FOR UPDATE"
+
+# A run ends with nothing of it to be sent; `phase <= 3` is what is not settled.
+FINISH_RUN = """
+UPDATE run SET state = 'finished'
+WHERE id = :run AND state = 'active'
+  AND NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run = run.id AND t.phase <= 3)"""
+
 # Always writes, so that it waits for whoever ends the run at the same time, and sees how that ended.
 REVIVE_RUN = """
 UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END WHERE id = :run"""
@@ -219,7 +227,7 @@ WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.prio
 ORDER BY r.position LIMIT 1"""
 
 OTHERS_SERVING = """
-SELECT s.run, s.owner FROM serving s JOIN run r ON r.id = s.run
+SELECT s.run, s.owner, s.refused FROM serving s JOIN run r ON r.id = s.run
 WHERE s.organization = :organization AND s.run <> :run AND r.state = 'active' ORDER BY s.run"""
 
 # A key may have gone to another task since: the one that it was granted under comes first.
@@ -261,8 +269,8 @@ STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
 STOP_SERVING_RUN = "DELETE FROM serving WHERE owner = :owner AND run = :run"
 
 SERVE = """
-INSERT INTO serving (organization, run, owner)
-SELECT organization, :run, :owner FROM identity WHERE identity = :identity
+INSERT INTO serving (organization, run, owner, refused)
+SELECT organization, :run, :owner, :refused FROM identity WHERE identity = :identity
 ON CONFLICT (organization, run, owner) DO NOTHING"""
 
 SERVERS = "SELECT DISTINCT run, owner FROM serving"
@@ -316,8 +324,8 @@ ON CONFLICT (run, organization) DO NOTHING"""
 DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :organization"
 
 MOVE_SERVING = """
-INSERT INTO serving (organization, run, owner)
-SELECT CAST(:into AS BIGINT), run, owner FROM serving WHERE organization = :organization
+INSERT INTO serving (organization, run, owner, refused)
+SELECT CAST(:into AS BIGINT), run, owner, refused FROM serving WHERE organization = :organization
 ON CONFLICT (organization, run, owner) DO NOTHING"""
 
 DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"

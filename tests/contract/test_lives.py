@@ -212,6 +212,7 @@ def test_without_evidence_a_task_stays_uncertain_for_good(world: World) -> None:
 def test_a_task_is_sent_once_more_by_policy(world: World) -> None:
     """Flagged as a possible duplicate, with the number of the resend."""
     acme, lease = uncertain(world)
+    world.store.end_run("r1", RunState.FINISHED)  # by another process, which did not wait for the evidence
     world.store.conclude(lease, found=None, resend=True)
     again = world.lease(acme)
     assert (again.resends, again.duplicate_possible, again.task) == (1, True, lease.task)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator.bucket import STARVED_PERIODS
 from orchestrator.model import Priority, Reason, Run, RunState
 from orchestrator.stores import Store
@@ -53,6 +55,22 @@ def test_a_finished_run_holds_nobody_back(world: World) -> None:
     acme = world.begin(priority=BATCH)
     _, other = other_run(world, INCIDENT)
     other.end_run("r2", RunState.CANCELLED)
+    world.lease(acme)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_what_is_refused_to_a_run_holds_nobody_back(world: World, *, merged: bool) -> None:
+    """Nobody who lives may send it; another process that may, holds back again, and so does another group."""
+    acme = world.begin(priority=BATCH)
+    _, other = other_run(world, INCIDENT)
+    other.serve("r2", [acme], refused={acme: [("1", False)]})
+    if merged:
+        other.join(BASE_URL, "acme", "77")
+    world.lease(acme)
+    third = world.open()
+    third.serve("r2", [acme], refused={acme: [("1", True), ("2", False)]})
+    assert world.wait(acme).reason is Reason.OTHER_RUN
+    third.serve("r2", [])
     world.lease(acme)
 
 

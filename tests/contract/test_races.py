@@ -10,10 +10,10 @@ from typing import TypeVar
 import psycopg
 import pytest
 
-from orchestrator.model import Lease, Run
+from orchestrator.model import Lease, Run, RunState
 from orchestrator.queue import Counts
 from orchestrator.stores import Store
-from tests.contract.world import BASE_URL, FAILED, PostgresWorld, World
+from tests.contract.world import BASE_URL, FAILED, UNCERTAIN, PostgresWorld, World
 
 ROUNDS = 4
 
@@ -139,15 +139,23 @@ def waiting(world: PostgresWorld) -> int:
     return int(row[0])
 
 
-def one_after_the_other(world: PostgresWorld, *acts: Callable[[], object]) -> list[object]:
-    """Have each of them wait for a lock on the organizations before the next one begins; what they returned."""
+ORGANIZATIONS, RUNS = (
+    b"SELECT 1 FROM tesnap.organization FOR UPDATE",
+    b"SELECT 1 FROM tesnap.run FOR UPDATE",
+)
+
+
+def one_after_the_other(
+    world: PostgresWorld, *acts: Callable[[], object], lock: bytes = ORGANIZATIONS
+) -> list[object]:
+    """Have each of them wait for a lock before the next one begins; what they returned."""
     found: list[object] = []
     threads = [threading.Thread(target=lambda act=act: found.append(act())) for act in acts]
     with psycopg.connect(world.url) as holder:
-        holder.execute("SELECT 1 FROM tesnap.organization FOR UPDATE")
+        holder.execute(lock)
         for number, thread in enumerate(threads, start=1):
             thread.start()
-            while waiting(world) < number:
+            while waiting(world) < number and thread.is_alive():
                 pass
     for thread in threads:
         thread.join()
@@ -215,3 +223,23 @@ def test_failed_tasks_are_queued_again_once(postgres_world: PostgresWorld, *, me
     found = one_after_the_other(world, first, lambda: other.retry_failed("r1"))
     assert {str(one) for one in found} == ({true, "1"} if merging else {"0", "1"})
     assert world.store.view("r1").total == Counts(queued=1)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("finishing_first", [False, True])
+def test_a_run_does_not_finish_while_a_task_of_it_is_queued_again(
+    postgres_world: PostgresWorld, *, finishing_first: bool
+) -> None:
+    """Whichever of the two has to wait for the other, sees what it did."""
+    world = postgres_world
+    acme = world.begin(1)
+    lease = world.sent(acme)
+    world.store.settle(lease, UNCERTAIN)
+    one, other = world.open(), world.open()
+    acts: list[Callable[[], object]] = [
+        lambda: one.settle_by_hand("r1", lease.task.short_key, made=None),
+        lambda: other.end_run("r1", RunState.FINISHED),
+    ]
+    one_after_the_other(world, *(reversed(acts) if finishing_first else acts), lock=RUNS)
+    assert world.store.view("r1").run.state == "active"
+    assert world.lease(acme).attempt == lease.attempt + 1

@@ -219,7 +219,7 @@ def test_counts_are_kept_by_organization(world: World) -> None:
 
 def test_runs_are_listed_the_latest_first(world: World) -> None:
     """With their states."""
-    world.begin(1)
+    world.make(world.begin(1))
     world.advance(5)
     world.begin(1, run="r2")
     world.store.end_run("r1", RunState.FINISHED)
@@ -227,6 +227,23 @@ def test_runs_are_listed_the_latest_first(world: World) -> None:
         ("r2", "active"),
         ("r1", "finished"),
     ]
+
+
+def test_a_run_finishes_when_nothing_of_it_is_pending(world: World) -> None:
+    """Somebody may have queued a task again, or cancelled the run, since it was looked at."""
+    acme = world.begin(1)
+    world.store.end_run("r1", RunState.FINISHED)
+    assert world.store.find_run("r1").state == "active"
+    lease = world.sent(acme)
+    world.store.end_run("r1", RunState.FINISHED)
+    assert world.store.find_run("r1").state == "active"
+    world.store.settle(lease, UNCERTAIN)
+    world.store.end_run("r1", RunState.CANCELLED)
+    world.store.end_run("r1", RunState.FINISHED)
+    assert world.store.find_run("r1").state == "cancelled"
+    world.store.end_run("r1", RunState.ACTIVE)
+    world.store.end_run("r1", RunState.FINISHED)
+    assert world.store.find_run("r1").state == "finished"
 
 
 def test_a_run_is_found_by_id_prefix_and_last(world: World) -> None:

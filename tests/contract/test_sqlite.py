@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.bucket import REBOOT_MARGIN
-from orchestrator.clock import VirtualClock
+from orchestrator.clock import SystemClock, VirtualClock
 from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.model import Closing, Limit, RunState
 from orchestrator.queue import Counts
@@ -122,6 +122,14 @@ def test_leases_are_recovered_after_a_reboot(sqlite_world: SqliteWorld) -> None:
     reboot(sqlite_world, wall=60)
     assert sqlite_world.store.recover() == 2
     assert sqlite_world.store.view("r1").total == Counts(uncertain=1, queued=1)
+
+
+def test_a_boot_clock_of_another_time_namespace_is_another_one() -> None:
+    """Containers may have boot clocks of their own under one id of the boot."""
+    namespace = Path("/proc/self/ns/time")
+    if not namespace.is_symlink():
+        pytest.skip("this kernel has no time namespaces")
+    assert str(namespace.readlink()) in SystemClock().boot_id()
 
 
 # -- the file ----------------------------------------------------------------------------------------------

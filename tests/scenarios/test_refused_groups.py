@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.model import Job, Reason, Status, TestRef, WindowSpec
+from orchestrator.instants import utc_text
+from orchestrator.model import Job, Priority, Reason, Status, TestRef, WindowSpec
 from orchestrator.narrate import last_line
 from orchestrator.simulator import Entry, Exchange, Fault, Request, Simulator, scripted
-from tests.support.virtual import Stage
+from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]
 OPEN, CLOSED = "2001", "2002"
@@ -117,6 +118,23 @@ def test_a_granted_permission_and_the_same_run_make_the_rest(stage: StageMaker) 
     ending, _ = at.run(at.jobfile(8), run_id="r1")
     assert (ending.counts.created, ending.counts.failed, ending.counts.pending) == (5, 3, 0)
     assert ending.exit_code == 3
+
+
+def test_a_refused_group_of_a_higher_class_holds_nobody_back(stage: StageMaker) -> None:
+    """An incident's rest that stays pending, while one of its windows is still open, does not starve the others."""
+    at = stage(tests=10, switches={"account_groups": 2})
+    guarded(at, (CLOSED, False))
+    end = at.clock.wall() + 3600
+    refused = replace(job_in(at, CLOSED, 8), priority=Priority.INCIDENT)
+    window = WindowSpec(start=utc_text(end - 3600), end=utc_text(end))
+    later = replace(job_in(at, OPEN, 1), name="later", priority=Priority.INCIDENT, windows=(window,))
+    batch = replace(job_in(at, OPEN, 10), name="batch", priority=Priority.BATCH)
+    incident, _ = at.worker(at.jobfile(0, jobs=[refused, later], name="incident"), run_id="r1")
+    plain, notebook = at.worker(at.jobfile(0, jobs=[batch], name="batch"), run_id="r2")
+    begun = at.clock.wall()
+    drive(at.timeline, [incident, plain])
+    assert [result.status for result in notebook.results] == [Status.CREATED] * 10
+    assert max(result.settled_wall or end for result in notebook.results) < begun + 3 * at.limit.hold
 
 
 # -- expect_saved_event ------------------------------------------------------------------------------------
