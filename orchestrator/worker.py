@@ -344,7 +344,7 @@ class Worker:
                 return
             if self._watch.gained(granted, self._clock.boot()):
                 self._watch.must_hold()
-                self._queue.give_back(granted)
+                self._write(granted, None)
                 self._watch.hold_back(self._clock.boot)
                 continue
             lane.waiting = lane.waiting_until = None
