@@ -71,6 +71,7 @@ class Watch:
         self._seen = bytearray()  # by position, so that memory grows one byte a task
         self.reported = self.refused = 0
         self._versions: Mapping[str, int] = {}
+        self.renamed = False  # whether organizations of the run are known by other identities than before
         self._since, self._ahead = -math.inf, -math.inf
         self._recovered = -math.inf
         self._gain = Gain([lane.limit for lane in lanes])
@@ -87,6 +88,7 @@ class Watch:
         changed = {
             identity for identity, version in versions.items() if self._versions.get(identity) != version
         }
+        self.renamed = versions.keys() != self._versions.keys()
         self._versions = versions
         return changed
 

@@ -51,7 +51,7 @@ FINISHED = "finished"
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
 
-TOO_SLOW = Verdict(kind=Kind.UNSENT, problem=Problem(title="the connection took too long"))
+TOO_SLOW = Verdict(kind=Kind.UNSENT, problem=Problem(title="the connection, or the store, took too long"))
 """What a grant that grew stale means: a network that slow, or a machine that slept, counts as no connection."""
 
 Ts = TypeVarTuple("Ts")
@@ -297,6 +297,8 @@ class Worker:
         if self._watch.stepped(self._clock.boot):
             self._watch.must_hold()
         changed = self._watch.changed(now)
+        if self._watch.renamed:
+            self._lanes.forget_strangers()
         for lane in filter(None, map(self._lanes.find, sorted(changed))):
             self._look_again(lane, now)
         if changed or now - self._thorough >= POLLS_PER_THOROUGH_LOOK * self._poll:
