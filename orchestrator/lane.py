@@ -120,6 +120,10 @@ class Lanes:
                 self._strangers.add(identity)
         return self._by_identity.get(identity)
 
+    def forget_strangers(self) -> None:
+        """Ask again for everybody unknown: two organizations have turned out to be one."""
+        self._strangers.clear()
+
     def _look_again(self) -> None:
         """Ask for everybody's present identity: an unknown one may be that of an old acquaintance."""
         for lane in self._lanes:

@@ -86,10 +86,19 @@ class Sender(Protocol):
 
 
 def first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
-    """The check and the commit right before the first byte; raises `GrantStale` or what the commit raises."""
-    if stopping or not may_send(lease.limit, lease.timeout, lease.granted_boot, clock.boot()):
+    """The check and the commit right before the first byte; raises `GrantStale` or what the commit raises.
+
+    Checked again afterwards: the commit may have waited for a store that was busy for long.
+    """
+    if stopping or _stale(lease, clock):
         raise GrantStale
     commit(lease)
+    if _stale(lease, clock):
+        raise GrantStale
+
+
+def _stale(lease: Lease, clock: Clock) -> bool:
+    return not may_send(lease.limit, lease.timeout, lease.granted_boot, clock.boot())
 
 
 class PoolSender:

@@ -71,7 +71,8 @@ class Watch:
         self._seen = bytearray()  # by position, so that memory grows one byte a task
         self.reported = 0
         self._versions: Mapping[str, int] = {}
-        self._since = -math.inf
+        self.renamed = False  # whether organizations of the run are known by other identities than before
+        self._since, self._ahead = -math.inf, -math.inf
         self._recovered = -math.inf
         self._gain = Gain([lane.limit for lane in lanes])
         self._lanes, self._to_hold, self._held_anew = lanes, list[Lane](), False
@@ -87,6 +88,7 @@ class Watch:
         changed = {
             identity for identity, version in versions.items() if self._versions.get(identity) != version
         }
+        self.renamed = versions.keys() != self._versions.keys()
         self._versions = versions
         return changed
 
@@ -101,6 +103,9 @@ class Watch:
         before = boot()
         at = self._queue.now()
         after = boot()
+        if at - before < self._ahead - STEP:
+            self._since = -math.inf  # set back: what is settled now is settled before what was reported
+        self._ahead = at - after
         return self._gain.read(after, least=at - after, most=at - before)  # it was read somewhere in between
 
     def gained(self, lease: Lease, boot: float) -> bool:

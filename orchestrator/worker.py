@@ -45,7 +45,7 @@ TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
 
-TOO_SLOW = Verdict(kind=Kind.UNSENT, problem=Problem(title="the connection took too long"))
+TOO_SLOW = Verdict(kind=Kind.UNSENT, problem=Problem(title="the connection, or the store, took too long"))
 """What a grant that grew stale means: a network that slow, or a machine that slept, counts as no connection."""
 
 Ts = TypeVarTuple("Ts")
@@ -296,6 +296,8 @@ class Worker:
         if self._watch.stepped(self._clock.boot):
             self._watch.must_hold()
         changed = self._watch.changed(now)
+        if self._watch.renamed:
+            self._lanes.forget_strangers()
         for lane in filter(None, map(self._lanes.find, sorted(changed))):
             self._look_again(lane, now)
         if changed or now - self._thorough >= POLLS_PER_THOROUGH_LOOK * self._poll:
@@ -343,7 +345,7 @@ class Worker:
                 return
             if self._watch.gained(granted, self._clock.boot()):
                 self._watch.must_hold()
-                self._queue.give_back(granted)
+                self._write(granted, None)
                 self._watch.hold_back(self._clock.boot)
                 continue
             lane.waiting = lane.waiting_until = None

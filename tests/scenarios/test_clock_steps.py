@@ -81,6 +81,32 @@ def test_a_step_is_not_forgotten_while_the_store_is_away(postgres_stage: StageMa
 
 
 @pytest.mark.postgres
+def test_a_grant_by_a_clock_set_forward_is_given_back_even_if_the_store_is_away(
+    postgres_stage: StageMaker,
+) -> None:
+    """Set between the last look and the grant; what cannot be given back at once is given back later."""
+    at = postgres_stage(latency=(1.375, 0.0))
+    notebook = run_through(at, 400.0, 302.25, failing=["give_back"])
+    assert refusals(at.simulator.log) == []
+    assert "store.unavailable" in [event.name for event in notebook.events]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("after", [5.0, 18.2, 19.0])
+def test_what_is_settled_after_the_clock_was_set_back_is_told(
+    postgres_stage: StageMaker, after: float
+) -> None:
+    """Two processes share a run; what either settles is dated before what the other one has seen already."""
+    at = postgres_stage(latency=(11.0, 10.0), seed=10)
+    clock, jobfile = at.clock, at.jobfile(9)
+    assert isinstance(clock, PostgresClock)
+    workers = [at.worker(jobfile, seed=seed)[0] for seed in (10, 110)]
+    at.timeline.at(clock.boot() + after, lambda: clock.step(-60.0))
+    endings = drive(at.timeline, workers, longest=5_000)
+    assert [(ending.exit_code, ending.counts.created) for ending in endings] == [(0, 9), (0, 9)]
+
+
+@pytest.mark.postgres
 def test_a_clock_set_back_costs_one_hold_and_no_more(postgres_stage: StageMaker) -> None:
     """An hour back does not keep the slots away for an hour."""
     at = postgres_stage()

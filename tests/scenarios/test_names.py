@@ -61,3 +61,23 @@ def test_an_id_that_another_process_learns_changes_nothing_for_a_run_at_work(sta
     assert len(notebook.results) == 12
     assert refusals(at.simulator.log) == []
     assert len([entry for entry in at.simulator.log if entry.counted]) == 12
+
+
+def test_an_organization_that_was_unknown_is_found_once_it_turns_out_to_be_one_s_own(
+    stage: StageMaker,
+) -> None:
+    """Its id was seen before anybody knew that it is the one served under a name."""
+    at = stage(switches={"shows_org_id": False})
+    jobfile = at.jobfile(12)
+    worker, _ = at.worker(jobfile)
+    (name,) = jobfile.organizations
+    base_url = jobfile.organizations[name].base_url
+    learnt, other = identity(base_url, org_id="1001"), at.open()
+    assert worker._lanes.find(learnt) is None
+
+    def learn() -> None:
+        at.tokens[other.join(base_url, name, "1001")] = "token-1"
+
+    at.timeline.at(at.clock.boot() + 150.0, learn)
+    drive(at.timeline, [worker])
+    assert worker._lanes.find(learnt) is not None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from orchestrator.model import Lease
 from orchestrator.simulator import refusals
 from tests.support.virtual import Stage, drive
 
@@ -33,3 +34,22 @@ def test_a_short_pause_does_not_matter(stage: StageMaker) -> None:
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.created) == (0, 8)
     assert not any(event.name == "attempt.unsent" for event in notebook.events)
+
+
+def test_a_commit_that_took_too_long_is_no_attempt_either(stage: StageMaker) -> None:
+    """The store kept the commit before the first byte waiting: the grant grew stale meanwhile, and not a byte leaves."""
+    at = stage()
+    worker, notebook = at.worker(at.jobfile(8))
+    sender, waits = at.senders[-1], [40.0]
+    commit = sender._commit
+
+    def slow(lease: Lease) -> None:
+        commit(lease)
+        at.clock.advance(waits.pop() if waits else 0.0)
+
+    sender._commit = slow
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created) == (0, 8)
+    assert {result.attempts for result in notebook.results} == {1}
+    assert [event.name for event in notebook.events].count("attempt.unsent") == 1
+    assert refusals(at.simulator.log) == []
