@@ -29,7 +29,8 @@ Imports point down this map:
     held           the credentials of this process; credentials: where one is read
     jobfile        YAML -> JobFile, or every error at once; extent: a part of it
     assembly       what entries come to; draft: where everything stands; grammar: the keys; yamlcore: the text
-    wording        how an error quotes; windows: time windows (instants, lengths, durations)
+    windows        time windows (instants, lengths, durations)
+    wording        how an error quotes; intake: the files that a user names
     model          the nouns; errors: all that is raised on purpose; clock: time
 
     simulator      a stand-in for the API that shares no code with any of this

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -30,6 +31,20 @@ class DurationType(click.ParamType[float]):
 
 
 DURATION = DurationType()
+
+
+class SpeedType(click.FloatRange):
+    """How many times faster than life: a number, for which `nan` passes elsewhere."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; a click error for one that is none, or beyond the range."""
+        speed: float = super().convert(value, param, ctx)
+        if math.isnan(speed):
+            self.fail(f"{value} is not a number", param, ctx)
+        return speed
+
+
+SPEED = SpeedType(1, 300)
 
 
 def option(*names: str, **settings: Any) -> Callable[[Command], Command]:

@@ -19,6 +19,7 @@ from orchestrator.cli.frame import (
 )
 from orchestrator.cli.options import (
     DURATION,
+    SPEED,
     Shown,
     json_option,
     option,
@@ -91,9 +92,7 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 @click.command("rehearse")
 @jobfiles_argument
 @organization_option
-@option(
-    "--speed", type=click.FloatRange(1, 300), default=100.0, help="How many times faster than life [100]."
-)
+@option("--speed", type=SPEED, default=100.0, help="How many times faster than life [100].")
 @option("--faults", is_flag=True, help="Let things go wrong: server errors, lost answers.")
 @option(
     "--policy",
