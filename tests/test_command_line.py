@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -203,6 +204,16 @@ def test_an_encoding_that_lacks_a_character_does_not_stop_a_command(jobfile: str
     """What cannot be written is written as Python escapes it."""
     plan = process(["plan", "--offline", jobfile], tmp_path, streams="")
     assert "14:00\\u201316:00 UTC" in plan.stdout
+
+
+@pytest.mark.process
+def test_json_stays_json_in_an_encoding_that_lacks_a_character(jobfile: str, tmp_path: Path) -> None:
+    """Its own escapes, not Python's."""
+    Path(jobfile).write_text(JOBFILE.replace("name: a", "name: näme"), encoding="utf-8")
+    done = process(["plan", "--offline", "--json", jobfile], tmp_path, streams="")
+    assert done.returncode == 0
+    assert "n\\u00e4me" in done.stdout
+    assert "näme" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
 
 
 def test_names_cannot_be_checked_offline_and_are_not_refused_for_it(tmp_path: Path) -> None:
