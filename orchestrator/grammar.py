@@ -33,7 +33,7 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from orchestrator.durations import parse_duration
 from orchestrator.model import Fit, OnUncertain, Pace
-from orchestrator.wording import choice, looks_secret, nearest, quote
+from orchestrator.wording import choice, is_plain, looks_secret, nearest, quote
 
 __all__ = ["FileEntry", "JobEntry", "LimitEntry", "OrganizationEntry", "ValidationError", "WindowEntry"]
 
@@ -58,7 +58,6 @@ TOO_MANY = 1000
 _AT_ONCE = 50  # entries of a list or mapping that are read in one go
 _LONGEST_TEXT = 1000  # characters: no name or path that means anything is longer
 _FILLED = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
-_LOCAL_NAMES = ("localhost",)
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>(?:/[\w.~%+-]*)*)",
@@ -142,7 +141,7 @@ def _text(value: str) -> str:
         raise _sentence("an empty text: write something, or leave the key out")
     if len(value) > _LONGEST_TEXT:
         raise _phrase(f"at most {_LONGEST_TEXT} characters")
-    if not value.isprintable():
+    if not is_plain(value):
         raise _phrase("one line of printable characters only")
     return value
 
@@ -180,10 +179,9 @@ def _whole(low: int, high: int) -> Any:
 
 
 def _flag(value: Any) -> bool:
-    words = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-    if not isinstance(value, str) or value not in words:
+    if not isinstance(value, str) or value not in ("true", "True", "TRUE", "false", "False", "FALSE"):
         raise _phrase("write true or false")
-    return words[value]
+    return value.lower() == "true"
 
 
 def _seconds(*, over_zero: bool) -> Callable[[Any], float]:
@@ -246,10 +244,8 @@ def checked_base_url(value: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a URL's host is this machine itself."""
-    if host in _LOCAL_NAMES:
-        return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 
@@ -268,10 +264,14 @@ def _display_name(value: str) -> str:
             "a template whose braces come in pairs ({{ and }} stand for braces themselves)"
         ) from None
     for _, field, spec, conversion in parts:
-        if field is not None and (field not in DISPLAY_FIELDS or spec or conversion):
+        if field in DISPLAY_FIELDS and (spec or conversion):
+            raise _sentence(
+                f"{{{field}}} takes no format after a colon or an exclamation mark: write it alone"
+            )
+        if field is not None and field not in DISPLAY_FIELDS:
             near = nearest(field, DISPLAY_FIELDS)
             fields = choice([f"{{{name}}}" for name in DISPLAY_FIELDS], last="and")
-            hint = f"did you mean {{{near}}}?" if near and near != field else f"the fields are {fields}"
+            hint = f"did you mean {{{near}}}?" if near else f"the fields are {fields}"
             raise _sentence(f"a field {quote(field)} is not known: {hint}")
     return value
 

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from orchestrator.wording import is_plain
+
 _STREAMS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # where a shell puts its own pipes: `<(…)`, `|`
 
 
@@ -25,4 +27,4 @@ def read_start(path: Path, most: int) -> bytes:
 def printable(text: str) -> str:
     """A file's name as text: what is no character, or none that is printed, is replaced."""
     known = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in known)
+    return "".join(char if is_plain(char) else "\N{REPLACEMENT CHARACTER}" for char in known)

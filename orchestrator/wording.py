@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[0-9a-z]{32,}\b",  # a long run of letters and digits
     re.IGNORECASE | re.ASCII,
 )
+_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"  # not printable to Python, but parts of names
 _SECRET_KEY = re.compile(
     r"(^|_)(token|bearer|authorization|auth|password|passwd|passphrase|pass|pwd|secret|api_?key|private_key"
     r"|credentials?)$"
@@ -36,6 +37,11 @@ def word(text: str) -> str:
     """A key as an error names it: in backquotes, or quoted as any other text when it is not plain."""
     plain = text.isascii() and text.isprintable() and "`" not in text and 0 < len(text) <= _QUOTED
     return f"`{text}`" if plain and not looks_secret(text) else quote(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a terminal shows every character of it, and obeys none."""
+    return text.isprintable() or all(char.isprintable() or char in _JOINERS for char in text)
 
 
 def looks_secret(text: str) -> bool:
