@@ -131,6 +131,30 @@ def test_rules_that_are_none_are_refused() -> None:
             zone_by_rules(text)
 
 
+@pytest.mark.parametrize("run_id", ["a\x1b[31mred", "a\nb", "-a", ".a", "a b", "a/b", "ä", "a" * 129])
+def test_a_run_id_is_a_plain_word(run_id: str, jobfile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed, typed and put into names: nothing else is taken, from the environment neither."""
+    monkeypatch.setenv("TESNAP_RUN_ID", run_id)
+    for result in (typed("run", jobfile, f"--run-id={run_id}"), typed("run", jobfile)):
+        assert result.exit_code == 2
+        assert "is no run id: write letters, digits" in " ".join(result.output.split())
+        assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize(
+    "run_id", ["k7f2", "nightly-28471230-3f0e1d2c-1111-4222-8333-444455556666", "A.b_c", "1"]
+)
+def test_the_names_that_kubernetes_gives_are_run_ids(run_id: str, jobfile: str) -> None:
+    """A Job's name, with its controller's uid or a part of it."""
+    assert "NOBODY_SETS_THIS is not set" in str(typed("run", jobfile, "--run-id", run_id).exception)
+
+
+def test_a_suggested_command_can_be_pasted(tmp_path: Path) -> None:
+    """Where a file's name has spaces it is quoted."""
+    path = tmp_path / "my jobs.yaml"
+    assert f"`tesnap validate '{path}'` and `tesnap plan '{path}'`" in typed("init", str(path)).output
+
+
 @pytest.mark.parametrize("text", ["yes", "Y", "bad id !", "https://app.thousandeyes.com/view/1"])
 def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
     """Settling cannot be taken back, so a word or a link is asked about again."""

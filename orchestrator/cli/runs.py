@@ -19,6 +19,7 @@ from orchestrator.cli.frame import (
 )
 from orchestrator.cli.options import (
     DURATION,
+    RUN_ID,
     SPEED,
     Shown,
     json_option,
@@ -48,7 +49,7 @@ def jobfiles_argument(command: Any) -> Any:
 @organization_option
 @option("--dry-run", is_flag=True, help="Show the plan instead: the same as `tesnap plan`.")
 @option("--again", is_flag=True, help="Make snapshots anew that exist already.")
-@option("--run-id", metavar="ID", help="Start or carry on the run of this id.")
+@option("--run-id", type=RUN_ID, metavar="ID", help="Start or carry on the run of this id.")
 @option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
 @store_option
 @output_options
