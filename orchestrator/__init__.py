@@ -31,9 +31,10 @@ Imports point down this map:
     bearers        the credentials of this process; credentials: where one is read
     jobfile        YAML -> JobFile, or every error at once; extent: a part of it
     assembly       what entries come to; draft: where everything stands; grammar: the keys; yamlcore: the text
-    wording        how an error quotes; secrecy: what looks like a credential; windows: time windows (instants, lengths, durations)
+    windows        time windows (instants, lengths, durations)
+    wording        how an error quotes; secrecy: what looks like a credential; intake: the files that a user names
     addresses      base URLs and hosts
-    model          the nouns; errors: all that is raised on purpose; clock: time; addresses
+    model          the nouns; errors: all that is raised on purpose; clock: time
 
     simulator      a stand-in for the API that shares no code with any of this
 """

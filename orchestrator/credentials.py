@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.errors import CredentialError
+from orchestrator.intake import read_start
 from orchestrator.model import CredentialSource
 from orchestrator.secrecy import looks_secret
 
@@ -77,8 +78,7 @@ def _named(path: str) -> str:
 
 def _file_text(path: Path, where: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_start(path, MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise CredentialError(f"{where} {_trouble(error)}") from None
     if len(content) > MAX_BYTES:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from orchestrator import grammar, yamlcore
 from orchestrator.errors import Located
 from orchestrator.secrecy import looks_secret
-from orchestrator.wording import choice, is_secret_key, nearest, quote, word
+from orchestrator.wording import choice, is_plain, is_secret_key, nearest, quote, word
 from orchestrator.yamlcore import Entry, Node, Scalar, Sequence
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -198,7 +198,7 @@ class Draft:
             return f"{quote(match[0])} is no variable: write ${{NAME}}, or $$ for a $ itself"
         if name not in self._environ:
             return f"the variable {name} is not set: set it, or write $$ for a $ itself"
-        if not self._environ[name].isprintable():
+        if not is_plain(self._environ[name]):
             return f"the variable {name} has characters that are not printable"
         return None
 

@@ -34,7 +34,7 @@ from orchestrator.addresses import unencrypted
 from orchestrator.durations import parse_duration
 from orchestrator.model import MOST_SLOTS, Fit, OnUncertain, Pace
 from orchestrator.secrecy import looks_secret
-from orchestrator.wording import choice, nearest, quote
+from orchestrator.wording import choice, is_plain, nearest, quote
 
 __all__ = ["FileEntry", "JobEntry", "LimitEntry", "OrganizationEntry", "ValidationError", "WindowEntry"]
 
@@ -137,16 +137,12 @@ class _Listed:
         return {"anyOf": [several["items"], several]}
 
 
-_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"
-"""Not printable to Python, but plain parts of names: spaces, the soft hyphen, the joiners of emoji."""
-
-
 def _text(value: str) -> str:
     if not value.strip():
         raise _sentence("an empty text: write something, or leave the key out")
     if len(value) > _LONGEST_TEXT:
         raise _phrase(f"at most {_LONGEST_TEXT} characters")
-    if not all(char.isprintable() or char in _JOINERS for char in value):
+    if not is_plain(value):
         raise _phrase("one line of printable characters only")
     return value
 
@@ -184,10 +180,9 @@ def _whole(low: int, high: int) -> Any:
 
 
 def _flag(value: Any) -> bool:
-    words = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-    if not isinstance(value, str) or value not in words:
+    if not isinstance(value, str) or value not in ("true", "True", "TRUE", "false", "False", "FALSE"):
         raise _phrase("write true or false")
-    return words[value]
+    return value.lower() == "true"
 
 
 def _seconds(*, over_zero: bool) -> Callable[[Any], float]:
@@ -262,10 +257,14 @@ def _display_name(value: str) -> str:
             "a template whose braces come in pairs ({{ and }} stand for braces themselves)"
         ) from None
     for _, field, spec, conversion in parts:
-        if field is not None and (field not in DISPLAY_FIELDS or spec or conversion):
+        if field in DISPLAY_FIELDS and (spec or conversion):
+            raise _sentence(
+                f"{{{field}}} takes no format after a colon or an exclamation mark: write it alone"
+            )
+        if field is not None and field not in DISPLAY_FIELDS:
             near = nearest(field, DISPLAY_FIELDS)
             fields = choice([f"{{{name}}}" for name in DISPLAY_FIELDS], last="and")
-            hint = f"did you mean {{{near}}}?" if near and near != field else f"the fields are {fields}"
+            hint = f"did you mean {{{near}}}?" if near else f"the fields are {fields}"
             raise _sentence(f"a field {quote(field)} is not known: {hint}")
     return value
 

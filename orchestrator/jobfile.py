@@ -16,6 +16,7 @@ from orchestrator import grammar
 from orchestrator.assembly import Assembly
 from orchestrator.draft import Draft, Enough
 from orchestrator.errors import JobFileError, Located
+from orchestrator.intake import printable, read_start
 from orchestrator.model import MOST_SNAPSHOTS, CredentialSource, Http, Job, JobFile, Organization, RetryRules
 from orchestrator.wording import plural, word
 from orchestrator.yamlcore import MAX_BYTES
@@ -99,7 +100,7 @@ def _sources(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[_S
             sources.append(_stdin_source(stdin) if str(path) == "-" else _file_source(Path(path)))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            errors.append(Located(str(path), 1, 1, f"cannot be read: {reason}"))
+            errors.append(Located(printable(str(path)), 1, 1, f"cannot be read: {reason}"))
     if not paths:
         errors.append(Located("-", 1, 1, "no job file is named"))
     return sources, errors
@@ -109,25 +110,30 @@ def _expanded(paths: Sequence[str | Path], errors: list[Located]) -> list[str | 
     """The paths, each folder replaced by the YAML files directly in it."""
     expanded: list[str | Path] = []
     for path in paths:
-        if str(path) == "-" or not Path(path).is_dir():
-            expanded.append(path)
+        shown = printable(str(path))
+        if not shown:
+            text = "an empty argument: name a job file, or `.` for this folder"
+            errors.append(Located("''", 1, 1, text))
             continue
         try:
+            if str(path) == "-" or not Path(path).is_dir():
+                expanded.append(path)
+                continue
             names = sorted(entry.name for entry in Path(path).iterdir() if not entry.is_dir())
-        except OSError as error:
-            errors.append(Located(str(path), 1, 1, f"cannot be read: {error.strerror}"))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            errors.append(Located(shown, 1, 1, f"cannot be read: {reason}"))
             continue
         meant = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
         expanded += [Path(path, name) for name in meant]
         if not meant:
-            errors.append(Located(str(path), 1, 1, "no job file in this folder: it has no *.yaml or *.yml"))
+            errors.append(Located(shown, 1, 1, "no job file in this folder: it has no *.yaml or *.yml"))
     return expanded
 
 
 def _file_source(path: Path) -> _Source:
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    return _Source(label=str(path), stem=path.stem, folder=path.parent, content=content)
+    content = read_start(path, MAX_BYTES + 1)
+    return _Source(label=str(path), stem=printable(path.stem), folder=path.parent, content=content)
 
 
 def _stdin_source(stdin: TextIO | None) -> _Source:
@@ -141,7 +147,7 @@ def _stdin_source(stdin: TextIO | None) -> _Source:
 
 
 def _part(source: _Source, environ: Mapping[str, str]) -> _Part:
-    draft = Draft(source.content, file=source.label, environ=environ)
+    draft = Draft(source.content, file=printable(source.label), environ=environ)
     try:
         entry = draft.entry()
         if entry is None:
@@ -286,7 +292,7 @@ def _one_of(read: Sequence[Assembly], key: str, default: Any) -> Any:
 def _run_name(paths: Sequence[str | Path], parts: Sequence[_Part]) -> str:
     """The folder's name, the file's, or several files' names joined and cut to a line."""
     if len(paths) == 1 and str(paths[0]) != "-" and Path(paths[0]).is_dir():
-        return Path(paths[0]).resolve().name
+        return printable(Path(paths[0]).resolve().name)
     names = [part.assembly.entry.name or part.source.stem if part.assembly else "" for part in parts]
     joined = "+".join(dict.fromkeys(names))
     return joined if len(joined) <= _LONGEST_NAME else joined[: _LONGEST_NAME - 1] + "…"

@@ -29,6 +29,9 @@ DEFAULT_BASE_URL = "https://api.thousandeyes.com/v7"
 MOST_SLOTS = 1000
 """The most snapshots in a period that a limit may be set to: far above the documented 5 of an organization."""
 
+KEY_FIELD, KEY_AS_TEXT = "{key}", "{\ufdd0key}"
+"""What a display name keeps until its key is known, and the same where it is meant as text, as in a test's name."""
+
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"
 """What a snapshot is called: it ends in the task's short key, by which a lost one can be found."""
 
@@ -327,7 +330,7 @@ class Task:
         It is filled in here, not when the plan is made, since only the store knows the generation.
         """
         label = f"{self.short_key}+{resends}" if resends else self.short_key
-        return self.display_name.replace("{key}", label)
+        return self.display_name.replace(KEY_FIELD, label).replace(KEY_AS_TEXT, KEY_FIELD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -296,11 +296,14 @@ def cells(text: str) -> int:
 
 def fitted(text: str, columns: int) -> str:
     """The text in exactly that many columns: filled with spaces, or cut with an ellipsis."""
-    if cells(text) > columns:
-        while text and cells(text) > columns - 1:
-            text = text[:-1]
-        text += "…"
-    return text + " " * (columns - cells(text))
+    width, cut, kept = 0, 0, 0
+    for at, char in enumerate(text, start=1):
+        width += _cells(char)
+        if width > columns:
+            return text[:cut] + "…" + " " * (columns - kept - 1)
+        if width < columns:
+            cut, kept = at, width
+    return text + " " * (columns - width)
 
 
 def _cells(char: str) -> int:

@@ -43,11 +43,8 @@ def rehearsed(
 ) -> Iterator[Rehearsal]:
     """Serve a simulator in which everything that the job file asks for exists."""
     clock = ScaledClock(speed)
-    limit = next(iter(jobfile.organizations.values())).limit
     simulator = Simulator(
         world_for(jobfile, clock.wall()),
-        limit=limit.snapshots,
-        period=limit.per,
         policy=policy,
         faults=ordinary_faults() if faults else None,
         seed=seed,
@@ -90,7 +87,9 @@ def _known(jobfile: JobFile, organization: Organization, now: float) -> tuple[Te
     )
     names = {ref.id: ref.test_name for job in jobs for ref in job.tests if ref.test_name}
     groups = (replace(group, tests=_named(group.tests, names)) for group in tenant.account_groups)
-    return replace(tenant, account_groups=tuple(groups)), token
+    limit = organization.limit
+    own = replace(tenant, account_groups=tuple(groups), limit=limit.snapshots, period=limit.per)
+    return own, token
 
 
 def _named(tests: Sequence[ConfiguredTest], names: Mapping[str, str]) -> tuple[ConfiguredTest, ...]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.secrecy import without_credentials
+from orchestrator.wording import is_plain
 
 MASK = "[masked]"
 
@@ -15,9 +16,6 @@ SHORTEST_SECRET = 8
 _URL = re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>]+", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
-
-_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"
-"""Not printable to Python, but plain parts of names: spaces, the soft hyphen, the joiners of emoji."""
 
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
@@ -45,7 +43,9 @@ def in_texts(value: object, change: Callable[[str], str]) -> object:
 
 def harmless(text: str) -> str:
     """The text on one line and without what a terminal obeys: such characters as Python writes them."""
-    return "".join(_escaped(char) if _obeyed(char) else char for char in text)
+    if text.isprintable():
+        return text
+    return "".join(char if is_plain(char) else _escaped(char) for char in text)
 
 
 def markdown(text: str) -> str:
@@ -58,11 +58,6 @@ def spreadsheet(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula (OWASP: a quote goes before it)."""
     shown = harmless(text)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
-
-
-def _obeyed(char: str) -> bool:
-    """Whether a terminal acts on it, breaks the line or turns the reading direction, or cannot encode it."""
-    return not char.isprintable() and char not in _JOINERS
 
 
 def _escaped(char: str) -> str:

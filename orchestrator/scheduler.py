@@ -17,9 +17,22 @@ from orchestrator.durations import format_duration
 from orchestrator.errors import SelectionError
 from orchestrator.gaps import unreadable
 from orchestrator.homes import Place, choose_each
-from orchestrator.model import MOST_SNAPSHOTS, Job, JobFile, Limit, Priority, Reason, Task, Window
+from orchestrator.model import (
+    KEY_AS_TEXT,
+    KEY_FIELD,
+    MOST_SNAPSHOTS,
+    Job,
+    JobFile,
+    Limit,
+    Priority,
+    Reason,
+    Task,
+    Window,
+)
 from orchestrator.moments import lookouts, since_alert, starts_with_alert
 from orchestrator.selectors import Choice, Chosen, Listing, require, require_lists
+
+_KEY_MARK = "\ufdd1"  # where the template has its key, and no name has anything: no character
 
 ASSUMED_LATENCY = 1.0
 """Seconds that a plan allows for each answer."""
@@ -167,7 +180,7 @@ def _task(job: Job, survey: Survey, chosen: Chosen, window: Window, now: float) 
 
 def _display_name(job: Job, survey: Survey, chosen: Chosen, window: Window) -> str:
     """The user's template filled in, but for `{key}`, which stays until the store knows the generation."""
-    return job.display_name.format(
+    filled = job.display_name.format(
         test=chosen.name or chosen.id,
         test_id=chosen.id,
         start=_minute(window.start),
@@ -175,8 +188,9 @@ def _display_name(job: Job, survey: Survey, chosen: Chosen, window: Window) -> s
         duration=format_duration(window.seconds),
         job=job.name,
         organization=survey.name,
-        key="{key}",
+        key=_KEY_MARK,
     )
+    return filled.replace(KEY_FIELD, KEY_AS_TEXT).replace(_KEY_MARK, KEY_FIELD)
 
 
 def _minute(epoch: float) -> str:

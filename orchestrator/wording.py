@@ -13,6 +13,7 @@ _QUOTED = 60  # characters: a quotation has to be recognised, not read
 _COMPARED = 200  # words: the nearest of more would cost more time than a suggestion is worth
 _LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter
 
+_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"  # not printable to Python, but parts of names
 _SECRET_KEY = re.compile(
     r"(^|_)(token|bearer|authorization|auth|password|passwd|passphrase|pass|pwd|secret|api_?key|private_key"
     r"|credentials?)$"
@@ -31,6 +32,11 @@ def word(text: str) -> str:
     """A key as an error names it: in backquotes, or quoted as any other text when it is not plain."""
     plain = text.isascii() and text.isprintable() and "`" not in text and 0 < len(text) <= _QUOTED
     return f"`{text}`" if plain and not looks_secret(text) else quote(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a terminal shows every character of it, and obeys none."""
+    return text.isprintable() or all(char.isprintable() or char in _JOINERS for char in text)
 
 
 def is_secret_key(key: str) -> bool:

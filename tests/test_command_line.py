@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -132,6 +133,30 @@ def test_rules_that_are_none_are_refused() -> None:
             zone_by_rules(text)
 
 
+@pytest.mark.parametrize("run_id", ["a\x1b[31mred", "a\nb", "-a", ".a", "a b", "a/b", "ä", "a" * 129])
+def test_a_run_id_is_a_plain_word(run_id: str, jobfile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed, typed and put into names: nothing else is taken, from the environment neither."""
+    monkeypatch.setenv("TESNAP_RUN_ID", run_id)
+    for result in (typed("run", jobfile, f"--run-id={run_id}"), typed("run", jobfile)):
+        assert result.exit_code == 2
+        assert "is no run id: write letters, digits" in " ".join(result.output.split())
+        assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize(
+    "run_id", ["k7f2", "nightly-28471230-3f0e1d2c-1111-4222-8333-444455556666", "A.b_c", "1"]
+)
+def test_the_names_that_kubernetes_gives_are_run_ids(run_id: str, jobfile: str) -> None:
+    """A Job's name, with its controller's uid or a part of it."""
+    assert "NOBODY_SETS_THIS is not set" in str(typed("run", jobfile, "--run-id", run_id).exception)
+
+
+def test_a_suggested_command_can_be_pasted(tmp_path: Path) -> None:
+    """Where a file's name has spaces it is quoted."""
+    path = tmp_path / "my jobs.yaml"
+    assert f"`tesnap validate '{path}'` and `tesnap plan '{path}'`" in typed("init", str(path)).output
+
+
 @pytest.mark.parametrize("text", ["yes", "Y", "bad id !", "https://app.thousandeyes.com/view/1"])
 def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
     """Settling cannot be taken back, so a word or a link is asked about again."""
@@ -205,6 +230,16 @@ def test_an_encoding_that_lacks_a_character_does_not_stop_a_command(jobfile: str
     """What cannot be written is written as Python escapes it."""
     plan = process(["plan", "--offline", jobfile], tmp_path, streams="")
     assert "14:00\\u201316:00 UTC" in plan.stdout
+
+
+@pytest.mark.process
+def test_json_stays_json_in_an_encoding_that_lacks_a_character(jobfile: str, tmp_path: Path) -> None:
+    """Its own escapes, not Python's."""
+    Path(jobfile).write_text(JOBFILE.replace("name: a", "name: näme"), encoding="utf-8")
+    done = process(["plan", "--offline", "--json", jobfile], tmp_path, streams="")
+    assert done.returncode == 0
+    assert "n\\u00e4me" in done.stdout
+    assert "näme" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
 
 
 def test_names_cannot_be_checked_offline_and_are_not_refused_for_it(tmp_path: Path) -> None:

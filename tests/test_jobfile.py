@@ -446,3 +446,25 @@ def test_selectors_count_as_one_test_for_each_window() -> None:
     jobs = "".join(f"- {{name: j{n}}}\n" for n in range(251))
     text = f"windows:\n{windows}defaults: {{select: {{type: bgp}}, windows: [{names}]}}\njobs:\n{jobs}"
     assert "251 jobs ask for 100,400 snapshots" in errors(HEAD + text, ACME="x")
+
+
+@pytest.mark.parametrize("template", ["{test:>9}", "{test!r}"])
+def test_a_field_takes_no_format(template: str) -> None:
+    """The field is known; what follows its name is not."""
+    said = errors(f"{HEAD}defaults: {{display_name: '{template}'}}\n{JOB}", ACME="x")
+    assert "{test} takes no format after a colon or an exclamation mark: write it alone" in said
+
+
+@pytest.mark.parametrize("name", ["A\u00a0B", "\U0001f468\u200d\U0001f4bb", "名\u3000前"])
+def test_a_name_may_have_what_a_terminal_shows(name: str) -> None:
+    """Spaces that do not break, and the joiners of emoji, are parts of names."""
+    text = f"{HEAD}jobs: [{{name: '{name}', tests: [{{id: 1, test_name: '{name}'}}], windows: [{{last: 1h}}]}}]\n"
+    (job,) = read(text, ACME="x").jobfile.jobs
+    assert (job.name, job.tests[0].test_name) == (name, name)
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "a\u200bb", "a\\nb"])
+def test_a_name_has_nothing_that_a_terminal_obeys(name: str) -> None:
+    """What turns the reading direction, is seen by nobody, or breaks the line."""
+    said = errors(f'{HEAD}jobs: [{{name: "{name}", tests: [1], windows: [{{last: 1h}}]}}]\n', ACME="x")
+    assert "one line of printable characters only" in said

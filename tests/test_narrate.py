@@ -286,3 +286,9 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
     assert narrate.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct the names and tesnap run /etc/jobs.yaml"
     )
+
+
+def test_a_very_long_text_is_cut_in_one_go() -> None:
+    """An API may send a name of any length; looking at it anew for each character would take minutes."""
+    assert narrate.fitted("x" * 1_000_000, 5) == "xxxx…"
+    assert narrate.fitted("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"

@@ -234,6 +234,20 @@ def test_the_snapshot_limit_is_the_organizations() -> None:
     assert most_in_any_window(sim.log, "1001", 300.0) == 5
 
 
+def test_an_organization_may_have_a_limit_of_its_own() -> None:
+    """Its figure and its period hold for it, the server's for the others."""
+    world = example_world(2)
+    own = replace(world.organizations[1], limit=1, period=60.0)
+    sim = simulator(replace(world, organizations=(world.organizations[0], own)), limit=2)
+
+    def asked(token: str, test: str, at: float) -> int:
+        return ask(sim, post(test=test, authorization=f"Bearer {token}"), at).status
+
+    assert [asked("token-1", "202701", NOW + n) for n in range(3)] == [201, 201, 429]
+    assert [asked("token-2", "202704", NOW + 10 + n) for n in range(2)] == [201, 429]
+    assert [asked("token-2", "202704", NOW + 71), asked("token-1", "202701", NOW + 72)] == [201, 429]
+
+
 def test_a_429_of_the_snapshot_limit_has_no_hint_but_the_general_headers() -> None:
     """No Retry-After unless the world says so; Remaining is not zero."""
     for switch in (False, True):

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from orchestrator.simulator import Fault, FaultPlan, ordinary_faults, parse_faults, scripted
+from orchestrator.simulator.__main__ import main
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,24 @@ def test_rates_are_shares() -> None:
     """They cannot add up to more than everything."""
     with pytest.raises(ValueError, match="at most 1"):
         parse_faults("500=0.6,502=0.6")
+
+
+@pytest.mark.parametrize("text", ["500=nan", "foreign-rate=inf", "500=x", "500", "500=-1"])
+def test_a_rate_is_a_number(text: str) -> None:
+    """Each that is none is named."""
+    with pytest.raises(ValueError, match=r"share|not below zero"):
+        parse_faults(text)
+
+
+@pytest.mark.parametrize("text", ["cut=0.1", "500=2", "500"])
+def test_a_wrong_fault_on_the_command_line_is_wrong_usage(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what there is instead of it, and no traceback."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--faults", text])
+    assert ended.value.code == 2
+    assert "argument --faults: " in capsys.readouterr().err
 
 
 def test_rates_are_kept() -> None:

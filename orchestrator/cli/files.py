@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -65,10 +66,8 @@ def init_command(path: Path, *, force: bool) -> int:
         raise UsageError(f"{path} exists: choose another name, or overwrite it with --force") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    print(
-        f"wrote {path}; next: edit it, then `tesnap validate {path}` and `tesnap plan {path}`",
-        file=sys.stderr,
-    )
+    check, look = (shlex.join(("tesnap", command, str(path))) for command in ("validate", "plan"))
+    print(f"wrote {path}; next: edit it, then `{check}` and `{look}`", file=sys.stderr)
     return 0
 
 

@@ -279,7 +279,12 @@ def _localtime_name() -> str:
 
 
 def write_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """One JSON document on standard output, with escapes where its encoding lacks a character."""
     import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)

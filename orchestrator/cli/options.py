@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -10,6 +12,7 @@ import click
 
 from orchestrator.durations import parse_duration
 from orchestrator.model import MOST_SLOTS, JobFile, Limit, Organization, Pace
+from orchestrator.wording import quote
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,6 +33,41 @@ class DurationType(click.ParamType[float]):
 
 
 DURATION = DurationType()
+
+
+class SpeedType(click.FloatRange):
+    """How many times faster than life: a number, for which `nan` passes elsewhere."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; a click error for one that is none, or beyond the range."""
+        speed: float = super().convert(value, param, ctx)
+        if math.isnan(speed):
+            self.fail(f"{value} is not a number", param, ctx)
+        return speed
+
+
+SPEED = SpeedType(1, 300)
+
+
+class RunIdType(click.ParamType[str]):
+    """The id of a run, as it stands in records, in commands and in the names of objects in Kubernetes."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The id; a click error for what would have to be quoted, or could not be shown."""
+        text = str(value)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+            self.fail(
+                f"{quote(text)} is no run id: write letters, digits, dots, underscores and hyphens, at most 128,"
+                " the first one a letter or digit",
+                param,
+                ctx,
+            )
+        return text
+
+
+RUN_ID = RunIdType()
 
 
 def option(*names: str, **settings: Any) -> Callable[[Command], Command]:

@@ -19,6 +19,8 @@ from orchestrator.cli.frame import (
 )
 from orchestrator.cli.options import (
     DURATION,
+    RUN_ID,
+    SPEED,
     Shown,
     json_option,
     option,
@@ -46,7 +48,7 @@ def jobfiles_argument(command: Any) -> Any:
 @organization_option
 @option("--dry-run", is_flag=True, help="Show the plan instead: the same as `tesnap plan`.")
 @option("--again", is_flag=True, help="Make snapshots anew that exist already.")
-@option("--run-id", metavar="ID", help="Start or carry on the run of this id.")
+@option("--run-id", type=RUN_ID, metavar="ID", help="Start or carry on the run of this id.")
 @option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
 @store_option
 @output_options
@@ -90,9 +92,7 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 @click.command("rehearse")
 @jobfiles_argument
 @organization_option
-@option(
-    "--speed", type=click.FloatRange(1, 300), default=100.0, help="How many times faster than life [100]."
-)
+@option("--speed", type=SPEED, default=100.0, help="How many times faster than life [100].")
 @option("--faults", is_flag=True, help="Let things go wrong: server errors, lost answers.")
 @option(
     "--policy",

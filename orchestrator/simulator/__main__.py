@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orchestrator.simulator.api import Simulator
-from orchestrator.simulator.faults import parse_faults
+from orchestrator.simulator.faults import FaultPlan, parse_faults
 from orchestrator.simulator.log import Entry
 from orchestrator.simulator.quota import POLICIES
 from orchestrator.simulator.server import PacedClock, serve
@@ -59,11 +59,18 @@ def _simulator(options: argparse.Namespace, log: Callable[[Entry], None]) -> Sim
         limit=options.limit,
         period=options.period,
         policy=options.policy,
-        faults=parse_faults(options.faults),
+        faults=options.faults,
         latency=(options.latency, options.spread),
         seed=options.seed,
         on_entry=log,
     )
+
+
+def _faults(text: str) -> FaultPlan:
+    try:
+        return parse_faults(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _world(options: argparse.Namespace) -> World:
@@ -83,7 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--policy", choices=POLICIES, default="sliding")
     add("--latency", type=float, default=0.2, help="mean, in seconds of its clock")
     add("--spread", type=float, default=0.1, help="up to this much more or less")
-    add("--faults", default="", help="such as ordinary, or reset-after=0.02,500=0.05,foreign-rate=0.001")
+    add(
+        "--faults",
+        type=_faults,
+        default="",
+        help="such as ordinary, or reset-after=0.02,500=0.05,foreign-rate=0.001",
+    )
     add("--hang", type=float, default=30.0, help="the longest that an answer hangs, in seconds of its clock")
     add("--seed", type=int, default=0)
     add("--log", type=Path, help="append every request as a line of JSON")

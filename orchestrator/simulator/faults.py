@@ -14,6 +14,7 @@ the request before it struck:
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -77,9 +78,10 @@ class FaultPlan:
     foreign_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.rates.values(), default=0) < 0 or sum(self.rates.values()) > 1 + 1e-9:
+        shares = self.rates.values()
+        if not all(0 <= share <= 1 for share in shares) or sum(shares) > 1 + 1e-9:
             raise ValueError("the rates of faults are shares: none below zero, together at most 1")
-        if self.foreign_rate < 0:
+        if not 0 <= self.foreign_rate < math.inf:
             raise ValueError("foreign_rate is requests a second: not below zero")
 
     def strikes(self, method: str, nth_post: int, chance: float) -> Fault | None:
@@ -107,7 +109,10 @@ def parse_faults(text: str) -> FaultPlan:
     rates: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, rate = part.partition("=")
-        rates[name] = float(rate)
+        try:
+            rates[name] = float(rate)
+        except ValueError:
+            raise ValueError(f"{part!r} is no fault with its share: write reset-after=0.02") from None
     foreign = rates.pop(_FOREIGN_RATE, 0.0)
     return FaultPlan(rates={Fault.parse(name): rate for name, rate in rates.items()}, foreign_rate=foreign)
 

@@ -64,7 +64,8 @@ class Origin:
 
     def __init__(self, world: World, limit: quota.Limit, policy: quota.Policy) -> None:
         self.world = world
-        self._limit, self._policy = limit, policy
+        self._limits = {one.org_id: _own(one, limit) for one in world.organizations}
+        self._policy = policy
         self._organizations = {o.org_id: o for o in world.organizations}
         self._bearers = {bearer.token: bearer for bearer in world.bearers}
         self._uses: dict[str, quota.Uses] = defaultdict(quota.Uses)
@@ -83,7 +84,7 @@ class Origin:
 
     def take_slot(self, org_id: str, at: float) -> bool:
         """Use the snapshot quota of an organization once, whoever asks; False when it is used up."""
-        self._uses[org_id], allowed = self._policy(self._limit, self._uses[org_id], at)
+        self._uses[org_id], allowed = self._policy(self._limits[org_id], self._uses[org_id], at)
         return allowed
 
     def _decide(self, case: Case, *, foreign: bool) -> Reply:
@@ -169,14 +170,16 @@ class Origin:
     def _use_quota(self, case: Case, *, foreign: bool) -> None:
         org_id = _known(case.organization).org_id
         taken = 0
-        while foreign and taken < self._limit.limit and self.take_slot(org_id, case.at):
+        while foreign and taken < self._limits[org_id].limit and self.take_slot(org_id, case.at):
             taken += 1
         if self.take_slot(org_id, case.at):
             return
         case.exhausted = SNAPSHOTS
         reply = problem(429, "The snapshot limit of the organization is exhausted", case.request.path)
         if self.world.sends_retry_after:
-            reply = replace(reply, headers={**reply.headers, "Retry-After": f"{self._limit.period:.0f}"})
+            reply = replace(
+                reply, headers={**reply.headers, "Retry-After": f"{self._limits[org_id].period:.0f}"}
+            )
         raise Refusal(reply)
 
     def _keep(self, snapshot: Snapshot, org_id: str) -> None:
@@ -281,3 +284,8 @@ def _known(value: _T | None) -> _T:
     if value is None:
         raise RuntimeError("a step of the origin came before the one that it needs")
     return value
+
+
+def _own(organization: Organization, limit: quota.Limit) -> quota.Limit:
+    """The organization's snapshot limit: everybody's, unless it has one of its own."""
+    return quota.Limit(limit=organization.limit or limit.limit, period=organization.period or limit.period)

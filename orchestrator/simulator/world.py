@@ -69,11 +69,13 @@ class AccountGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """What the snapshot limit counts for."""
+    """What the snapshot limit counts for; `limit` and `period` where it has one of its own."""
 
     org_id: str
     name: str
     account_groups: tuple[AccountGroup, ...] = ()
+    limit: int | None = None
+    period: float | None = None  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,9 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StoreUnusable, UsageError
 from orchestrator.stores.common import Store
 from orchestrator.stores.sqlite import SqliteDatabase
+from orchestrator.wording import quote
+
+_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 __all__ = ["Store", "open_store", "store_exists"]
 
@@ -22,26 +25,55 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
     if url.startswith(("postgresql://", "postgres://")):
         return _open_postgres(url, read_only=read_only)
     path = _path(url)
-    if read_only and not path.exists():
+    if read_only and not _exists(path):
         raise StoreUnusable(f"there is no store at {path} yet: `tesnap run` makes one")
     return Store(SqliteDatabase(path, clock, read_only=read_only))
 
 
 def store_exists(url: str) -> bool:
     """Whether there is something to open; a PostgreSQL store makes its schema when it is first opened."""
-    return url.startswith(("postgresql://", "postgres://")) or _path(url).exists()
+    return url.startswith(("postgresql://", "postgres://")) or _exists(_path(url))
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file; StoreUnusable where this user may not even look."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreUnusable(
+            f"sqlite:///{path}: {error.strerror}; name a file in a folder that this user may open, with --store"
+        ) from error
+    return True
 
 
 def _path(url: str) -> Path:
     if url.startswith("sqlite:"):
         if not url.startswith("sqlite:////"):
             raise UsageError(f"not a store: {url!r}: write sqlite:////absolute/path with four slashes")
-        return Path(unquote(url.removeprefix("sqlite:///")))
+        return _file(unquote(url.removeprefix("sqlite:///")))
     if "://" in url or not url:
         raise UsageError(
             f"not a store: {url.partition('://')[0]!r}: write sqlite:////absolute/path or postgresql://host/database"
         )
-    return Path(url).expanduser().absolute()
+    if "/" not in url and not url.endswith(_SUFFIXES):
+        raise UsageError(
+            f"not a store: {quote(url)}: write sqlite:////absolute/path, a path such as ./tesnap.db, or"
+            " postgresql://host/database"
+        )
+    return _file(url)
+
+
+def _file(written: str) -> Path:
+    """The file's path; UsageError where none can be."""
+    try:
+        path = Path(written).expanduser().absolute()
+    except RuntimeError as error:  # ~name of a user whom nobody knows
+        raise UsageError(f"not a store: {quote(written)}: {error}") from None
+    if "\0" in written or (_exists(path) and path.is_dir()):
+        raise UsageError(f"not a store: {quote(str(path))} is a folder or no path: name a file")
+    return path
 
 
 def _open_postgres(url: str, *, read_only: bool) -> Store:

@@ -53,6 +53,7 @@ class SqliteDatabase:
         self._path, self._clock, self._read_only = path, clock, read_only
         self._lock = threading.RLock()
         self._owners = Owners(path)
+        refuse_foreign(path, self.describe())
         if not read_only:
             _make_room(path)
         with self._translated():
@@ -257,6 +258,35 @@ def _version(connection: sqlite3.Connection, place: str) -> int:
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
         raise StoreUnusable(f"{place}: this is not a store of tesnap; `tesnap run` makes one")
     return int(connection.execute("SELECT version FROM meta").fetchone()["version"])
+
+
+def refuse_foreign(path: Path, place: str) -> None:
+    """Raise StoreUnusable for what is no store of ours, before anything is written into it or beside it."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return
+        tables, ours = _tables(path)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+            _explain(error, place)
+        return  # opening it says what is wrong
+    except OSError:
+        return
+    if tables and not ours:
+        some = ", ".join(tables[:3])
+        raise StoreUnusable(
+            f"{place}: this is not a store of tesnap but another program's database (it has {some}); name another file"
+        )
+
+
+def _tables(path: Path) -> tuple[list[str], bool]:
+    """The file's tables, and whether there is the one by which a store is known."""
+    live = path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=ro" if live else "mode=ro&immutable=1"  # without a WAL, reading shall not make one
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=0)) as file:
+        tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        columns = {name for (name,) in file.execute("SELECT name FROM pragma_table_info('meta')")}
+    return tables, {"version", "last_wall"} <= columns
 
 
 def _make_room(path: Path) -> None:

@@ -11,6 +11,7 @@ from orchestrator.bucket import Bucket
 from orchestrator.errors import SelectionError
 from orchestrator.model import Job, Limit, Pace, Priority, Select, TestRef, WindowSpec
 from orchestrator.scheduler import forecast
+from orchestrator.simulator import Simulator
 from tests.support.virtual import Notebook, Stage
 
 StageMaker = Callable[..., Stage]
@@ -83,6 +84,20 @@ def test_a_name_that_one_job_expects_holds_for_every_job_that_wants_the_snapshot
     ending, _ = at.run(at.jobfile(0, jobs=jobs))
     assert (ending.counts.created, ending.counts.failed) == (0, 1)
     assert [entry for entry in at.simulator.log if entry.method == "POST"] == []
+
+
+def test_only_the_templates_own_key_is_filled_in(stage: StageMaker) -> None:
+    """A test or a job may be called `{key}`, and a template may have braces of its own."""
+    at = stage(tests=1)
+    (organization,) = at.simulator.world.organizations
+    group = organization.account_groups[0]
+    named = replace(group, tests=(replace(group.tests[0], name="{key} {test}"),))
+    world = replace(at.simulator.world, organizations=(replace(organization, account_groups=(named,)),))
+    at.simulator = Simulator(world, latency=(1.0, 0.0))
+    _, notebook = at.run(at.jobfile(1, display_name="{test} {{key}} [{key}]"))
+    (result,) = notebook.results
+    assert result.task.title() == f"{{key}} {{test}} {{key}} [{result.task.short_key}]"
+    assert [e.display_name for e in at.simulator.log if e.method == "POST"] == [result.task.title()]
 
 
 def test_more_snapshots_than_a_run_may_have_are_refused_before_they_are_made(stage: StageMaker) -> None:
