@@ -321,7 +321,7 @@ class Worker:
     def _hold_back(self) -> None:
         """The store's clock has gained on ours: its tokens would return too early."""
         for lane in self._lanes:
-            self._queue.hold_back(lane.identity, lane.limit)
+            self._queue.hold_back(lane.identity, lane.limit, timeout=lane.timeout)
         text = "the store's clock was set forward; all slots are held for one period from now"
         self._observer.happened(Event(name="clock.stepped", text=text, level="warning"))
 
