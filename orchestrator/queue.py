@@ -137,8 +137,12 @@ class Queue(Protocol):
         """The organization's tokens, gate and held classes, as they are now."""
         ...
 
-    def hold_back(self, organization: str, limit: Limit) -> None:
-        """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward."""
+    def hold_back(self, organization: str, limit: Limit, *, timeout: float = 0.0) -> None:
+        """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward.
+
+        With an attempt's `timeout`, what was given back is out for as long as if its request had had no answer:
+        it may have been granted too early, over one that has none.
+        """
         ...
 
     # -- runs ------------------------------------------------------------------------------------------

@@ -136,7 +136,8 @@ class Watch:
         anew = last != lane.last_grant or lane.quiet_since == -math.inf
         since = now if anew else max(lane.quiet_since, lane.answered_at)
         if now - since < lane.limit.hold:
-            self._queue.hold_back(lane.identity, replace(lane.limit, per=lane.limit.per - (now - since)))
+            limit = replace(lane.limit, per=lane.limit.per - (now - since))
+            self._queue.hold_back(lane.identity, limit, timeout=lane.timeout)
         if anew:
             lane.last_grant, lane.quiet_since = last, now
         return anew

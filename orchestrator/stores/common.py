@@ -80,9 +80,9 @@ class Store:
             found = organizations.find(tx, organization)
             return Bucket(tokens=(), held={}) if found is None else organizations.bucket(tx, found)
 
-    def hold_back(self, organization: str, limit: Limit) -> None:
+    def hold_back(self, organization: str, limit: Limit, *, timeout: float = 0.0) -> None:
         with self._database.write() as tx:
-            organizations.hold_back(tx, organization, limit)
+            organizations.hold_back(tx, organization, limit, timeout)
 
     # -- runs ------------------------------------------------------------------------------------------
     def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:

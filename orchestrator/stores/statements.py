@@ -74,9 +74,11 @@ WHERE organization = :organization AND phase = 2
   AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
 
 # A token whose request has no answer yet is out for longer than a full hold: nobody knows how much of it is left.
+# One that was given back may have been granted too early: of what it was out for before, nothing is known any more.
 HOLD_TOKENS = """
 UPDATE token SET
-    returns_at = :now + CASE WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
+    returns_at = :now + CASE WHEN returns_at <= 0 THEN :longest
+        WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
     written_at = :now, written_wall = :wall
 WHERE organization = :organization"""
 

@@ -54,6 +54,21 @@ def test_what_has_no_answer_is_held_for_longer_when_the_clock_was_set_forward(wo
     assert world.wait(identity) == Wait(until=world.store.now() + out, reason=Reason.OWN_QUOTA)
 
 
+def test_a_token_that_was_granted_too_early_is_held_for_as_long_as_one_without_an_answer(
+    world: World,
+) -> None:
+    """It was given back at once, but its earlier request, without an answer, may still be carried out."""
+    identity = world.begin(12)
+    for _ in range(5):
+        world.make(identity)
+    world.advance(LIMIT.hold)
+    world.store.give_back(world.lease(identity))
+    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT)
+    out = TIMEOUT + LIMIT.grace + LIMIT.per
+    held = sorted(token.returns_at - world.store.now() for token in world.store.bucket(identity).tokens)
+    assert held == [LIMIT.hold] * 4 + [out]
+
+
 DAY = 86400.0
 EVEN = Limit(pace=Pace.EVEN)
 
