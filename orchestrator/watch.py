@@ -159,10 +159,14 @@ class Watch:
         self.refused += result.status is Status.FAILED and result.attempts == 0
         self._observer.settled(result)
 
+    def told(self, position: int) -> bool:
+        """Whether the task at this position was reported."""
+        return position < len(self._seen) and bool(self._seen[position])
+
     def _first(self, position: int) -> bool:
         if position >= len(self._seen):
             self._seen.extend(bytes(position + 1 - len(self._seen)))
-        if self._seen[position]:
+        if self.told(position):
             return False
         self._seen[position] = 1
         self.reported += 1

@@ -82,7 +82,7 @@ class Worker:
         self._poll = min((lane.limit.poll for lane in self._lanes), default=1.0)
         self._agenda = Agenda(self._lanes)
         self._watch = Watch(run.id, queue, observer, self._lanes, poll=self._poll)
-        self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
+        self._evidence = Evidence(run.id, queue, sender, self._lanes, observer, rules=rules, draw=self._draw)
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
         )
@@ -167,8 +167,8 @@ class Worker:
 
     def _end(self, end: Sent | Looked) -> None:
         if isinstance(end, Looked):
-            self._evidence.looked(end)
-            self._ask_again(self._lanes.find(end.lease.task.organization))
+            self._evidence.looked(end, self._clock.boot(), stopping=self._stopping.begun)
+            self._ask_again(self._lanes.find(end.lost[0][0].task.organization))
             return
         lane = self._flying.pop((end.lease.task.key, end.lease.attempt))
         lane.in_flight -= 1
@@ -305,7 +305,8 @@ class Worker:
             self._thorough = now
             self._showing.changed()
             self._watch.report(thorough=True)
-            self._evidence.seek()
+            if not self._stopping.begun:
+                self._evidence.seek(now, room=self._room())
 
     def _look_again(self, lane: Lane, now: float) -> None:
         """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
@@ -334,7 +335,11 @@ class Worker:
 
     def _full(self) -> bool:
         """Whether as many requests are under way as can be sent at once."""
-        return len(self._flying) >= self._sender.capacity
+        return self._room() <= 0
+
+    def _room(self) -> int:
+        """How many more requests can be sent at once; looks for evidence are requests, too."""
+        return self._sender.capacity - len(self._flying) - self._evidence.under_way
 
     def _grant(self, lane: Lane, now: float) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
@@ -387,7 +392,8 @@ class Worker:
             return False
         self._showing.changed()  # since the last look another process may have settled the last of them
         counts = self._showing.counted().total
-        return self._watch.reported >= counts.settled  # else evidence is still to be looked for
+        left = sum(not self._watch.told(position) for position in self._evidence.left)
+        return self._watch.reported + left >= counts.settled  # else evidence is still to be looked for
 
     def _exit_code(self, view: RunView) -> int:
         counts, over = view.total, view.run.state == FINISHED

@@ -32,7 +32,7 @@ from orchestrator.model import (
 )
 from orchestrator.progress import Ending, Event, Progress
 from orchestrator.scheduler import Survey, make_plan
-from orchestrator.sender import Looked, Sent, first_byte, look
+from orchestrator.sender import Looked, Lost, Sent, first_byte, look
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.stores import Store, open_store
 from orchestrator.survey import Finding, find_out
@@ -103,9 +103,9 @@ class VirtualSender:
         call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
         self._exchange(call, lease)
 
-    def look(self, lease: Lease, result: Result) -> None:
-        getter = VirtualGetter(self._simulator, self._clock, self._tokens[lease.task.organization])
-        self._ended.append(look(getter, lease, result))
+    def look(self, lost: Sequence[Lost]) -> None:
+        bearer = self._tokens[lost[0][0].task.organization]
+        self._ended.append(look(VirtualGetter(self._simulator, self._clock, bearer), lost))
 
     def done(self) -> list[Sent | Looked]:
         ended, self._ended = self._ended, []
