@@ -67,17 +67,19 @@ class Evidence:
             self._looking.add(group)
             self._sender.look(tuple(groups[group]))
 
-    def looked(self, end: Looked, now: float, *, stopping: bool) -> None:
-        """Draw the conclusions from a look; one that failed is made again, and one that was cut says nothing."""
+    def looked(self, end: Looked, now: float, *, ahead: float, stopping: bool) -> None:
+        """Draw the conclusions from a look; one that failed is made again, and one that was cut says nothing.
+
+        `ahead` is the API's calendar less store time.
+        """
         group = _group(end.lost[0][0])
         self._looking.discard(group)
         if end.error is not None and (stopping or (not end.lasting and self._again(group, end, now))):
             return
         self._failed.pop(group, None)
-        known, lane = set(self._queue.known_snapshots(group[0])), self._lanes.find(group[0])
+        known = set(self._queue.known_snapshots(group[0]))
         for lease, result in end.lost:
-            offset = lane.offset if lane else 0.0
-            found = life.evidence(lease, result, end.tests, known, offset=offset)
+            found = life.evidence(lease, result, end.tests, known, ahead=ahead)
             resend = found is None and life.resend(lease, result)
             known |= {found.id} if found else set()
             if self._conclude(lease, found, resend=resend):

@@ -327,8 +327,9 @@ class Stage:
         seed: int = 0,
         again: bool = False,
         queue: Store | None = None,
+        offset: float = 0.0,
     ) -> tuple[Worker, Notebook]:
-        """A process that runs the job file."""
+        """A process that runs the job file; its survey found the API's calendar so far ahead."""
         queue = queue or self.open()
         findings = self.findings(jobfile)
         lanes: dict[str, Lane] = {}
@@ -338,7 +339,7 @@ class Stage:
             identity = queue.join(organization.base_url, name, finding.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             lanes[identity] = Lane(
-                identity=identity, name=name, limit=organization.limit, timeout=self.timeout
+                identity=identity, name=name, limit=organization.limit, timeout=self.timeout, offset=offset
             )
             surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)
         plan = make_plan(jobfile, surveys, now=self.clock.wall())
