@@ -71,6 +71,7 @@ class Watch:
         self._seen = bytearray()  # by position, so that memory grows one byte a task
         self.reported = self.refused = 0
         self._versions: Mapping[str, int] = {}
+        self.lost: dict[int, tuple[str, float]] = {}  # by position: where, and from when on it is looked for
         self.renamed = False  # whether organizations of the run are known by other identities than before
         self._since, self._ahead = -math.inf, -math.inf
         self._recovered = -math.inf
@@ -145,7 +146,12 @@ class Watch:
         """Tell about every task that was settled since the last report; `thorough` looks back a little further."""
         at = self._queue.now()
         for result in self._queue.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
-            if result.final and self._first(result.task.position):
+            position = result.task.position
+            if not result.final:
+                self.lost[position] = (result.task.organization, result.evidence_due or at)
+                continue
+            self.lost.pop(position, None)
+            if self._first(position):
                 self._tell(result)
         self._since = at
 

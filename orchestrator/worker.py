@@ -89,7 +89,7 @@ class Worker:
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
         )
-        self._showing = Showing(run, queue, self._lanes, clock, observer)
+        self._showing = Showing(run, queue, self._lanes, clock, observer, lost=self._watch.lost)
         self._announce, self._touched = False, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None

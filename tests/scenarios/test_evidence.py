@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from datetime import UTC
 
 import pytest
 
+from orchestrator import narrate
 from orchestrator.client import Answer
-from orchestrator.model import OnUncertain, Status
+from orchestrator.model import OnUncertain, Reason, Status
 from orchestrator.progress import Ending
 from orchestrator.sender import Lost, look
 from orchestrator.simulator import scripted
@@ -158,3 +161,19 @@ def test_a_process_without_the_credential_leaves_the_search_to_others(
     assert {result.status for result in results if result.task.organization == first} >= {expected}
     assert [result.evidence_due is not None for result in results].count(True) == alone
     assert alone or [result.found for result in notebook.results].count("saved_event") == 2
+
+
+def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: StageMaker) -> None:
+    """From the lost answer to the look, a minute and a half later."""
+    at = stage(tests=3, faults=scripted([None, "reset-after"]))
+    _, notebook = at.run(at.jobfile(2, is_public=True))
+    told = [p.waiting[0] for p in notebook.progresses if p.counts.uncertain and not p.counts.pending]
+    assert len(told) > 80
+    assert {(one.reason, one.left) for one in told} == {(Reason.EVIDENCE, 1)}
+    untils = [one.until for one in told if one.until is not None]
+    assert max(untils) - min(untils) < 0.1
+    sentence = narrate.waiting(told[0], notebook.progresses[2].now, UTC)
+    assert re.search(
+        r"looking for evidence of what went unanswered; next .* \(1 m \d+ s\); 1 left$", sentence
+    )
+    assert not notebook.progresses[-1].waiting
