@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import json
+from collections.abc import Sequence
 from random import Random
 
 from benchmarks.plans import LIMIT, TIMEOUT
@@ -14,7 +15,7 @@ from orchestrator.errors import TesnapError
 from orchestrator.lane import Lane
 from orchestrator.model import Lease, Result, RetryRules, Run
 from orchestrator.progress import Ending, Event, Progress
-from orchestrator.sender import Looked, Sent, first_byte
+from orchestrator.sender import Looked, Lost, Sent, first_byte
 from orchestrator.stores import Store
 from orchestrator.worker import Worker
 
@@ -40,8 +41,8 @@ class Echo:
         self.sent += 1
         self._end(self._latency * self._chance.uniform(0.5, 1.5), Sent(lease=lease, answer=_created(lease)))
 
-    def look(self, lease: Lease, result: Result) -> None:
-        self._end(0.0, Looked(lease=lease, result=result))
+    def look(self, lost: Sequence[Lost]) -> None:
+        self._end(0.0, Looked(lost=lost))
 
     def done(self) -> list[Sent | Looked]:
         ended: list[Sent | Looked] = []

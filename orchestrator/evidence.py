@@ -6,50 +6,97 @@ name. Finding it settles the task; not finding it proves nothing.
 
 from __future__ import annotations
 
+from random import Random
+
 from orchestrator import life, tidings
 from orchestrator.errors import LeaseLost
 from orchestrator.lane import Lanes
-from orchestrator.model import Lease, Snapshot
+from orchestrator.model import Lease, RetryRules, Snapshot
 from orchestrator.progress import Observer
 from orchestrator.queue import Queue
-from orchestrator.sender import Looked, Sender
+from orchestrator.retry import Backoff
+from orchestrator.sender import Looked, Lost, Sender
+
+Group = tuple[str, str]
+"""An organization's identity and an account group: what one look sees."""
 
 
 class Evidence:
-    """Looks for evidence once it can be there, and concludes what is to become of the task."""
+    """Looks for evidence once it can be there, and concludes what is to become of the tasks.
 
-    def __init__(self, run_id: str, queue: Queue, sender: Sender, lanes: Lanes, observer: Observer) -> None:
+    One look for all that is due in an account group. `left` are the positions of the tasks for which there
+    is nothing to look with here: a process that has the credential, or a later start, sees to them.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        queue: Queue,
+        sender: Sender,
+        lanes: Lanes,
+        observer: Observer,
+        *,
+        rules: RetryRules,
+        draw: Random,
+    ) -> None:
         self._run_id, self._queue, self._sender = run_id, queue, sender
         self._lanes, self._observer = lanes, observer
-        self._looking: set[str] = set()
+        self._backoff, self._draw = Backoff(rules=rules), draw
+        self._looking: set[Group] = set()
+        self._failed: dict[Group, tuple[int, float, float]] = {}  # how often, since when, not before when
+        self.left: frozenset[int] = frozenset()
 
     @property
-    def under_way(self) -> bool:
-        """Whether a look has not ended yet."""
-        return bool(self._looking)
+    def under_way(self) -> int:
+        """How many looks have not ended yet."""
+        return len(self._looking)
 
-    def seek(self) -> None:
-        """Start looking for what is due; without a usable credential there is nothing to look with."""
+    def seek(self, now: float, *, room: int) -> None:
+        """Start looking for what is due, as often as there is room for a request."""
+        left: set[int] = set()
+        groups: dict[Group, list[Lost]] = {}
         for lease, result in self._queue.evidence_due(self._run_id):
             lane = self._lanes.find(lease.task.organization)
-            if lease.task.key in self._looking:
-                continue
             if lane is None or lane.stopped is not None:
-                self._conclude(lease, None, resend=False)
-                continue
-            self._looking.add(lease.task.key)
-            self._sender.look(lease, result)
+                left.add(lease.task.position)
+            else:
+                groups.setdefault(_group(lease), []).append((lease, result))
+        self.left = frozenset(left)
+        due = [group for group in groups if group not in self._looking and self._may_look(group, now)]
+        for group in due[: max(0, room)]:
+            self._looking.add(group)
+            self._sender.look(tuple(groups[group]))
 
-    def looked(self, end: Looked) -> None:
-        """Draw the conclusion from a look."""
-        self._looking.discard(end.lease.task.key)
-        identity = end.lease.task.organization
-        known, lane = self._queue.known_snapshots(identity), self._lanes.find(identity)
-        offset = lane.offset if lane else 0.0
-        found = life.evidence(end.lease, end.result, end.tests, known, offset=offset)
-        resend = found is None and life.resend(end.lease, end.result)
-        if self._conclude(end.lease, found, resend=resend):
-            self._observer.happened(tidings.concluded(end.lease, found, resend=resend, error=end.error))
+    def looked(self, end: Looked, now: float, *, ahead: float, stopping: bool) -> None:
+        """Draw the conclusions from a look; one that failed is made again, and one that was cut says nothing.
+
+        `ahead` is the API's calendar less store time.
+        """
+        group = _group(end.lost[0][0])
+        self._looking.discard(group)
+        if end.error is not None and (stopping or (not end.lasting and self._again(group, end, now))):
+            return
+        self._failed.pop(group, None)
+        known = set(self._queue.known_snapshots(group[0]))
+        for lease, result in end.lost:
+            found = life.evidence(lease, result, end.tests, known, ahead=ahead)
+            resend = found is None and life.resend(lease, result)
+            known |= {found.id} if found else set()
+            if self._conclude(lease, found, resend=resend):
+                self._observer.happened(tidings.concluded(lease, found, resend=resend, error=end.error))
+
+    def _may_look(self, group: Group, now: float) -> bool:
+        return group not in self._failed or now >= self._failed[group][2]
+
+    def _again(self, group: Group, end: Looked, now: float) -> bool:
+        """Whether a look that failed is made once more: not when it has failed for too long."""
+        times, since, _ = self._failed.get(group, (0, now, now))
+        if now - since >= self._backoff.rules.within:
+            return False
+        wait = self._backoff.wait(times + 1, self._draw)
+        self._failed[group] = (times + 1, since, now + wait)
+        self._observer.happened(tidings.look_failed(end.lost[0][0], len(end.lost), end.error or "", wait))
+        return True
 
     def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool:
         try:
@@ -57,3 +104,7 @@ class Evidence:
         except LeaseLost:
             return False  # another process concluded it
         return True
+
+
+def _group(lease: Lease) -> Group:
+    return lease.task.organization, lease.task.account_group

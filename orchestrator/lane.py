@@ -22,6 +22,7 @@ class Lane:
 
     `reload` reads the credential's source again and says whether its text changed; `reloaded` says that
     nothing was made with the new text yet. `offset` is how far the API's calendar is ahead of ours in seconds.
+    `calendar` is the API's calendar less our boot clock, once a `Date` was seen: ours may be set meanwhile.
     `answered_at` is the time of the last answer; `last_grant`, in store time, is that of anybody's last grant as
     it was when the store's clock had gained, and `quiet_since` when we first saw that one.
     """
@@ -32,6 +33,7 @@ class Lane:
     timeout: float
     reload: Callable[[], bool] = lambda: False
     offset: float = 0.0
+    calendar: float | None = None
     confirmed: bool = False
     in_flight: int = 0
     last_grant: float | None = None
@@ -60,6 +62,10 @@ class Lane:
         return frozenset(
             pair for pair, count in self.refusals.items() if count >= REFUSALS and pair not in self.succeeded
         )
+
+    def epoch(self, *, wall: float, boot: float) -> float:
+        """The API's calendar now; before anything is known of it, ours."""
+        return wall + self.offset if self.calendar is None else boot + self.calendar
 
     def forbidden(self, task: Task) -> bool:
         """Note a 403; whether that was the one too many."""

@@ -83,15 +83,15 @@ def _after_server_error(
 
 
 def evidence(
-    lease: Lease, result: Result, tests: Iterable[ConfiguredTest], known: Collection[str], *, offset: float
+    lease: Lease, result: Result, tests: Iterable[ConfiguredTest], known: Collection[str], *, ahead: float
 ) -> Snapshot | None:
     """The saved event that a lost answer left behind, if the list of tests shows it; its absence proves nothing.
 
     It is ours if the store does not know it, it was created after the attempt's grant (by the API's
-    clock, `offset` seconds ahead of ours) and it has our display name.
+    calendar, `ahead` seconds ahead of store time, whatever calendars showed then) and it has our display name.
     """
     title = lease.task.title(lease.resends)
-    earliest = (result.granted_wall or 0.0) + offset - CLOCK_TOLERANCE
+    earliest = lease.granted_at + ahead - CLOCK_TOLERANCE
     for test in tests:
         fresh = test.created_at is not None and test.created_at >= earliest
         if test.saved_event and test.name == title and fresh and test.id not in known:

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     OTHER_RUN = "other_run"  # a run of higher priority goes first, or another run has the task
     WINDOW_NOT_OVER = "window_not_over"  # the window, or the delay of its data, has not ended
     BACKOFF = "backoff"  # the wait before another attempt
+    EVIDENCE = "evidence"  # a request went unanswered: what became of it can be looked for later
     API_UNREACHABLE = "api_unreachable"  # no connection
     STORE = "store"  # the store does not answer
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a word, not a secret

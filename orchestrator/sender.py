@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -25,6 +25,12 @@ POOL_THREADS = 128
 """Requests on the wire at once: 10,000 organizations need 167 a second, at half a second each."""
 
 
+PASSING = (408, 429)
+"""Refusals that say nothing of the next request; any other 4xx does."""
+
+SERVER_ERROR = 500
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """The end of one send: an answer (which may be none), or the reason why no byte left."""
@@ -34,14 +40,21 @@ class Sent:
     refused: TesnapError | None = None
 
 
+Lost = tuple[Lease, Result]
+"""An attempt without an answer, and what is known of its task."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """The end of one look for evidence: the account group's tests, or why they cannot be read."""
+    """The end of one look for evidence: the account group's tests, or why they cannot be read.
 
-    lease: Lease
-    result: Result
+    With `lasting` another look would not be answered otherwise.
+    """
+
+    lost: Sequence[Lost]
     tests: tuple[ConfiguredTest, ...] = ()
     error: str | None = None
+    lasting: bool = False
 
 
 class Sender(Protocol):
@@ -56,8 +69,8 @@ class Sender(Protocol):
         """Start one attempt."""
         ...
 
-    def look(self, lease: Lease, result: Result) -> None:
-        """Start reading the account group's tests, as evidence of what became of a lost answer."""
+    def look(self, lost: Sequence[Lost]) -> None:
+        """Start reading an account group's tests, as evidence of what became of the lost answers of its tasks."""
         ...
 
     def done(self) -> list[Sent | Looked]:
@@ -123,8 +136,8 @@ class PoolSender:
     def send(self, lease: Lease) -> None:
         self._pool.submit(self._send, lease).add_done_callback(self._check)
 
-    def look(self, lease: Lease, result: Result) -> None:
-        self._pool.submit(self._look, lease, result).add_done_callback(self._check)
+    def look(self, lost: Sequence[Lost]) -> None:
+        self._pool.submit(self._look, lost).add_done_callback(self._check)
 
     def done(self) -> list[Sent | Looked]:
         ended, self._ready = self._ready, []
@@ -178,18 +191,17 @@ class PoolSender:
         except TesnapError as error:
             self._ended.put(Sent(lease=lease, refused=error))
 
-    def _look(self, lease: Lease, result: Result) -> None:
+    def _look(self, lost: Sequence[Lost]) -> None:
         try:
-            self._ended.put(look(self._client_of(lease.task), lease, result))
+            self._ended.put(look(self._client_of(lost[0][0].task), lost))
         except TesnapError as error:
-            self._ended.put(Looked(lease=lease, result=result, error=str(error) or "no credential serves it"))
+            self._ended.put(Looked(lost=lost, error=str(error) or "no credential serves it"))
 
 
-def look(getter: Getter, lease: Lease, result: Result) -> Looked:
-    """Read the tests of a task's account group."""
+def look(getter: Getter, lost: Sequence[Lost]) -> Looked:
+    """Read the tests of the account group that the tasks have in common."""
     try:
-        return Looked(
-            lease=lease, result=result, tests=tuple(tests(getter, lease.task.account_group or None))
-        )
+        return Looked(lost=lost, tests=tuple(tests(getter, lost[0][0].task.account_group or None)))
     except CatalogError as error:
-        return Looked(lease=lease, result=result, error=str(error))
+        passing = error.status is None or error.status in PASSING or error.status >= SERVER_ERROR
+        return Looked(lost=lost, error=str(error), lasting=not passing)

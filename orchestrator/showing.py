@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from orchestrator.clock import Clock
@@ -22,7 +23,17 @@ SHOWING_SHARE = 20
 class Showing:
     """Counts the run's tasks when something changed, and tells the observer about once a second."""
 
-    def __init__(self, run: Run, queue: Queue, lanes: Lanes, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self,
+        run: Run,
+        queue: Queue,
+        lanes: Lanes,
+        clock: Clock,
+        observer: Observer,
+        *,
+        lost: Mapping[int, tuple[str, float]],
+    ) -> None:
+        self._lost = lost
         self._queue, self._lanes, self._clock, self._observer = queue, lanes, clock, observer
         self._view, self._stale = RunView(run=run), True
         self._shown, self._every = -math.inf, SHOWN_EVERY
@@ -53,8 +64,21 @@ class Showing:
         view = self.counted()
         self._every = max(SHOWN_EVERY, SHOWING_SHARE * (self._clock.boot() - before))
         waiting = [_waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes]
-        shown = tuple(one for one in waiting if one is not None)
+        shown = (*(one for one in waiting if one is not None), *self._awaited(view))
         self._observer.progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
+
+    def _awaited(self, view: RunView) -> Iterator[Waiting]:
+        """Where nothing is left but to look for what became of requests without an answer."""
+        now = self._queue.now() if self._lost else 0.0
+        dues: dict[str, list[float]] = {}
+        for organization, due in self._lost.values():
+            dues.setdefault(organization, []).append(due)
+        for organization, them in dues.items():
+            lane, counts = self._lanes.find(organization), view.counts.get(organization, Counts())
+            left, wait = min(len(them), counts.uncertain), min(them) - now
+            if lane is not None and left and not counts.pending:
+                until = self._clock.wall() + wait if wait > 0 else None
+                yield Waiting(organization=lane.name, reason=Reason.EVIDENCE, until=until, left=left)
 
     def store_away(self) -> None:
         """Tell that everything waits for the store."""

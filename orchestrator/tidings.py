@@ -7,6 +7,7 @@ from orchestrator.lane import Lane
 from orchestrator.model import Lease, Settlement, Snapshot, Status, Task
 from orchestrator.outcome import Kind, Verdict
 from orchestrator.progress import Event
+from orchestrator.wording import plural
 
 
 def attempted(lane: Lane, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
@@ -43,9 +44,17 @@ def concluded(lease: Lease, found: Snapshot | None, *, resend: bool, error: str 
     if found is not None:
         return _about(lease, "evidence.found", f"{test}: found the snapshot whose answer was lost", "info")
     if resend:
-        return _about(lease, "attempt.retry", f"{test}: sent once more; it may then exist twice", "warning")
+        blind = f", since nobody could look for it: {error}" if error else ""
+        text = f"{test}: sent once more{blind}; it may then exist twice"
+        return _about(lease, "attempt.retry", text, "warning")
     why = error or "its account group lists no such saved event, which proves nothing"
     return _about(lease, "evidence.missing", f"{test}: stays uncertain: {why}", "warning")
+
+
+def look_failed(lease: Lease, lost: int, error: str, wait: float) -> Event:
+    """Evidence could not be looked for."""
+    text = f"{plural(lost, 'lost answer')}: {error}; looked for again in {wait:.0f} s"
+    return _about(lease, "evidence.later", text, "warning")
 
 
 def group_refused(lane: Lane, task: Task, refusals: int) -> Event:

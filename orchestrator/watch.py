@@ -71,6 +71,7 @@ class Watch:
         self._seen = bytearray()  # by position, so that memory grows one byte a task
         self.reported = 0
         self._versions: Mapping[str, int] = {}
+        self.lost: dict[int, tuple[str, float]] = {}  # by position: where, and from when on it is looked for
         self.renamed = False  # whether organizations of the run are known by other identities than before
         self._since, self._ahead = -math.inf, -math.inf
         self._recovered = -math.inf
@@ -146,7 +147,12 @@ class Watch:
         """Tell about every task that was settled since the last report; `thorough` looks back a little further."""
         at = self._queue.now()
         for result in self._queue.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
-            if result.final and self._first(result.task.position):
+            position = result.task.position
+            if not result.final:
+                self.lost[position] = (result.task.organization, result.evidence_due or at)
+                continue
+            self.lost.pop(position, None)
+            if self._first(position):
                 self._observer.settled(result)
         self._since = at
 
@@ -156,10 +162,14 @@ class Watch:
             if self._first(result.task.position):
                 self._observer.settled(result)
 
+    def told(self, position: int) -> bool:
+        """Whether the task at this position was reported."""
+        return position < len(self._seen) and bool(self._seen[position])
+
     def _first(self, position: int) -> bool:
         if position >= len(self._seen):
             self._seen.extend(bytes(position + 1 - len(self._seen)))
-        if self._seen[position]:
+        if self.told(position):
             return False
         self._seen[position] = 1
         self.reported += 1

@@ -72,15 +72,18 @@ class Worker:
         self._flying: dict[tuple[str, int], Lane] = {}
         self._clock, self._observer, self._rules = clock, observer, rules
         self._draw = Random(seed)
-        self._started = clock.boot()
+        self._started, self._set_at = clock.boot(), clock.wall() - clock.boot()
+        for lane in self._lanes:
+            if lane.offset:
+                lane.calendar = self._set_at + lane.offset
         self._poll = min((lane.limit.poll for lane in self._lanes), default=1.0)
         self._agenda = Agenda(self._lanes)
         self._watch = Watch(run.id, queue, observer, self._lanes, poll=self._poll)
-        self._evidence = Evidence(run.id, queue, sender, self._lanes, observer)
+        self._evidence = Evidence(run.id, queue, sender, self._lanes, observer, rules=rules, draw=self._draw)
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
         )
-        self._showing = Showing(run, queue, self._lanes, clock, observer)
+        self._showing = Showing(run, queue, self._lanes, clock, observer, lost=self._watch.lost)
         self._announce, self._touched = False, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None
@@ -161,8 +164,7 @@ class Worker:
 
     def _end(self, end: Sent | Looked) -> None:
         if isinstance(end, Looked):
-            self._evidence.looked(end)
-            self._ask_again(self._lanes.find(end.lease.task.organization))
+            self._looked_for(end)
             return
         lane = self._flying.pop((end.lease.task.key, end.lease.attempt))
         lane.in_flight -= 1
@@ -178,6 +180,13 @@ class Worker:
             self._write(end.lease, None)
             return
         self._settle(lane, end.lease, verdict)
+
+    def _looked_for(self, end: Looked) -> None:
+        lane, now = self._lanes.find(end.lost[0][0].task.organization), self._clock.boot()
+        wall = self._clock.wall()
+        epoch = wall if lane is None else lane.epoch(wall=wall, boot=now)
+        self._evidence.looked(end, now, ahead=epoch - self._queue.now(), stopping=self._stopping.begun)
+        self._ask_again(lane)
 
     def _held_back(self, lane: Lane, end: Sent) -> None:
         """Not a byte left: this process itself saw to that."""
@@ -252,6 +261,7 @@ class Worker:
         lane.answered_at = self._clock.boot()
         if offset is not None:
             lane.offset = offset
+            lane.calendar = self._clock.wall() + offset - self._clock.boot()
 
     def _unreachable(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
         """Nothing was sent: the organization is left alone for a while; it was no attempt."""
@@ -295,6 +305,7 @@ class Worker:
         """One cheap question to the store; more only when something changed, or now and then."""
         if self._watch.stepped(self._clock.boot):
             self._watch.must_hold()
+        self._follow_calendar(now)
         changed = self._watch.changed(now)
         if self._watch.renamed:
             self._lanes.forget_strangers()
@@ -304,7 +315,15 @@ class Worker:
             self._thorough = now
             self._showing.changed()
             self._watch.report(thorough=True)
-            self._evidence.seek()
+            if not self._stopping.begun:
+                self._evidence.seek(now, room=self._room())
+
+    def _follow_calendar(self, now: float) -> None:
+        """Our calendar was set: what waits for a time of day by it is looked at again."""
+        before, self._set_at = self._set_at, self._clock.wall() - self._clock.boot()
+        if abs(self._set_at - before) >= 1.0:
+            for lane in self._lanes:
+                self._look_again(lane, now)
 
     def _look_again(self, lane: Lane, now: float) -> None:
         """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
@@ -333,7 +352,11 @@ class Worker:
 
     def _full(self) -> bool:
         """Whether as many requests are under way as can be sent at once."""
-        return len(self._flying) >= self._sender.capacity
+        return self._room() <= 0
+
+    def _room(self) -> int:
+        """How many more requests can be sent at once; looks for evidence are requests, too."""
+        return self._sender.capacity - len(self._flying) - self._evidence.under_way
 
     def _grant(self, lane: Lane, now: float) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
@@ -361,7 +384,7 @@ class Worker:
             run_id=self.run.id,
             limit=lane.limit,
             timeout=lane.timeout,
-            epoch=self._clock.wall() + lane.offset,
+            epoch=lane.epoch(wall=self._clock.wall(), boot=self._clock.boot()),
             boot=self._clock.boot(),
             without=lane.refused,
         )
@@ -386,7 +409,8 @@ class Worker:
             return False
         self._showing.changed()  # since the last look another process may have settled the last of them
         counts = self._showing.counted().total
-        return self._watch.reported >= counts.settled  # else evidence is still to be looked for
+        left = sum(not self._watch.told(position) for position in self._evidence.left)
+        return self._watch.reported + left >= counts.settled  # else evidence is still to be looked for
 
     def _exit_code(self, view: RunView) -> ExitCode:
         counts, over = view.total, view.run.state is RunState.FINISHED

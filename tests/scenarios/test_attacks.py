@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import GrantStale
 from orchestrator.lane import Lane
 from orchestrator.model import Job, Lease, OnUncertain, RunState, Status, TestRef, WindowSpec
-from orchestrator.sender import Sent
+from orchestrator.sender import Lost, Sent
 from orchestrator.simulator import most_in_any_window, refusals, scripted
 from orchestrator.stores import Store
 from orchestrator.windows import utc_text
@@ -165,8 +165,8 @@ def test_a_cancelled_run_ends_soon_whatever_it_waits_for(stage: StageMaker) -> N
 class LateLooks(VirtualSender):
     """A sender whose looks for evidence take a while, as they do in life."""
 
-    def look(self, lease: Lease, result: object) -> None:
-        self._timeline.at(self._clock.boot() + 0.1, lambda: super(LateLooks, self).look(lease, result))  # type: ignore[arg-type] # a Result
+    def look(self, lost: Sequence[Lost]) -> None:
+        self._timeline.at(self._clock.boot() + 0.1, lambda: super(LateLooks, self).look(lost))
 
 
 def test_a_resend_is_made_before_the_run_ends(stage: StageMaker) -> None:

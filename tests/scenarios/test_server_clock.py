@@ -40,6 +40,7 @@ def with_dates(at: Stage, worker: Worker, *, surveyed: bool = True) -> None:
     if surveyed:
         for lane in worker._lanes:
             lane.offset = offset
+            lane.calendar = at.clock.wall() + offset - at.clock.boot()
 
 
 # -- windows -----------------------------------------------------------------------------------------------
@@ -104,6 +105,26 @@ def test_a_window_that_is_not_over_there_is_waited_for(tmp_path: Path, offset: f
     assert 1.0 <= served(tmp_path, offset, end, delay=1.0) <= 4.0
 
 
+def right_our_clock(at: Stage, seconds: float) -> None:
+    """NTP sets our calendar; the server's stays as it was."""
+    at.clock.set_wall(at.clock.wall() + seconds)
+    before = at.simulator.world.clock_offset
+    object.__setattr__(at.simulator.world, "clock_offset", before - seconds)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_a_calendar_that_is_set_while_a_window_is_waited_for(stage: StageMaker, *, known: bool) -> None:
+    """An hour slow and then right: the request goes when the window is over, neither sooner nor an hour later."""
+    at = stage(tests=3, switches={"clock_offset": 3600.0})
+    begun, end = at.clock.boot(), at.clock.wall() + 3600 + 3000
+    jobfile = at.jobfile(1, windows=(ending_at(at, end),), data_delay=60.0)
+    worker, notebook = at.worker(jobfile, offset=3600.0 if known else 0.0)
+    at.timeline.at(begun + 100, lambda: right_our_clock(at, 3600.0))
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created) == (0, 1), notebook.results
+    assert at.clock.boot() - begun == pytest.approx(3060.0, abs=3.0)
+
+
 # -- evidence ----------------------------------------------------------------------------------------------
 
 
@@ -121,6 +142,19 @@ def test_a_lost_answer_is_found_whatever_the_server_s_clock_says(stage: StageMak
     """Its saved event was created after the grant by the clock that dates it."""
     at = stage(tests=3, faults=scripted(["reset-after"]), switches={"clock_offset": offset})
     (result,) = lost(at).results
+    assert (result.status, result.found) == (Status.CREATED, "saved_event")
+
+
+@pytest.mark.parametrize("seconds", [3600.0, -3600.0], ids=["forward", "back"])
+def test_a_lost_answer_is_found_though_our_calendar_was_set_since(stage: StageMaker, seconds: float) -> None:
+    """The survey knew how far it was off; between the grant and the look it is set right."""
+    at = stage(tests=3, faults=scripted(["reset-after"]), switches={"clock_offset": seconds})
+    window = ending_at(at, at.clock.wall() - 3 * 3600)
+    jobfile = at.jobfile(1, windows=(window,), is_public=True, display_name="{test}")
+    worker, notebook = at.worker(jobfile, offset=seconds)
+    at.timeline.at(at.clock.boot() + 50, lambda: right_our_clock(at, seconds))
+    drive(at.timeline, [worker])
+    (result,) = notebook.results
     assert (result.status, result.found) == (Status.CREATED, "saved_event")
 
 

@@ -32,7 +32,7 @@ from orchestrator.model import (
 )
 from orchestrator.progress import Ending, Event, Progress
 from orchestrator.scheduler import Survey, make_plan
-from orchestrator.sender import Looked, Sent, first_byte, look
+from orchestrator.sender import Looked, Lost, Sent, first_byte, look
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.stores import Store, open_store
 from orchestrator.survey import Finding, find_out
@@ -103,9 +103,9 @@ class VirtualSender:
         call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
         self._exchange(call, lease)
 
-    def look(self, lease: Lease, result: Result) -> None:
-        getter = VirtualGetter(self._simulator, self._clock, self._tokens[lease.task.organization])
-        self._ended.append(look(getter, lease, result))
+    def look(self, lost: Sequence[Lost]) -> None:
+        bearer = self._tokens[lost[0][0].task.organization]
+        self._ended.append(look(VirtualGetter(self._simulator, self._clock, bearer), lost))
 
     def done(self) -> list[Sent | Looked]:
         ended, self._ended = self._ended, []
@@ -327,8 +327,9 @@ class Stage:
         seed: int = 0,
         again: bool = False,
         queue: Store | None = None,
+        offset: float = 0.0,
     ) -> tuple[Worker, Notebook]:
-        """A process that runs the job file."""
+        """A process that runs the job file; its survey found the API's calendar so far ahead."""
         queue = queue or self.open()
         findings = self.findings(jobfile)
         lanes: dict[str, Lane] = {}
@@ -338,7 +339,7 @@ class Stage:
             identity = queue.join(organization.base_url, name, finding.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             lanes[identity] = Lane(
-                identity=identity, name=name, limit=organization.limit, timeout=self.timeout
+                identity=identity, name=name, limit=organization.limit, timeout=self.timeout, offset=offset
             )
             surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)
         plan = make_plan(jobfile, surveys, now=self.clock.wall())
