@@ -68,6 +68,12 @@ class Output:
         return Format.JSONL if self.as_json or not self.stdout.isatty() else Format.TABLE
 
     @property
+    def coloured(self) -> bool:
+        """Whether results may have colours: on a terminal that has them, for whoever wants them."""
+        term = (os.environ if self.environ is None else self.environ).get("TERM", "")
+        return self.stdout.isatty() and not self.no_color and term.lower() not in ("dumb", "unknown")
+
+    @property
     def level(self) -> str:
         """The least level of a log event that is shown."""
         return "warning" if self.quiet else "debug" if self.verbose else "info"
@@ -138,7 +144,7 @@ def results(output: Output) -> Results:
             return _Rows(output, _MARKDOWN_HEAD, lambda result, _: _markdown_row(_row(result, output)))
         case Format.TABLE:
             columns = _columns(output.stdout)
-            colours = _COLOURS if output.stdout.isatty() and not output.no_color else {}
+            colours = _COLOURS if output.coloured else {}
             head = _table_line(narrate.TABLE_HEAD, columns, {})
             return _Rows(output, head, lambda result, _: _table_row(_row(result, output), columns, colours))
 

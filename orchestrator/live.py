@@ -9,7 +9,7 @@ from orchestrator.lines import Lines
 
 if TYPE_CHECKING:
     from rich.live import Live
-
+    from rich.text import Text
 
 ECHO = len("^C^C")
 """Columns kept free at the right: where a terminal echoes Ctrl-C, in a full line, all would move down by one."""
@@ -41,15 +41,12 @@ class LiveLine:
 
     def show(self, lines: Sequence[str]) -> None:
         """Draw these lines instead of the last ones, unless they are the same."""
-        from rich.constrain import Constrain
         from rich.live import Live
-        from rich.text import Text
 
         if self._live and tuple(lines) == self._lines:
             return
         self._lines = tuple(lines)
-        written = Text("\n".join(lines), style="dim", overflow="fold")
-        text = Constrain(written, max(1, self._console.width - ECHO))
+        text = self._fitted(lines)
         if self._live:
             self._live.update(text, refresh=True)
             return
@@ -62,6 +59,15 @@ class LiveLine:
             redirect_stderr=False,
         )
         self._live.start(refresh=True)
+
+    def _fitted(self, lines: Sequence[str]) -> Text:
+        """The lines as the terminal has room for them: one that fills it is left behind when it scrolls."""
+        from rich.text import Text
+
+        width, most = max(1, self._console.width - ECHO), max(1, self._console.height - 1)
+        written = Text("\n".join(line[: width * most] for line in lines[:most]), style="dim")
+        rows = written.wrap(self._console, width, overflow="fold")
+        return Text("\n", no_wrap=True).join(rows[:most])
 
     def hide(self) -> tuple[str, ...]:
         """Take the lines away; which they were."""

@@ -412,6 +412,23 @@ def test_there_is_no_live_line_where_it_would_spoil_something(setting: dict[str,
     assert "\x1b[" not in stage.stdout.getvalue() + stage.stderr.getvalue()
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_the_live_line_leaves_a_row_of_a_small_terminal_free(rows: int) -> None:
+    """Long reasons of several organizations: what does not fit is left out, and nothing stays behind."""
+    stage = Stage(terminal=True, environ={"TERM": "xterm", "COLUMNS": "30", "LINES": str(rows)})
+    stage.wait(*[Reason.OWN_QUOTA] * 9)
+    assert 1 <= len([line for line in screen(stage) if line.strip()]) <= max(1, rows - 1)
+    stage.view.close()
+    assert [line for line in screen(stage) if line.strip()] == []
+
+
+def test_a_dumb_terminal_gets_no_colours() -> None:
+    """It would show them as text."""
+    stage = Stage(terminal=True, environ={"TERM": "dumb"})
+    stage.view.settled(CREATED)
+    assert "\x1b[" not in stage.stdout.getvalue()
+
+
 def test_colours_are_for_terminals_that_want_them() -> None:
     """`NO_COLOR` leaves rows plain."""
     shown: Callable[[Stage], str] = lambda stage: stage.stdout.getvalue()  # noqa: E731 - one word, used twice
