@@ -6,6 +6,7 @@ The only module that knows every class; what each of them does is said where it 
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -252,12 +253,29 @@ class App:
         """Earlier runs of the same job that nobody works on and that have something left to make."""
         for view in self.queue.runs():
             run, left = view.run, view.total.pending
-            if run.job == self.jobfile.name and run.state is RunState.ACTIVE and left and not view.processes:
+            mine = run.job == self.jobfile.name and (self.jobfile.named or not self._elsewhere(run))
+            if mine and run.state is RunState.ACTIVE and left and not view.processes:
                 commands = (
                     f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
                 )
                 text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
                 yield Event(name="run.unfinished", text=text, level="warning")
+
+    def other_files(self, run: Run) -> Iterator[Event]:
+        """A run that is carried on although it was planned from files of other places, perhaps of another machine."""
+        if self._elsewhere(run):
+            text = (
+                f"run {run.id} was planned from {shlex.join(run.files)}, not from {shlex.join(self._files())}:"
+                " it is carried on as it was planned then; for another run choose another run id"
+            )
+            yield Event(name="run.other_files", text=text, level="warning")
+
+    def _elsewhere(self, run: Run) -> bool:
+        """Whether a run was planned from other files, as far as the store knows."""
+        return bool(run.files) and run.files != self._files()
+
+    def _files(self) -> tuple[str, ...]:
+        return tuple(file if file == "-" else str(Path(file).absolute()) for file in self.jobfile.files)
 
     def differing(self, lanes: Mapping[str, Lane]) -> Iterator[Event]:
         """Live runs that pace an organization otherwise: the settings of whoever asks hold, for each grant."""
@@ -273,7 +291,7 @@ class App:
         run = Run(
             id=options.run_id or self._free_run_id(),
             job=self.jobfile.name,
-            files=tuple(file if file == "-" else str(Path(file).absolute()) for file in self.jobfile.files),
+            files=self._files(),
             created_at=self.clock.wall(),
             tasks=len(plan.tasks),
         )
@@ -328,7 +346,8 @@ def run(
     for event in (*survey_events(findings), *app.differing(lanes)):
         observer.happened(event)
     if carried_on is not None:
-        observer.happened(_carried_on(carried_on))
+        for event in (*app.other_files(carried_on), _carried_on(carried_on)):
+            observer.happened(event)
         app.queue.look_again(carried_on.id)
     else:
         for unfinished in app.unfinished():

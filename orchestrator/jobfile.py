@@ -40,6 +40,7 @@ class Reading:
 class _Source:
     """One file's bytes; `folder` is what relative paths in it start from."""
 
+    path: str
     label: str
     stem: str
     folder: Path
@@ -133,7 +134,9 @@ def _expanded(paths: Sequence[str | Path], errors: list[Located]) -> list[str | 
 
 def _file_source(path: Path) -> _Source:
     content = read_start(path, MAX_BYTES + 1)
-    return _Source(label=str(path), stem=printable(path.stem), folder=path.parent, content=content)
+    return _Source(
+        path=str(path), label=str(path), stem=printable(path.stem), folder=path.parent, content=content
+    )
 
 
 def _stdin_source(stdin: TextIO | None) -> _Source:
@@ -143,7 +146,7 @@ def _stdin_source(stdin: TextIO | None) -> _Source:
     content = (
         binary.read(MAX_BYTES + 1) if binary else stdin.read(MAX_BYTES + 1).encode("utf-8", "surrogateescape")
     )
-    return _Source(label="<stdin>", stem="stdin", folder=Path(), content=content)
+    return _Source(path="-", label="<stdin>", stem="stdin", folder=Path(), content=content)
 
 
 def _part(source: _Source, environ: Mapping[str, str]) -> _Part:
@@ -184,7 +187,8 @@ def _joined(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | Non
         http=_one_of(read, "http", Http()),
         retry=_one_of(read, "retry", RetryRules()),
         notify=tuple(dict.fromkeys(notify for assembly in read for notify in assembly.notify)),
-        files=tuple(part.source.label for part in parts),
+        files=tuple(part.source.path for part in parts),
+        named=any(assembly.entry.name for assembly in read),
     )
 
 

@@ -281,6 +281,7 @@ class JobFile:
     retry: RetryRules = field(default_factory=RetryRules)
     notify: tuple[Notify, ...] = ()
     files: tuple[str, ...] = ()
+    named: bool = False  # the name is written in a file, and not made of the files' names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

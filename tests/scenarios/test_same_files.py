@@ -1,0 +1,76 @@
+"""Which earlier runs are of the same job files: the files' names alone do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.app import App
+from orchestrator.jobfile import read_jobfiles
+from orchestrator.model import JobFile, Run
+from tests.support.virtual import Stage
+
+StageMaker = Callable[..., Stage]
+
+
+@contextmanager
+def app_for(at: Stage, jobfile: JobFile) -> Iterator[App]:
+    """The program as it is started for this job file."""
+    app = App(jobfile, queue=at.open(), clock=at.clock, environ={}, offline=True)
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def interrupted(at: Stage, jobfile: JobFile) -> Run:
+    """A run of the job file that a killed process has left behind."""
+    worker, _ = at.worker(jobfile)
+    run = replace(worker.run, id="r9", files=("/fa/jobs.yaml",))
+    queue = at.open()
+    return queue.start_run(run, [result.task for result in queue.results("r1")])
+
+
+def told(app: App) -> list[str]:
+    """Which unfinished runs the user hears of."""
+    return [event.text.split(",")[1].strip() for event in app.unfinished()]
+
+
+def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stage: StageMaker) -> None:
+    """Two folders have a jobs.yaml without a `name`: neither hears of the other's run."""
+    at = stage(tests=2)
+    jobfile = at.jobfile(2)
+    interrupted(at, jobfile)
+    for file, named, expected in (
+        ("/fa/jobs.yaml", False, True),
+        ("/fb/jobs.yaml", False, False),
+        ("/fb/jobs.yaml", True, True),  # whoever writes the name says that it is the same job
+    ):
+        with app_for(at, replace(jobfile, files=(file,), named=named)) as app:
+            assert ("r9" in told(app)) is expected
+
+
+def test_who_carries_on_a_run_of_other_files_is_told_so(stage: StageMaker) -> None:
+    """A run id is believed, since a replaced machine may have other paths; but nothing of these files is made."""
+    at = stage(tests=2)
+    jobfile = at.jobfile(2)
+    interrupted(at, jobfile)
+    for file, expected in (("/fa/jobs.yaml", 0), ("/fb/my jobs.yaml", 1)):
+        with app_for(at, replace(jobfile, files=(file,))) as app:
+            run = app.find_run("r9")
+            assert run is not None
+            warnings = [event.text for event in app.other_files(run)]
+            assert len(warnings) == expected
+            assert all("/fa/jobs.yaml, not from '/fb/my jobs.yaml'" in text for text in warnings)
+
+
+def test_a_file_says_whether_it_names_its_job(tmp_path: Path) -> None:
+    """Without `name` the run is called as the file is."""
+    path = tmp_path / "jobs.yaml"
+    text = "version: 1\norganizations: {a: {token_env: T}}\njobs: [{name: j, tests: [1], windows: [{last: 1h}]}]\n"
+    for head, named in (("", False), ("name: edge\n", True)):
+        path.write_text(head + text, encoding="utf-8")
+        jobfile = read_jobfiles([path], environ={}).jobfile
+        assert (jobfile.named, jobfile.files) == (named, (str(path),))
