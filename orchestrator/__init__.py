@@ -13,14 +13,14 @@ Imports point down this map:
     report         a run's results for people; page: what it says; post: one message to one webhook
     formats        results on standard output; live: the live line; timeline: a run as a drawing
     worker         grant, send, settle, record; unchecked: names that cannot be checked; surprises: expect_saved_event
-    showing        how far a worker's run is; watch: what it watches in the store
+    showing        how far a worker's run is; ended: why it ended so; watch: what it watches in the store
     evidence       what became of a lost answer; stopping: an early end
     survey         who an organization is, and what its lists say
     paced          reading within the general limit
     agenda         which organization is looked at next; lane: what one of them has answered so far
     sender         between worker and wire; life: what the end of an attempt makes of its task
     records        every record and log event; narrate: sentences for people; tidings: what is worth one
-    progress       what a run tells, as values; lines: whole lines; safe_text: without secrets
+    progress       what a run tells, as values; lines: whole lines; safe_text: without secrets; display_width: columns
     stores         the durable queue in SQLite or PostgreSQL; queue: what it promises
     scheduler      a job file -> tasks
     bucket         token arithmetic

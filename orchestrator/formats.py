@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from orchestrator import narrate, records
 from orchestrator.clock import Clock
+from orchestrator.display_width import fitted
 from orchestrator.lines import Lines
 from orchestrator.model import Result, Run
 from orchestrator.progress import Ending
@@ -173,11 +174,11 @@ def _table_row(row: narrate.Row, columns: int, colours: dict[str, str]) -> str:
 def _table_line(row: narrate.Row, columns: int, colours: dict[str, str]) -> str:
     """Status, test, organization and window, each in its column."""
     room = columns - _STATUS - _WINDOW - 3 * len(_GAP)
-    status = narrate.fitted(row.status, _STATUS)
+    status = fitted(row.status, _STATUS)
     if row.status in colours:
         status = f"\x1b[{colours[row.status]}m{status}\x1b[0m"
-    test = narrate.fitted(row.test, room - room // 3)
-    return _GAP.join((status, test, narrate.fitted(row.organization, room // 3), row.window)).rstrip()
+    test = fitted(row.test, room - room // 3)
+    return _GAP.join((status, test, fitted(row.organization, room // 3), row.window)).rstrip()
 
 
 _MARKDOWN_HEAD = """\

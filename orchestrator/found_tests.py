@@ -8,6 +8,7 @@ from datetime import tzinfo
 from typing import TypeGuard
 
 from orchestrator import narrate
+from orchestrator.display_width import fitted, width_of
 from orchestrator.instants import utc_text
 from orchestrator.safe_text import harmless
 from orchestrator.selectors import Chosen
@@ -34,11 +35,10 @@ def table(rows: Sequence[FoundTest], *, now: float, zone: tzinfo) -> Iterator[st
         return
     head = {name: name for name in cells[0]}
     widths = {
-        name: min(max(narrate.cells(line[name]) for line in (head, *cells)), WIDEST.get(name, 40))
-        for name in head
+        name: min(max(width_of(line[name]) for line in (head, *cells)), WIDEST.get(name, 40)) for name in head
     }
     for line in (head, *cells):
-        yield "  ".join(narrate.fitted(text, widths[name]) for name, text in line.items()).rstrip()
+        yield "  ".join(fitted(text, widths[name]) for name, text in line.items()).rstrip()
 
 
 def ids(rows: Sequence[FoundTest]) -> Iterator[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
 from orchestrator.safe_text import harmless, without_links
 from orchestrator.wording import plural
-
-"""States of a run."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -289,29 +286,6 @@ def problem_text(problem: Problem) -> str:
     """A problem on one line: title, detail, and each field with its message."""
     fields = "; ".join(f"{field}: {message}" for field, message in problem.fields)
     return ": ".join(part.strip() for part in (problem.title, problem.detail, fields) if part.strip())
-
-
-def cells(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(_cells(char) for char in text)
-
-
-def fitted(text: str, columns: int) -> str:
-    """The text in exactly that many columns: filled with spaces, or cut with an ellipsis."""
-    width, cut, kept = 0, 0, 0
-    for at, char in enumerate(text, start=1):
-        width += _cells(char)
-        if width > columns:
-            return text[:cut] + "…" + " " * (columns - kept - 1)
-        if width < columns:
-            cut, kept = at, width
-    return text + " " * (columns - width)
-
-
-def _cells(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
 
 
 def _coming(why: Waiting, now: float, zone: tzinfo) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
 from orchestrator import narrate, records
+from orchestrator.display_width import fitted
 from orchestrator.model import JobFile, Limit, Result, Status, Task
 from orchestrator.safe_text import harmless
 from orchestrator.scheduler import ASSUMED_LATENCY, Start
@@ -137,7 +138,7 @@ def _line(entry: Entry, now: float, zone: tzinfo) -> str:
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
     window = narrate.window_text(task.window, zone) + _year(task.window.start, now)
     group = "" if entry.group is None else str(entry.group)
-    return f"{group:>5}  {_when(entry, now, zone):<13}  {task.priority.word:<8}  {narrate.fitted(test, 28)}  {window}"
+    return f"{group:>5}  {_when(entry, now, zone):<13}  {task.priority.word:<8}  {fitted(test, 28)}  {window}"
 
 
 def _year(start: float, now: float) -> str:

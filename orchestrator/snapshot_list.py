@@ -9,6 +9,7 @@ from datetime import tzinfo
 from fnmatch import fnmatchcase
 
 from orchestrator import narrate, records
+from orchestrator.display_width import fitted
 from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
 from orchestrator.model import SNAPSHOT_LIFETIME, Result
@@ -114,7 +115,7 @@ def lines(
     for one in rows:
         row = narrate.row(one.result, zone, show_links=show_links)
         made = narrate.clock_time(one.made_at, now, zone)
-        yield f"{harmless(one.run_id):<6}  {made:<20}  {narrate.fitted(row.organization, 16)}  {narrate.fitted(row.test, 32)}  {row.window}"
+        yield f"{harmless(one.run_id):<6}  {made:<20}  {fitted(row.organization, 16)}  {fitted(row.test, 32)}  {row.window}"
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 

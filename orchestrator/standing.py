@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from orchestrator import narrate, records
+from orchestrator.display_width import fitted
 from orchestrator.model import Limit, Reason, Result, RunState
 from orchestrator.progress import Waiting
 from orchestrator.queue import Ask, Counts, Queue, RunView
@@ -169,6 +170,6 @@ def run_lines(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[st
         run = view.run
         started = narrate.clock_time(run.created_at, now, zone)
         state = f"{_state(view)}*" if view.processes else _state(view)
-        yield f"{run.id:<6}  {started:<20}  {state:<10}  {narrate.fitted(harmless(run.job), 24)}  {narrate.counted(view.total)}"
+        yield f"{run.id:<6}  {started:<20}  {state:<10}  {fitted(harmless(run.job), 24)}  {narrate.counted(view.total)}"
     if any(view.processes for view in views):
         yield "* a process is working on it"

@@ -8,22 +8,21 @@ workers can be driven side by side in virtual time.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import TypeVarTuple
 
-from orchestrator import life, tidings
+from orchestrator import ended, life, tidings
 from orchestrator.agenda import Agenda
 from orchestrator.bucket import CLOSINGS_TO_DOUBLE, Wait
 from orchestrator.clock import Clock
-from orchestrator.errors import ExitCode, GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
+from orchestrator.errors import GrantStale, LeaseLost, StoreUnavailable, StoreUnusable
 from orchestrator.evidence import Evidence
 from orchestrator.lane import REFUSALS, Lane, Lanes
 from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, RunState, Settlement
 from orchestrator.outcome import Kind, Verdict, judge
 from orchestrator.progress import Ending, Event, Observer
-from orchestrator.queue import Ask, Queue, RunView
+from orchestrator.queue import Ask, Queue
 from orchestrator.retry import Backoff
 from orchestrator.sender import Looked, Sender, Sent
 from orchestrator.showing import Showing
@@ -129,7 +128,7 @@ class Worker:
         """How the run ended, told to the observer; the store's registration is given up."""
         try:
             view = self._queue.view(self.run.id)
-            reasons = self._reasons(view)
+            reasons = ended.reasons(view, self._lanes, stopping=self._stopping.begun)
             if self._watch.reported < view.total.settled:
                 self._watch.report_rest()
             if not (view.total.pending or self._stopping.begun or view.run.state is RunState.CANCELLED):
@@ -142,9 +141,9 @@ class Worker:
         ending = Ending(
             run=view.run,
             counts=view.total,
-            pending_reasons=_numbered(reasons, view),
+            pending_reasons=ended.numbered(reasons, view),
             reasons=reasons,
-            exit_code=self._exit_code(view),
+            exit_code=ended.exit_code(view, self._lanes, stopping=self._stopping.begun),
             seconds=self._clock.boot() - self._started,
         )
         self._observer.ended(ending)
@@ -412,41 +411,6 @@ class Worker:
         left = sum(not self._watch.told(position) for position in self._evidence.left)
         return self._watch.reported + left >= counts.settled  # else evidence is still to be looked for
 
-    def _exit_code(self, view: RunView) -> ExitCode:
-        counts, over = view.total, view.run.state is RunState.FINISHED
-        if view.run.state is RunState.CANCELLED:
-            return ExitCode.NOT_ALL_MADE
-        if self._stopping.begun:
-            return ExitCode.STOPPED_EARLY
-        if any(lane.stopped is Reason.API_UNREACHABLE for lane in self._lanes):
-            return ExitCode.STOPPED_EARLY
-        if (counts.pending and not over) or any(lane.stopped is not None for lane in self._lanes):
-            return ExitCode.REFUSED
-        whole = not (counts.failed or counts.uncertain or counts.pending)
-        return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
-
-    def _reasons(self, view: RunView) -> dict[str, str]:
-        """Why an organization's tasks are pending, by its identity."""
-        given_up = self._why_given_up(view.run)
-        pending = [identity for identity, counts in view.counts.items() if counts.pending]
-        return {one: given_up or self._why_pending(one) for one in pending}
-
-    @staticmethod
-    def _why_given_up(run: Run) -> str | None:
-        if run.state is RunState.CANCELLED:
-            return run.state.value
-        return Reason.OTHER_RUN.value if run.state is RunState.FINISHED else None
-
-    def _why_pending(self, identity: str) -> str:
-        lane = self._lanes.find(identity)
-        if lane is None:
-            return Reason.TOKEN_REFUSED.value
-        if lane.stopped is not None:
-            return lane.stopped.value
-        if lane.refused and not self._stopping.begun:
-            return Reason.PERMISSION_REFUSED.value
-        return (lane.waiting or Reason.OWN_QUOTA).value
-
     # -- trouble with the store --------------------------------------------------------------------------
     def _store_trouble(self, error: StoreUnavailable | StoreUnusable, now: float) -> float | None:
         """Fail closed: without the store nothing is sent; look again until it is back or `within` has passed."""
@@ -472,14 +436,6 @@ class Worker:
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:
         return min(self._looked + self._poll, math.inf if self._full() else max(now, self._agenda.next))
-
-
-def _numbered(reasons: Mapping[str, str], view: RunView) -> dict[str, int]:
-    """How many tasks are pending for which reason."""
-    numbers: Counter[str] = Counter()
-    for identity, reason in reasons.items():
-        numbers[reason] += view.counts[identity].pending
-    return dict(numbers)
 
 
 def _tried(act: Callable[[*Ts], None], *what: *Ts) -> StoreUnavailable | StoreUnusable | None:

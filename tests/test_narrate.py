@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import narrate
+from orchestrator.display_width import fitted, width_of
 from orchestrator.model import Problem, Reason, Result, Run, RunState, Snapshot, Status, Task, Window
 from orchestrator.progress import Ending, Waiting
 from orchestrator.queue import Counts
@@ -266,13 +267,13 @@ def test_a_row_is_harmless() -> None:
 @given(st.text(), st.integers(1, 40))
 def test_a_fitted_text_has_exactly_its_columns(text: str, columns: int) -> None:
     """Columns stay in line, wide characters and combining marks included."""
-    assert narrate.cells(narrate.fitted(text, columns)) == columns
+    assert width_of(fitted(text, columns)) == columns
 
 
 def test_a_cut_text_shows_that_it_is_cut() -> None:
     """An ellipsis stands for what is missing."""
-    assert narrate.fitted("Checkout", 5) == "Chec…"
-    assert narrate.fitted("決済テスト", 5) == "決済…"
+    assert fitted("Checkout", 5) == "Chec…"
+    assert fitted("決済テスト", 5) == "決済…"
 
 
 def test_what_was_refused_when_planned_is_not_resumed() -> None:
@@ -290,5 +291,5 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
 
 def test_a_very_long_text_is_cut_in_one_go() -> None:
     """An API may send a name of any length; looking at it anew for each character would take minutes."""
-    assert narrate.fitted("x" * 1_000_000, 5) == "xxxx…"
-    assert narrate.fitted("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"
+    assert fitted("x" * 1_000_000, 5) == "xxxx…"
+    assert fitted("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"
