@@ -63,6 +63,11 @@ class Lane:
             pair for pair, count in self.refusals.items() if count >= REFUSALS and pair not in self.succeeded
         )
 
+    @property
+    def hindered(self) -> Reason | None:
+        """Why nothing can be sent here at present, whatever the bucket says."""
+        return self.stopped or (Reason.API_UNREACHABLE if self.connect_failures else None)
+
     def epoch(self, *, wall: float, boot: float) -> float:
         """The API's calendar now; before anything is known of it, ours."""
         return wall + self.offset if self.calendar is None else boot + self.calendar

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.bucket import Bucket, Wait
-from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Task
+from orchestrator.model import Lease, Limit, Reason, Result, Run, RunState, Settlement, Snapshot, Task
 
 Kinds = Collection[tuple[str, bool]]
 """What a permission may be refused for within an organization: pairs of account group and is_public."""
@@ -94,6 +94,14 @@ class RunView:
     def total(self) -> Counts:
         """Counts over all organizations."""
         return sum(self.counts.values(), Counts())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """One live process at one organization of a run: the kinds refused it, and why it sends nothing at all."""
+
+    refused: frozenset[tuple[str, bool]] = frozenset()
+    stopped: Reason | None = None
 
 
 class Queue(Protocol):
@@ -198,9 +206,21 @@ class Queue(Protocol):
 
     # -- making snapshots ------------------------------------------------------------------------------
     def serve(
-        self, run_id: str, organizations: Collection[str], *, refused: Mapping[str, Kinds] | None = None
+        self,
+        run_id: str,
+        organizations: Collection[str],
+        *,
+        refused: Mapping[str, Kinds] | None = None,
+        stopped: Mapping[str, Reason] | None = None,
     ) -> None:
-        """Declare for which organizations this live process is able to send tasks of the run, but those refused it."""
+        """Declare for which organizations this live process sends tasks of the run.
+
+        The kinds `refused` it there it does not send; `stopped` says why it sends nothing there at present.
+        """
+        ...
+
+    def serving(self, run_id: str) -> Mapping[str, Sequence[Serving]]:
+        """What the live processes of a run have declared, by organization identity."""
         ...
 
     def grant(self, ask: Ask) -> Lease | Wait | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import partial
 
 from orchestrator import narrate, records
 from orchestrator.display_width import fitted
 from orchestrator.model import Limit, Reason, Result, RunState
 from orchestrator.progress import Waiting
-from orchestrator.queue import Ask, Counts, Queue, RunView
+from orchestrator.queue import Ask, Counts, Queue, RunView, Serving
 from orchestrator.safe_text import harmless
 from orchestrator.scheduler import estimate_done
 from orchestrator.wording import plural
@@ -29,45 +30,56 @@ class Standing:
 def stand(queue: Queue, run_id: str) -> Standing:
     """Look at one run, with the limits that were last granted by."""
     view, now = queue.view(run_id), queue.epoch()
-    waiting = [
-        _waiting(queue, view, identity, view.names.get(identity, identity), now) for identity in view.counts
-    ]
+    waiting = _waitings(queue, view, now).values()
     return Standing(
         view=view,
         organizations={
             view.names.get(identity, identity): counts for identity, counts in view.counts.items()
         },
-        waiting=tuple(one for one in waiting if one is not None),
+        waiting=tuple(waiting),
         now=now,
     )
 
 
 def why_pending(queue: Queue, view: RunView) -> dict[str, str]:
     """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
-    now = queue.epoch()
-    waiting = {identity: _waiting(queue, view, identity, "", now) for identity in view.counts}
-    reasons = {identity: why.reason.value for identity, why in waiting.items() if why is not None}
-    return (
-        dict.fromkeys(view.counts, RunState.CANCELLED.value)
-        if view.run.state is RunState.CANCELLED
-        else reasons
-    )
+    if view.run.state is RunState.CANCELLED:
+        return dict.fromkeys(view.counts, RunState.CANCELLED.value)
+    return {identity: why.reason.value for identity, why in _waitings(queue, view, queue.epoch()).items()}
 
 
-def _waiting(queue: Queue, view: RunView, identity: str, name: str, now: float) -> Waiting | None:
+def _waitings(queue: Queue, view: RunView, now: float) -> dict[str, Waiting]:
+    """What each organization that has something pending waits for."""
+    if view.run.state is RunState.CANCELLED:
+        return {}
+    serving = queue.serving(view.run.id)
+    pending = [identity for identity, counts in view.counts.items() if counts.pending]
+    waiting = {
+        identity: _waiting(queue, view, identity, serving.get(identity, ()), now) for identity in pending
+    }
+    return {identity: why for identity, why in waiting.items() if why is not None}
+
+
+def _waiting(
+    queue: Queue, view: RunView, identity: str, serving: Sequence[Serving], now: float
+) -> Waiting | None:
+    """What one organization waits for: what hinders every process that serves it, or else what the store says."""
     counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
-    if not counts.pending or view.run.state is RunState.CANCELLED:
-        return None
-    if view.processes == 0:
-        return Waiting(organization=name, reason=Reason.NOBODY_RUNNING, until=None, left=counts.pending)
-    wait = queue.outlook(Ask(organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now))
+    waiting = partial(Waiting, organization=view.names.get(identity, identity), left=counts.pending)
+    able = [one for one in serving if one.stopped is None]
+    if not able:
+        hindered = next((one.stopped for one in serving), None)
+        return waiting(reason=hindered or Reason.NOBODY_RUNNING, until=None)
+    refused = frozenset.intersection(*(one.refused for one in able))
+    ask = Ask(
+        organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now, without=refused
+    )
+    wait = queue.outlook(ask)
     if wait is None:
-        return None
+        return waiting(reason=Reason.PERMISSION_REFUSED, until=None) if refused else None
     until = None if wait.until is None else now + max(0.0, wait.until - queue.now())
     done = None if until is None else estimate_done(counts.queued, until=until, limit=limit)
-    return Waiting(
-        organization=name, reason=wait.reason, until=until, left=counts.pending, done=done, slots=limit.usable
-    )
+    return waiting(reason=wait.reason, until=until, done=done, slots=limit.usable)
 
 
 def lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]:

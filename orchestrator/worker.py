@@ -256,6 +256,7 @@ class Worker:
 
     # -- no connection -----------------------------------------------------------------------------------
     def _answered(self, lane: Lane, offset: float | None) -> None:
+        self._announce |= lane.connect_failures > 0
         lane.connect_failures, self._unreachable_since = 0, None
         lane.answered_at = self._clock.boot()
         if offset is not None:
@@ -265,6 +266,7 @@ class Worker:
     def _unreachable(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
         """Nothing was sent: the organization is left alone for a while; it was no attempt."""
         now = self._clock.boot()
+        self._announce |= lane.connect_failures == 0
         lane.connect_failures += 1
         wait = self._backoff(lane).wait(lane.connect_failures, self._draw)
         self._agenda.put(lane, now + wait)
@@ -287,9 +289,11 @@ class Worker:
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
         if self._announce:
-            able = [lane.identity for lane in self._lanes if lane.stopped is None]
             self._queue.serve(
-                self.run.id, able, refused={lane.identity: lane.refused for lane in self._lanes}
+                self.run.id,
+                [lane.identity for lane in self._lanes],
+                refused={lane.identity: lane.refused for lane in self._lanes},
+                stopped={lane.identity: lane.hindered for lane in self._lanes if lane.hindered},
             )
             self._announce = False
         if now - self._looked >= self._poll:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from orchestrator.bucket import Bucket, Wait
 from orchestrator.errors import LeaseLost, StoreUnavailable, StoreUnusable
-from orchestrator.model import Lease, Limit, Result, Run, RunState, Settlement, Snapshot, Status, Task
-from orchestrator.queue import Ask, Kinds, RunView
+from orchestrator.model import Lease, Limit, Reason, Result, Run, RunState, Settlement, Snapshot, Status, Task
+from orchestrator.queue import Ask, Kinds, RunView, Serving
 from orchestrator.stores import evidence, hand, leases, organizations, runs
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Database, Row
@@ -145,14 +145,23 @@ class Store:
 
     # -- making snapshots ------------------------------------------------------------------------------
     def serve(
-        self, run_id: str, organizations: Collection[str], *, refused: Mapping[str, Kinds] | None = None
+        self,
+        run_id: str,
+        organizations: Collection[str],
+        *,
+        refused: Mapping[str, Kinds] | None = None,
+        stopped: Mapping[str, Reason] | None = None,
     ) -> None:
-        owner, kinds = self._me(), refused or {}
+        owner, kinds, why = self._me(), refused or {}, stopped or {}
         with self._database.write() as tx:
             tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
             for identity in sorted(organizations):
                 row = {"identity": identity, "refused": from_kinds(kinds.get(identity, ()))}
-                tx.change(sql.SERVE, owner=owner, run=run_id, **row)
+                tx.change(sql.SERVE, owner=owner, run=run_id, stopped=why.get(identity, ""), **row)
+
+    def serving(self, run_id: str) -> Mapping[str, Sequence[Serving]]:
+        with self._database.read() as tx:
+            return runs.serving(tx, run_id)
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
         owner = self._me()

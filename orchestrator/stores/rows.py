@@ -15,6 +15,7 @@ from orchestrator.model import (
     Pace,
     Priority,
     Problem,
+    Reason,
     Result,
     Run,
     RunState,
@@ -23,6 +24,7 @@ from orchestrator.model import (
     Task,
     Window,
 )
+from orchestrator.queue import Serving
 from orchestrator.stores.database import Row
 
 
@@ -56,6 +58,15 @@ def kind(account_group: str, is_public: bool) -> str:
 def from_kinds(kinds: Iterable[tuple[str, bool]]) -> str:
     """What is refused as JSON."""
     return json.dumps(sorted(kind(*pair) for pair in kinds))
+
+
+def to_serving(row: Row) -> Serving:
+    """One process at one organization."""
+    pairs = (text.rpartition("/") for text in json.loads(row["refused"]))
+    return Serving(
+        refused=frozenset((account_group, public == "1") for account_group, _, public in pairs),
+        stopped=Reason(row["stopped"]) if row["stopped"] else None,
+    )
 
 
 def to_token(row: Row) -> Token:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from orchestrator.errors import UsageError
 from orchestrator.model import Problem, Result, Run, RunState, Status, Task
-from orchestrator.queue import Counts, RunView
+from orchestrator.queue import Counts, RunView, Serving
 from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
@@ -23,6 +23,7 @@ from orchestrator.stores.rows import (
     to_bare_task,
     to_result,
     to_run,
+    to_serving,
     to_task,
 )
 from orchestrator.stores.tasks import save
@@ -273,6 +274,17 @@ def _processes(tx: Transaction) -> dict[str, int]:
     for row in rows:
         found[row["run"]] += row["owner"] in alive
     return found
+
+
+def serving(tx: Transaction, run: str) -> dict[str, list[Serving]]:
+    """See `Queue.serving`."""
+    found: dict[str, list[Serving]] = defaultdict(list)
+    rows = tx.rows(sql.SERVED, run=run)
+    alive = {owner for owner in {row["owner"] for row in rows} if tx.alive(owner)}
+    for row in rows:
+        if row["owner"] in alive:
+            found[row["identity"]].append(to_serving(row))
+    return dict(found)
 
 
 def _run(tx: Transaction, run: str) -> Run:

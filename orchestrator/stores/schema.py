@@ -155,6 +155,8 @@ THIRD = (
 FOURTH = (
     # What a process may not send (JSON, kinds as in run_task): its run holds nobody back for that.
     "ALTER TABLE serving ADD COLUMN refused TEXT NOT NULL DEFAULT '[]'",
+    # Why a process sends nothing for an organization now; '' if it does.
+    "ALTER TABLE serving ADD COLUMN stopped TEXT NOT NULL DEFAULT ''",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH)

@@ -230,7 +230,8 @@ ORDER BY r.position LIMIT 1"""
 
 OTHERS_SERVING = """
 SELECT s.run, s.owner, s.refused FROM serving s JOIN run r ON r.id = s.run
-WHERE s.organization = :organization AND s.run <> :run AND r.state = 'active' ORDER BY s.run"""
+WHERE s.organization = :organization AND s.run <> :run AND s.stopped = '' AND r.state = 'active'
+ORDER BY s.run"""
 
 # A key may have gone to another task since: the one that it was granted under comes first.
 LEASED_TASK = """
@@ -271,11 +272,15 @@ STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
 STOP_SERVING_RUN = "DELETE FROM serving WHERE owner = :owner AND run = :run"
 
 SERVE = """
-INSERT INTO serving (organization, run, owner, refused)
-SELECT organization, :run, :owner, :refused FROM identity WHERE identity = :identity
+INSERT INTO serving (organization, run, owner, refused, stopped)
+SELECT organization, :run, :owner, :refused, :stopped FROM identity WHERE identity = :identity
 ON CONFLICT (organization, run, owner) DO NOTHING"""
 
 SERVERS = "SELECT DISTINCT run, owner FROM serving"
+
+SERVED = """
+SELECT o.identity, s.owner, s.refused, s.stopped FROM serving s JOIN organization o ON o.id = s.organization
+WHERE s.run = :run ORDER BY s.owner"""
 
 # -- uncertain tasks ---------------------------------------------------------------------------------------
 
@@ -326,8 +331,8 @@ ON CONFLICT (run, organization) DO NOTHING"""
 DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :organization"
 
 MOVE_SERVING = """
-INSERT INTO serving (organization, run, owner, refused)
-SELECT CAST(:into AS BIGINT), run, owner, refused FROM serving WHERE organization = :organization
+INSERT INTO serving (organization, run, owner, refused, stopped)
+SELECT CAST(:into AS BIGINT), run, owner, refused, stopped FROM serving WHERE organization = :organization
 ON CONFLICT (organization, run, owner) DO NOTHING"""
 
 DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"

@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.bucket import STARVED_PERIODS
 from orchestrator.model import Priority, Reason, Run, RunState
+from orchestrator.queue import Serving
 from orchestrator.stores import Store
 from tests.contract.world import BASE_URL, LIMIT, World, priorities, task
 
@@ -72,6 +73,33 @@ def test_what_is_refused_to_a_run_holds_nobody_back(world: World, *, merged: boo
     assert world.wait(acme).reason is Reason.OTHER_RUN
     third.serve("r2", [])
     world.lease(acme)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_run_whose_processes_send_nothing_holds_nobody_back(world: World, *, merged: bool) -> None:
+    """Their token is refused, say; one that sends is enough to hold back again."""
+    acme = world.begin(priority=BATCH)
+    _, other = other_run(world, INCIDENT)
+    other.serve("r2", [acme], stopped={acme: Reason.TOKEN_REFUSED})
+    if merged:
+        other.join(BASE_URL, "acme", "77")
+    world.lease(acme)
+    third = world.open()
+    third.serve("r2", [acme])
+    assert world.wait(acme).reason is Reason.OTHER_RUN
+
+
+def test_what_live_processes_declare_can_be_read(world: World) -> None:
+    """By anybody, of one run, by organization; what a dead one had declared is gone."""
+    acme = world.begin()
+    kinds = frozenset({("a/b", True), ("", False)})
+    other = world.open()
+    other.serve("r1", [acme], refused={acme: kinds}, stopped={acme: Reason.API_UNREACHABLE})
+    hindered = Serving(refused=kinds, stopped=Reason.API_UNREACHABLE)
+    assert sorted(world.store.serving("r1")[acme], key=str) == sorted([Serving(), hindered], key=str)
+    assert world.store.serving("r2") == {}
+    world.crash(other)
+    assert world.store.serving("r1") == {acme: [Serving()]}
 
 
 def test_a_task_that_is_not_due_holds_nobody_back(world: World) -> None:

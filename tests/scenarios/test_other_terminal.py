@@ -1,0 +1,71 @@
+"""What `status` says, from the store alone, of a run that another process works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from orchestrator import standing
+from orchestrator.model import Reason
+from tests.scenarios.test_reachability import cut_off
+from tests.scenarios.test_refused_groups import CLOSED, OPEN, guarded, job_in
+from tests.support.virtual import Stage, drive
+
+StageMaker = Callable[..., Stage]
+
+
+def seen(at: Stage) -> dict[str, Reason]:
+    """Why each organization waits, as another process reads it."""
+    store = at.open()
+    return {why.organization: why.reason for why in standing.stand(store, "r1").waiting}
+
+
+def test_a_refused_token_is_said_while_the_others_go_on(either_stage: StageMaker) -> None:
+    """The bucket has slots for it: they are not what it waits for."""
+    at = either_stage(organizations=2, tests=12)
+    worker, _ = at.worker(at.jobfile(12))
+    lanes = {lane.name: lane for lane in worker._lanes}
+    at.tokens[lanes["org-2"].identity] = "of-yesterday"
+    looks: list[dict[str, Reason]] = []
+    at.timeline.at(at.clock.boot() + 30, lambda: looks.append(seen(at)))
+    (ending,) = drive(at.timeline, [worker])
+    assert ending.exit_code == 4
+    assert looks == [{"org-1": Reason.OWN_QUOTA, "org-2": Reason.TOKEN_REFUSED}]
+    assert set(seen(at).values()) == {Reason.NOBODY_RUNNING}
+
+
+def test_an_api_out_of_reach_is_said_until_it_answers(stage: StageMaker) -> None:
+    """And no longer."""
+    at = stage(tests=12)
+    worker, _ = at.worker(at.jobfile(12))
+    cut_off(at, worker, 1)
+    looks: list[dict[str, Reason]] = []
+    begun = at.clock.boot()
+    at.timeline.at(begun + 600, lambda: looks.append(seen(at)))
+    at.timeline.at(begun + 601, lambda: cut_off(at, worker))
+    at.timeline.at(begun + 1000, lambda: looks.append(seen(at)))
+    (ending,) = drive(at.timeline, [worker])
+    assert ending.exit_code == 0
+    assert looks == [{"org-1": Reason.API_UNREACHABLE}, {"org-1": Reason.OWN_QUOTA}]
+
+
+def test_one_process_that_is_able_is_enough(stage: StageMaker) -> None:
+    """What hinders one of two does not hinder the run."""
+    at = stage(tests=12)
+    worker, _ = at.worker(at.jobfile(12))
+    other, _ = at.worker(at.jobfile(12))
+    cut_off(at, other, 1)
+    looks: list[dict[str, Reason]] = []
+    at.timeline.at(at.clock.boot() + 30, lambda: looks.append(seen(at)))
+    drive(at.timeline, [worker, other])
+    assert looks == [{"org-1": Reason.OWN_QUOTA}]
+
+
+def test_what_is_refused_everywhere_is_said(stage: StageMaker) -> None:
+    """Of the refused account group snapshots are left, of the other one none."""
+    at = stage(organizations=1, tests=8, switches={"account_groups": 2})
+    guarded(at, (CLOSED, False))
+    worker, _ = at.worker(at.jobfile(0, jobs=[job_in(at, CLOSED, 8), job_in(at, OPEN, 2)]))
+    looks: list[dict[str, Reason]] = []
+    worker._showing.show = lambda now, *, always: looks.append(seen(at))  # type: ignore[method-assign] # at each step
+    drive(at.timeline, [worker])
+    assert looks[-1] == {"org-1": Reason.PERMISSION_REFUSED}
