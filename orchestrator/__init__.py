@@ -13,6 +13,7 @@ Imports point down this map:
     report         a run's results for people; page: what it says; post: one message to one webhook
     formats        results on standard output; live: the live line; timeline: a run as a drawing
     worker         grant, send, settle, record; unchecked: names that cannot be checked; surprises: expect_saved_event
+    earlier        the runs that are there already
     showing        how far a worker's run is; ended: why it ended so; watch: what it watches in the store
     evidence       what became of a lost answer; stopping: an early end
     survey         who an organization is, and what its lists say

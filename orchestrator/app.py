@@ -6,16 +6,14 @@ The only module that knows every class; what each of them does is said where it 
 from __future__ import annotations
 
 import secrets
-import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
-from pathlib import Path
 
-from orchestrator import __version__, unchecked
+from orchestrator import __version__, earlier, unchecked
 from orchestrator.bearers import ReadBearer, all_bearers
 from orchestrator.client import Client
 from orchestrator.clock import Clock
@@ -23,7 +21,7 @@ from orchestrator.credentials import read_bearer
 from orchestrator.errors import GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
 from orchestrator.lane import Lane, joined
-from orchestrator.model import JobFile, Organization, Result, Run, RunState, Status, Task, identity
+from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
 from orchestrator.paced import Tell
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
@@ -105,17 +103,22 @@ class App:
             client.close()
 
     # -- what is there ---------------------------------------------------------------------------------
-    def survey(self, tell: Tell | None = None) -> dict[str, Finding]:
-        """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits."""
+    def survey(self, tell: Tell | None = None, *, within: float | None = None) -> dict[str, Finding]:
+        """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits.
+
+        Whoever has not answered `within` so many seconds is out of reach, and is sent nothing more.
+        """
         groups = account_groups(self.jobfile)
-        names = sorted(self.clients)
         pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
         try:
-            asked = pool.map(lambda name: self._found_out(name, groups[name], tell), names)
-            return dict(zip(names, asked, strict=True))
+            asked = {
+                name: pool.submit(self._found_out, name, groups[name], tell) for name in sorted(self.clients)
+            }
+            if wait(asked.values(), None if within is None else self.clock.real(within)).not_done:
+                self.close()
+            return {name: answer.result() for name, answer in asked.items()}
         except BaseException:  # a signal: nobody waits for the answers any more
-            for client in self.clients.values():
-                client.close()
+            self.close()
             raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -249,49 +252,12 @@ class App:
             )
         return run
 
-    def unfinished(self) -> Iterator[Event]:
-        """Earlier runs of the same job that nobody works on and that have something left to make."""
-        for view in self.queue.runs():
-            run, left = view.run, view.total.pending
-            mine = run.job == self.jobfile.name and (self.jobfile.named or not self._elsewhere(run))
-            if mine and run.state is RunState.ACTIVE and left and not view.processes:
-                commands = (
-                    f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
-                )
-                text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
-                yield Event(name="run.unfinished", text=text, level="warning")
-
-    def other_files(self, run: Run) -> Iterator[Event]:
-        """A run that is carried on although it was planned from files of other places, perhaps of another machine."""
-        if self._elsewhere(run):
-            text = (
-                f"run {run.id} was planned from {shlex.join(run.files)}, not from {shlex.join(self._files())}:"
-                " it is carried on as it was planned then; for another run choose another run id"
-            )
-            yield Event(name="run.other_files", text=text, level="warning")
-
-    def _elsewhere(self, run: Run) -> bool:
-        """Whether a run was planned from other files, as far as the store knows."""
-        return bool(run.files) and run.files != self._files()
-
-    def _files(self) -> tuple[str, ...]:
-        return tuple(file if file == "-" else str(Path(file).absolute()) for file in self.jobfile.files)
-
-    def differing(self, lanes: Mapping[str, Lane]) -> Iterator[Event]:
-        """Live runs that pace an organization otherwise: the settings of whoever asks hold, for each grant."""
-        live = {known_as for view in self.queue.runs() if view.processes for known_as in view.counts}
-        theirs = {i: self.queue.bucket(i).last_limit for i in live & lanes.keys()}
-        names = [lanes[i].name for i, limit in theirs.items() if limit not in (None, lanes[i].limit)]
-        if names:
-            text = f"{', '.join(sorted(names))}: another run at work has other limit settings; make them the same"
-            yield Event(name="limit.differs", text=text, level="warning")
-
     def begin(self, plan: Plan, options: Begin) -> Run:
         """Freeze the plan under a run id."""
         run = Run(
             id=options.run_id or self._free_run_id(),
             job=self.jobfile.name,
-            files=self._files(),
+            files=earlier.places(self.jobfile),
             created_at=self.clock.wall(),
             tasks=len(plan.tasks),
         )
@@ -341,17 +307,20 @@ def run(
     """
     started = app.clock.boot()
     carried_on = app.find_run(options.run_id)
-    findings = app.survey(lambda one: observer.happened(Event(name="survey.waiting", text=one.text(zone))))
+    findings = app.survey(
+        lambda one: observer.happened(Event(name="survey.waiting", text=one.text(zone))),
+        within=options.deadline,
+    )
     lanes = app.lanes(findings)
-    for event in (*survey_events(findings), *app.differing(lanes)):
+    for event in (*survey_events(findings), *earlier.differing(app.queue, lanes)):
         observer.happened(event)
     if carried_on is not None:
-        for event in (*app.other_files(carried_on), _carried_on(carried_on)):
+        for event in earlier.taken_up(carried_on, app.jobfile):
             observer.happened(event)
         app.queue.look_again(carried_on.id)
     else:
-        for unfinished in app.unfinished():
-            observer.happened(unfinished)
+        for event in earlier.unfinished(app.queue, app.jobfile):
+            observer.happened(event)
         plan = app.plan(findings, lanes)
         planned(plan, findings, lanes)
         plan = unchecked.left_out(plan, lanes, app.in_doubt(findings))
@@ -367,13 +336,6 @@ def run(
     with app.worker(carried_on, lanes, observer, options) as worker:
         caught(worker)
         return worker.work()
-
-
-def _carried_on(run: Run) -> Event:
-    if run.state is RunState.FINISHED:
-        text = f"run {run.id} has finished: its records again, nothing is sent"
-        return Event(name="run.finished_before", text=text, level="warning")
-    return Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
 
 
 def planned(app: App, *, offline: bool, again: bool = False, tell: Tell | None = None) -> Preview:

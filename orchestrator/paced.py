@@ -19,7 +19,8 @@ PATIENCE = 120.0
 """The longest wait in seconds for the general limit, whose window is a minute; longer ones are not its."""
 
 TRIES = 3
-"""Times that a list is asked for when the general limit refuses it, the server fails or nothing answers."""
+"""Times that a list is asked for when the general limit refuses it, the server fails or nothing answers, unless
+that took long: another try would take as long."""
 
 RETRY_WAIT = 1.0
 """Seconds before a list is asked for again after a failure: somebody may be waiting at a terminal."""
@@ -98,10 +99,12 @@ class PacedGetter:
         """Read something when the limit allows it; the answer may still be a 429 when others are quicker."""
         for attempt in range(1, TRIES + 1):
             self._wait()
+            begun = self._clock.boot()
             with self._spoken_of(path):
                 answer = self._getter.get(path, query)
             self._note(answer)
-            if attempt == TRIES or not self._passes(answer):
+            hung = answer.status is None and self._clock.boot() - begun >= SLOW_AGAIN
+            if attempt == TRIES or hung or not self._passes(answer):
                 break
         return answer
 

@@ -64,6 +64,23 @@ def test_a_failure_is_asked_again_shortly(status: int | None) -> None:
     assert script.times == [0.0, 1.0, 2.0]
 
 
+class Dead(Script):
+    """A server that takes a request and never answers, until the timeout."""
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        answer = super().get(path, query)
+        self._clock.advance(60.0)
+        return answer
+
+
+def test_a_server_that_never_answers_is_asked_once() -> None:
+    """Each further try would cost a minute."""
+    clock = VirtualClock()
+    script = Dead(clock, (None, {}))
+    assert PacedGetter(script, clock).get("/tests").status is None
+    assert script.times == [0.0]
+
+
 def test_an_answer_that_says_no_is_not_asked_again() -> None:
     """A 403 stays a 403."""
     clock = VirtualClock()

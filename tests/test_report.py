@@ -27,7 +27,7 @@ from orchestrator.durations import DAY
 from orchestrator.errors import UsageError
 from orchestrator.model import Limit, Result, RunState, Snapshot
 from orchestrator.page import followable
-from orchestrator.queue import Counts, RunView
+from orchestrator.queue import Counts, RunView, Serving
 from orchestrator.report import Kind, Report, check_report_path, make_report, render, write_report
 from orchestrator.snapshot_list import Wanted, documents, lines, listed
 from orchestrator.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw
@@ -478,6 +478,9 @@ class Shelf:
 
     def view(self, run_id: str) -> RunView:
         return RunView(run=RUN, counts={ACME: Counts(created=len(self.made))})
+
+    def serving(self, run_id: str) -> dict[str, list[Serving]]:
+        return {}
 
     def bucket(self, organization: str) -> Bucket:
         return Bucket(tokens=(), held={}, last_limit=Limit(per=3.0, guard=0.01))

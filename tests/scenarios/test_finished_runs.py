@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator import earlier
 from orchestrator.app import App
 from orchestrator.credentials import Bearer
 from orchestrator.model import JobFile, Limit, Status
@@ -117,7 +118,7 @@ def differing(at: Stage, apps: list[App], limits: Mapping[str, Limit]) -> list[E
     jobfile = replace(plain, organizations=organizations)
     app = App(jobfile, queue=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1"))
     apps.append(app)
-    return list(app.differing(app.lanes(at.findings(jobfile))))
+    return list(earlier.differing(app.queue, app.lanes(at.findings(jobfile))))
 
 
 def at_work(at: Stage) -> Worker:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator import earlier
 from orchestrator.app import App
 from orchestrator.jobfile import read_jobfiles
 from orchestrator.model import JobFile, Run
@@ -35,7 +36,7 @@ def interrupted(at: Stage, jobfile: JobFile) -> Run:
 
 def told(app: App) -> list[str]:
     """Which unfinished runs the user hears of."""
-    return [event.text.split(",")[1].strip() for event in app.unfinished()]
+    return [event.text.split(",")[1].strip() for event in earlier.unfinished(app.queue, app.jobfile)]
 
 
 def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stage: StageMaker) -> None:
@@ -61,7 +62,9 @@ def test_who_carries_on_a_run_of_other_files_is_told_so(stage: StageMaker) -> No
         with app_for(at, replace(jobfile, files=(file,))) as app:
             run = app.find_run("r9")
             assert run is not None
-            warnings = [event.text for event in app.other_files(run)]
+            warnings = [
+                event.text for event in earlier.taken_up(run, app.jobfile) if event.level == "warning"
+            ]
             assert len(warnings) == expected
             assert all("/fa/jobs.yaml, not from '/fb/my jobs.yaml'" in text for text in warnings)
 
