@@ -288,10 +288,11 @@ class JobFile:
 class Task:
     """One snapshot to make: frozen when its run is planned.
 
-    `organization` is the identity of the bucket (see `identity`), `organization_name` what the user who planned
-    it calls it: two names may be one organization, and another run may call it otherwise. `ready_at` is the
-    epoch second, by the API's clock, before which the window's data is not complete (0: it already is). A task
-    with a `refusal` is never sent: it is stored as failed, with these words as the reason.
+    `organization` is the bucket's identity (see `identity`), `organization_name` the planning user's name for it:
+    two names may be one organization, and another run may call it otherwise. `ready_at` is the epoch second, by
+    the API's clock, before which the window's data is not complete (0: it already is). A task with a `refusal` is
+    never sent: it is stored as failed, with these words as the reason. `sent_as` is the key that it was last
+    granted under: not the present one if its organization's identity was learnt afterwards.
     """
 
     organization: str
@@ -310,6 +311,7 @@ class Task:
     on_uncertain: OnUncertain = OnUncertain.HOLD
     expect_saved_event: bool | None = None
     refusal: str | None = None
+    sent_as: str | None = None
 
     @property
     def key(self) -> str:
@@ -331,7 +333,7 @@ class Task:
 
         It is filled in here, not when the plan is made, since only the store knows the generation.
         """
-        label = f"{self.short_key}+{resends}" if resends else self.short_key
+        label = (self.sent_as or self.key)[:6] + (f"+{resends}" if resends else "")
         return self.display_name.replace(KEY_FIELD, label).replace(KEY_AS_TEXT, KEY_FIELD)
 
 

@@ -129,6 +129,7 @@ def to_task(row: Row) -> Task:
         ready_at=row["ready_at"],
         on_uncertain=OnUncertain(row["on_uncertain"]),
         expect_saved_event=_maybe_bool(row["expect_saved_event"]),
+        sent_as=row["lease_key"],
     )
 
 

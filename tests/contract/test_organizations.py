@@ -10,7 +10,7 @@ from orchestrator.bucket import Wait
 from orchestrator.errors import LeaseLost
 from orchestrator.model import Closing, Run, Status, identity
 from orchestrator.queue import Counts
-from tests.contract.world import BASE_URL, FAILED, LIMIT, UNCERTAIN, World, created, queued, task
+from tests.contract.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
 
 
 def test_an_identity_learnt_once_is_used_without_an_id(world: World) -> None:
@@ -72,6 +72,20 @@ def test_a_plan_made_under_the_old_identity_finds_its_tasks(world: World) -> Non
         assert world.store.latest([planned])[planned.base_key].status is Status.CREATED
         world.store.start_run(Run(id=f"r-{name}", job="nightly"), [planned])
         assert world.store.view(f"r-{name}").total == Counts(existing=1)
+
+
+def test_what_was_sent_keeps_the_title_it_was_sent_with(world: World) -> None:
+    """Whoever looks for a lost answer looks for what ThousandEyes was told; the next attempt has the new key."""
+    acme = world.begin(1)
+    lease = world.sent(acme)
+    world.store.settle(lease, UNCERTAIN)
+    world.store.join(BASE_URL, "acme", "77")
+    world.advance(TIMEOUT + LIMIT.grace)
+    (result,) = world.store.results("r1")
+    assert result.task.key != lease.task.key
+    assert result.task.title() == lease.task.title()
+    ((looked, seen),) = world.store.evidence_due("r1")
+    assert looked.task.title() == seen.task.title() == lease.task.title()
 
 
 def both(world: World) -> tuple[str, str]:
