@@ -11,12 +11,12 @@ from orchestrator.model import Reason, Run, RunState
 from orchestrator.queue import RunView
 
 
-def exit_code(view: RunView, lanes: Lanes, *, stopping: bool) -> ExitCode:
-    """The first that is true of cancelled, stopped early, refused, not all made, done."""
+def exit_code(view: RunView, lanes: Lanes, *, early: bool) -> ExitCode:
+    """The first that is true of cancelled, stopped `early`, refused, not all made, done."""
     counts, over = view.total, view.run.state is RunState.FINISHED
     if view.run.state is RunState.CANCELLED:
         return ExitCode.NOT_ALL_MADE
-    if stopping or any(lane.stopped is Reason.API_UNREACHABLE for lane in lanes):
+    if early or any(lane.stopped is Reason.API_UNREACHABLE for lane in lanes):
         return ExitCode.STOPPED_EARLY
     if (counts.pending and not over) or any(lane.stopped is not None for lane in lanes):
         return ExitCode.REFUSED

@@ -17,8 +17,11 @@ from orchestrator.queue import Queue
 from orchestrator.retry import Backoff
 from orchestrator.sender import Looked, Lost, Sender
 
-Group = tuple[str, str]
-"""An organization's identity and an account group: what one look sees."""
+Group = tuple[str, str, str]
+"""An organization's identity, an account group, and the user's name for the organization, which may have others.
+
+That is what one look sees: the account group '' is the token's own, and each name has a token.
+"""
 
 
 class Evidence:
@@ -67,13 +70,16 @@ class Evidence:
             self._looking.add(group)
             self._sender.look(tuple(groups[group]))
 
+    def came_back(self, end: Looked) -> None:
+        """Note that a look has ended: before the store is asked anything, which may fail."""
+        self._looking.discard(_group(end.lost[0][0]))
+
     def looked(self, end: Looked, now: float, *, ahead: float, stopping: bool) -> None:
         """Draw the conclusions from a look; one that failed is made again, and one that was cut says nothing.
 
         `ahead` is the API's calendar less store time.
         """
         group = _group(end.lost[0][0])
-        self._looking.discard(group)
         if end.error is not None and (stopping or (not end.lasting and self._again(group, end, now))):
             return
         self._failed.pop(group, None)
@@ -107,4 +113,4 @@ class Evidence:
 
 
 def _group(lease: Lease) -> Group:
-    return lease.task.organization, lease.task.account_group
+    return lease.task.organization, lease.task.account_group, lease.task.organization_name

@@ -109,6 +109,7 @@ def joined(one: Lane, other: Lane) -> Lane:
     one.reload = lambda: any([before(), after()])
     if other.stopped is None:
         one.stopped = one.waiting = None
+    one.offset = one.offset or other.offset  # whoever was refused before may know nothing of the calendar
     return one
 
 

@@ -74,7 +74,8 @@ class Showing:
         for organization, due in self._lost.values():
             dues.setdefault(organization, []).append(due)
         for organization, them in dues.items():
-            lane, counts = self._lanes.find(organization), view.counts.get(organization, Counts())
+            lane = self._lanes.find(organization)
+            counts = Counts() if lane is None else view.counts.get(lane.identity, Counts())
             left, wait = min(len(them), counts.uncertain), min(them) - now
             if lane is not None and left and not counts.pending:
                 until = self._clock.wall() + wait if wait > 0 else None

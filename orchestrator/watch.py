@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from orchestrator import tidings
 from orchestrator.lane import Lane, Lanes
-from orchestrator.model import Lease, Limit
+from orchestrator.model import Lease, Limit, Result, Status
 from orchestrator.progress import Observer
 from orchestrator.queue import Queue
 
@@ -25,6 +25,10 @@ LEAST_STEP = 0.2
 
 POLLS_PER_RECOVERY = 10
 """Dead processes are looked for at every so-manieth look."""
+
+
+FAILED, OTHERWISE = 1, 2
+"""What was told of a task, in one byte; 0: nothing yet."""
 
 
 class Gain:
@@ -68,7 +72,7 @@ class Watch:
 
     def __init__(self, run_id: str, queue: Queue, observer: Observer, lanes: Lanes, *, poll: float) -> None:
         self._run_id, self._queue, self._observer, self._poll = run_id, queue, observer, poll
-        self._seen = bytearray()  # by position, so that memory grows one byte a task
+        self._seen = bytearray()  # what was told, by position, so that memory grows one byte a task
         self.reported = 0
         self._versions: Mapping[str, int] = {}
         self.lost: dict[int, tuple[str, float]] = {}  # by position: where, and from when on it is looked for
@@ -152,25 +156,25 @@ class Watch:
                 self.lost[position] = (result.task.organization, result.evidence_due or at)
                 continue
             self.lost.pop(position, None)
-            if self._first(position):
+            if self._news(result):
                 self._observer.settled(result)
         self._since = at
 
     def report_rest(self) -> None:
         """Tell about what is uncertain and was still to be looked for: the run ends before that."""
         for result in self._queue.results(self._run_id, settled_since=-math.inf):
-            if self._first(result.task.position):
+            if self._news(result):
                 self._observer.settled(result)
 
     def told(self, position: int) -> bool:
         """Whether the task at this position was reported."""
         return position < len(self._seen) and bool(self._seen[position])
 
-    def _first(self, position: int) -> bool:
+    def _news(self, result: Result) -> bool:
+        """Whether this was not told yet: what failed may have been queued again meanwhile, and come to another end."""
+        position, said = result.task.position, FAILED if result.status is Status.FAILED else OTHERWISE
         if position >= len(self._seen):
             self._seen.extend(bytes(position + 1 - len(self._seen)))
-        if self.told(position):
-            return False
-        self._seen[position] = 1
-        self.reported += 1
-        return True
+        before, self._seen[position] = self._seen[position], said
+        self.reported += not before
+        return not before or (before == FAILED and said != FAILED)

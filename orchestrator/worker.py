@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import TypeVarTuple
 
@@ -22,7 +23,7 @@ from orchestrator.lane import REFUSALS, Lane, Lanes
 from orchestrator.model import Lease, Problem, Reason, RetryRules, Run, RunState, Settlement
 from orchestrator.outcome import Kind, Verdict, judge
 from orchestrator.progress import Ending, Event, Observer
-from orchestrator.queue import Ask, Queue
+from orchestrator.queue import Ask, Counts, Queue, RunView
 from orchestrator.retry import Backoff
 from orchestrator.sender import Looked, Sender, Sent
 from orchestrator.showing import Showing
@@ -129,21 +130,22 @@ class Worker:
         try:
             view = self._queue.view(self.run.id)
             reasons = ended.reasons(view, self._lanes, stopping=self._stopping.begun)
-            if self._watch.reported < view.total.settled:
+            if view.total.pending or self._watch.reported < view.total.settled:
                 self._watch.report_rest()
-            if not (view.total.pending or self._stopping.begun or view.run.state is RunState.CANCELLED):
+            early = self._stopping.begun and bool(view.total.pending or view.total.uncertain)
+            if not (view.total.pending or early or view.run.state is RunState.CANCELLED):
                 self._queue.end_run(self.run.id, RunState.FINISHED)
             self._queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
-            view = self._showing.last_view
+            view, early = self._showing.last_view, True
             reasons = dict.fromkeys(view.counts, Reason.STORE.value)
         ending = Ending(
             run=view.run,
             counts=view.total,
             pending_reasons=ended.numbered(reasons, view),
             reasons=reasons,
-            exit_code=ended.exit_code(view, self._lanes, stopping=self._stopping.begun),
+            exit_code=ended.exit_code(view, self._lanes, early=early),
             seconds=self._clock.boot() - self._started,
         )
         self._observer.ended(ending)
@@ -155,7 +157,7 @@ class Worker:
         trouble: StoreUnavailable | StoreUnusable | None = None
         waiting, self._unsettled = self._unsettled, []
         for lease, settled in waiting:
-            trouble = _tried(self._write, lease, settled) or trouble
+            trouble = _tried(partial(self._write, again=True), lease, settled) or trouble
         for end in self._sender.done():
             trouble = _tried(self._end, end) or trouble
         if trouble is not None:
@@ -181,6 +183,7 @@ class Worker:
         self._settle(lane, end.lease, verdict)
 
     def _looked_for(self, end: Looked) -> None:
+        self._evidence.came_back(end)
         lane, now = self._lanes.find(end.lost[0][0].task.organization), self._clock.boot()
         wall = self._clock.wall()
         epoch = wall if lane is None else lane.epoch(wall=wall, boot=now)
@@ -209,21 +212,26 @@ class Worker:
         self._announce |= lane.refused != refused
         self._write(lease, settled)
 
-    def _write(self, lease: Lease, settled: Settlement | None) -> None:
-        """Store the end of an attempt (None: nothing was sent); kept for later when the store does not answer."""
+    def _write(self, lease: Lease, settled: Settlement | None, *, again: bool = False) -> None:
+        """Store the end of an attempt (None: nothing was sent); kept for later when the store does not answer.
+
+        Stored `again`, it may turn out to be there already: only the store's word for it was lost.
+        """
         self._touched = True
         try:
             if settled is None:
                 self._queue.give_back(lease)
             else:
                 self._queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
-                if settled.closing is not None:
-                    self._tell_of_gate(lease)
         except LeaseLost:
-            self._observer.happened(tidings.taken_over(lease))
+            if not again:
+                self._observer.happened(tidings.taken_over(lease))
         except STORE_TROUBLE:
             self._unsettled.append((lease, settled))
             raise
+        else:
+            if settled is not None and settled.closing is not None:
+                self._tell_of_gate(lease)
 
     def _tell_of_gate(self, lease: Lease) -> None:
         """Say so when the wait after a refusal has grown."""
@@ -289,11 +297,13 @@ class Worker:
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
         if self._announce:
+            able = {lane.identity for lane in self._lanes if lane.hindered is None}
+            hindered = {lane.identity: lane.hindered for lane in self._lanes if lane.hindered is not None}
             self._queue.serve(
                 self.run.id,
-                [lane.identity for lane in self._lanes],
+                able | hindered.keys(),
                 refused={lane.identity: lane.refused for lane in self._lanes},
-                stopped={lane.identity: lane.hindered for lane in self._lanes if lane.hindered},
+                stopped={identity: why for identity, why in hindered.items() if identity not in able},
             )
             self._announce = False
         if now - self._looked >= self._poll:
@@ -406,14 +416,33 @@ class Worker:
     def _finished(self) -> bool:
         if self._flying or self._evidence.under_way or self._unsettled:
             return False
-        if self._stopping.begun or self._watch.reported >= self.run.tasks:
+        if self._stopping.begun:
             return True
-        if not all(lane.empty or lane.stopped is not None for lane in self._lanes):
+        idle = all(lane.empty or lane.stopped is not None for lane in self._lanes)
+        if not idle and self._watch.reported < self.run.tasks:
             return False
         self._showing.changed()  # since the last look another process may have settled the last of them
-        counts = self._showing.counted().total
+        view = self._showing.counted()
+        if self._queued_anew(view):
+            return False
         left = sum(not self._watch.told(position) for position in self._evidence.left)
-        return self._watch.reported + left >= counts.settled  # else evidence is still to be looked for
+        told = self._watch.reported + left >= view.total.settled  # else evidence is still to be looked for
+        return told and (idle or not view.total.pending)
+
+    def _queued_anew(self, view: RunView) -> bool:
+        """Whether there is something to make again where nothing was left: another process has queued it since."""
+        if view.run.state is not RunState.ACTIVE:
+            return False
+        again = [
+            lane
+            for lane in self._lanes
+            if lane.empty and lane.stopped is None and not lane.refused
+            if view.counts.get(lane.identity, Counts()).pending
+        ]
+        for lane in again:
+            lane.empty = False
+            self._agenda.put(lane, self._clock.boot() + self._poll)
+        return bool(again)
 
     # -- trouble with the store --------------------------------------------------------------------------
     def _store_trouble(self, error: StoreUnavailable | StoreUnusable, now: float) -> float | None:

@@ -274,7 +274,8 @@ STOP_SERVING_RUN = "DELETE FROM serving WHERE owner = :owner AND run = :run"
 SERVE = """
 INSERT INTO serving (organization, run, owner, refused, stopped)
 SELECT organization, :run, :owner, :refused, :stopped FROM identity WHERE identity = :identity
-ON CONFLICT (organization, run, owner) DO NOTHING"""
+ON CONFLICT (organization, run, owner) DO UPDATE SET refused = excluded.refused, stopped = ''
+WHERE excluded.stopped = ''"""
 
 SERVERS = "SELECT DISTINCT run, owner FROM serving"
 
@@ -333,7 +334,8 @@ DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :org
 MOVE_SERVING = """
 INSERT INTO serving (organization, run, owner, refused, stopped)
 SELECT CAST(:into AS BIGINT), run, owner, refused, stopped FROM serving WHERE organization = :organization
-ON CONFLICT (organization, run, owner) DO NOTHING"""
+ON CONFLICT (organization, run, owner) DO UPDATE SET refused = excluded.refused, stopped = ''
+WHERE excluded.stopped = ''"""
 
 DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"
 

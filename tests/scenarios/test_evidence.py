@@ -177,3 +177,21 @@ def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: 
         r"looking for evidence of what went unanswered; next .* \(1 m \d+ s\); 1 left$", sentence
     )
     assert not notebook.progresses[-1].waiting
+
+
+def test_it_is_said_also_when_the_organizations_id_is_learnt_meanwhile(stage: StageMaker) -> None:
+    """It has another identity then, and waits as before."""
+    at = stage(tests=3, faults=scripted([None, "reset-after"]), switches={"shows_org_id": False})
+    jobfile = at.jobfile(2)
+    worker, notebook = at.worker(jobfile)
+    (organization,) = jobfile.organizations.values()
+
+    def learn() -> None:
+        at.tokens[at.open().join(organization.base_url, organization.name, "1001")] = "token-1"
+
+    at.timeline.at(at.clock.boot() + 20, learn)
+    drive(at.timeline, [worker])
+    told = [p for p in notebook.progresses if p.counts.uncertain and not p.counts.pending]
+    assert len(told) > 80
+    assert {one.reason for p in told[:-1] for one in p.waiting} == {Reason.EVIDENCE}
+    assert all(p.waiting for p in told[:-1])

@@ -12,6 +12,7 @@ from orchestrator.errors import StoreUnavailable
 from orchestrator.model import Lease, RetryRules
 from orchestrator.narrate import last_line
 from orchestrator.queue import Queue
+from orchestrator.sender import Looked
 from orchestrator.simulator import made_twice, most_in_any_window, scripted
 from orchestrator.stores import Store
 from tests.support.virtual import Stage, drive
@@ -90,6 +91,41 @@ def test_a_store_that_fails_for_a_while_loses_nothing(
     said = {r.task.test_id: r for r in notebook.results}
     assert all(said[wanted[2] or ""].duplicate_possible for wanted in made_twice(at.simulator.log))
     assert most_in_any_window(at.simulator.log, at.simulator.world.organizations[0].org_id, 300.0) <= 5
+
+
+@pytest.mark.parametrize("call", ["now", "known_snapshots", "conclude"])
+def test_a_store_that_fails_while_a_look_is_collected_does_not_hang_the_run(
+    stage: StageMaker, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The look is made again, and its task has its record."""
+    at = stage(tests=3, faults=scripted([None, "reset-after"]))
+    queue = at.open()
+    worker, notebook = at.worker(at.jobfile(2, is_public=True), queue=queue)
+    collect = worker._looked_for
+
+    def once(end: Looked) -> None:
+        monkeypatch.undo()
+        collect_failing(end)
+
+    def collect_failing(end: Looked) -> None:
+        failing(queue, call)
+        object.__setattr__(queue, "times", 1)
+        collect(end)
+
+    monkeypatch.setattr(worker, "_looked_for", once)
+    (ending,) = drive(at.timeline, [worker], longest=40_000)
+    assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 2, 2)
+
+
+def test_an_answer_that_was_stored_unheard_was_taken_by_nobody(stage: StageMaker) -> None:
+    """The commit was carried out and only the store's word for it was lost."""
+    at = stage(tests=3)
+    queue = at.open()
+    worker, notebook = at.worker(at.jobfile(3), queue=queue)
+    failing(queue, "settle", first=2, times=1, after=True)
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 3, 3)
+    assert "lease.lost" not in [event.name for event in notebook.events]
 
 
 def test_nothing_is_sent_without_a_durable_intent(stage: StageMaker) -> None:

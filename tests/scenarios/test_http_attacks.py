@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.client import Client
 from orchestrator.clock import SystemClock
-from orchestrator.model import Http, OnUncertain
-from orchestrator.simulator import Simulator, scripted
-from tests.support.http import jobfile_for, run_over_http, simulated
+from orchestrator.credentials import Bearer
+from orchestrator.model import Http, OnUncertain, TestRef
+from orchestrator.simulator import Simulator, example_world, made_twice, scripted, serve
+from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http, simulated
 from tests.support.wire import Peer, Server
 
 pytestmark = [pytest.mark.socket, pytest.mark.scaled]
@@ -42,6 +44,42 @@ def test_a_resend_over_http_is_made_before_the_run_ends(tmp_path: Path) -> None:
         jobfile = jobfile_for(simulator, url, on_uncertain=OnUncertain.RESEND)
         ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db")
     assert (ending.exit_code, ending.counts.created) == (0, 3)
+
+
+def test_each_name_of_an_organization_looks_in_its_own_account_group(tmp_path: Path) -> None:
+    """Two tokens of one organization, each with a default account group of its own: what one lists, the other does not."""
+    clock = SystemClock()
+    world = example_world(1, 4, account_groups=2, tokens=2, now=clock.wall())
+    (organization,) = world.organizations
+    tokens = {
+        name: replace(bearer, aids=(group.aid,))
+        for name, bearer, group in zip(
+            ("east", "west"), world.bearers, organization.account_groups, strict=True
+        )
+    }
+    lost = scripted([None, *["reset-after"] * 3])
+    simulator = Simulator(
+        replace(world, bearers=tuple(tokens.values())), period=PERIOD, latency=PROMPT, faults=lost
+    )
+    with serve(simulator, clock=clock, hang=TIMEOUT + 1) as url:
+        plain = jobfile_for(simulator, url, is_public=True, on_uncertain=OnUncertain.RESEND)
+        ((_, known),) = plain.organizations.items()
+        jobs = [
+            replace(
+                plain.jobs[0],
+                name=name,
+                organizations=(name,),
+                tests=tuple(TestRef(id=t.test_id) for t in group.tests[:2]),
+            )
+            for name, group in zip(tokens, organization.account_groups, strict=True)
+        ]
+        jobfile = replace(
+            plain, organizations={name: replace(known, name=name) for name in tokens}, jobs=tuple(jobs)
+        )
+        bearers = {name: Bearer(bearer.token) for name, bearer in tokens.items()}
+        ending, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db", bearers=bearers)
+    assert (ending.exit_code, ending.counts.created, made_twice(simulator.log)) == (0, 4, {})
+    assert [result.found for result in notebook.results].count("saved_event") == 3
 
 
 def test_a_closed_client_lets_go_at_once_and_sends_nothing_more() -> None:

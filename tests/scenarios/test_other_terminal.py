@@ -60,6 +60,25 @@ def test_one_process_that_is_able_is_enough(stage: StageMaker) -> None:
     assert looks == [{"org-1": Reason.OWN_QUOTA}]
 
 
+def test_two_names_of_one_organization_are_able_if_one_of_them_is(stage: StageMaker) -> None:
+    """Also when the run learns on its way that they are one: the token of the first is refused afterwards."""
+    at = stage(organizations=2, tests=8, switches={"shows_org_id": False})
+    jobfile = at.jobfile(8)
+    worker, _ = at.worker(jobfile)
+    begun, looks = at.clock.boot(), list[dict[str, Reason]]()
+
+    def learn() -> None:
+        for name, organization in jobfile.organizations.items():
+            at.tokens[at.open().join(organization.base_url, name, "1001")] = "token-1"
+
+    at.timeline.at(begun + 100, learn)
+    refused = next(iter(worker._lanes))
+    at.timeline.at(begun + 150, lambda: worker._stop_lane(refused, Reason.TOKEN_REFUSED, "401"))
+    at.timeline.at(begun + 200, lambda: looks.append(seen(at)))
+    drive(at.timeline, [worker])
+    assert looks == [{"org-1": Reason.OWN_QUOTA}]
+
+
 def test_what_is_refused_everywhere_is_said(stage: StageMaker) -> None:
     """Of the refused account group snapshots are left, of the other one none."""
     at = stage(organizations=1, tests=8, switches={"account_groups": 2})
