@@ -7,7 +7,7 @@ Imports point down this map:
     cli            options in, exit code out
     rehearsal      the whole run around the simulator
     app            the composition root: puts the parts together
-    view           what a run shows while it goes on; preview: `plan`; doctor: what would go wrong
+    view           what a run shows while it goes on; preview: `plan`; doctor: what would go wrong; premises: on this machine
     incident       words of a command line -> a job file (`snap`)
     found_tests    `tests`; snapshot_list: `list`; standing: `status` and `runs`; notify: telling others
     report         a run's results for people; page: what it says; post: one message to one webhook

@@ -160,7 +160,7 @@ class Assembly:
         places: tuple[Where, ...] = (("organizations", name), ("organization_defaults",))
         wrong = any(self.draft.lost(where) for where in places)
         return wrong or any(
-            self.draft.has((*where, key)) for where in places for key in ("token_file", "token_env")
+            self.draft.meant((*where, key)) for where in places for key in ("token_file", "token_env")
         )
 
     def _limit(self, name: str, own: LimitEntry | None) -> Limit:

@@ -5,22 +5,20 @@ Reads only, except that a store is opened as a run would open it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator.answer import Answer, as_object, dig, explain, parse_object, text_id, text_of
 from orchestrator.catalog import AccountGroup, Getter
 from orchestrator.clock import Clock
-from orchestrator.errors import ExitCode, SelectionError, StoreUnavailable, UsageError
+from orchestrator.errors import ExitCode, SelectionError
 from orchestrator.gaps import NAMED_AT_MOST, Cause, merged
 from orchestrator.model import Job, Organization, Select
 from orchestrator.moments import lookouts
 from orchestrator.narrate import span
 from orchestrator.paced import PacedGetter, Tell
-from orchestrator.queue import RunView
 from orchestrator.selectors import choose, require
 from orchestrator.survey import SERVER_ERROR, Finding, find_out, group_names, own_group
 from orchestrator.wording import choice, plural
@@ -75,22 +73,6 @@ class Patient:
     source: str = "the token"
 
 
-class StoreView(Protocol):
-    """What a check needs of a store."""
-
-    def describe(self) -> str:
-        """Where it is, without secrets."""
-        ...
-
-    def recover(self) -> int:
-        """Take over from dead processes, which writes, as every start of a run does."""
-        ...
-
-    def runs(self) -> list[RunView]:
-        """All runs, the latest first."""
-        ...
-
-
 def examine(patient: Patient, getter: Getter, clock: Clock, tell: Tell | None = None) -> list[Check]:
     """All checks of one organization, in the order in which they build on each other.
 
@@ -123,25 +105,6 @@ def _anything(organization: Organization) -> Job:
         select=Select(alerting=True, tag=("*",)),
         everywhere=organization.account_group is None,
     )
-
-
-def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> list[Check]:
-    """Whether the store can be written, and who else uses it."""
-    try:
-        with opened() as store:
-            store.recover()
-            where, views = store.describe(), store.runs()
-    except (UsageError, StoreUnavailable) as error:
-        remedy = (
-            "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
-        )
-        return [Check(about="store", text=str(error), remedy=remedy, level=Level.TROUBLE)]
-    live = [view for view in views if view.processes]
-    shared = [
-        f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
-    ]
-    now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
-    return [Check(about="store", text=f"{where} can be written; {now}; it holds {plural(len(views), 'run')}")]
 
 
 def worst(checks: Iterable[Check]) -> int:
@@ -179,7 +142,7 @@ def _unusable(patient: Patient, reader: PacedGetter, answer: Answer) -> Check | 
     url = patient.organization.base_url
     if answer.status is None:
         remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
-        return _trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
+        return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
     if answer.status == 401:
         said = explain(answer)
         text = f"refused (401): {said.detail or said.title}"
@@ -195,7 +158,7 @@ def _unusable(patient: Patient, reader: PacedGetter, answer: Answer) -> Check | 
         if answer.status < SERVER_ERROR
         else "try again later"
     )
-    return _trouble("API", what, remedy)
+    return trouble("API", what, remedy)
 
 
 def _exhausted(reader: PacedGetter) -> Check:
@@ -205,7 +168,7 @@ def _exhausted(reader: PacedGetter) -> Check:
         "wait until then and look again; if it stays so, find out what else asks so much of this organization"
         " (dashboards, exporters, scripts): all its users and tokens share the limit"
     )
-    return _trouble("general limit", text, remedy)
+    return trouble("general limit", text, remedy)
 
 
 def _token(patient: Patient, user: Answer) -> Check:
@@ -225,7 +188,7 @@ def _clock(reader: PacedGetter) -> list[Check]:
         return [Check(about="clock", text="within a minute of the API's")]
     side = "behind" if reader.offset > 0 else "ahead of"
     text = f"this machine's clock is {span(abs(reader.offset))} {side} the API's: windows would be the wrong ones"
-    return [_trouble("clock", text, _SET_CLOCK)]
+    return [trouble("clock", text, _SET_CLOCK)]
 
 
 def _limit(reader: PacedGetter) -> list[Check]:
@@ -244,16 +207,16 @@ def _organization(patient: Patient, finding: Finding) -> Iterator[Check]:
     wanted, found = patient.organization.org_id, finding.org_id
     name = next((group.organization_name for group in finding.groups if group.organization_name), "unnamed")
     if finding.gap is not None:
-        yield _trouble("account groups", finding.gap.text, finding.gap.remedy)
+        yield trouble("account groups", finding.gap.text, finding.gap.remedy)
     elif not finding.groups and finding.stopped is not None:
         remedy = f"{patient.source}: {_RENEWAL}"
         yield Check(about="token", text=finding.because, remedy=remedy, level=Level.REFUSED)
     elif not finding.groups:
         remedy = "have the token's user added to an account group"
-        yield _trouble("organization", "the token sees no account group", remedy)
+        yield trouble("organization", "the token sees no account group", remedy)
     elif wanted is not None and found is not None and wanted != found:
         text = f"the token belongs to {name} (org_id {found}), the job file says org_id {wanted}: nothing is sent"
-        yield _trouble("organization", text, "put the right organization's token there, or correct org_id")
+        yield trouble("organization", text, "put the right organization's token there, or correct org_id")
     elif found is None:
         text = "the API does not tell its org_id: it is known by its name in the job file"
         yield Check(about="organization", text=text)
@@ -273,7 +236,7 @@ def _groups(patient: Patient, known: Sequence[AccountGroup]) -> Iterator[Check]:
         has = group_names(known)
         text = f"{aid} is not open to this token, which sees {has}"
         remedy = f"correct account_group, or have the token's user added to account group {aid}"
-        yield _trouble("account group", text, remedy)
+        yield trouble("account group", text, remedy)
     own = own_group(known)
     if own is not None and not any(named):
         yield Check(about="account group", text=f"the token's own, {own.aid} ({own.name}), of {len(known)}")
@@ -300,7 +263,7 @@ def _permission(
         yield Check(about="permission", text=text)
     if False in places:
         text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {places[False]}: snapshots are refused (403)"
-        yield _trouble("permission", text, _GET_PERMISSION)
+        yield trouble("permission", text, _GET_PERMISSION)
 
 
 def _permitted(
@@ -350,7 +313,7 @@ def _lists(patient: Patient, finding: Finding, *, exhausted: bool) -> Iterator[C
     for one in merged(missing):
         said = one.cause is Cause.CLOSED or (one.cause is Cause.BUSY and exhausted)
         if not said:
-            yield _trouble(one.of, one.text, one.remedy)
+            yield trouble(one.of, one.text, one.remedy)
     if patient.jobs or missing or not finding.tests:
         return
     tests = plural(sum(len(one.tests or ()) for one in finding.tests.values()), "test")
@@ -379,20 +342,21 @@ def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterato
         job = replace(job, tests=here)
     made = choose(job, finding.tests, organization=name, own=own, moments=moments)
     refusals = [one.refusal for one in made.tests if one.refusal]
-    yield from (_trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
+    yield from (trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
     remedy = "correct the id, name its account_group, or take it out; `tesnap tests` shows what there is"
     notes = [
         note.removeprefix(f"{name}: ") for note in made.notes if not (made.unread and made.unread in note)
     ]
-    yield from (_trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
+    yield from (trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
     try:
         require(job, {name: made}, looking=True)
     except SelectionError as error:
-        yield _trouble("tests", str(error), "correct the selectors")
+        yield trouble("tests", str(error), "correct the selectors")
         return
     if not refusals and not notes and not made.unread:
         yield Check(about="tests", text=f"{job.name}: {plural(len(made.tests), 'test')}, as written")
 
 
-def _trouble(about: str, text: str, remedy: str) -> Check:
+def trouble(about: str, text: str, remedy: str) -> Check:
+    """A check that found something to put right."""
     return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)

@@ -30,6 +30,10 @@ _NOT_HERE = (
     "a secret does not belong into a job file: put the API token into a file or a variable and write"
     " `token_file` or `token_env`"
 )
+_ONE_OF_THEM = "this looks like a token, and no job file may hold one: take it out, even if it is none"
+
+_OWN: Path = ("x-",)
+"""What stands for any place under a key of the user's own; `_below` any other one for any place below it."""
 
 
 class Enough(Exception):
@@ -109,6 +113,14 @@ class Draft:
         """Whether the key was written, even if what it held was wrong."""
         parent, key = self._at(path[:-1]), path[-1]
         return isinstance(parent, yamlcore.Mapping) and (key in parent.entries or key in parent.lost)
+
+    def meant(self, path: Path) -> bool:
+        """Whether the key was written, perhaps misspelt."""
+        parent, known = self._at(path[:-1]), grammar.keys_at(path[:-1])
+        written = {*parent.entries, *parent.lost} if isinstance(parent, yamlcore.Mapping) else ()
+        return any(
+            key == path[-1] or (key not in known and nearest(key, known) == path[-1]) for key in written
+        )
 
     def lost(self, path: Path) -> bool:
         """Whether the value, or part of the list, at this path was wrong and has been taken out."""
@@ -203,25 +215,33 @@ class Draft:
         return None
 
     def _find_secrets(self, path: Path, node: Node, seen: set[int]) -> None:
-        """Say an error at each key that asks for a secret itself, wherever it stands."""
+        """Say an error at each key that asks for a secret itself, and where a text that nobody checks looks like one.
+
+        That is the file's name, and all that stands under the user's own keys.
+        """
         if id(node) in seen:
             return
         seen.add(id(node))
-        if isinstance(node, Sequence):
+        if isinstance(node, Scalar):
+            if path in (("name",), _OWN) and "/" not in node.text and looks_secret(node.text):  # a path may
+                self._add(Located(self.file, node.line, node.column, _ONE_OF_THEM))
+        elif isinstance(node, Sequence):
             for item in node.items:
-                self._find_secrets(("",), item, seen)
+                self._find_secrets(_below(path), item, seen)
         elif isinstance(node, yamlcore.Mapping):
             for key, (written, value) in node.entries.items():
                 if path not in _NAMED and is_secret_key(key):
                     self._add(Located(self.file, written.line, written.column, f"{word(key)}: {_NOT_HERE}"))
-                self._find_secrets((*path, key) if len(path) < 1 else ("",), value, seen)
+                    seen.add(id(value))
+                own = path == () and key.startswith("x-")
+                self._find_secrets(_OWN if own else (key,) if path == () else _below(path), value, seen)
 
     def _say(self, found: list[Any], unfilled: frozenset[Path]) -> None:
         """Put the grammar's errors into words."""
         for issue in found:
             path = _untagged(issue["loc"])
             if issue["type"] == "missing":
-                if not self.has(path):
+                if not self.meant(path):
                     self.error(path[:-1], f"{word(str(path[-1]))} is missing")
             elif issue["type"] == "extra_forbidden":
                 if not is_secret_key(str(path[-1])):
@@ -296,6 +316,10 @@ def _walk(root: Node | None, path: Path) -> Iterator[tuple[Entry | None, Node]]:
             yield None, node
         else:
             return
+
+
+def _below(path: Path) -> Path:
+    return path if path == _OWN else ("",)
 
 
 def _scalars(node: Node) -> Iterator[Scalar]:

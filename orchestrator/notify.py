@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.model import Notify, Result
 from orchestrator.page import Entry, Report, page_of
+from orchestrator.post import address_of
 from orchestrator.progress import Event
 from orchestrator.safe_text import harmless, in_texts, markdown, masked
 
@@ -150,12 +150,9 @@ def _line(entry: Entry, clean: _Clean, *, several: bool) -> Line:
 def _told(notify: Notify, report: Report, poster: Poster, seconds: float) -> Event:
     """Tell one receiver."""
     try:
-        address = Path(notify.url_file).read_text(encoding="utf-8").strip()
-        problem = poster.post(address, body(report, notify.format), seconds=seconds)
+        problem = poster.post(address_of(notify), body(report, notify.format), seconds=seconds)
     except UsageError as error:
         problem = str(error)
-    except (OSError, UnicodeDecodeError) as error:
-        problem = f"the file cannot be read ({getattr(error, 'strerror', None) or 'it is no text'})"
     fields = (("format", notify.format), ("url_file", notify.url_file))
     if problem is None:
         return Event(

@@ -111,7 +111,7 @@ class PacedGetter:
     def _passes(self, answer: Answer) -> bool:
         """Whether asking again may help; before that, the wait that trouble with the server takes."""
         if answer.status == 429:
-            return self._closed_for() <= self._patience
+            return self._closed_for() <= self._patience and not self._stopped()
         if not self._patience or (answer.status is not None and answer.status < 500):
             return False
         self._sleep(RETRY_WAIT)
@@ -161,10 +161,11 @@ class PacedGetter:
         """Learn from an answer's headers."""
         if answer.date_offset is not None:
             self.offset = answer.date_offset
-        self.remaining = _whole(answer, "remaining", self.remaining)
+        left = _whole(answer, "remaining", None)
+        self.remaining = self.remaining if left is None else left
         self.most = _whole(answer, "limit", self.most)
         self.reset_in = general_reset(answer.headers)
-        if answer.status == 429 or self.remaining == 0:
+        if answer.status == 429 or left == 0:
             seconds = retry_after(answer.headers) if answer.status == 429 else None
             if seconds is None:
                 seconds = self.reset_in

@@ -266,7 +266,9 @@ def headline(report: Report) -> str:
 def commands(report: Report) -> tuple[tuple[str, str], ...]:
     """What there is to type, each with what it does; in one customer's view no file, whose name may say others'."""
     run = report.run if report.organization is None else replace(report.run, files=())
-    steps = narrate.next_steps(run, report.counts, live=report.live, where=report.where)
+    steps = narrate.next_steps(
+        run, report.counts, reasons=report.reasons.values(), live=report.live, where=report.where
+    )
     return tuple((_purpose(step), harmless(step.command)) for step in steps)
 
 

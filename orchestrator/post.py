@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPException
+from pathlib import Path
 from ssl import SSLContext, SSLError
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from orchestrator.addresses import unencrypted
 from orchestrator.client import proxy_for
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
-from orchestrator.model import Http
+from orchestrator.model import Http, Notify
 from orchestrator.wire import CURRENT, Adapter, Attempt, Seal, Stopped, Watchdog, tls_context
 
 MOST_READ = 200
@@ -80,6 +81,15 @@ class HttpPoster:
             return None
         from_environ = self._environ.get("REQUESTS_CA_BUNDLE") or self._environ.get("SSL_CERT_FILE")
         return tls_context(self._http.ca_bundle or from_environ or None)
+
+
+def address_of(notify: Notify) -> str:
+    """The address in the receiver's file; UsageError, which does not quote it, when there is none that can be used."""
+    try:
+        return check_address(Path(notify.url_file).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(f"the file cannot be read ({why})") from None
 
 
 def check_address(address: str) -> str:

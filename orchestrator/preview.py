@@ -126,19 +126,21 @@ def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[st
     entries = [entry for entry in view.entries if entry.organization == organization]
     limit = view.limits[organization]
     yield f"{harmless(organization)} ({limit.usable} slots every {narrate.span(limit.per)})"
-    yield f"  {'group':>5}  {'start':<13}  {'priority':<8}  {'test':<28}  window"
-    for entry in entries:
-        yield "  " + _line(entry, view.now, zone)
+    whens = [_when(entry, view.now, zone) for entry in entries]
+    width = max(13, *map(len, whens)) if whens else 13
+    yield f"  {'group':>5}  {'start':<{width}}  {'priority':<8}  {'test':<28}  window"
+    for entry, when in zip(entries, whens, strict=True):
+        yield f"  {_line(entry, f'{when:<{width}}', view.now, zone)}"
         if entry.task.refusal is not None:
             yield f"         {harmless(entry.task.refusal)}"
 
 
-def _line(entry: Entry, now: float, zone: tzinfo) -> str:
+def _line(entry: Entry, when: str, now: float, zone: tzinfo) -> str:
     task = entry.task
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
     window = narrate.window_text(task.window, zone) + _year(task.window.start, now)
     group = "" if entry.group is None else str(entry.group)
-    return f"{group:>5}  {_when(entry, now, zone):<13}  {task.priority.word:<8}  {fitted(test, 28)}  {window}"
+    return f"{group:>5}  {when}  {task.priority.word:<8}  {fitted(test, 28)}  {window}"
 
 
 def _year(start: float, now: float) -> str:

@@ -10,12 +10,13 @@ import base64
 import hashlib
 import io
 import os
+import re
 import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,6 +25,7 @@ from markupsafe import Markup
 from orchestrator import formats
 from orchestrator.clock import VirtualClock
 from orchestrator.errors import UsageError
+from orchestrator.intake import STREAMS
 from orchestrator.model import Run
 from orchestrator.page import URL_CHARACTERS, Report, commands, headline, make_report, page_of
 from orchestrator.safe_text import markdown, masked
@@ -33,6 +35,7 @@ __all__ = [
     "Kind",
     "Report",
     "check_report_path",
+    "is_stream",
     "make_report",
     "render",
     "write_report",
@@ -52,6 +55,8 @@ class Kind(StrEnum):
 
 SUFFIXES = {".md": Kind.MD, ".html": Kind.HTML, ".csv": Kind.CSV, ".jsonl": Kind.JSONL}
 """What a file is to be, by the end of its name."""
+
+_OWN_STREAM = re.compile(r"/dev/(std(?:in|out|err))|(?:/dev|/proc/self)/fd/([0-9]+)")
 
 _FORMATS = {Kind.TABLE: formats.Format.TABLE, Kind.CSV: formats.Format.CSV, Kind.JSONL: formats.Format.JSONL}
 
@@ -114,8 +119,7 @@ def check_report_path(path: str) -> Kind:
     kind = SUFFIXES.get(target.suffix.lower())
     if kind is None:
         raise UsageError(f"report {path}: its name says what it is to be: end it with {', '.join(SUFFIXES)}")
-    if target.exists() and not target.is_file():
-        raise UsageError(f"report {path}: that is no file: choose another name")
+    _check_place(target, path)
     try:
         with tempfile.NamedTemporaryFile(**_beside(target)):  # what writing will do, with nothing in it
             return kind
@@ -128,13 +132,39 @@ def check_report_path(path: str) -> Kind:
 def write_report(path: str, report: Report, kind: Kind | None = None) -> None:
     """Write the report into a file, whole or not at all, and readable by its owner alone: links are capabilities.
 
-    Without a `kind` its suffix decides. UsageError when the file cannot be written.
+    What is there already and is no file (a device, a pipe) is not replaced: it is written into. Without a `kind`
+    the suffix decides. UsageError when it cannot be written.
     """
     text = render(report, kind or check_report_path(path)).encode("utf-8", "backslashreplace")
+    target = Path(path)
     try:
-        _put(Path(path).resolve(), text)  # resolved, so that a link to a file stays one
+        if is_stream(target):
+            with _stream(path) as stream:
+                stream.write(text)
+        else:
+            _check_place(target, path)
+            _put(target.resolve(), text)  # resolved, so that a link to a file stays one
     except OSError as error:
         raise UsageError(f"report {path} cannot be written ({error.strerror})") from None
+
+
+def is_stream(target: Path) -> bool:
+    """Whether what is there takes a report and keeps none: a device, a pipe, or one of this process's own streams."""
+    return str(target).startswith(STREAMS) or target.is_char_device() or target.is_fifo()
+
+
+def _stream(path: str) -> BinaryIO:
+    """What the path names, to write into: one of our own streams goes on where it stands."""
+    own = _OWN_STREAM.fullmatch(path)
+    if own is None:
+        return Path(path).open("wb")
+    number = int(own[2]) if own[2] else ("stdin", "stdout", "stderr").index(own[1])
+    return os.fdopen(os.dup(number), "wb")
+
+
+def _check_place(target: Path, path: str) -> None:
+    if target.exists() and not target.is_file():
+        raise UsageError(f"report {path}: that is no file: choose another name")
 
 
 def _put(target: Path, text: bytes) -> None:

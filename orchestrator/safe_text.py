@@ -15,6 +15,7 @@ SHORTEST_SECRET = 8
 
 _URL = re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>]+", re.IGNORECASE)
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
+_ADDRESS = re.compile(r"(\w)(:(?=//)|(?<=www)\.)", re.IGNORECASE)  # what is made a link without being asked
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
 
 
@@ -50,7 +51,7 @@ def harmless(text: str) -> str:
 
 def markdown(text: str) -> str:
     """The text as one cell of a Markdown table shows it, nothing in it being markup."""
-    escaped = _MARKDOWN.sub(r"\\\1", harmless(text))
+    escaped = _ADDRESS.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", harmless(text)))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

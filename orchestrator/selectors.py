@@ -345,7 +345,7 @@ def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chos
 def _key_text(key: str, value: object, moments: Sequence[Window]) -> str:
     """One key of the selectors, as a sentence has it."""
     if key == "enabled":
-        return "that is enabled" if value else "that is disabled"
+        return "enabled" if value else "disabled"
     if key == "alerting":
         first, last = min(one.start for one in moments), max(one.end for one in moments)
         to = windows.utc_text(last)

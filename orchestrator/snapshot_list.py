@@ -126,5 +126,5 @@ def documents(found: Iterable[ListedSnapshot], *, show_links: bool) -> list[reco
 
 def _document(one: ListedSnapshot, *, show_links: bool) -> records.Record:
     record = records.snapshot(one.result, run_id=one.run_id, show_links=show_links)
-    only_a_run_knows = ("job_name", "priority", "event")
+    only_a_run_knows = ("job_name", "priority", "event", "schema")
     return {key: value for key, value in record.items() if key not in only_a_run_knows}

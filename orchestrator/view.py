@@ -101,10 +101,9 @@ class View:
                 write()
         except OSError as error:
             self._stdout_open = False
-            text = (
-                f"standard output takes no more ({error.strerror or error}); the run goes on, and "
-                f"`tesnap report {self._run_id}` has its results"
-            )
+            text = f"standard output takes no more ({error.strerror or error}); the run goes on"
+            if not self._output.rehearsal:
+                text += f", and `tesnap report {self._run_id}` has its results"
             self._tell(Event(name="output.closed", text=text, level="warning"))
 
     def _tell(self, event: Event) -> None:

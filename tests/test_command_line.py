@@ -20,7 +20,11 @@ from orchestrator import standing
 from orchestrator.cli import tesnap
 from orchestrator.cli.carry_on import _answered, _try_failed_again
 from orchestrator.cli.frame import clock_zone, terminal_zone
+from orchestrator.cli.options import output_options
+from orchestrator.cli.options import shown as chosen_output
+from orchestrator.clock import VirtualClock
 from orchestrator.errors import UsageError
+from orchestrator.formats import Format, Output
 from orchestrator.instants import zone_by_rules
 from orchestrator.model import Run, RunState
 from orchestrator.queue import Counts, Queue, RunView
@@ -157,7 +161,7 @@ def test_a_suggested_command_can_be_pasted(tmp_path: Path) -> None:
     assert f"`tesnap validate '{path}'` and `tesnap plan '{path}'`" in typed("init", str(path)).output
 
 
-@pytest.mark.parametrize("text", ["yes", "Y", "bad id !", "https://app.thousandeyes.com/view/1"])
+@pytest.mark.parametrize("text", ["yes", "Y", "created", "bad id !", "https://app.thousandeyes.com/view/1"])
 def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
     """Settling cannot be taken back, so a word or a link is asked about again."""
     with pytest.raises(click.BadParameter, match="is not a snapshot's id"):
@@ -165,11 +169,65 @@ def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "means"), [("no", None), (" N ", None), ("wdiac", "wdiac"), ("", ""), ("281474976710802",) * 2]
+    ("text", "means"),
+    [
+        ("no", None),
+        (" N ", None),
+        ("not-created", None),
+        ("wdiac", "wdiac"),
+        ("", ""),
+        ("281474976710802",) * 2,
+    ],
 )
 def test_an_answer_is_an_id_or_no_or_nothing(text: str, means: str | None) -> None:
     """A short no is a no."""
     assert _answered(text) == means
+
+
+@pytest.mark.parametrize("word", ["created", "not-created", "no", "yes"])
+def test_a_verdict_is_no_id_in_a_script_either(word: str) -> None:
+    """`settle RUN TASK created not-created` is a slip."""
+    assert "is not a snapshot's id" in typed("settle", "last", "d9e845", "created", word).output
+
+
+def test_last_is_no_run_id(jobfile: str) -> None:
+    """Nobody could ever name that run: `last` is the latest one."""
+    ended = typed("run", jobfile, "--run-id", "last")
+    assert ended.exit_code == 2
+    assert "`last` means the latest run" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "form"),
+    [
+        (["--json"], {"TESNAP_FORMAT": "csv"}, Format.JSONL),
+        (["--format", "csv"], {"TESNAP_JSON": "1"}, Format.CSV),
+        (["--json", "--format", "jsonl"], {}, Format.JSONL),
+        ([], {"TESNAP_FORMAT": "csv", "TESNAP_JSON": "1"}, Format.CSV),
+    ],
+)
+def test_an_option_goes_before_the_variable_of_another_one(
+    words: list[str], variables: dict[str, str], form: Format
+) -> None:
+    """Both say what standard output is to have."""
+    found: list[Format] = []
+
+    @click.command()
+    @output_options
+    def command(**settings: object) -> None:
+        look = chosen_output(settings)
+        streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+        fields = {"format": look.format, "as_json": look.as_json}
+        found.append(Output(**streams, **fields, clock=VirtualClock(), zone=UTC).chosen_format)  # type: ignore[arg-type] # fields by name
+
+    assert CliRunner(env=variables).invoke(command, words).exit_code == 0
+    assert found == [form]
+
+
+def test_two_options_that_contradict_each_other_are_an_error(jobfile: str) -> None:
+    """Nothing is guessed."""
+    ended = typed("run", jobfile, "--json", "--format", "table")
+    assert (ended.exit_code, "contradict each other" in ended.output) == (2, True)
 
 
 def shown(state: RunState, counts: Counts, processes: int = 0) -> list[str]:

@@ -13,9 +13,20 @@ import pytest
 
 from orchestrator.client import Client
 from orchestrator.clock import SystemClock, VirtualClock
-from orchestrator.doctor import Check, Level, Patient, documents, examine, examine_store, lines, worst
+from orchestrator.doctor import Check, Level, Patient, documents, examine, lines, worst
 from orchestrator.errors import StoreUnusable
-from orchestrator.model import CredentialSource, Http, Job, Organization, Run, Select, TestRef, WindowSpec
+from orchestrator.model import (
+    CredentialSource,
+    Http,
+    Job,
+    Notify,
+    Organization,
+    Run,
+    Select,
+    TestRef,
+    WindowSpec,
+)
+from orchestrator.premises import examine_notify, examine_store
 from orchestrator.queue import RunView
 from orchestrator.simulator import Request, Simulator, World, example_world, serve
 from orchestrator.simulator.world import CREATE_SNAPSHOTS, VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
@@ -449,3 +460,32 @@ def test_a_role_that_cannot_be_read_is_no_trouble() -> None:
     checks = examine(patient(), Closed(), clock)
     assert trouble(checks) == []
     assert any("cannot be looked up in account group 2001" in check.text for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "the file cannot be read (No such file or directory)"),
+        ("", "it holds no address: write https://HOST/PATH"),
+        ("https://hooks.example.com/a\nhttps://hooks.example.com/b\n", "it holds no address"),
+        ("http://hooks.example.com/hush", "its address would be sent unencrypted"),
+    ],
+    ids=["missing", "empty", "two lines", "not encrypted"],
+)
+def test_an_address_that_nobody_can_be_told_at(tmp_path: Path, content: str | None, says: str) -> None:
+    """Found out before the night on which it matters; what the file holds is not said."""
+    path = tmp_path / "hook"
+    if content is not None:
+        path.write_text(content)
+    check = examine_notify(Notify(format="slack", url_file=str(path)))
+    assert check.level is Level.TROUBLE
+    assert check.text.startswith(f"{path}: {says}")
+    assert check.remedy == f"write the webhook's address into {path}, or correct url_file"
+    assert "hush" not in check.text
+
+
+def test_an_address_that_may_be_right(tmp_path: Path) -> None:
+    """Nothing is sent to find out."""
+    (tmp_path / "hook").write_text("https://hooks.example.com/hush\n")
+    check = examine_notify(Notify(format="slack", url_file=str(tmp_path / "hook")))
+    assert (check.level, "hush" in check.text) == (Level.FINE, False)

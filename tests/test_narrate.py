@@ -150,6 +150,11 @@ def test_the_last_line_word_for_word() -> None:
         (Counts(created=1, failed=2), {}, "1 created, 2 FAILED: tesnap resume k7f2 --failed"),
         (Counts(uncertain=1), {}, "1 UNCERTAIN: tesnap settle k7f2"),
         (
+            Counts(created=1, failed=3, queued=4),
+            {"permission_refused": 4},
+            "1 created, 3 FAILED, 4 pending (permission refused): tesnap resume k7f2 --failed",
+        ),
+        (
             Counts(failed=1, uncertain=1),
             {},
             "1 FAILED, 1 UNCERTAIN: tesnap settle k7f2, then tesnap resume k7f2 --failed",

@@ -55,6 +55,31 @@ def test_without_patience_a_refusal_is_the_answer() -> None:
     assert (script.times, reader.reset_in) == ([0.0], 30.0)
 
 
+def test_an_answer_without_the_limits_headers_closes_nothing() -> None:
+    """The wait of before is over, whatever became of the request after it."""
+    clock, told = VirtualClock(), list[Pause]()
+    script = Script(clock, (200, limit(0, 42)), (502, {}), (200, limit(239, 60)))
+    reader = PacedGetter(script, clock, tell=told.append)
+    for _ in range(2):
+        reader.get("/tests")
+    assert (script.times, len(told)) == ([0.0, 42.0, 43.0], 1)
+
+
+def test_whoever_stops_is_told_of_no_further_wait() -> None:
+    """The client is closed by then, and answers nothing."""
+    clock, told, stopped = VirtualClock(), list[Pause](), list[bool]()
+
+    def tell(pause: Pause) -> None:
+        told.append(pause)
+        stopped.append(True)
+
+    script = Script(clock, (200, limit(0, 42)), (429, limit(0, 42)))
+    reader = PacedGetter(script, clock, tell=tell, stopped=lambda: bool(stopped))
+    for _ in range(2):
+        reader.get("/tests")
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("status", [502, None])
 def test_a_failure_is_asked_again_shortly(status: int | None) -> None:
     """A gateway's error or no answer at all is tried three times, a second apart."""

@@ -386,6 +386,10 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 def test_markdown_shows_markup_as_it_is() -> None:
     """A name with bars, links or tags stays one cell of plain text."""
     assert markdown("a|b [x](y) <b>") == r"a\|b \[x\](y) &lt;b&gt;"
+    assert (
+        markdown("see https://a.example, www.a.example: 14:02")
+        == r"see https\://a.example, www\.a.example: 14:02"
+    )
 
 
 def test_a_link_is_cut_to_its_host() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -442,14 +446,48 @@ def test_a_path_that_cannot_be_written_is_found_out_before(tmp_path: Path, name:
         check_report_path(str(tmp_path / name))
 
 
-def test_a_disk_that_refuses_leaves_the_old_report(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be written whole is not written at all."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     path = tmp_path / "links.md"
-    path.mkdir()
-    (path / "x").write_text("")
-    with pytest.raises(UsageError, match="cannot be written"):
+    path.write_text("old")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UsageError, match=r"cannot be written \(No space left on device\)"):
         write_report(str(path), report(mixed()), Kind.MD)
-    assert [one.name for one in tmp_path.iterdir()] == ["links.md"]
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("links.md", "old")]
+
+
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path) -> None:
+    """A pipe is written into, as is a device; a folder is refused, whatever kind of report is meant."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_report(str(pipe), report(mixed()), Kind.CSV)
+        assert os.read(reader, 1_000_000).decode() == render(report(mixed()), Kind.CSV)
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    write_report("/dev/null", report(mixed()), Kind.CSV)
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(UsageError, match="that is no file"):
+        write_report(str(tmp_path), report(mixed()), Kind.CSV)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/fd/1", "/dev/stderr"])
+def test_a_report_goes_into_a_stream_of_the_shell(tmp_path: Path, stream: str) -> None:
+    """Also where that is a file by now, whose beginning stays."""
+    program = f"from tests.test_report import *; write_report({stream!r}, report(mixed()), Kind.CSV)"
+    seen = tmp_path / "seen"
+    with seen.open("w") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run([sys.executable, "-c", program], check=True, stdout=file, stderr=file)
+    assert seen.read_text("utf-8") == "before\n" + render(report(mixed()), Kind.CSV)
 
 
 def test_records_are_those_of_the_run() -> None:

@@ -280,7 +280,7 @@ def test_a_state_that_no_test_has_is_said_as_a_sentence() -> None:
     """`enabled` counts like the other keys."""
     text = refused(job(select=Select(enabled=False, type=("voice",))))
     assert "none of type 'voice', " in text
-    assert "that is disabled, none with all of these" in text
+    assert "1 disabled, none with all of these" in text
 
 
 def test_one_organization_without_a_match_is_no_error_when_another_has_one() -> None:

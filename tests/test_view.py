@@ -246,6 +246,14 @@ def test_the_run_goes_on_when_nobody_reads_its_results() -> None:
     ]
 
 
+def test_a_rehearsal_leaves_no_results_to_look_at() -> None:
+    """Its store goes with it."""
+    stage = Stage(stdout=Gone(), rehearsal=True)
+    stage.view.started(RUN, 1)
+    stage.view.settled(CREATED)
+    assert stage.told()[1:] == ["warning: standard output takes no more (Broken pipe); the run goes on"]
+
+
 def test_the_run_goes_on_when_nobody_reads_its_log() -> None:
     """Results are worth having without the lines on standard error."""
     stage = Stage(stderr=Gone())

@@ -108,15 +108,15 @@ def _kind(form: str | None, output: str | None) -> Kind:
 
 
 def _put(report: Report, kind: Kind, output: str | None) -> None:
-    from orchestrator.report import Kind, render, write_report, write_rows
+    from orchestrator.report import Kind, is_stream, render, write_report, write_rows
     from orchestrator.wording import plural
 
     if output not in (None, "-"):
         write_report(str(output), report, kind)
-        print(
-            f"wrote {output}: {plural(len(report.results), 'snapshot')}, readable by you alone: a link opens for whoever has it",
-            file=sys.stderr,
+        alone = (
+            "" if is_stream(Path(str(output))) else ", readable by you alone: a link opens for whoever has it"
         )
+        print(f"wrote {output}: {plural(len(report.results), 'snapshot')}{alone}", file=sys.stderr)
     elif kind is Kind.TABLE:
         write_rows(report, sys.stdout, kind)
     else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.frame import opened, opened_to_look, terminal_zone, typed_store
+from orchestrator.cli.frame import Interrupted, opened, opened_to_look, terminal_zone, typed_store
 from orchestrator.cli.options import (
     DURATION,
     option,
@@ -97,6 +97,11 @@ def _files(run: Run) -> Sequence[str]:
     return run.files
 
 
+NOT_THERE = frozenset({"no", "n", "not-created"})
+ANSWERS = NOT_THERE | {"yes", "y", "created"}
+"""What may be typed at the question, or for a verdict, and is no id."""
+
+
 @click.command("cancel")
 @click.argument("run", metavar="RUN")
 @store_option
@@ -159,8 +164,8 @@ def settle_command(
 
 
 def _snapshot_id(text: str) -> str:
-    """The id as it was typed; a word that means yes or no, or a whole link, is none: nothing takes it back."""
-    if not SNAPSHOT_ID.fullmatch(text) or text.lower() in {"y", "yes", "n", "no"}:
+    """The id as it was typed; a word that is an answer, or a whole link, is none: nothing takes it back."""
+    if not SNAPSHOT_ID.fullmatch(text) or text.lower() in ANSWERS:
         raise click.BadParameter(
             f"{quote(text)} is not a snapshot's id, which has letters, digits, - and _ only, no spaces and no link"
         )
@@ -170,7 +175,7 @@ def _snapshot_id(text: str) -> str:
 def _answered(text: str) -> str | None:
     """What was typed at the question: an id, None for `no`, empty to leave it; raises click's error to ask again."""
     text = text.strip()
-    if text.lower() in {"no", "n"}:
+    if text.lower() in NOT_THERE:
         return None
     return _snapshot_id(text) if text else ""
 
@@ -206,12 +211,16 @@ def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: 
         if not interactive:
             print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created{where}\n")
             continue
-        answer = click.prompt(
-            "  its ID if it is there, `no` if it is not, empty to leave it",
-            default="",
-            show_default=False,
-            value_proc=_answered,
-        )
+        try:
+            answer = click.prompt(
+                "  its ID if it is there, `no` if it is not, empty to leave it",
+                default="",
+                show_default=False,
+                value_proc=_answered,
+            )
+        except (click.Abort, Interrupted):
+            print("\nstopped: what was answered is noted, the rest stays uncertain", file=sys.stderr)
+            return ExitCode.STOPPED_EARLY
         if answer != "":
             with opened(store, SystemClock()) as queue:
                 _settled(queue, run, task.key, answer)

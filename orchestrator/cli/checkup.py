@@ -13,7 +13,7 @@ import click
 
 from orchestrator.cli.frame import opened, telling, write_json
 from orchestrator.cli.options import json_option, organization_option, store_option
-from orchestrator.errors import UsageError
+from orchestrator.errors import CredentialError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.clock import Clock
@@ -32,11 +32,11 @@ AT_ONCE = 8
 def doctor_command(
     jobfile: str | None, *, organizations: tuple[str, ...], store: str | None, as_json: bool
 ) -> int:
-    """Look for what would go wrong: token, permission, organization, tests, clock, store. Makes nothing.
+    """Look for what would go wrong: token, permission, organization, tests, clock, store, who is told. Makes nothing.
 
     Exit code 4 for a refused token, 3 for other trouble, 0 when all is fine.
     """
-    from orchestrator import doctor
+    from orchestrator import doctor, premises
     from orchestrator.clock import SystemClock
 
     clock = SystemClock()
@@ -44,7 +44,9 @@ def doctor_command(
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="doctor") as pool:
         examined = pool.map(lambda patient: _examined(patient, known, clock), patients)
         checks = dict(zip((one.organization.name for one in patients), examined, strict=True))
-    checks["store"] = doctor.examine_store(lambda: opened(store, clock))
+    if known.notify:
+        checks["notify"] = [premises.examine_notify(one) for one in known.notify]
+    checks["store"] = premises.examine_store(lambda: opened(store, clock))
     if as_json:
         write_json(doctor.documents(checks))
     else:
@@ -96,8 +98,11 @@ def _examined(patient: Patient, jobfile: JobFile, clock: Clock) -> list[Check]:
 
     try:
         client = client_of(jobfile, patient.organization.name, clock)
-    except UsageError as error:
+    except CredentialError as error:
         remedy = "put a token there, or correct token_file or token_env"
         return [Check(about="token", text=str(error), remedy=remedy, level=Level.TROUBLE)]
+    except UsageError as error:
+        remedy = "correct that in the job file, or the variable that says it"
+        return [Check(about="way to the API", text=str(error), remedy=remedy, level=Level.TROUBLE)]
     with closing(client):
         return examine(patient, client, clock, telling())

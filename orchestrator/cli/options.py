@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.durations import parse_duration
 from orchestrator.model import MOST_SLOTS, JobFile, Limit, Organization, Pace
@@ -64,6 +65,8 @@ class RunIdType(click.ParamType[str]):
                 param,
                 ctx,
             )
+        if text == "last":
+            self.fail("`last` means the latest run, whatever its id: choose another one", param, ctx)
         return text
 
 
@@ -254,4 +257,14 @@ def shown(settings: dict[str, Any]) -> Shown:
     """Take the output options out of a command's settings."""
     names = ("as_json", "quiet", "verbose", "log_format", "links", "timezone")
     values = {name: settings.pop(name) for name in names}
-    return Shown(format=settings.pop("format_"), reports=settings.pop("reports"), **values)
+    form = settings.pop("format_")
+    if values["as_json"] and form not in (None, "jsonl"):
+        if _typed("as_json") and _typed("format_"):
+            raise click.UsageError(f"--json and --format {form} contradict each other: write one of them")
+        form = None if _typed("as_json") else form
+    return Shown(format=form, reports=settings.pop("reports"), **values)
+
+
+def _typed(parameter: str) -> bool:
+    """Whether an option was written on the command line: it goes before any variable."""
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE

@@ -76,7 +76,21 @@ def test_three_403_leave_the_rest_of_that_account_group_pending(stage: StageMake
     assert {r.task.account_group for r in notebook.results if r.status is Status.CREATED} == {OPEN}
     (told,) = [event for event in notebook.events if event.name == "organization.stopped"]
     assert "3 requests for account group 2002 with is_public false were refused (403)" in told.text
-    assert last_line(ending) == "8 created, 3 FAILED, 5 pending (permission refused): tesnap resume r1"
+    assert (
+        last_line(ending) == "8 created, 3 FAILED, 5 pending (permission refused): tesnap resume r1 --failed"
+    )
+
+
+def test_with_the_permission_one_command_makes_the_rest(stage: StageMaker) -> None:
+    """Those that showed that it was missing, too: the last line says which command."""
+    at = stage(tests=8, switches={"account_groups": 2})
+    guarded(at, (CLOSED, False))
+    jobfile = at.jobfile(0, jobs=[job_in(at, CLOSED, 8)])
+    at.run(jobfile, run_id="r1")
+    guarded(at)
+    at.open().retry_failed("r1")
+    ending, _ = at.run(jobfile, run_id="r1")
+    assert (ending.exit_code, ending.counts.created) == (0, 8)
 
 
 def test_what_is_refused_as_public_is_made_in_the_same_group_as_private(stage: StageMaker) -> None:
