@@ -259,15 +259,21 @@ class Queue(Protocol):
 
     # -- uncertain tasks -------------------------------------------------------------------------------
     def evidence_due(self, run_id: str) -> list[tuple[Lease, Result]]:
-        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them."""
+        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them.
+
+        The leases are this run's, whichever run made the attempt.
+        """
         ...
 
     def known_snapshots(self, organization: str) -> frozenset[str]:
         """Ids of saved events and snapshots that the store already has for an organization."""
         ...
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
-        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good."""
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
+        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good.
+
+        Whether it was queued: in a run that was cancelled nobody would send it.
+        """
         ...
 
     # -- by hand ---------------------------------------------------------------------------------------

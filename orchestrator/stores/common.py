@@ -263,9 +263,9 @@ class Store:
         with self._database.read() as tx:
             return evidence.known_snapshots(tx, organization)
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
         with self._database.write() as tx:
-            evidence.conclude(tx, lease, found=found, how=how, resend=resend)
+            return evidence.conclude(tx, lease, found=found, how=how, resend=resend)
 
     # -- by hand ---------------------------------------------------------------------------------------
     def retry_failed(self, run_id: str) -> int:
