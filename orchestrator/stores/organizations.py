@@ -9,10 +9,11 @@ from orchestrator.bucket import Bucket, Gate, pessimistic_return
 from orchestrator.model import Limit, Priority, Status, identity
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
-from orchestrator.stores.rows import from_gate, place, to_bare_task, to_gate, to_limit, to_token
+from orchestrator.stores.rows import expired, from_gate, place, to_bare_task, to_gate, to_limit, to_token
 
-ADVANCED = (Status.QUEUED, Status.FAILED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
-"""From the state that is given up first to the one that is kept when two tasks turn out to be one."""
+ADVANCED = (Status.FAILED, Status.QUEUED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
+"""From the state that is given up first to the one that is kept when two tasks turn out to be one: what failed is
+queued again by whoever asks for it, whoever that was."""
 
 SENT = (Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """States behind which there may be a snapshot: such a task is never dropped."""
@@ -239,25 +240,42 @@ def _united(
     """All generations of a snapshot known under two keys, in the order of what they are to be.
 
     What was asked for plainly on both sides is one task: the more advanced stays, and if both may have been
-    made, both do. A later generation was asked for although there was one already: it is never given up.
+    made, both do. A later generation was asked for although there was one already: it is never given up. What
+    has expired comes before all that is left, since it stands for nothing that is asked for now.
     """
-    found = sorted(
-        (*tasks, *others), key=lambda row: (row["generation"], ADVANCED.index(Status(row["status"])))
-    )
-    lesser, kept, *_ = found  # the first ones of both sides
-    if Status(lesser["status"]) not in SENT:
-        _drop(tx, lesser, kept, target, now)
-        return found[1:]
-    return found
+    sides = [_parted(side, tx.epoch()) for side in (tasks, others)]
+    firsts = sorted((left[0] for _, left in sides if left), key=_rank)
+    if len(firsts) == len(sides) and Status(firsts[0]["status"]) not in SENT:
+        _drop(tx, firsts[0], firsts[1], target, now)
+        del firsts[0]
+    gone = sorted((row for gone, _ in sides for row in gone), key=_turn)
+    return [*gone, *firsts, *sorted((row for _, left in sides for row in left[1:]), key=_turn)]
+
+
+def _parted(side: Sequence[Row], epoch: float) -> tuple[list[Row], list[Row]]:
+    """A side's generations: up to the last one that has expired, and after it."""
+    rows = sorted(side, key=_turn)
+    gone = max((number for number, row in enumerate(rows, start=1) if expired(row, epoch)), default=0)
+    return rows[:gone], rows[gone:]
+
+
+def _rank(row: Row) -> int:
+    return ADVANCED.index(Status(row["status"]))
+
+
+def _turn(row: Row) -> tuple[int, int]:
+    return row["generation"], _rank(row)
 
 
 def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> None:
-    """Have all runs refer to the task that is kept."""
+    """Have all runs refer to the task that is kept; that a duplicate is possible is not forgotten."""
     phase, until = place(kept, now)
     tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
     tx.change(sql.DROP_PROBE, organization=target["id"], task=lesser["id"])
     tx.change(sql.DROP_TASK, task=lesser["id"])
+    if lesser["duplicate_possible"]:
+        tx.change(sql.FLAG_DUPLICATE, task=kept["id"])
 
 
 def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:

@@ -321,6 +321,8 @@ WHERE id = :organization AND gate_probe_task = :task"""
 
 DROP_TASK = "DELETE FROM task WHERE id = :task"
 
+FLAG_DUPLICATE = "UPDATE task SET duplicate_possible = 1 WHERE id = :task"
+
 MOVE_RUN_TASKS = "UPDATE run_task SET organization = :into WHERE organization = :organization"
 
 MOVE_RUN_ORGANIZATIONS = """
