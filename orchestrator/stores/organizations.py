@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.bucket import Bucket, Gate, pessimistic_return
+from orchestrator.bucket import Bucket, Gate, longest_hold
 from orchestrator.model import Limit, Priority, Status, identity
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
@@ -115,7 +115,7 @@ def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
     return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
-def hold_back(tx: Transaction, name: str, limit: Limit, timeout: float) -> None:
+def hold_back(tx: Transaction, name: str, limit: Limit, *, timeout: float, gained: float) -> None:
     """See `Queue.hold_back`."""
     organization = lock(tx, name)
     if organization is None:
@@ -125,8 +125,8 @@ def hold_back(tx: Transaction, name: str, limit: Limit, timeout: float) -> None:
     fresh = {"returns_at": now + limit.hold, "written_at": now, "written_wall": wall, "full_hold": limit.hold}
     for missing in set(range(1, limit.snapshots + 1)) - known:  # never out here, but maybe elsewhere
         tx.change(sql.WRITE_RETURN, organization=number, number=missing, **fresh, task=None, attempt=None)
-    longest = max(limit.hold, pessimistic_return(limit, timeout, 0.0))
-    tx.change(sql.HOLD_TOKENS, organization=number, hold=limit.hold, longest=longest, now=now, wall=wall)
+    holds = {"hold": limit.hold, "longest": longest_hold(limit, timeout), "gained": gained}
+    tx.change(sql.HOLD_TOKENS, organization=number, **holds, now=now, wall=wall)
     tx.change(sql.TOUCH_ORGANIZATION, organization=number)
 
 

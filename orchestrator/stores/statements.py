@@ -73,13 +73,16 @@ UPDATE run_task SET until = (SELECT t.retry_at FROM task t WHERE t.id = run_task
 WHERE organization = :organization AND phase = 2
   AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
 
-# A token whose request has no answer yet is out for longer than a full hold: nobody knows how much of it is left.
+# A token is out for as long as it ever was, a full hold at least, counted from when it was written by the clock as it
+# was before it gained. One whose request has no answer yet is out for longer: nobody knows how much of it is left.
 # One that was given back may have been granted too early: of what it was out for before, nothing is known any more.
 HOLD_TOKENS = """
 UPDATE token SET
-    returns_at = :now + CASE WHEN returns_at <= 0 THEN :longest
-        WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
-    written_at = :now, written_wall = :wall
+    returns_at = CASE WHEN written_at + :gained < :now THEN written_at + :gained ELSE :now END
+        + CASE WHEN returns_at <= 0 THEN :longest
+            WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
+    written_at = CASE WHEN written_at + :gained < :now THEN written_at + :gained ELSE :now END,
+    written_wall = :wall
 WHERE organization = :organization"""
 
 DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
