@@ -73,7 +73,7 @@ class SqliteDatabase:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._ended():
                 tx = SqliteTransaction(self._connection, self._clock, self._owners)
-                tx.follow_boot()
+                tx.follow_boot(self.describe())
                 yield tx
 
     @contextlib.contextmanager
@@ -134,7 +134,7 @@ class SqliteDatabase:
         with self._ended():
             tx = SqliteTransaction(self._connection, self._clock, self._owners)
             schema.migrate(tx, self.describe(), "INTEGER PRIMARY KEY")
-            tx.follow_boot()
+            tx.follow_boot(self.describe())
 
 
 class SqliteTransaction:
@@ -171,16 +171,29 @@ class SqliteTransaction:
     def remember_calendar(self, now: float) -> None:
         self.change(sql.SAVE_META, boot_id=self._clock.boot_id(), now=now, wall=self.epoch())
 
-    def follow_boot(self) -> None:
-        """Put all store times on the present boot clock when the machine was started anew."""
+    def follow_boot(self, place: str) -> None:
+        """Put all store times on the present boot clock when the machine was started anew.
+
+        A living process that counts by the other one would do the same, and each of them would hold all slots
+        anew at every turn: whoever comes second is refused.
+        """
         meta = self.row(sql.META) or {}
         if meta["boot_id"] == self._clock.boot_id():
             return
         now, wall = self.now(), self.epoch()
         if meta["boot_id"] is not None:
+            self._refuse_company(place)
             self._rebase_buckets(meta["last_wall"], now=now, wall=wall)
             self._shift(meta, now=now, wall=wall)
         self.remember_calendar(now)
+
+    def _refuse_company(self, place: str) -> None:
+        known = {row["id"]: row for row in self.rows(sql.OWNERS)}
+        for owner in sorted(self._owners.others(known)):
+            raise StoreUnusable(
+                f"{place}: process {known[owner]['pid']} of {known[owner]['host']} uses it by another boot clock; run "
+                "both in one time namespace and with one version of tesnap, or use PostgreSQL (postgresql://…)"
+            )
 
     def _rebase_buckets(self, last_wall: float, *, now: float, wall: float) -> None:
         """Tokens and gates: in only when the calendar leaves no doubt."""

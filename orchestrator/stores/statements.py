@@ -263,7 +263,7 @@ PLACE_TASK = "UPDATE run_task SET phase = :phase, until = :until WHERE task = :t
 ADD_OWNER = """
 INSERT INTO owner (id, host, pid, started) VALUES (:id, :host, :pid, :started) ON CONFLICT (id) DO NOTHING"""
 
-OWNERS = "SELECT id FROM owner"
+OWNERS = "SELECT id, host, pid FROM owner"
 
 DROP_OWNER = "DELETE FROM owner WHERE id = :owner"
 
