@@ -121,6 +121,10 @@ class SqliteDatabase:
     def _prepare(self) -> None:
         if self._read_only:
             schema.check(_version(self._connection, self.describe()), self.describe())
+            with self.read() as tx:
+                current = tx.boot_id() == self._clock.boot_id()
+            if not current:
+                self._look_at_a_copy()
             return
         try:
             with self._owners.opening():
@@ -135,6 +139,16 @@ class SqliteDatabase:
             tx = SqliteTransaction(self._connection, self._clock, self._owners)
             schema.migrate(tx, self.describe(), "INTEGER PRIMARY KEY")
             tx.follow_boot(self.describe())
+
+    def _look_at_a_copy(self) -> None:
+        """Bring forward what is to be looked at where it disturbs nobody: a look writes nothing into the store."""
+        with contextlib.closing(self._connection) as store:
+            self._connection = _opened(":memory:")
+            store.backup(self._connection)
+        self._connection.execute("BEGIN")
+        with self._ended():
+            SqliteTransaction(self._connection, self._clock, self._owners).rebase()
+        self._connection.execute("PRAGMA query_only = ON")
 
 
 class SqliteTransaction:
@@ -177,12 +191,21 @@ class SqliteTransaction:
         A living process that counts by the other one would do the same, and each of them would hold all slots
         anew at every turn: whoever comes second is refused.
         """
-        meta = self.row(sql.META) or {}
-        if meta["boot_id"] == self._clock.boot_id():
+        if self.boot_id() == self._clock.boot_id():
             return
-        now, wall = self.now(), self.epoch()
-        if meta["boot_id"] is not None:
+        if self.boot_id() is not None:
             self._refuse_company(place)
+        self.rebase()
+
+    def boot_id(self) -> str | None:
+        """The boot by whose clock the store's times are."""
+        found: str | None = (self.row(sql.META) or {})["boot_id"]
+        return found
+
+    def rebase(self) -> None:
+        """Put all store times on the present boot clock."""
+        meta, now, wall = self.row(sql.META) or {}, self.now(), self.epoch()
+        if meta["boot_id"] is not None:
             self._rebase_buckets(meta["last_wall"], now=now, wall=wall)
             self._shift(meta, now=now, wall=wall)
         self.remember_calendar(now)
@@ -243,13 +266,11 @@ def _bound(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}",
-        uri=True,
-        timeout=BUSY,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+    return _opened(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
+
+
+def _opened(name: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
     connection.row_factory = _as_dict
     return connection
 

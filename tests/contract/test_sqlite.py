@@ -14,14 +14,14 @@ import pytest
 from orchestrator.bucket import REBOOT_MARGIN
 from orchestrator.clock import SystemClock, VirtualClock
 from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
-from orchestrator.model import Closing, Limit, RunState
+from orchestrator.model import Closing, Limit, Run, RunState
 from orchestrator.queue import Counts
-from orchestrator.stores import open_store
+from orchestrator.stores import Store, open_store
 from orchestrator.stores import sqlite as sqlite_store
 from orchestrator.stores import statements as sql
 from orchestrator.stores.owners import Owners
 from orchestrator.stores.schema import VERSION
-from tests.contract.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued
+from tests.contract.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued, task
 
 HOUR = 3600.0
 UNANSWERED = TIMEOUT + LIMIT.grace + LIMIT.per
@@ -295,6 +295,49 @@ def test_reading_only_sees_everything_and_writes_nothing(sqlite_world: SqliteWor
     with pytest.raises(StoreUnusable, match="it cannot be written"):
         reader.end_run("r1", RunState.FINISHED)
     reader.close()
+
+
+def looked_at(store: Store, identity: str) -> tuple[object, ...]:
+    """What a look shows of times."""
+    return store.bucket(identity), list(store.results("r1")), list(store.results("lost"))
+
+
+def test_a_look_after_a_reboot_shows_what_the_next_run_will_find(sqlite_world: SqliteWorld) -> None:
+    """Though nothing has been run since; it writes nothing, and still sees who lives."""
+    world = sqlite_world
+    world.advance(2_000_000.0)  # 23 days after the boot
+    acme = world.begin(12)
+    for _ in range(3):
+        world.make(acme)
+    world.store.start_run(Run(id="lost", job="lost"), [task(50, acme)])
+    world.store.settle(world.sent(acme, "lost"), UNCERTAIN)
+    world.store.settle(world.sent(acme), queued(answered=True, closing=Closing()))
+    world.crash(world.store)
+    world.clock.set_wall(world.clock.wall() + 60)
+    world.clock.reboot("another boot", 20.0)
+    before = world.path.read_bytes()
+    look = open_store(world.url, clock=world.clock, read_only=True)
+    shown = looked_at(look, acme)
+    assert {token.returns_at - look.now() for token in look.bucket(acme).tokens} == {LIMIT.hold, UNANSWERED}
+    assert look.view("r1").processes == 0
+    with pytest.raises(StoreUnusable, match="it cannot be written"):
+        look.end_run("r1", RunState.FINISHED)
+    look.close()
+    assert world.path.read_bytes() == before
+    world.store = world.open()
+    assert looked_at(world.store, acme) == shown
+
+
+def test_a_look_by_another_boot_clock_disturbs_nobody(sqlite_world: SqliteWorld) -> None:
+    """From another time namespace what is under way is shown as well as it can be."""
+    acme = sqlite_world.begin(12)
+    sqlite_world.make(acme)
+    look = open_store(sqlite_world.url, clock=elsewhere(sqlite_world), read_only=True)
+    assert [token.returns_at for token in look.bucket(acme).tokens] == [look.now() + LIMIT.hold]
+    assert look.view("r1").total == Counts(created=1, queued=11)
+    assert look.view("r1").processes == 1
+    look.close()
+    sqlite_world.make(acme)
 
 
 def test_a_store_in_a_read_only_folder_can_be_read(sqlite_world: SqliteWorld, tmp_path: Path) -> None:
