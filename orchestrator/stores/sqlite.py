@@ -25,6 +25,9 @@ from orchestrator.stores.owners import Owners
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
 
+SERIAL = "INTEGER PRIMARY KEY"
+"""A counted primary key."""
+
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre")
 """File systems on which neither SQLite's locks nor its shared memory can be relied on; `fuse.*` too."""
 
@@ -120,9 +123,10 @@ class SqliteDatabase:
 
     def _prepare(self) -> None:
         if self._read_only:
-            schema.check(_version(self._connection, self.describe()), self.describe())
+            found = _version(self._connection, self.describe())
+            schema.check(found, self.describe())
             with self.read() as tx:
-                current = tx.boot_id() == self._clock.boot_id()
+                current = found == schema.VERSION and tx.is_of_this_boot()
             if not current:
                 self._look_at_a_copy()
             return
@@ -137,7 +141,7 @@ class SqliteDatabase:
         self._connection.execute("BEGIN IMMEDIATE")
         with self._ended():
             tx = SqliteTransaction(self._connection, self._clock, self._owners)
-            schema.migrate(tx, self.describe(), "INTEGER PRIMARY KEY")
+            schema.migrate(tx, self.describe(), SERIAL)
             tx.follow_boot(self.describe())
 
     def _look_at_a_copy(self) -> None:
@@ -147,7 +151,10 @@ class SqliteDatabase:
             store.backup(self._connection)
         self._connection.execute("BEGIN")
         with self._ended():
-            SqliteTransaction(self._connection, self._clock, self._owners).rebase()
+            tx = SqliteTransaction(self._connection, self._clock, self._owners)
+            schema.migrate(tx, self.describe(), SERIAL)
+            if not tx.is_of_this_boot():
+                tx.rebase()
         self._connection.execute("PRAGMA query_only = ON")
 
 
@@ -191,19 +198,16 @@ class SqliteTransaction:
         A living process that counts by the other one would do the same, and each of them would hold all slots
         anew at every turn: whoever comes second is refused.
         """
-        if self.boot_id() == self._clock.boot_id():
-            return
-        if self.boot_id() is not None:
+        if not self.is_of_this_boot():
             self._refuse_company(place)
-        self.rebase()
+            self.rebase()
 
-    def boot_id(self) -> str | None:
-        """The boot by whose clock the store's times are."""
-        found: str | None = (self.row(sql.META) or {})["boot_id"]
-        return found
+    def is_of_this_boot(self) -> bool:
+        """Whether the store's times are by the present boot clock."""
+        return bool((self.row(sql.META) or {})["boot_id"] == self._clock.boot_id())
 
     def rebase(self) -> None:
-        """Put all store times on the present boot clock."""
+        """Put all store times on the present boot clock; a new store has none yet."""
         meta, now, wall = self.row(sql.META) or {}, self.now(), self.epoch()
         if meta["boot_id"] is not None:
             self._rebase_buckets(meta["last_wall"], now=now, wall=wall)
