@@ -127,6 +127,11 @@ def settled_return(limit: Limit, seen_at: float) -> float:
     return seen_at + limit.hold
 
 
+def longest_hold(limit: Limit, timeout: float) -> float:
+    """For how long a token is out at most, whatever becomes of its request."""
+    return max(limit.hold, pessimistic_return(limit, timeout, 0.0))
+
+
 def evidence_time(limit: Limit, timeout: float, granted_at: float) -> float:
     """From when on a request without an answer can no longer be carried out by the server."""
     return granted_at + timeout + limit.grace

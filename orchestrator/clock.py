@@ -83,9 +83,11 @@ class ScaledClock:
 class VirtualClock:
     """Time that moves only when told to; wall and boot clock can be set apart."""
 
-    def __init__(self, wall: float = 1_795_000_000.0, boot: float = 1000.0) -> None:
+    def __init__(
+        self, wall: float = 1_795_000_000.0, boot: float = 1000.0, *, boot_id: str = "virtual"
+    ) -> None:
         self._lock = threading.Lock()
-        self._wall, self._boot, self._boot_id = wall, boot, "virtual"
+        self._wall, self._boot, self._boot_id = wall, boot, boot_id
 
     def wall(self) -> float:
         return self._wall

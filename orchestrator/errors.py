@@ -61,7 +61,7 @@ class SelectionError(UsageError):
 
 
 class StoreUnusable(UsageError):
-    """The store cannot be used as it is: unwritable, corrupt, or made by a newer version."""
+    """The store cannot be used as it is: unwritable, corrupt, of another version, or in use by another clock."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -88,8 +88,9 @@ class Evidence:
             found = life.evidence(lease, result, end.tests, known, ahead=ahead)
             resend = found is None and life.resend(lease, result)
             known |= {found.id} if found else set()
-            if self._conclude(lease, found, resend=resend):
-                self._observer.happened(tidings.concluded(lease, found, resend=resend, error=end.error))
+            queued = self._conclude(lease, found, resend=resend)
+            if queued is not None:
+                self._observer.happened(tidings.concluded(lease, found, resend=queued, error=end.error))
 
     def _may_look(self, group: Group, now: float) -> bool:
         return group not in self._failed or now >= self._failed[group][2]
@@ -104,12 +105,11 @@ class Evidence:
         self._observer.happened(tidings.look_failed(end.lost[0][0], len(end.lost), end.error or "", wait))
         return True
 
-    def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool:
+    def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool | None:
         try:
-            self._queue.conclude(lease, found=found, how="saved_event" if found else "", resend=resend)
+            return self._queue.conclude(lease, found=found, how="saved_event" if found else "", resend=resend)
         except LeaseLost:
-            return False  # another process concluded it
-        return True
+            return None  # another process concluded it
 
 
 def _group(lease: Lease) -> Group:

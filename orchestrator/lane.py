@@ -24,7 +24,8 @@ class Lane:
     nothing was made with the new text yet. `offset` is how far the API's calendar is ahead of ours in seconds.
     `calendar` is the API's calendar less our boot clock, once a `Date` was seen: ours may be set meanwhile.
     `answered_at` is the time of the last answer; `last_grant`, in store time, is that of anybody's last grant as
-    it was when the store's clock had gained, and `quiet_since` when we first saw that one.
+    it was when the store's clock had gained, and `quiet_since` when we first saw that one; `ahead` is how far that
+    clock was ahead of ours when the slots were last held.
     """
 
     identity: str
@@ -38,6 +39,7 @@ class Lane:
     in_flight: int = 0
     last_grant: float | None = None
     quiet_since: float = -math.inf
+    ahead: float = 0.0
     answered_at: float = -math.inf
     look_at: float = 0.0
     reloaded: bool = False

@@ -8,6 +8,7 @@ process whose lease was taken over raises `LeaseLost` and changes nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -145,11 +146,14 @@ class Queue(Protocol):
         """The organization's tokens, gate and held classes, as they are now."""
         ...
 
-    def hold_back(self, organization: str, limit: Limit, *, timeout: float = 0.0) -> None:
+    def hold_back(
+        self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
+    ) -> None:
         """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward.
 
         With an attempt's `timeout`, what was given back is out for as long as if its request had had no answer:
-        it may have been granted too early, over one that has none.
+        it may have been granted too early, over one that has none. Tokens that are held already, and a clock that
+        has `gained` so much more since: each is out for that much longer, and no longer than a whole hold from now.
         """
         ...
 
@@ -259,15 +263,21 @@ class Queue(Protocol):
 
     # -- uncertain tasks -------------------------------------------------------------------------------
     def evidence_due(self, run_id: str) -> list[tuple[Lease, Result]]:
-        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them."""
+        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them.
+
+        The leases are this run's, whichever run made the attempt.
+        """
         ...
 
     def known_snapshots(self, organization: str) -> frozenset[str]:
         """Ids of saved events and snapshots that the store already has for an organization."""
         ...
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
-        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good."""
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
+        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good.
+
+        Whether it was queued: in a run that was cancelled nobody would send it.
+        """
         ...
 
     # -- by hand ---------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 
 from orchestrator import tidings
+from orchestrator.bucket import longest_hold
 from orchestrator.lane import Lane, Lanes
 from orchestrator.model import Lease, Limit, Result, Status
 from orchestrator.progress import Observer
@@ -137,14 +137,16 @@ class Watch:
 
     def _hold(self, lane: Lane, boot: Callable[[], float]) -> bool:
         """Hold one organization's slots; whether that begins now, or only makes up for what was gained since."""
-        last, now = self._queue.bucket(lane.identity).last_grant, boot()
+        last = self._queue.bucket(lane.identity).last_grant
+        before, at, now = boot(), self._queue.now(), boot()
         anew = last != lane.last_grant or lane.quiet_since == -math.inf
-        since = now if anew else max(lane.quiet_since, lane.answered_at)
-        if now - since < lane.limit.hold:
-            limit = replace(lane.limit, per=lane.limit.per - (now - since))
-            self._queue.hold_back(lane.identity, limit, timeout=lane.timeout)
         if anew:
+            self._queue.hold_back(lane.identity, lane.limit, timeout=lane.timeout)
             lane.last_grant, lane.quiet_since = last, now
+        elif now - max(lane.quiet_since, lane.answered_at) < longest_hold(lane.limit, lane.timeout):
+            gained = max(0.0, at - before - lane.ahead)
+            self._queue.hold_back(lane.identity, lane.limit, timeout=lane.timeout, gained=gained)
+        lane.ahead = at - now
         return anew
 
     def report(self, *, thorough: bool) -> None:

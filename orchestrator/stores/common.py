@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import sys
@@ -80,9 +81,11 @@ class Store:
             found = organizations.find(tx, organization)
             return Bucket(tokens=(), held={}) if found is None else organizations.bucket(tx, found)
 
-    def hold_back(self, organization: str, limit: Limit, *, timeout: float = 0.0) -> None:
+    def hold_back(
+        self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
+    ) -> None:
         with self._database.write() as tx:
-            organizations.hold_back(tx, organization, limit, timeout)
+            organizations.hold_back(tx, organization, limit, timeout=timeout, gained=gained)
 
     # -- runs ------------------------------------------------------------------------------------------
     def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:
@@ -263,9 +266,9 @@ class Store:
         with self._database.read() as tx:
             return evidence.known_snapshots(tx, organization)
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
         with self._database.write() as tx:
-            evidence.conclude(tx, lease, found=found, how=how, resend=resend)
+            return evidence.conclude(tx, lease, found=found, how=how, resend=resend)
 
     # -- by hand ---------------------------------------------------------------------------------------
     def retry_failed(self, run_id: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.model import Lease, Result, Snapshot, Status
+from dataclasses import replace
+
+from orchestrator.model import Lease, Result, RunState, Snapshot, Status
 from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Transaction
@@ -15,7 +17,7 @@ def due(tx: Transaction, run: str) -> list[tuple[Lease, Result]]:
     found = []
     for row in tx.rows(sql.EVIDENCE_DUE, run=run, now=tx.now()):
         task = to_task(row)
-        found.append((to_lease(row, task), to_result(row, task, run)))
+        found.append((replace(to_lease(row, task), run_id=run), to_result(row, task, run)))
     return found
 
 
@@ -30,10 +32,11 @@ def known_snapshots(tx: Transaction, name: str) -> frozenset[str]:
     )
 
 
-def conclude(tx: Transaction, lease: Lease, *, found: Snapshot | None, how: str, resend: bool) -> None:
+def conclude(tx: Transaction, lease: Lease, *, found: Snapshot | None, how: str, resend: bool) -> bool:
     """See `Queue.conclude`."""
     task = leased(tx, lease, Status.UNCERTAIN)
     now = tx.now()
+    queued = resend and found is None and _carried_on(tx, lease.run_id)
     if found is not None:
         changes: dict[str, object] = {
             **from_snapshot(found),
@@ -43,7 +46,7 @@ def conclude(tx: Transaction, lease: Lease, *, found: Snapshot | None, how: str,
             "settled_at": now,
             "settled_wall": tx.epoch(),
         }
-    elif resend:
+    elif queued:
         again = {
             "status": Status.QUEUED.value,
             "owner": None,
@@ -55,5 +58,11 @@ def conclude(tx: Transaction, lease: Lease, *, found: Snapshot | None, how: str,
     else:
         changes = {"settled_at": now}
     save(tx, task, now, **changes, evidence_due=None)
-    if resend and found is None:
-        tx.change(sql.REVIVE_RUN, run=task["lease_run"])
+    return queued
+
+
+def _carried_on(tx: Transaction, run: str) -> bool:
+    """Whether the run is active, or is again: one that was cancelled sends nothing more."""
+    tx.change(sql.REVIVE_RUN, run=run)
+    row = tx.row(sql.RUN, run=run)
+    return row is not None and RunState(row["state"]) is RunState.ACTIVE

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.bucket import Bucket, Gate, pessimistic_return
+from orchestrator.bucket import Bucket, Gate, longest_hold
 from orchestrator.model import Limit, Priority, Status, identity
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
-from orchestrator.stores.rows import from_gate, place, to_bare_task, to_gate, to_limit, to_token
+from orchestrator.stores.rows import expired, from_gate, place, to_bare_task, to_gate, to_limit, to_token
 
-ADVANCED = (Status.QUEUED, Status.FAILED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
-"""From the state that is given up first to the one that is kept when two tasks turn out to be one."""
+ADVANCED = (Status.FAILED, Status.QUEUED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
+"""From the state that is given up first to the one that is kept when two tasks turn out to be one: what failed is
+queued again by whoever asks for it, whoever that was."""
 
 SENT = (Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """States behind which there may be a snapshot: such a task is never dropped."""
@@ -114,7 +115,7 @@ def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
     return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
-def hold_back(tx: Transaction, name: str, limit: Limit, timeout: float) -> None:
+def hold_back(tx: Transaction, name: str, limit: Limit, *, timeout: float, gained: float) -> None:
     """See `Queue.hold_back`."""
     organization = lock(tx, name)
     if organization is None:
@@ -124,8 +125,8 @@ def hold_back(tx: Transaction, name: str, limit: Limit, timeout: float) -> None:
     fresh = {"returns_at": now + limit.hold, "written_at": now, "written_wall": wall, "full_hold": limit.hold}
     for missing in set(range(1, limit.snapshots + 1)) - known:  # never out here, but maybe elsewhere
         tx.change(sql.WRITE_RETURN, organization=number, number=missing, **fresh, task=None, attempt=None)
-    longest = max(limit.hold, pessimistic_return(limit, timeout, 0.0))
-    tx.change(sql.HOLD_TOKENS, organization=number, hold=limit.hold, longest=longest, now=now, wall=wall)
+    holds = {"hold": limit.hold, "longest": longest_hold(limit, timeout), "gained": gained}
+    tx.change(sql.HOLD_TOKENS, organization=number, **holds, now=now, wall=wall)
     tx.change(sql.TOUCH_ORGANIZATION, organization=number)
 
 
@@ -239,25 +240,42 @@ def _united(
     """All generations of a snapshot known under two keys, in the order of what they are to be.
 
     What was asked for plainly on both sides is one task: the more advanced stays, and if both may have been
-    made, both do. A later generation was asked for although there was one already: it is never given up.
+    made, both do. A later generation was asked for although there was one already: it is never given up. What
+    has expired comes before all that is left, since it stands for nothing that is asked for now.
     """
-    found = sorted(
-        (*tasks, *others), key=lambda row: (row["generation"], ADVANCED.index(Status(row["status"])))
-    )
-    lesser, kept, *_ = found  # the first ones of both sides
-    if Status(lesser["status"]) not in SENT:
-        _drop(tx, lesser, kept, target, now)
-        return found[1:]
-    return found
+    sides = [_parted(side, tx.epoch()) for side in (tasks, others)]
+    firsts = sorted((left[0] for _, left in sides if left), key=_rank)
+    if len(firsts) == len(sides) and Status(firsts[0]["status"]) not in SENT:
+        _drop(tx, firsts[0], firsts[1], target, now)
+        del firsts[0]
+    gone = sorted((row for gone, _ in sides for row in gone), key=_turn)
+    return [*gone, *firsts, *sorted((row for _, left in sides for row in left[1:]), key=_turn)]
+
+
+def _parted(side: Sequence[Row], epoch: float) -> tuple[list[Row], list[Row]]:
+    """A side's generations: up to the last one that has expired, and after it."""
+    rows = sorted(side, key=_turn)
+    gone = max((number for number, row in enumerate(rows, start=1) if expired(row, epoch)), default=0)
+    return rows[:gone], rows[gone:]
+
+
+def _rank(row: Row) -> int:
+    return ADVANCED.index(Status(row["status"]))
+
+
+def _turn(row: Row) -> tuple[int, int]:
+    return row["generation"], _rank(row)
 
 
 def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> None:
-    """Have all runs refer to the task that is kept."""
+    """Have all runs refer to the task that is kept; that a duplicate is possible is not forgotten."""
     phase, until = place(kept, now)
     tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
     tx.change(sql.DROP_PROBE, organization=target["id"], task=lesser["id"])
     tx.change(sql.DROP_TASK, task=lesser["id"])
+    if lesser["duplicate_possible"]:
+        tx.change(sql.FLAG_DUPLICATE, task=kept["id"])
 
 
 def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 OPENING = "opening"
@@ -49,11 +49,24 @@ class Owners:
     def alive(self, owner: str) -> bool:
         """Whether the owner's lock is held by a living process; one that may not be looked at is taken to be."""
         try:
+            return self._locked(owner)
+        except PermissionError:
+            return True
+
+    def others(self, owners: Iterable[str]) -> set[str]:
+        """Those that are other living processes for sure."""
+        found = set()
+        for owner in owners:
+            with contextlib.suppress(PermissionError):
+                if owner != self._owner and self._locked(owner):
+                    found.add(owner)
+        return found
+
+    def _locked(self, owner: str) -> bool:
+        try:
             file = os.open(self._folder / owner, os.O_RDONLY)
         except FileNotFoundError:
             return False
-        except PermissionError:
-            return True
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

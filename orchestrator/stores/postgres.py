@@ -153,7 +153,9 @@ class PostgresDatabase:
         if self._read_only and found == 0:
             raise StoreUnusable(f"{self._place}: there is no store yet: `tesnap run` makes one")
         schema.check(found, self._place)
-        if found < schema.VERSION and not self._read_only:
+        if self._read_only:
+            schema.refuse_older(found, self._place)
+        elif found < schema.VERSION:
             self._migrate()
 
     def _migrate(self) -> None:

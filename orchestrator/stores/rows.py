@@ -192,6 +192,13 @@ def to_result(row: Row, task: Task, run: str | None) -> Result:
     )
 
 
+def expired(row: Row, epoch: float) -> bool:
+    """Whether a task's snapshot exists no longer."""
+    bare = to_bare_task({"identity": "", "organization_name": "", **row})
+    expires = to_result(row, bare, None).expires_at
+    return expires is not None and expires <= epoch
+
+
 def to_lease(row: Row, task: Task, *, granted_boot: float = 0.0, probe: bool = False) -> Lease:
     """The last lease of a task. Without `granted_boot` its first byte must not leave any more."""
     return Lease(

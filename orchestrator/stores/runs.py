@@ -16,6 +16,7 @@ from orchestrator.stores import organizations
 from orchestrator.stores import statements as sql
 from orchestrator.stores.database import Row, Transaction
 from orchestrator.stores.rows import (
+    expired,
     from_problem,
     from_reference,
     from_task,
@@ -139,8 +140,7 @@ def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
     """The generation that has to be made, None to refer to the latest one."""
     if before is None:
         return 0
-    expires = to_result(before, to_bare_task(before), None).expires_at
-    if again or (expires is not None and expires <= epoch):
+    if again or expired(before, epoch):
         return int(before["generation"]) + 1
     return None
 

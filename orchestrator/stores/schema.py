@@ -188,6 +188,16 @@ def check(found: int, place: str) -> None:
         raise StoreUnusable(message)
 
 
+def refuse_older(found: int, place: str) -> None:
+    """Refuse a store that would have to be brought forward, to what only looks and where no copy can be made."""
+    if found < VERSION:
+        raise StoreUnusable(
+            f"{place}: the store has version {found}, made by an older tesnap; this one reads version {VERSION}, and a "
+            "command that only looks changes nothing: `tesnap run` or `tesnap resume` of this tesnap, with this store, "
+            "brings it up to date"
+        )
+
+
 def migrate(tx: Transaction, place: str, serial: str) -> None:
     """Bring the store to the present version; `serial` is the database's words for a counted primary key."""
     tx.change(META)

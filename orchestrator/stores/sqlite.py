@@ -25,6 +25,9 @@ from orchestrator.stores.owners import Owners
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
 
+SERIAL = "INTEGER PRIMARY KEY"
+"""A counted primary key."""
+
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre")
 """File systems on which neither SQLite's locks nor its shared memory can be relied on; `fuse.*` too."""
 
@@ -73,7 +76,7 @@ class SqliteDatabase:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._ended():
                 tx = SqliteTransaction(self._connection, self._clock, self._owners)
-                tx.follow_boot()
+                tx.follow_boot(self.describe())
                 yield tx
 
     @contextlib.contextmanager
@@ -120,7 +123,12 @@ class SqliteDatabase:
 
     def _prepare(self) -> None:
         if self._read_only:
-            schema.check(_version(self._connection, self.describe()), self.describe())
+            found = _version(self._connection, self.describe())
+            schema.check(found, self.describe())
+            with self.read() as tx:
+                current = found == schema.VERSION and tx.is_of_this_boot()
+            if not current:
+                self._look_at_a_copy()
             return
         try:
             with self._owners.opening():
@@ -133,8 +141,21 @@ class SqliteDatabase:
         self._connection.execute("BEGIN IMMEDIATE")
         with self._ended():
             tx = SqliteTransaction(self._connection, self._clock, self._owners)
-            schema.migrate(tx, self.describe(), "INTEGER PRIMARY KEY")
-            tx.follow_boot()
+            schema.migrate(tx, self.describe(), SERIAL)
+            tx.follow_boot(self.describe())
+
+    def _look_at_a_copy(self) -> None:
+        """Bring forward what is to be looked at where it disturbs nobody: a look writes nothing into the store."""
+        with contextlib.closing(self._connection) as store:
+            self._connection = _opened(":memory:")
+            store.backup(self._connection)
+        self._connection.execute("BEGIN")
+        with self._ended():
+            tx = SqliteTransaction(self._connection, self._clock, self._owners)
+            schema.migrate(tx, self.describe(), SERIAL)
+            if not tx.is_of_this_boot():
+                tx.rebase()
+        self._connection.execute("PRAGMA query_only = ON")
 
 
 class SqliteTransaction:
@@ -171,16 +192,35 @@ class SqliteTransaction:
     def remember_calendar(self, now: float) -> None:
         self.change(sql.SAVE_META, boot_id=self._clock.boot_id(), now=now, wall=self.epoch())
 
-    def follow_boot(self) -> None:
-        """Put all store times on the present boot clock when the machine was started anew."""
-        meta = self.row(sql.META) or {}
-        if meta["boot_id"] == self._clock.boot_id():
-            return
-        now, wall = self.now(), self.epoch()
+    def follow_boot(self, place: str) -> None:
+        """Put all store times on the present boot clock when the machine was started anew.
+
+        A living process that counts by the other one would do the same, and each of them would hold all slots
+        anew at every turn: whoever comes second is refused.
+        """
+        if not self.is_of_this_boot():
+            self._refuse_company(place)
+            self.rebase()
+
+    def is_of_this_boot(self) -> bool:
+        """Whether the store's times are by the present boot clock."""
+        return bool((self.row(sql.META) or {})["boot_id"] == self._clock.boot_id())
+
+    def rebase(self) -> None:
+        """Put all store times on the present boot clock; a new store has none yet."""
+        meta, now, wall = self.row(sql.META) or {}, self.now(), self.epoch()
         if meta["boot_id"] is not None:
             self._rebase_buckets(meta["last_wall"], now=now, wall=wall)
             self._shift(meta, now=now, wall=wall)
         self.remember_calendar(now)
+
+    def _refuse_company(self, place: str) -> None:
+        known = {row["id"]: row for row in self.rows(sql.OWNERS)}
+        for owner in sorted(self._owners.others(known)):
+            raise StoreUnusable(
+                f"{place}: process {known[owner]['pid']} of {known[owner]['host']} uses it by another boot clock; run "
+                "both in one time namespace and with one version of tesnap, or use PostgreSQL (postgresql://…)"
+            )
 
     def _rebase_buckets(self, last_wall: float, *, now: float, wall: float) -> None:
         """Tokens and gates: in only when the calendar leaves no doubt."""
@@ -230,13 +270,11 @@ def _bound(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}",
-        uri=True,
-        timeout=BUSY,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+    return _opened(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
+
+
+def _opened(name: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
     connection.row_factory = _as_dict
     return connection
 

@@ -73,13 +73,16 @@ UPDATE run_task SET until = (SELECT t.retry_at FROM task t WHERE t.id = run_task
 WHERE organization = :organization AND phase = 2
   AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
 
-# A token whose request has no answer yet is out for longer than a full hold: nobody knows how much of it is left.
+# A token is out for as long as it ever was, a full hold at least, counted from when it was written by the clock as it
+# was before it gained. One whose request has no answer yet is out for longer: nobody knows how much of it is left.
 # One that was given back may have been granted too early: of what it was out for before, nothing is known any more.
 HOLD_TOKENS = """
 UPDATE token SET
-    returns_at = :now + CASE WHEN returns_at <= 0 THEN :longest
-        WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
-    written_at = :now, written_wall = :wall
+    returns_at = CASE WHEN written_at + :gained < :now THEN written_at + :gained ELSE :now END
+        + CASE WHEN returns_at <= 0 THEN :longest
+            WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
+    written_at = CASE WHEN written_at + :gained < :now THEN written_at + :gained ELSE :now END,
+    written_wall = :wall
 WHERE organization = :organization"""
 
 DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
@@ -260,7 +263,7 @@ PLACE_TASK = "UPDATE run_task SET phase = :phase, until = :until WHERE task = :t
 ADD_OWNER = """
 INSERT INTO owner (id, host, pid, started) VALUES (:id, :host, :pid, :started) ON CONFLICT (id) DO NOTHING"""
 
-OWNERS = "SELECT id FROM owner"
+OWNERS = "SELECT id, host, pid FROM owner"
 
 DROP_OWNER = "DELETE FROM owner WHERE id = :owner"
 
@@ -321,6 +324,8 @@ UPDATE organization SET gate_probe_task = NULL, gate_probe_attempt = NULL
 WHERE id = :organization AND gate_probe_task = :task"""
 
 DROP_TASK = "DELETE FROM task WHERE id = :task"
+
+FLAG_DUPLICATE = "UPDATE task SET duplicate_possible = 1 WHERE id = :task"
 
 MOVE_RUN_TASKS = "UPDATE run_task SET organization = :into WHERE organization = :organization"
 

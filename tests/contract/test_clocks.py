@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.bucket import Wait
 from orchestrator.model import Limit, Pace, Reason, Run
-from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, PostgresWorld, World, queued, task
+from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, PostgresWorld, World, created, queued, task
 
 
 def spend(world: World, identity: str) -> None:
@@ -67,6 +67,46 @@ def test_a_token_that_was_granted_too_early_is_held_for_as_long_as_one_without_a
     out = TIMEOUT + LIMIT.grace + LIMIT.per
     held = sorted(token.returns_at - world.store.now() for token in world.store.bucket(identity).tokens)
     assert held == [LIMIT.hold] * 4 + [out]
+
+
+def test_what_the_clock_gains_while_tokens_are_held_is_added_to_their_time(world: World) -> None:
+    """However often; what was answered and what was not are out for as long as they were to be, and no longer."""
+    identity = world.begin(12)
+    start = world.store.now()
+    for _ in range(3):
+        world.make(identity)
+    world.sent(identity)
+    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT)
+    for _ in range(3):
+        world.advance(50)
+        world.store.hold_back(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
+    held = sorted(token.returns_at - start for token in world.store.bucket(identity).tokens)
+    assert held == [LIMIT.hold + 1.5] * 4 + [TIMEOUT + LIMIT.grace + LIMIT.per + 1.5]
+
+
+def test_an_answer_after_the_clock_was_made_up_for_counts_from_itself(world: World) -> None:
+    """By whatever process: what the clock gains later is added to its time, too."""
+    identity = world.begin(12)
+    lease = world.sent(identity)
+    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT)
+    world.advance(50)
+    world.open().settle(lease, created(lease))
+    answered = world.store.now()
+    world.advance(50)
+    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
+    returns = [token.returns_at for token in world.store.bucket(identity).tokens]
+    assert returns == [answered + LIMIT.hold + 0.5] + [answered - 50 + LIMIT.hold + 0.5] * 4
+
+
+def test_however_much_the_clock_gains_a_whole_hold_from_now_is_enough(world: World) -> None:
+    """A step of a day, seen by several processes, does not keep the slots away for days."""
+    identity = world.begin(12)
+    spend(world, identity)
+    world.store.hold_back(identity, LIMIT)
+    for _ in range(2):
+        world.advance(10)
+        world.store.hold_back(identity, LIMIT, gained=DAY)
+    assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
 
 
 DAY = 86400.0

@@ -87,9 +87,11 @@ def test_what_settle_says_of_a_snapshot_that_was_not_made_is_so(
     """A cancelled run cannot be carried on: only a new one makes it, and does."""
     acme, lease = uncertain(sqlite_world)
     sqlite_world.store.end_run("r1", state)
+    sqlite_world.crash(sqlite_world.store)  # the command goes by the machine's own clock
     done = ran("settle", "r1", lease.task.short_key, "not-created", "--store", sqlite_world.url)
     assert (done.code, done.stdout) == (0, "")
     assert said in done.stderr
+    sqlite_world.store = sqlite_world.open()
     assert sqlite_world.store.find_run("r1").state == state
     assert sqlite_world.begin(1, run="r2") == acme
     assert sqlite_world.store.view("r2").total == Counts(queued=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.errors import LeaseLost
-from orchestrator.model import Lease, Priority, Problem, RunState, Settlement, Snapshot, Status
+from orchestrator.model import Lease, Priority, Problem, Run, RunState, Settlement, Snapshot, Status
 from orchestrator.queue import Counts
 from orchestrator.stores import Store
 from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
@@ -44,7 +44,7 @@ def test_a_settlement_is_stored_whole(world: World) -> None:
     assert done.final
 
 
-ENDINGS: list[Callable[[Store, Lease], None]] = [
+ENDINGS: list[Callable[[Store, Lease], object]] = [
     lambda store, lease: store.sending(lease),
     lambda store, lease: store.settle(lease, created(lease)),
     lambda store, lease: store.give_back(lease),
@@ -53,7 +53,7 @@ ENDINGS: list[Callable[[Store, Lease], None]] = [
 
 
 @pytest.mark.parametrize("end", ENDINGS, ids=["sending", "settle", "give_back", "conclude"])
-def test_a_lost_lease_changes_nothing(world: World, end: Callable[[Store, Lease], None]) -> None:
+def test_a_lost_lease_changes_nothing(world: World, end: Callable[[Store, Lease], object]) -> None:
     """Once given back and granted again, the old lease is nobody's."""
     acme = world.begin(1)
     lost = world.lease(acme)
@@ -213,9 +213,31 @@ def test_a_task_is_sent_once_more_by_policy(world: World) -> None:
     """Flagged as a possible duplicate, with the number of the resend."""
     acme, lease = uncertain(world)
     world.store.end_run("r1", RunState.FINISHED)  # by another process, which did not wait for the evidence
-    world.store.conclude(lease, found=None, resend=True)
+    assert world.store.conclude(lease, found=None, resend=True)
     again = world.lease(acme)
     assert (again.resends, again.duplicate_possible, again.task) == (1, True, lease.task)
+
+
+def test_nothing_is_sent_once_more_in_a_run_that_was_cancelled(world: World) -> None:
+    """Nobody would send it: it stays uncertain for good, and can be settled by hand."""
+    _, lease = uncertain(world)
+    world.store.end_run("r1", RunState.CANCELLED)
+    now = world.store.now()
+    assert not world.store.conclude(lease, found=None, resend=True)
+    (result,) = world.store.results("r1", settled_since=now)
+    assert (result.status, result.final, result.resends) == (Status.UNCERTAIN, True, 0)
+    assert world.store.settle_by_hand("r1", lease.task.short_key, made=None).status is Status.QUEUED
+
+
+def test_another_run_sends_once_more_what_a_cancelled_one_lost(world: World) -> None:
+    """What counts is the run that has looked, not the one that had sent."""
+    acme, _ = uncertain(world)
+    world.store.end_run("r1", RunState.CANCELLED)
+    world.store.start_run(Run(id="r2", job="nightly"), world.tasks(1, acme))
+    ((lease, _),) = world.store.evidence_due("r2")
+    assert world.store.conclude(lease, found=None, resend=True)
+    assert world.lease(acme, "r2").resends == 1
+    assert world.store.find_run("r1").state is RunState.CANCELLED
 
 
 def test_evidence_is_concluded_once(world: World) -> None:
@@ -238,7 +260,7 @@ def test_every_change_of_a_task_or_token_changes_the_version(world: World) -> No
     """So that a waiting process looks only when there is something to see."""
     acme = world.begin(1)
     seen = [world.store.versions("r1")[acme]]
-    steps: list[Callable[[Lease], None]] = [
+    steps: list[Callable[[Lease], object]] = [
         world.store.sending,
         lambda lease: world.store.settle(lease, Settlement(status=Status.UNCERTAIN, answered=True)),
         lambda lease: world.store.conclude(lease, found=None),

@@ -5,15 +5,18 @@ These tests patch the list of migrations on purpose: that is what an older progr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from orchestrator.bucket import Wait
+from orchestrator.errors import StoreUnusable
 from orchestrator.model import Reason, Status, identity
-from orchestrator.stores import schema
+from orchestrator.stores import open_store, schema
 from tests.contract.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, task
+from tests.support.commands import ran
 
 OLDER = range(1, schema.VERSION)
 
@@ -72,14 +75,19 @@ def written_long_ago(world: World) -> str:
     return acme
 
 
-@pytest.mark.parametrize("older", OLDER)
-def test_an_older_store_is_brought_forward(
-    make_world: Callable[[], World], monkeypatch: pytest.MonkeyPatch, older: int
-) -> None:
-    """Tasks still wait, tokens are still out until their time, and the work goes on."""
-    with monkeypatch.context() as before:
+@contextmanager
+def program_of(older: int) -> Iterator[None]:
+    """Be a program of an older version."""
+    with pytest.MonkeyPatch.context() as before:
         before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:older])
         before.setattr(schema, "VERSION", older)
+        yield
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_an_older_store_is_brought_forward(make_world: Callable[[], World], older: int) -> None:
+    """Tasks still wait, tokens are still out until their time, and the work goes on."""
+    with program_of(older):
         world = make_world()
         acme = written_long_ago(world)
         world.end(world.store)
@@ -95,6 +103,46 @@ def test_an_older_store_is_brought_forward(
     for _ in range(3):
         world.make(acme)
     assert world.states() == [Status.CREATED] * 3
+    world.close()
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+@pytest.mark.parametrize("older", OLDER)
+def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted: bool) -> None:
+    """By every command that looks, as it was: the older program at work on it is not disturbed."""
+    with program_of(older):
+        world = SqliteWorld(tmp_path / "store.db")
+        acme = written_long_ago(world)
+    if rebooted:
+        world.clock.reboot("another boot", 20.0)
+    with closing(open_store(world.url, clock=world.clock, read_only=True)) as look:
+        assert {token.returns_at for token in look.bucket(acme).tokens} == {
+            look.now() + (LIMIT.hold if rebooted else 100)
+        }
+        with world.store._database.read() as tx:
+            assert schema.version(tx) == older
+    for command in ("status", "runs", "list", "report"):
+        done = ran(command, "--store", world.url)
+        assert (done.code, done.stderr) == (0, "")
+    world.close()
+    with program_of(older):
+        open_store(world.url, clock=world.clock).close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("older", OLDER)
+def test_what_looks_at_an_older_store_in_postgresql_is_told_what_to_do(postgres_url: str, older: int) -> None:
+    """To bring it forward is for who runs something: it would shut out the older programs of everybody else."""
+    with program_of(older):
+        world = PostgresWorld(postgres_url)
+    words = f"version {older}, made by an older tesnap; .* `tesnap run` or `tesnap resume` .* brings it up to date"
+    with pytest.raises(StoreUnusable, match=words):
+        open_store(world.url, clock=world.clock, read_only=True)
+    done = ran("status", "--store", world.url)
+    assert (done.code, done.stdout) == (2, "")
+    assert "brings it up to date" in done.stderr
+    world.open()
+    open_store(world.url, clock=world.clock, read_only=True).close()
     world.close()
 
 

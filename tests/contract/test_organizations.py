@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.bucket import Wait
 from orchestrator.errors import LeaseLost
-from orchestrator.model import Closing, Run, Status, identity
+from orchestrator.model import SNAPSHOT_LIFETIME, Closing, Run, Status, identity
 from orchestrator.queue import Counts
 from tests.contract.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
 
@@ -245,3 +245,54 @@ def test_a_failed_task_gives_way_to_a_leased_one(world: World) -> None:
     world.store.join(BASE_URL, "acme", "77")
     world.store.settle(lease, created(lease))
     assert world.states("r1")[0] is Status.CREATED
+
+
+@pytest.mark.parametrize("live_by_name", [False, True])
+@pytest.mark.parametrize("end", ["failed", "refused", "expired"])
+def test_what_a_live_run_has_queued_is_not_given_up(world: World, *, end: str, live_by_name: bool) -> None:
+    """Learning whose it is comes to what starting the run after that would have: law 5 of a task's life."""
+    live, old = world.store.join(BASE_URL, "acme", None), world.store.join(BASE_URL, "acme-prod", "77")
+    if not live_by_name:
+        live, old = old, live
+    plan = task(1, old, refusal="no such test" if end == "refused" else None)
+    world.store.start_run(Run(id="old", job="old"), [plan])
+    if end != "refused":
+        lease = world.sent(old, "old")
+        world.store.settle(
+            lease, replace(FAILED, duplicate_possible=True) if end == "failed" else created(lease)
+        )
+    world.advance(SNAPSHOT_LIFETIME if end == "expired" else 3600)
+    world.store.start_run(Run(id="live", job="live"), [task(1, live)])
+    learnt = world.store.join(BASE_URL, "acme", "77")
+    before = world.store.view("old").total
+    assert before == (Counts(created=1) if end == "expired" else Counts(queued=1))
+    lease = world.lease(learnt, "live")
+    assert (lease.task.generation, lease.duplicate_possible) == (end == "expired", end == "failed")
+    world.store.sending(lease)
+    world.store.settle(lease, created(lease))
+    assert world.store.view("live").total == Counts(created=1)
+    world.store.start_run(Run(id="next", job="next"), [task(1, learnt)])
+    assert world.store.view("next").total == Counts(existing=1)
+
+
+def test_beside_what_has_expired_one_is_made_and_not_two(world: World) -> None:
+    """Both sides had asked for it since."""
+    _, true = both(world)
+    world.make(true, "r2")
+    world.advance(SNAPSHOT_LIFETIME)
+    world.store.start_run(Run(id="r3", job="nightly"), world.tasks(1, true))
+    world.store.join(BASE_URL, "acme", "77")
+    assert (world.states("r1")[0], world.states("r2")[0]) == (Status.QUEUED, Status.CREATED)
+    world.make(true, "r3")
+    assert world.store.view("r1").total == Counts(existing=1, queued=2)
+
+
+def test_what_is_uncertain_is_reported_and_not_what_has_expired(world: World) -> None:
+    """A new run finds the one that may be there."""
+    acme, true = both(world)
+    world.make(true, "r2")
+    world.advance(SNAPSHOT_LIFETIME)
+    world.store.settle(world.sent(acme), UNCERTAIN)
+    world.store.join(BASE_URL, "acme", "77")
+    world.store.start_run(Run(id="r3", job="more"), world.tasks(1, true))
+    assert world.states("r3") == [Status.UNCERTAIN]

@@ -15,13 +15,13 @@ from tests.contract.world import BASE_URL, World
 
 CHILD = """
 import sys
-from orchestrator.clock import SystemClock
+from orchestrator.clock import VirtualClock
 from orchestrator.model import Limit
 from orchestrator.queue import Ask
 from orchestrator.stores import open_store
 
 url, identity, send = sys.argv[1:]
-store = open_store(url, clock=SystemClock())
+store = open_store(url, clock=VirtualClock())
 ask = Ask(organization=identity, run_id="r1", limit=Limit(), timeout=60.0, epoch=store.epoch())
 store.serve("r1", [identity])
 lease = store.grant(ask)

@@ -14,14 +14,14 @@ import pytest
 from orchestrator.bucket import REBOOT_MARGIN
 from orchestrator.clock import SystemClock, VirtualClock
 from orchestrator.errors import StoreUnavailable, StoreUnusable, UsageError
-from orchestrator.model import Closing, Limit, RunState
+from orchestrator.model import Closing, Limit, Run, RunState
 from orchestrator.queue import Counts
-from orchestrator.stores import open_store
+from orchestrator.stores import Store, open_store
 from orchestrator.stores import sqlite as sqlite_store
 from orchestrator.stores import statements as sql
 from orchestrator.stores.owners import Owners
 from orchestrator.stores.schema import VERSION
-from tests.contract.world import LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued
+from tests.contract.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued, task
 
 HOUR = 3600.0
 UNANSWERED = TIMEOUT + LIMIT.grace + LIMIT.per
@@ -130,6 +130,57 @@ def test_a_boot_clock_of_another_time_namespace_is_another_one() -> None:
     if not namespace.is_symlink():
         pytest.skip("this kernel has no time namespaces")
     assert str(namespace.readlink()) in SystemClock().boot_id()
+
+
+def elsewhere(world: SqliteWorld) -> VirtualClock:
+    """The clock of another time namespace of the same machine."""
+    return VirtualClock(wall=world.clock.wall(), boot=world.clock.boot() + 5000.0, boot_id="elsewhere")
+
+
+def test_a_store_in_use_by_another_boot_clock_is_refused(sqlite_world: SqliteWorld) -> None:
+    """Each would take the other's work for that of before a reboot; the one at work goes on as if nothing had been."""
+    acme = sqlite_world.begin(12)
+    sqlite_world.make(acme)
+    before = sqlite_world.store.bucket(acme)
+    with pytest.raises(
+        StoreUnusable, match=rf"process {os.getpid()} of .* by another boot clock; .*one time namespace"
+    ):
+        open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
+    assert sqlite_world.store.bucket(acme) == before
+    for _ in range(4):
+        sqlite_world.make(acme)
+    sqlite_world.crash(sqlite_world.store)
+    later = open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
+    assert {token.returns_at for token in later.bucket(acme).tokens} == {later.now() + LIMIT.hold}
+    later.close()
+
+
+def test_of_two_boot_clocks_the_first_at_work_goes_on(sqlite_world: SqliteWorld) -> None:
+    """Both had opened the store before either sent anything; the other one can go on when the first has ended."""
+    late = open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
+    acme = sqlite_world.begin(12)
+    for change in (lambda: late.join(BASE_URL, "x", None), lambda: late.serve("r1", [acme])):
+        with pytest.raises(StoreUnusable, match="another boot clock"):
+            change()
+        sqlite_world.make(acme)
+    sqlite_world.end(sqlite_world.store)
+    late.serve("r1", [acme])
+    assert late.view("r1").processes == 1
+    late.close()
+
+
+def test_a_lock_that_may_not_be_looked_at_is_no_other_boot_clock(sqlite_world: SqliteWorld) -> None:
+    """It may be left from before a reboot, by another user: that must not close the store for ever."""
+    acme = sqlite_world.begin(1)
+    with sqlite_world.store._database.write() as tx:
+        owner = str(tx.rows(sql.OWNERS)[0]["id"])
+    lock = sqlite_world.path.with_name(f"{sqlite_world.path.name}.owners") / owner
+    lock.chmod(0)
+    if os.access(lock, os.R_OK):
+        pytest.skip("the superuser may look at everything")
+    later = open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
+    assert later.present_identity(acme) == acme
+    later.close()
 
 
 # -- the file ----------------------------------------------------------------------------------------------
@@ -244,6 +295,49 @@ def test_reading_only_sees_everything_and_writes_nothing(sqlite_world: SqliteWor
     with pytest.raises(StoreUnusable, match="it cannot be written"):
         reader.end_run("r1", RunState.FINISHED)
     reader.close()
+
+
+def looked_at(store: Store, identity: str) -> tuple[object, ...]:
+    """What a look shows of times."""
+    return store.bucket(identity), list(store.results("r1")), list(store.results("lost"))
+
+
+def test_a_look_after_a_reboot_shows_what_the_next_run_will_find(sqlite_world: SqliteWorld) -> None:
+    """Though nothing has been run since; it writes nothing, and still sees who lives."""
+    world = sqlite_world
+    world.advance(2_000_000.0)  # 23 days after the boot
+    acme = world.begin(12)
+    for _ in range(3):
+        world.make(acme)
+    world.store.start_run(Run(id="lost", job="lost"), [task(50, acme)])
+    world.store.settle(world.sent(acme, "lost"), UNCERTAIN)
+    world.store.settle(world.sent(acme), queued(answered=True, closing=Closing()))
+    world.crash(world.store)
+    world.clock.set_wall(world.clock.wall() + 60)
+    world.clock.reboot("another boot", 20.0)
+    before = world.path.read_bytes()
+    look = open_store(world.url, clock=world.clock, read_only=True)
+    shown = looked_at(look, acme)
+    assert {token.returns_at - look.now() for token in look.bucket(acme).tokens} == {LIMIT.hold, UNANSWERED}
+    assert look.view("r1").processes == 0
+    with pytest.raises(StoreUnusable, match="it cannot be written"):
+        look.end_run("r1", RunState.FINISHED)
+    look.close()
+    assert world.path.read_bytes() == before
+    world.store = world.open()
+    assert looked_at(world.store, acme) == shown
+
+
+def test_a_look_by_another_boot_clock_disturbs_nobody(sqlite_world: SqliteWorld) -> None:
+    """From another time namespace what is under way is shown as well as it can be."""
+    acme = sqlite_world.begin(12)
+    sqlite_world.make(acme)
+    look = open_store(sqlite_world.url, clock=elsewhere(sqlite_world), read_only=True)
+    assert [token.returns_at for token in look.bucket(acme).tokens] == [look.now() + LIMIT.hold]
+    assert look.view("r1").total == Counts(created=1, queued=11)
+    assert look.view("r1").processes == 1
+    look.close()
+    sqlite_world.make(acme)
 
 
 def test_a_store_in_a_read_only_folder_can_be_read(sqlite_world: SqliteWorld, tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ class SendingTooEarly(MortalStore):
 class ResendUncertain(MortalStore):
     """What nobody knows the fate of is sent once more, against the policy."""
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> None:
-        super().conclude(lease, found=found, how=how, resend=found is None and lease.resends == 0)
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
+        return super().conclude(lease, found=found, how=how, resend=found is None and lease.resends == 0)
 
 
 class NoRecovery(MortalStore):

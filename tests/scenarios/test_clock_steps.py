@@ -149,6 +149,21 @@ def test_a_clock_slewed_forward_brings_no_token_back_too_early(
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("rate", [1.0833, 1.01])
+def test_a_slewed_clock_costs_what_it_gains_and_no_second_hold(
+    postgres_stage: StageMaker, rate: float
+) -> None:
+    """The slots are held once from when it is noticed; what is gained meanwhile is made up for as it comes."""
+    at = postgres_stage()
+    at.clock.__class__ = Slewed
+    at.clock.rate = rate  # type: ignore[attr-defined] # of the class it has by now
+    begun = at.clock.boot()
+    at.run(at.jobfile(15))
+    assert refusals(at.simulator.log) == []
+    assert at.clock.boot() - begun < 2.2 * at.limit.hold
+
+
+@pytest.mark.postgres
 def test_the_drift_of_two_good_clocks_holds_nothing(postgres_stage: StageMaker) -> None:
     """What NTP does to a clock is within the guard."""
     at = postgres_stage()

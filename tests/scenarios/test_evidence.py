@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator import narrate
 from orchestrator.client import Answer
-from orchestrator.model import OnUncertain, Reason, Status
+from orchestrator.model import OnUncertain, Reason, RunState, Status
 from orchestrator.progress import Ending
 from orchestrator.sender import Lost, look
 from orchestrator.simulator import scripted
@@ -161,6 +161,19 @@ def test_a_process_without_the_credential_leaves_the_search_to_others(
     assert {result.status for result in results if result.task.organization == first} >= {expected}
     assert [result.evidence_due is not None for result in results].count(True) == alone
     assert alone or [result.found for result in notebook.results].count("saved_event") == 2
+
+
+def test_what_a_cancelled_run_lost_is_said_to_stay_uncertain(stage: StageMaker) -> None:
+    """Whatever its policy: it is not sent once more, has its record, and `settle` finds it."""
+    at = stage(tests=8, faults=scripted([None, "reset-before"]))
+    worker, notebook = at.worker(at.jobfile(8, on_uncertain=OnUncertain.RESEND))
+    at.timeline.at(at.clock.boot() + 30, lambda: at.open().end_run("r1", RunState.CANCELLED))
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.uncertain) == (3, 1)
+    assert not any("sent once more" in event.text for event in notebook.events)
+    assert [result.status for result in notebook.results].count(Status.UNCERTAIN) == 1
+    (lost,) = (result for result in notebook.results if result.status is Status.UNCERTAIN)
+    assert at.open().settle_by_hand("r1", lost.task.short_key, made=None).task.key == lost.task.key
 
 
 def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: StageMaker) -> None:

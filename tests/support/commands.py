@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib
 import io
@@ -60,7 +61,8 @@ def _become(user: int) -> None:
     for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    "".encode("unicode_escape")
+    for codec in ("unicode_escape", "ascii"):
+        codecs.lookup(codec)
     if user != os.getuid():
         os.setgroups([])
         os.setgid(user)
