@@ -21,8 +21,8 @@ class StoreView(Protocol):
         """Where it is, without secrets."""
         ...
 
-    def recover(self) -> int:
-        """Take over from dead processes, which writes, as every start of a run does."""
+    def touch(self) -> None:
+        """Write something that changes nothing."""
         ...
 
     def runs(self) -> list[RunView]:
@@ -34,7 +34,7 @@ def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> li
     """Whether the store can be written, and who else uses it."""
     try:
         with opened() as store:
-            store.recover()
+            store.touch()
             where, views = store.describe(), store.runs()
     except (UsageError, StoreUnavailable) as error:
         remedy = (

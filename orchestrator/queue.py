@@ -254,6 +254,10 @@ class Queue(Protocol):
         """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
         ...
 
+    def touch(self) -> None:
+        """Write something that changes nothing, to find out whether the store takes it."""
+        ...
+
     def recover(self) -> int:
         """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many.
 

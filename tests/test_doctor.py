@@ -343,8 +343,8 @@ class Shelf:
     def describe(self) -> str:
         return "sqlite:////srv/tesnap.db"
 
-    def recover(self) -> int:
-        return 0
+    def touch(self) -> None:
+        pass
 
     def runs(self) -> list[RunView]:
         return list(self._views)
@@ -397,7 +397,7 @@ def test_a_store_that_opens_but_takes_nothing() -> None:
     """That a store can be read does not mean that it can be written: it is tried."""
 
     class Sealed(Shelf):
-        def recover(self) -> int:
+        def touch(self) -> None:
             raise StoreUnusable("it cannot be written")
 
     ((about, text, _),) = trouble(examine_store(lambda: nullcontext(Sealed())))

@@ -201,6 +201,11 @@ class Store:
             raise
         self._known.discard((lease.task.key, lease.attempt))
 
+    def touch(self) -> None:
+        with self._database.write() as tx:
+            tx.change(sql.TOUCH_META)
+            tx.remember_calendar(tx.now())
+
     def recover(self) -> int:
         self._follow_clock()
         with self._database.read() as tx:

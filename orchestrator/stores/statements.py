@@ -356,6 +356,8 @@ META = "SELECT boot_id, last_at, last_wall FROM meta"
 
 SAVE_META = "UPDATE meta SET boot_id = :boot_id, last_at = :now, last_wall = :wall"
 
+TOUCH_META = "UPDATE meta SET version = version"
+
 ALL_TOKENS = "SELECT * FROM token"
 
 CLOSED_GATES = "SELECT * FROM organization WHERE gate_until IS NOT NULL"

@@ -271,3 +271,12 @@ def test_a_backoff_seen_by_another_run_is_the_same(world: World) -> None:
     world.store.settle(world.sent(acme), queued(retry_in=30.0))
     second(world, acme)
     assert world.wait(acme, "r2").until == world.store.now() + 30
+
+
+def test_a_touch_changes_nothing(world: World) -> None:
+    """It is there to find out whether the store takes anything."""
+    acme = world.begin(3)
+    world.make(acme)
+    before = world.store.bucket(acme), world.store.view("r1"), list(world.store.results("r1"))
+    world.store.touch()
+    assert before == (world.store.bucket(acme), world.store.view("r1"), list(world.store.results("r1")))

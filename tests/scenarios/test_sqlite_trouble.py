@@ -9,13 +9,15 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
+from orchestrator.doctor import Level
 from orchestrator.model import RetryRules
 from orchestrator.narrate import last_line
+from orchestrator.premises import examine_store
 from orchestrator.simulator import made_twice, refusals
 from orchestrator.stores import Store, sqlite
 from orchestrator.stores.sqlite import SqliteDatabase
@@ -76,6 +78,21 @@ def test_a_disk_that_is_full_for_a_while_costs_time_and_nothing_else(stage: Stag
     posts = sorted(entry.arrived for entry in at.simulator.log if entry.method == "POST")
     start = posts[0]
     assert not [arrived for arrived in posts if start + 2 < arrived < start + 700]
+
+
+def test_doctor_finds_a_disk_that_takes_nothing_more(stage: StageMaker) -> None:
+    """To open a store and to read it needs no room: only a commit shows it."""
+    at = stage(tests=1)
+    store = at.open()
+    store.touch()
+    at.clock.advance(1.0)
+    with file_size_limit() as limited:
+        limited(Path(f"{at.store}-wal").stat().st_size)
+        (check,) = examine_store(lambda: nullcontext(store))
+    assert check.level is Level.TROUBLE
+    assert "the disk fails or is full" in check.text
+    (check,) = examine_store(lambda: nullcontext(store))
+    assert check.level is Level.FINE
 
 
 @pytest.fixture
