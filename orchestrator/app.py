@@ -18,10 +18,11 @@ from orchestrator.bearers import ReadBearer, all_bearers
 from orchestrator.client import Client
 from orchestrator.clock import Clock
 from orchestrator.credentials import read_bearer
-from orchestrator.errors import GrantStale, UsageError
+from orchestrator.errors import ApiUnavailable, GrantStale, UsageError
 from orchestrator.extent import account_groups, wanted_organizations
 from orchestrator.lane import Lane, joined
 from orchestrator.model import JobFile, Organization, Result, Run, Status, Task, identity
+from orchestrator.moments import starts_with_alert
 from orchestrator.paced import Tell
 from orchestrator.preview import Preview, preview
 from orchestrator.progress import Ending, Event, Observer
@@ -30,6 +31,7 @@ from orchestrator.scheduler import Plan, Start, Survey, forecast, make_plan
 from orchestrator.sender import PoolSender
 from orchestrator.surprises import stopped_by_surprises
 from orchestrator.survey import Finding, find_out, survey_events
+from orchestrator.wording import choice
 from orchestrator.worker import Worker
 
 SURVEYS_AT_ONCE = 8
@@ -75,6 +77,7 @@ class App:
         self._shown: dict[str, str] = {}
         self._identities: dict[str, str] = {}
         self._refused: set[str] = set()
+        self._late: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         self.bearers = (
             {} if offline else all_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
@@ -114,8 +117,10 @@ class App:
             asked = {
                 name: pool.submit(self._found_out, name, groups[name], tell) for name in sorted(self.clients)
             }
-            if wait(asked.values(), None if within is None else self.clock.real(within)).not_done:
+            late = wait(asked.values(), None if within is None else self.clock.real(within)).not_done
+            if late:
                 self.close()
+            self._late = {name for name, answer in asked.items() if answer in late}
             return {name: answer.result() for name, answer in asked.items()}
         except BaseException:  # a signal: nobody waits for the answers any more
             self.close()
@@ -135,6 +140,23 @@ class App:
             tell=tell,
             stopped=lambda: self.clients[name].closed,
         )
+
+    def require_answers(self) -> None:
+        """Raises `ApiUnavailable` if a plan would be another one with the answers that the deadline cut off."""
+        meant = [
+            job
+            for job in self.jobfile.jobs
+            if job.select is not None
+            or len(job.organizations) > 1
+            or starts_with_alert(job)
+            or any(ref.test_name for ref in job.tests)
+        ]
+        late = sorted(self._late & {name for job in meant for name in job.organizations})
+        if late:
+            raise ApiUnavailable(
+                f"the deadline is reached before {choice(late, last='and')} said which tests there are: nothing is"
+                " planned and nothing was sent; the same command begins anew"
+            )
 
     def lanes(self, findings: Mapping[str, Finding], *, only_look: bool = False) -> dict[str, Lane]:
         """What the worker needs to know of each organization, by its identity; `only_look` writes nothing."""
@@ -321,6 +343,7 @@ def run(
     else:
         for event in earlier.unfinished(app.queue, app.jobfile):
             observer.happened(event)
+        app.require_answers()
         plan = app.plan(findings, lanes)
         planned(plan, findings, lanes)
         plan = unchecked.left_out(plan, lanes, app.in_doubt(findings))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, tzinfo
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -127,8 +128,9 @@ def machine_zone() -> tzinfo:
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # CLOCK_BOOTTIME is Linux's
 
 
+@cache
 def _boot_id() -> str:
-    """Linux's id of this boot; elsewhere the moment of booting, to ten minutes.
+    """Linux's id of this boot; elsewhere the moment of booting, to ten minutes, as it was when the process asked first.
 
     With the time namespace, where there is one: each has a boot clock of its own, and they share the id.
     """

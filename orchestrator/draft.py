@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from orchestrator import grammar, yamlcore
 from orchestrator.errors import Located
-from orchestrator.secrecy import looks_secret
+from orchestrator.secrecy import holds_secret, looks_secret
 from orchestrator.wording import choice, is_plain, is_secret_key, nearest, quote, word
 from orchestrator.yamlcore import Entry, Node, Scalar, Sequence
 
@@ -215,15 +215,12 @@ class Draft:
         return None
 
     def _find_secrets(self, path: Path, node: Node, seen: set[int]) -> None:
-        """Say an error at each key that asks for a secret itself, and where a text that nobody checks looks like one.
-
-        That is the file's name, and all that stands under the user's own keys.
-        """
+        """Say an error at each key that asks for a secret itself, and at what is one under the user's own keys."""
         if id(node) in seen:
             return
         seen.add(id(node))
         if isinstance(node, Scalar):
-            if path in (("name",), _OWN) and "/" not in node.text and looks_secret(node.text):  # a path may
+            if path == _OWN and holds_secret(node.text):
                 self._add(Located(self.file, node.line, node.column, _ONE_OF_THEM))
         elif isinstance(node, Sequence):
             for item in node.items:

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from orchestrator.wording import is_plain
 
-STREAMS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin", "/dev/stdout", "/dev/stderr")
-"""Where a process has its own streams, and a shell puts its pipes: `<(…)`, `|`."""
+_STREAMS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # where a shell puts its own pipes: `<(…)`, `|`
 
 
 def read_start(path: Path, most: int) -> bytes:
     """The file's first bytes, at most so many; OSError, or ValueError for a path that cannot be, says why not."""
     if "\0" in str(path):
         raise ValueError("a NUL character stands in its path")
-    if str(path).startswith(STREAMS):
+    if str(path).startswith(_STREAMS):
         with path.open("rb") as stream:
             return stream.read(most)
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

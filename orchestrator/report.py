@@ -25,7 +25,6 @@ from markupsafe import Markup
 from orchestrator import formats
 from orchestrator.clock import VirtualClock
 from orchestrator.errors import UsageError
-from orchestrator.intake import STREAMS
 from orchestrator.model import Run
 from orchestrator.page import URL_CHARACTERS, Report, commands, headline, make_report, page_of
 from orchestrator.safe_text import markdown, masked
@@ -150,7 +149,7 @@ def write_report(path: str, report: Report, kind: Kind | None = None) -> None:
 
 def is_stream(target: Path) -> bool:
     """Whether what is there takes a report and keeps none: a device, a pipe, or one of this process's own streams."""
-    return str(target).startswith(STREAMS) or target.is_char_device() or target.is_fifo()
+    return bool(_OWN_STREAM.fullmatch(str(target))) or target.is_char_device() or target.is_fifo()
 
 
 def _stream(path: str) -> BinaryIO:

@@ -26,6 +26,22 @@ _FORM = re.compile(
 )
 
 
+_SURELY = re.compile(
+    r"\b(?:bearer|basic)\s+(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{16,}"  # an Authorization header with its value
+    r"|(?<![/\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![/\w-])"  # a UUID, not in a path
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+",  # a JSON Web Token
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text of the user's own, which may say anything, holds what is hardly anything but a token.
+
+    A hash, a build's number or the word `bearer` does no harm there.
+    """
+    return _SURELY.search(text[:_LOOKED_AT]) is not None
+
+
 def looks_secret(text: str) -> bool:
     """Whether the text may be an API token; a long text may always be one."""
     start = text[:_LOOKED_AT]

@@ -27,8 +27,10 @@ POLLS_PER_RECOVERY = 10
 """Dead processes are looked for at every so-manieth look."""
 
 
-FAILED, OTHERWISE = 1, 2
+FAILED, UNCERTAIN, CREATED = 1, 2, 3
 """What was told of a task, in one byte; 0: nothing yet."""
+
+_SAID = {Status.FAILED: FAILED, Status.UNCERTAIN: UNCERTAIN, Status.CREATED: CREATED}
 
 
 class Gain:
@@ -111,6 +113,8 @@ class Watch:
         if at - before < self._ahead - STEP:
             self._since = -math.inf  # set back: what is settled now is settled before what was reported
         self._ahead = at - after
+        for lane in self._lanes:  # set back and forth, it gains from where it was set back to
+            lane.ahead = min(lane.ahead, self._ahead)
         return self._gain.read(after, least=at - after, most=at - before)  # it was read somewhere in between
 
     def gained(self, lease: Lease, boot: float) -> bool:
@@ -173,10 +177,10 @@ class Watch:
         return position < len(self._seen) and bool(self._seen[position])
 
     def _news(self, result: Result) -> bool:
-        """Whether this was not told yet: what failed may have been queued again meanwhile, and come to another end."""
-        position, said = result.task.position, FAILED if result.status is Status.FAILED else OTHERWISE
+        """Whether this was not told yet: what was not made may have been queued again, or noted as made, meanwhile."""
+        position, said = result.task.position, _SAID[result.status]
         if position >= len(self._seen):
             self._seen.extend(bytes(position + 1 - len(self._seen)))
         before, self._seen[position] = self._seen[position], said
         self.reported += not before
-        return not before or (before == FAILED and said != FAILED)
+        return before not in (said, CREATED)

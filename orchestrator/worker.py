@@ -130,6 +130,7 @@ class Worker:
         try:
             view = self._queue.view(self.run.id)
             reasons = ended.reasons(view, self._lanes, stopping=self._stopping.begun)
+            self._watch.report(thorough=True)  # what was told to have failed may have been made since
             if view.total.pending or self._watch.reported < view.total.settled:
                 self._watch.report_rest()
             early = self._stopping.begun and bool(view.total.pending or view.total.uncertain)

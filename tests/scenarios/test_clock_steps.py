@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -196,3 +197,29 @@ def test_without_the_comparison_a_slewed_clock_is_refused_too(postgres_stage: St
     at = postgres_stage()
     run_slewed(at, 1.0833, Blind)
     assert refusals(at.simulator.log)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("size", [60.0, 250.0])
+def test_a_clock_that_swings_costs_no_refusal(postgres_stage: StageMaker, size: float) -> None:
+    """Forward, back, and forward again: what was held at the first step counts from where the second one began."""
+    at = postgres_stage()
+    clock, both = at.clock, at.jobfile(20)
+    assert isinstance(clock, PostgresClock)
+    (job,) = both.jobs
+    first, second = (
+        replace(both, name=name, jobs=(replace(job, tests=tests),))
+        for name, tests in (("first", job.tests[:10]), ("second", job.tests[10:]))
+    )
+    workers, begun = [at.worker(first, run_id="first")[0]], clock.boot()
+
+    def ask_for_a_moment() -> None:
+        other, _ = at.worker(second, run_id="second")
+        workers.append(other)
+        at.timeline.at(clock.boot() + 5, lambda: other.ask_to_stop("SIGTERM"))
+
+    for seconds, step in ((20, size), (40, -size), (60, size)):
+        at.timeline.at(begun + seconds, partial(clock.step, step))
+    at.timeline.at(begun + 45, ask_for_a_moment)
+    drive(at.timeline, workers, longest=20_000)
+    assert refusals(at.simulator.log) == []

@@ -58,6 +58,48 @@ def test_a_resend_that_another_process_queues_at_the_last_moment_is_waited_for(s
     assert (ending.exit_code, ending.counts.created) == (0, 2)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 21, 23, 25, 45])
+def test_it_is_told_whoever_makes_it_and_whenever(stage: StageMaker, seed: int) -> None:
+    """The other process may settle it between two looks of this one, which ends then."""
+    at = stage(tests=12, faults=scripted(["400"]), latency=(2.2, 2.0), seed=seed)
+    jobfile = at.jobfile(3, windows=WINDOW)
+    worker, notebook = at.worker(jobfile, run_id="r1")
+    workers = [worker]
+
+    def once_it_failed() -> None:
+        if any(result.status is Status.FAILED for result in notebook.results):
+            at.open().retry_failed("r1")
+            workers.append(at.worker(jobfile, run_id="r1", seed=9)[0])
+        else:
+            at.timeline.at(at.clock.boot() + 0.5, once_it_failed)
+
+    at.timeline.at(at.clock.boot() + 0.5, once_it_failed)
+    endings = drive(at.timeline, workers, longest=40_000)
+    assert {ending.exit_code for ending in endings} == {0}
+    told = [result.status for result in notebook.results if result.task.position == 0]
+    assert told == [Status.FAILED, Status.CREATED]
+
+
+def test_what_is_settled_by_hand_in_a_run_at_work_is_made_and_told(stage: StageMaker) -> None:
+    """It was told as uncertain; its link is in the output all the same."""
+    at = stage(tests=12, faults=scripted(["reset-before"]))
+    worker, notebook = at.worker(at.jobfile(8))
+
+    def by_hand() -> None:
+        other = at.open()
+        lost = next(iter(other.results("r1")))
+        assert [result.status for result in notebook.results if result.task.position == 0] == [
+            Status.UNCERTAIN
+        ]
+        other.settle_by_hand("r1", lost.task.key, made=None)
+
+    at.timeline.at(at.clock.boot() + 150, by_hand)
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created) == (0, 8)
+    told = [result.status for result in notebook.results if result.task.position == 0]
+    assert told == [Status.UNCERTAIN, Status.CREATED]
+
+
 def test_a_stop_after_the_last_answer_is_none(stage: StageMaker) -> None:
     """The signal came while the only request was on the wire: all is there, and nothing is to be carried on."""
     at = stage(tests=3)
