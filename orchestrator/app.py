@@ -172,9 +172,8 @@ class App:
 
     def _lane(self, name: str, finding: Finding, *, only_look: bool) -> Lane:
         organization = self.jobfile.organizations[name]
-        org_id = (
-            finding.stopped and organization.org_id
-        ) or finding.org_id  # with a stranger's token, the file's
+        # With a stranger's token it is the file's, if that says one.
+        org_id = (finding.stopped and organization.org_id) or finding.org_id
         lane = Lane(
             identity=self._identity(organization, org_id, only_look=only_look),
             name=name,
@@ -231,7 +230,7 @@ class App:
 
     def in_doubt(self, findings: Mapping[str, Finding]) -> set[str]:
         """The organizations, by identity, that could not be asked properly."""
-        return {self._identities[n] for n, found in findings.items() if found.stopped or found.unreachable}
+        return {self._identities[name] for name, found in findings.items() if found.in_doubt}
 
     def foresee(self, plan: Plan, lanes: Mapping[str, Lane], *, again: bool = False) -> Preview:
         """What a run of this plan would find made already, and when it would make the rest: all, when `again`."""

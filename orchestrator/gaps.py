@@ -32,6 +32,9 @@ class Cause(StrEnum):
     NOT_THE_API = "not_the_api"  # anything else: what answers there is no such list
 
 
+PASSING = frozenset({Cause.UNREACHABLE, Cause.SERVER, Cause.BUSY})
+"""Causes that are gone by themselves."""
+
 _REMEDIES = {
     Cause.UNREACHABLE: "check the network, the proxy and base_url, then try again",
     Cause.SERVER: "the trouble is on ThousandEyes' side or a gateway's: try again shortly",
@@ -107,7 +110,7 @@ def unreadable(start: str, gaps: Iterable[Gap]) -> TesnapError:
     causes = {one.cause for one in known}
     if causes & {Cause.CLOSED, Cause.INCOMPLETE, Cause.NOT_THE_API}:
         return SelectionError(text)
-    if causes & {Cause.UNREACHABLE, Cause.SERVER, Cause.BUSY}:
+    if causes & PASSING:
         return ApiUnavailable(text)
     return AccessRefused(text)
 

@@ -462,9 +462,8 @@ class Result:
         if self.status is not Status.CREATED:
             return None
         shared = (self.snapshot and self.snapshot.shared_at) or 0.0
-        made = (
-            shared if EARLIEST <= shared < LATEST else self.settled_wall
-        )  # an old store may hold any number
+        # An old store may hold any number.
+        made = shared if EARLIEST <= shared < LATEST else self.settled_wall
         return None if made is None else made + SNAPSHOT_LIFETIME
 
     @property

@@ -20,7 +20,7 @@ from orchestrator.catalog import (
     tests,
 )
 from orchestrator.clock import Clock
-from orchestrator.gaps import Cause, Gap, gap
+from orchestrator.gaps import PASSING, Cause, Gap, gap
 from orchestrator.model import Job, Organization, Reason, Window
 from orchestrator.moments import lookouts, starts_with_alert
 from orchestrator.paced import PacedGetter, Tell
@@ -58,6 +58,13 @@ class Finding:
     gap: Gap | None = None
     notes: tuple[str, ...] = ()
     whispers: tuple[str, ...] = ()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether its tests, and what they are called, are not known for the moment."""
+        gaps = (one for listing in self.tests.values() for one in listing.gaps)
+        away = any(one.of == "tests" and one.cause in PASSING for one in gaps)
+        return self.stopped is not None or self.unreachable or away
 
 
 def find_out(

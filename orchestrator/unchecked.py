@@ -6,13 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+from orchestrator.errors import AccessRefused, ApiUnavailable
 from orchestrator.lane import Lane
 from orchestrator.model import Reason
 from orchestrator.scheduler import Plan
 
 
 def left_out(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:
-    """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked."""
+    """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked.
+
+    Raises `AccessRefused` or `ApiUnavailable` when nothing is left: frozen, an empty plan would be carried on as if
+    it had been all that was meant.
+    """
     counts = Counter(
         t.organization for t in plan.tasks if t.refusal is not None and t.organization in in_doubt
     )
@@ -32,6 +37,10 @@ def left_out(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -
         if lane.stopped is None:
             lane.stop(Reason.API_UNREACHABLE, "it cannot be reached")
     kept = tuple(t for t in plan.tasks if t.refusal is None or t.organization not in in_doubt)
+    if not kept:
+        refused = any(lanes[one].stopped is Reason.TOKEN_REFUSED for one in counts)
+        error = AccessRefused if refused else ApiUnavailable
+        raise error(f"{'; '.join(notes)}. Nothing is planned and nothing was sent")
     return replace(plan, tasks=kept, notes=(*plan.notes, *notes))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class TokenFile(Mapping[str, Bearer]):
     def __getitem__(self, name: str) -> Bearer:
         return read_bearer(self._source, environ={})
 
-    def __iter__(self) -> None:  # type: ignore[override] # nobody asks which there are
-        raise NotImplementedError
+    def __iter__(self) -> Iterator[str]:
+        return iter(("whoever is asked for",))
 
     def __len__(self) -> int:
         return 1

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.credentials import Bearer
+from orchestrator.errors import AccessRefused, ApiUnavailable
 from orchestrator.model import JobFile, RetryRules, TestRef
 from orchestrator.simulator import Simulator
-from tests.support.http import jobfile_for, run_over_http, simulated
+from tests.support.http import jobfile_for, known_bearers, run_over_http, simulated
+from tests.support.incident import Gateway
 
 pytestmark = pytest.mark.socket
 
@@ -25,25 +27,38 @@ def named(simulator: Simulator, url: str) -> JobFile:
 
 
 def test_a_refused_token_fails_no_test(tmp_path: Path) -> None:
-    """The run ends with 4, nothing is stored as failed, and the next run with a good token makes them all."""
+    """It ends with 4 and nothing is stored; with a good token the same run id makes them all."""
     with simulated(tests=3) as (simulator, url):
-        jobfile = named(simulator, url)
-        (name,) = jobfile.organizations
-        ending, notebook = run_over_http(
-            simulator, jobfile, tmp_path / "store.db", bearers={name: Bearer("wrong-token")}
-        )
-        assert (ending.exit_code, ending.counts.failed, notebook.results) == (4, 0, [])
-        assert any("3 snapshots of tests with a test_name are left out" in e.text for e in notebook.events)
-        ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db")
-        assert (ending.exit_code, ending.counts.created) == (0, 3)
+        jobfile, store = named(simulator, url), tmp_path / "store.db"
+        wrong = {name: Bearer("wrong-token") for name in jobfile.organizations}
+        with pytest.raises(AccessRefused, match="3 snapshots of tests with a test_name are left out"):
+            run_over_http(simulator, jobfile, store, run_id="again", bearers=wrong)
+        ending, _ = run_over_http(simulator, jobfile, store, run_id="again")
+    assert (ending.exit_code, ending.counts.created) == (0, 3)
 
 
 def test_an_api_that_is_away_fails_no_test(tmp_path: Path) -> None:
-    """The run ends with 5, so that it is started again, and nothing is stored as failed."""
+    """It ends with 5, so that it is started again, and nothing is stored: no start may take that for all there is."""
     with simulated(tests=3) as (simulator, url):
         jobfile = named(simulator, url)
-    ending, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db")
-    assert (ending.exit_code, ending.counts.failed, notebook.results) == (5, 0, [])
+    with pytest.raises(ApiUnavailable, match="left out, since the names cannot be checked now"):
+        run_over_http(simulator, jobfile, tmp_path / "store.db", run_id="again")
+    with simulated(tests=3) as (simulator, url):
+        ending, _ = run_over_http(simulator, named(simulator, url), tmp_path / "store.db", run_id="again")
+    assert (ending.exit_code, ending.counts.created) == (0, 3)
+
+
+def test_what_needs_no_name_is_made_all_the_same(tmp_path: Path) -> None:
+    """Of two organizations one is refused: the other one's are made, and the exit code says that some are missing."""
+    with simulated(tests=3, organizations=2) as (simulator, url):
+        plain = jobfile_for(simulator, url)
+        first, last = plain.jobs
+        tests = tuple(replace(ref, test_name="whatever") for ref in last.tests)
+        jobfile = replace(plain, jobs=(first, replace(last, tests=tests)))
+        bearers = {**known_bearers(simulator), last.organizations[0]: Bearer("wrong-token")}
+        ending, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db", bearers=bearers)
+    assert (ending.exit_code, ending.counts.created, ending.counts.total) == (4, 3, 3)
+    assert any("3 snapshots of tests with a test_name are left out" in e.text for e in notebook.events)
 
 
 def test_a_name_that_differs_fails_and_the_next_step_is_the_file(tmp_path: Path) -> None:
@@ -61,3 +76,17 @@ def test_a_name_that_differs_fails_and_the_next_step_is_the_file(tmp_path: Path)
         1,
     )
     assert [e.test for e in simulator.log if e.method == "POST" and e.test == other.id] == []
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_list_that_is_away_for_the_moment_fails_no_test(tmp_path: Path, status: int) -> None:
+    """The account groups are there and the tests are not: who is asked first does not decide."""
+    with simulated(tests=3) as (simulator, url):
+        jobfile = named(simulator, url)
+        simulator.__class__ = Gateway
+        simulator.changes = {"/tests": {"status": status, "body": b""}}  # type: ignore[attr-defined] # of the class it has by now
+        with pytest.raises(ApiUnavailable, match="3 snapshots of tests with a test_name are left out"):
+            run_over_http(simulator, jobfile, tmp_path / "store.db")
+        simulator.changes = {}  # type: ignore[attr-defined] # same
+        ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db")
+    assert (ending.exit_code, ending.counts.created) == (0, 3)
