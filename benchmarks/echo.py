@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from random import Random
 
 from benchmarks.plans import LIMIT, TIMEOUT
-from orchestrator.answer import Answer
-from orchestrator.clock import VirtualClock
-from orchestrator.errors import TesnapError
-from orchestrator.lane import Lane
-from orchestrator.model import Lease, Result, RetryRules, Run
-from orchestrator.progress import Ending, Event, Progress
-from orchestrator.sender import Looked, Lost, Sent, first_byte
-from orchestrator.stores import Store
-from orchestrator.worker import Worker
+from orchestrator.api.response import Answer
+from orchestrator.core.clock import VirtualClock
+from orchestrator.core.errors import TesnapError
+from orchestrator.core.events import Ending, Event, Progress
+from orchestrator.core.jobs import RetryRules
+from orchestrator.core.tasks import Lease, Result, Run
+from orchestrator.store.queue import Store
+from orchestrator.worker.organization import Lane
+from orchestrator.worker.sender import Looked, Lost, Sent, first_byte
+from orchestrator.worker.worker import Worker
 
 
 class Echo:

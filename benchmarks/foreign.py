@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestrator.model import Limit
+from orchestrator.core.jobs import Limit
 from orchestrator.simulator import FaultPlan, refusals
 from tests.support.virtual import Stage
 

@@ -59,7 +59,7 @@ def _seconds(act: Callable[[Path], object], path: Path) -> float:
 
 
 def _read(path: Path) -> object:
-    from orchestrator.jobfile import read_jobfiles
+    from orchestrator.jobfile.reader import read_jobfiles
 
     return read_jobfiles([path], environ={})
 

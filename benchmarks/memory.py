@@ -9,8 +9,8 @@ from benchmarks.echo import Echo, work, worker_of
 from benchmarks.plans import RUN, enqueue, identities, tasks
 from benchmarks.probe import measured, peak_memory
 from benchmarks.row import Row
-from orchestrator.clock import VirtualClock
-from orchestrator.stores import open_store
+from orchestrator.core.clock import VirtualClock
+from orchestrator.store.opening import open_store
 
 SIZES = (1_000, 10_000, 100_000)
 SECONDS = 6_000.0  # of virtual time: 100 snapshots

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from orchestrator.bucket import Wait
-from orchestrator.clock import VirtualClock
-from orchestrator.model import Lease, Limit, Run, Settlement, Snapshot, Status, Task, Window, identity
-from orchestrator.queue import Ask
-from orchestrator.stores import Store
+from orchestrator.core.clock import VirtualClock
+from orchestrator.core.jobs import Limit, Window, identity
+from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
+from orchestrator.ratelimit.bucket import Wait
+from orchestrator.store.queue import Store
+from orchestrator.store.views import Ask
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()

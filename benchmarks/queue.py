@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.plans import LIMIT, enqueue, identities, make_one, tasks
 from benchmarks.row import Row, milliseconds
-from tests.contract.world import PostgresWorld, SqliteWorld, World
+from tests.store.world import PostgresWorld, SqliteWorld, World
 
 SIZES = (1_000, 10_000, 100_000)
 MANY = (10_000, 10)  # organizations, and tasks of each

@@ -2,44 +2,59 @@
 
 A YAML job file becomes tasks, tasks wait in a durable queue, each organization's bucket of five tokens
 decides when the next one may go, the client makes one attempt, and every settled task leaves one record.
-Imports point down this map:
+Imports point down this map; a package is used through what its `__init__` offers:
 
     cli            options in, exit code out
-    rehearsal      the whole run around the simulator
-    app            the composition root: puts the parts together
-    view           what a run shows while it goes on; preview: `plan`; doctor: what would go wrong; premises: on this machine
-    incident       words of a command line -> a job file (`snap`)
-    found_tests    `tests`; snapshot_list: `list`; standing: `status` and `runs`; notify: telling others
-    report         a run's results for people; page: what it says; post: one message to one webhook
-    formats        results on standard output; live: the live line; timeline: a run as a drawing
-    worker         grant, send, settle, record; unchecked: names that cannot be checked; surprises: expect_saved_event
-    earlier        the runs that are there already
-    showing        how far a worker's run is; ended: why it ended so; watch: what it watches in the store
-    evidence       what became of a lost answer; stopping: an early end
-    survey         who an organization is, and what its lists say
-    paced          reading within the general limit
-    agenda         which organization is looked at next; lane: what one of them has answered so far
-    sender         between worker and wire; life: what the end of an attempt makes of its task
-    records        every record and log event; narrate: sentences for people; tidings: what is worth one
-    progress       what a run tells, as values; lines: whole lines; safe_text: without secrets; display_width: columns
-    stores         the durable queue in SQLite or PostgreSQL; queue: what it promises
-    scheduler      a job file -> tasks
-    bucket         token arithmetic
-    homes          whose a typed id is; gaps: lists that could not be read
-    selectors      which tests are meant; moments: when their alerts matter; patterns: parts of names
-    catalog        what the API lists; outcome: what an answer means; retry: waits between attempts
-    client         one attempt at one call; wire: the first byte, the last moment; answer: what came back
-    bearers        the credentials of this process; credentials: where one is read
-    jobfile        YAML -> JobFile, or every error at once; extent: a part of it
-    assembly       what entries come to; draft: where everything stands; grammar: the keys; yamlcore: the text
-    windows        time windows (instants, lengths, durations)
-    wording        how an error quotes; secrecy: what looks like a credential; intake: the files that a user names
-    addresses      base URLs and hosts
-    model          the nouns; errors: all that is raised on purpose; clock: time
+    app            one use case a file: make snapshots, make a plan, find tests, examine a set-up
+    output         what people and programs read: records, sentences, tables, the live view, reports
+    planning       a job file and the API's lists -> tasks
+    worker         grant, send, settle, until the queue is empty
+    api            ThousandEyes over HTTP: one attempt at one call, and what its answer means
+    store          the durable queue in SQLite or PostgreSQL
+    jobfile        YAML -> JobFile, or every error at once
+    ratelimit      the arithmetic of tokens, gate and waits
+    windows        time windows of a length that the API takes
+    core           the nouns, and what all the others need
 
     simulator      a stand-in for the API that shares no code with any of this
 """
 
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 __all__ = ["__version__"]
 
 __version__ = "0.1.0"
+
+
+def lazy_face(package: str) -> Callable[[str], object]:
+    """The `__getattr__` of a package that offers the names imported in its `if TYPE_CHECKING:` block.
+
+    A module is imported when the first of its names is used (PEP 562), so that a command pays only for what
+    it needs. AttributeError for a name that the package does not offer.
+    """
+    offered: dict[str, str] = {}
+
+    def find(name: str) -> object:
+        if not offered:
+            offered.update(_offered(package))
+        if name not in offered:
+            raise AttributeError(f"package {package!r} offers no {name!r}")
+        value = getattr(importlib.import_module(offered[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return find
+
+
+def _offered(package: str) -> dict[str, str]:
+    """Each name that a package offers, with the module that defines it."""
+    text = Path(sys.modules[package].__file__ or "").read_text(encoding="utf-8")
+    (block,) = (node for node in ast.parse(text).body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module or "" for node in imports for alias in node.names}

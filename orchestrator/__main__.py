@@ -1,5 +1,7 @@
 """`python -m orchestrator` is `tesnap`."""
 
+from __future__ import annotations
+
 from orchestrator.cli import main
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ import click
 from click.testing import CliRunner
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from orchestrator import grammar
 from orchestrator.cli import COMMANDS, tesnap
 from orchestrator.cli.options import output_options, pacing_options
+from orchestrator.jobfile import schema as grammar
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- (?P<name>[\w-]+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
@@ -137,7 +137,7 @@ EXAMPLES = {
     "retry": {"attempts": "3", "within": "30m"},
     "notify": {"format": "slack", "url_file": "/run/secrets/slack", "on": "failure"},
 }
-"""For each key one value that the grammar takes; tests/test_reference.py reads all of them."""
+"""For each key one value that the grammar takes; tests/docs/test_reference.py reads all of them."""
 
 # ----------------------------------------------------------------------------------------- job file
 
@@ -230,7 +230,7 @@ def default(section: str, name: str) -> str:
 
 def grammar_default(name: str) -> str:
     """A default that is too long for the grammar's own description."""
-    from orchestrator.model import Job
+    from orchestrator.core.jobs import Job
 
     return str(Job.__dataclass_fields__[name].default)
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
-from orchestrator.model import Limit, Problem, Result, Run, RunState, Snapshot, Status, Task, Window, identity
-from orchestrator.page import make_report
-from orchestrator.report import write_report
+from orchestrator.core.jobs import Limit, Window, identity
+from orchestrator.core.tasks import Problem, Result, Run, RunState, Snapshot, Status, Task
+from orchestrator.output.report.page import make_report
+from orchestrator.output.report.render import write_report
 from tests.support.browser import browser, find_browser
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "report.png"

@@ -12,23 +12,23 @@ import click
 from orchestrator import __version__
 
 COMMANDS = {
-    "run": "runs:run_command",
-    "plan": "runs:plan_command",
-    "validate": "files:validate_command",
-    "tests": "incident:tests_command",
-    "snap": "incident:snap_command",
-    "rehearse": "runs:rehearse_command",
-    "resume": "carry_on:resume_command",
-    "status": "look:status_command",
-    "runs": "look:runs_command",
-    "cancel": "carry_on:cancel_command",
-    "settle": "carry_on:settle_command",
-    "report": "afterwards:report_command",
-    "list": "afterwards:list_command",
-    "doctor": "checkup:doctor_command",
-    "init": "files:init_command",
-    "schema": "files:schema_command",
-    "completion": "files:completion_command",
+    "run": "run:run_command",
+    "plan": "run:plan_command",
+    "validate": "jobfiles:validate_command",
+    "tests": "snap:tests_command",
+    "snap": "snap:snap_command",
+    "rehearse": "run:rehearse_command",
+    "resume": "resume:resume_command",
+    "status": "status:status_command",
+    "runs": "status:runs_command",
+    "cancel": "resume:cancel_command",
+    "settle": "resume:settle_command",
+    "report": "report:report_command",
+    "list": "report:list_command",
+    "doctor": "doctor:doctor_command",
+    "init": "jobfiles:init_command",
+    "schema": "jobfiles:schema_command",
+    "completion": "jobfiles:completion_command",
 }
 """Every command with the module and name of its code, in the order in which `--help` shows them."""
 
@@ -94,7 +94,7 @@ def tesnap() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    from orchestrator.cli.frame import guarded, open_streams
+    from orchestrator.cli.process import guarded, open_streams
 
     open_streams()
     sys.exit(guarded(tesnap, arguments))

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from orchestrator.durations import parse_duration
-from orchestrator.model import MOST_SLOTS, JobFile, Limit, Organization, Pace
-from orchestrator.wording import quote
+from orchestrator.core import MOST_SLOTS, JobFile, Limit, Organization, Pace, quote
+from orchestrator.windows import parse_duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

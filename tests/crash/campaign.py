@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from orchestrator.clock import SystemClock
+from orchestrator.core.clock import SystemClock
 from orchestrator.simulator import Entry, read_log
-from orchestrator.stores import open_store
+from orchestrator.store.opening import open_store
 from tests.crash.judge import Output, Seen, violations
 from tests.crash.ledger import DIED, Note, read_ledger
 from tests.crash.load import LIMIT, PERIOD, TIMEOUT, Errand, errand, world_size

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.model import Result, Status, Task
+from orchestrator.core.tasks import Result, Status, Task
 from orchestrator.simulator import Entry, made_twice, most_in_any_window, refusals
 from tests.crash import ledger as noted
 from tests.crash.ledger import Note

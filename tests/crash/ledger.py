@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.model import Lease
+from orchestrator.core.tasks import Lease
 
 GRANTED = "granted"  # the grant's commit has returned
 ASKED = "asked"  # `sending` is about to be committed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from orchestrator.model import (
+from orchestrator.core.jobs import (
     CredentialSource,
     Http,
     Job,

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-import orchestrator.stores.postgres  # noqa: F401 - imported once, in the process that all others are forked from
-from orchestrator.app import App, Begin, run
-from orchestrator.bucket import Wait
-from orchestrator.clock import SystemClock
-from orchestrator.credentials import Bearer
-from orchestrator.model import Lease, Run, Settlement, Status, Task
-from orchestrator.queue import Ask
-from orchestrator.stores import Store, open_store
-from orchestrator.stores.database import Database, Row, Transaction
-from orchestrator.view import Output, View
-from orchestrator.wire import Connection, _Pool
+import orchestrator.store.postgres  # noqa: F401 - imported once, in the process that all others are forked from
+from orchestrator.api.credentials import Bearer
+from orchestrator.api.transport import Connection, _Pool
+from orchestrator.app.make_snapshots import App, Begin, run
+from orchestrator.core.clock import SystemClock
+from orchestrator.core.tasks import Lease, Run, Settlement, Status, Task
+from orchestrator.output.formats import Output
+from orchestrator.output.terminal import View
+from orchestrator.ratelimit.bucket import Wait
+from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.opening import open_store
+from orchestrator.store.queue import Store
+from orchestrator.store.views import Ask
 from tests.crash import ledger as noted
 from tests.crash.ledger import Ledger
 from tests.crash.load import Errand, jobfile, token_of

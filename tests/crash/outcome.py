@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.model import Result, Status
+from orchestrator.core.tasks import Result, Status
 from tests.crash.judge import Seen, Violation, busiest, snapshot_refusals
 from tests.crash.points import Point
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from orchestrator.bucket import IN_SINCE_EVER, Wait
-from orchestrator.model import Lease, Run, Settlement, Snapshot, Task
-from orchestrator.queue import Ask
-from orchestrator.stores import organizations
+from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Task
+from orchestrator.ratelimit.bucket import IN_SINCE_EVER, Wait
+from orchestrator.store import organizations
+from orchestrator.store.views import Ask
 from tests.crash import ledger as noted
 from tests.crash.mortal import MortalStore, at
 from tests.crash.points import Point

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.errors import GrantStale
-from orchestrator.lane import Lane
-from orchestrator.model import Job, Lease, OnUncertain, RunState, Status, TestRef, WindowSpec
-from orchestrator.sender import Lost, Sent
+from orchestrator.core.errors import GrantStale
+from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
+from orchestrator.core.tasks import Lease, RunState, Status
 from orchestrator.simulator import most_in_any_window, refusals, scripted
-from orchestrator.stores import Store
-from orchestrator.windows import utc_text
-from orchestrator.worker import Worker
+from orchestrator.store.queue import Store
+from orchestrator.windows.instants import utc_text
+from orchestrator.worker.organization import Lane
+from orchestrator.worker.sender import Lost, Sent
+from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 
 StageMaker = Callable[..., Stage]

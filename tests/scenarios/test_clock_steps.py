@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from orchestrator.errors import StoreUnavailable
-from orchestrator.model import Lease
+from orchestrator.core.errors import StoreUnavailable
+from orchestrator.core.tasks import Lease
 from orchestrator.simulator import refusals
-from orchestrator.watch import Watch
-from orchestrator.worker import Worker
+from orchestrator.worker.watch import Watch
+from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, PostgresClock, Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -9,8 +9,8 @@ from email.utils import formatdate
 
 import pytest
 
-from orchestrator.bucket import GATE_JITTER
-from orchestrator.progress import Event
+from orchestrator.core.events import Event
+from orchestrator.ratelimit.bucket import GATE_JITTER
 from orchestrator.simulator import Exchange, Reply, Simulator, scripted
 from tests.support.virtual import Notebook, Stage, VirtualGetter
 

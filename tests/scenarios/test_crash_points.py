@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.model import Lease, Result, Settlement, Status, Task, Window
+from orchestrator.core.jobs import Window
+from orchestrator.core.tasks import Lease, Result, Settlement, Status, Task
 from orchestrator.simulator import Entry
 from tests.crash import ledger as noted
 from tests.crash.campaign import campaign

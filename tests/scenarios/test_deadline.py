@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.clock import SystemClock
-from orchestrator.errors import ApiUnavailable
-from orchestrator.model import Select
+from orchestrator.core.clock import SystemClock
+from orchestrator.core.errors import ApiUnavailable
+from orchestrator.core.jobs import Select
 from tests.support.http import TIMEOUT, jobfile_for, run_over_http, simulated
 
 pytestmark = [pytest.mark.socket, pytest.mark.scaled]

@@ -8,13 +8,14 @@ from datetime import UTC
 
 import pytest
 
-from orchestrator import narrate
-from orchestrator.client import Answer
-from orchestrator.model import OnUncertain, Reason, RunState, Status
-from orchestrator.progress import Ending
-from orchestrator.sender import Lost, look
+from orchestrator.api.response import Answer
+from orchestrator.core.events import Ending
+from orchestrator.core.jobs import OnUncertain
+from orchestrator.core.tasks import Reason, RunState, Status
+from orchestrator.output import sentences as narrate
 from orchestrator.simulator import scripted
-from orchestrator.worker import Worker
+from orchestrator.worker.sender import Lost, look
+from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualGetter, VirtualSender, drive
 
 StageMaker = Callable[..., Stage]

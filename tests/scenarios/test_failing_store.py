@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import StoreUnavailable
-from orchestrator.model import Lease, RetryRules
-from orchestrator.narrate import last_line
-from orchestrator.queue import Queue
-from orchestrator.sender import Looked
+from orchestrator.core.errors import StoreUnavailable
+from orchestrator.core.jobs import RetryRules
+from orchestrator.core.tasks import Lease
+from orchestrator.output.sentences import last_line
 from orchestrator.simulator import made_twice, most_in_any_window, scripted
-from orchestrator.stores import Store
+from orchestrator.store.queue import Queue, Store
+from orchestrator.worker.sender import Looked
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from orchestrator.model import OnUncertain, Result, Status
-from orchestrator.progress import Ending
+from orchestrator.core.events import Ending
+from orchestrator.core.jobs import OnUncertain
+from orchestrator.core.tasks import Result, Status
 from orchestrator.simulator import Fault, FaultPlan, made_twice, most_in_any_window, scripted
 from tests.support.virtual import Notebook, Stage, drive
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator import earlier
-from orchestrator.app import App
-from orchestrator.credentials import Bearer
-from orchestrator.model import JobFile, Limit, Status
-from orchestrator.narrate import last_line
-from orchestrator.progress import Event
+from orchestrator.api.credentials import Bearer
+from orchestrator.app import history as earlier
+from orchestrator.app.make_snapshots import App
+from orchestrator.core.events import Event
+from orchestrator.core.jobs import JobFile, Limit
+from orchestrator.core.tasks import Status
+from orchestrator.output.sentences import last_line
 from orchestrator.simulator import scripted
-from orchestrator.worker import Worker
+from orchestrator.worker.worker import Worker
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.model import Status
+from orchestrator.core.tasks import Status
 from orchestrator.simulator import makespan, most_in_any_window, parse_faults, refusals
 from tests.support.http import PERIOD, jobfile_for, run_over_http, simulated
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.client import Client
-from orchestrator.clock import SystemClock
-from orchestrator.credentials import Bearer
-from orchestrator.model import Http, OnUncertain, TestRef
+from orchestrator.api.client import Client
+from orchestrator.api.credentials import Bearer
+from orchestrator.core.clock import SystemClock
+from orchestrator.core.jobs import Http, OnUncertain, TestRef
 from orchestrator.simulator import Simulator, example_world, made_twice, scripted, serve
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http, simulated
 from tests.support.wire import Peer, Server

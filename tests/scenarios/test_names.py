@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.credentials import Bearer
-from orchestrator.model import identity
+from orchestrator.api.credentials import Bearer
+from orchestrator.core.jobs import identity
 from orchestrator.simulator import refusals
 from tests.support.http import jobfile_for, run_over_http, simulated
 from tests.support.virtual import Stage, drive

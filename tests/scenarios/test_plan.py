@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.bucket import Bucket
-from orchestrator.errors import SelectionError
-from orchestrator.model import Job, Limit, Pace, Priority, Select, TestRef, WindowSpec
-from orchestrator.scheduler import forecast
+from orchestrator.core.errors import SelectionError
+from orchestrator.core.jobs import Job, Limit, Pace, Priority, Select, TestRef, WindowSpec
+from orchestrator.ratelimit.bucket import Bucket
+from orchestrator.ratelimit.forecast import forecast_starts
 from orchestrator.simulator import Simulator
 from tests.support.virtual import Notebook, Stage
 
@@ -27,7 +27,9 @@ def foretold(at: Stage, notebook: Notebook, limit: Limit) -> list[tuple[str | No
     """The same from the forecast, made for an untouched bucket."""
     tasks = [replace(result.task) for result in notebook.results]
     run = notebook.runs[0]
-    starts = forecast(tasks, Bucket(tokens=(), held={}), limit, now=0.0, epoch=run.created_at, latency=1.0)
+    starts = forecast_starts(
+        tasks, Bucket(tokens=(), held={}), limit, now=0.0, epoch=run.created_at, latency=1.0
+    )
     starts.sort(key=lambda start: (start.after or 0.0, start.task.test_id))
     first = starts[0].after or 0.0
     return [(start.task.test_id, round((start.after or 0.0) - first, 3)) for start in starts]
@@ -61,7 +63,7 @@ def test_plan_and_run_agree(stage: StageMaker, limit: Limit) -> None:
 
 def utc(epoch: float) -> str:
     """An instant to the minute, as a job file has it."""
-    from orchestrator.windows import utc_text
+    from orchestrator.windows.instants import utc_text
 
     return utc_text(epoch // 60 * 60)
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.model import Lease, Limit, Settlement
+from orchestrator.core.jobs import Limit
+from orchestrator.core.tasks import Lease, Settlement
 from orchestrator.simulator import made_twice, refusals, scripted
-from orchestrator.stores import Store, leases
+from orchestrator.store import leases
+from orchestrator.store.queue import Store
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

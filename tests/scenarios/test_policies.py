@@ -7,7 +7,7 @@ from math import ceil
 
 import pytest
 
-from orchestrator.model import Limit
+from orchestrator.core.jobs import Limit
 from orchestrator.simulator import makespan, most_in_any_window, ordinary_faults, refusals
 from tests.support.virtual import Stage
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from orchestrator.progress import Ending
+from orchestrator.core.events import Ending
 from orchestrator.simulator import Entry, Simulator, made_twice, most_in_any_window, refusals
 from tests.support.http import PERIOD, jobfile_for, run_over_http, simulated
 from tests.support.postgres import Server, new_database, own_server

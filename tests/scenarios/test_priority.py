@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator.model import JobFile, Priority
+from orchestrator.core.jobs import JobFile, Priority
 from orchestrator.simulator import refusals
 from tests.support.virtual import Stage, drive
 

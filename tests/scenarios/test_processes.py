@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.bucket import Wait
-from orchestrator.model import Lease
-from orchestrator.queue import Ask
+from orchestrator.core.tasks import Lease
+from orchestrator.ratelimit.bucket import Wait
 from orchestrator.simulator import made_twice
 from orchestrator.simulator.log import creations
-from orchestrator.stores import Store
+from orchestrator.store.queue import Store
+from orchestrator.store.views import Ask
 from tests.crash.judge import busiest, snapshot_refusals
 from tests.crash.load import PERIOD
 from tests.crash.sharing import all_came_to_their_end, share, start_at_once

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.model import OnUncertain, RunState, Status, WindowSpec
-from orchestrator.queue import RunView
+from orchestrator.core.jobs import OnUncertain, WindowSpec
+from orchestrator.core.tasks import RunState, Status
 from orchestrator.simulator import scripted
+from orchestrator.store.views import RunView
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

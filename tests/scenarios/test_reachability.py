@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.client import Answer
-from orchestrator.errors import StoreUnavailable
-from orchestrator.instants import utc_text
-from orchestrator.model import Job, JobFile, Lease, RetryRules, WindowSpec
-from orchestrator.narrate import last_line
-from orchestrator.sender import Sent
+from orchestrator.api.response import Answer
+from orchestrator.core.errors import StoreUnavailable
+from orchestrator.core.jobs import Job, JobFile, RetryRules, WindowSpec
+from orchestrator.core.tasks import Lease
+from orchestrator.output.sentences import last_line
 from orchestrator.simulator import scripted
-from orchestrator.stores import Store
-from orchestrator.worker import Worker
+from orchestrator.store.queue import Store
+from orchestrator.windows.instants import utc_text
+from orchestrator.worker.sender import Sent
+from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 
 StageMaker = Callable[..., Stage]

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.instants import utc_text
-from orchestrator.model import Job, Priority, Reason, Status, TestRef, WindowSpec
-from orchestrator.narrate import last_line
+from orchestrator.core.jobs import Job, Priority, TestRef, WindowSpec
+from orchestrator.core.tasks import Reason, Status
+from orchestrator.output.sentences import last_line
 from orchestrator.simulator import Entry, Exchange, Fault, Request, Simulator, scripted
+from orchestrator.windows.instants import utc_text
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

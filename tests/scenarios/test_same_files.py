@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator import earlier
-from orchestrator.app import App
-from orchestrator.jobfile import read_jobfiles
-from orchestrator.model import JobFile, Run
+from orchestrator.app import history as earlier
+from orchestrator.app.make_snapshots import App
+from orchestrator.core.jobs import JobFile
+from orchestrator.core.tasks import Run
+from orchestrator.jobfile.reader import read_jobfiles
 from tests.support.virtual import Stage
 
 StageMaker = Callable[..., Stage]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.client import Answer
-from orchestrator.clock import SystemClock
-from orchestrator.instants import utc_text
-from orchestrator.model import Job, Lease, OnUncertain, Status, TestRef, WindowSpec
+from orchestrator.api.response import Answer
+from orchestrator.core.clock import SystemClock
+from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
+from orchestrator.core.tasks import Lease, Status
 from orchestrator.simulator import ConfiguredTest, Simulator, example_world, refusals, scripted, serve
-from orchestrator.worker import Worker
+from orchestrator.windows.instants import utc_text
+from orchestrator.worker.worker import Worker
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 

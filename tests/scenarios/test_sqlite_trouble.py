@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.doctor import Level
-from orchestrator.model import RetryRules
-from orchestrator.narrate import last_line
-from orchestrator.premises import examine_store
+from orchestrator.app.examine import Level, examine_store
+from orchestrator.core.jobs import RetryRules
+from orchestrator.output.sentences import last_line
 from orchestrator.simulator import made_twice, refusals
-from orchestrator.stores import Store, sqlite
-from orchestrator.stores.sqlite import SqliteDatabase
+from orchestrator.store import sqlite
+from orchestrator.store.queue import Store
+from orchestrator.store.sqlite import SqliteDatabase
 from tests.support.commands import Ran, ran, ran_by
 from tests.support.virtual import Notebook, Stage, drive
 

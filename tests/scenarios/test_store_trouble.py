@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import StoreUnavailable
-from orchestrator.model import RetryRules
+from orchestrator.core.errors import StoreUnavailable
+from orchestrator.core.jobs import RetryRules
 from orchestrator.simulator import refusals
-from orchestrator.stores import Store
+from orchestrator.store.queue import Store
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

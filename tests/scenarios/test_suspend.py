@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from orchestrator.model import Lease
+from orchestrator.core.tasks import Lease
 from orchestrator.simulator import refusals
 from tests.support.virtual import Stage, drive
 

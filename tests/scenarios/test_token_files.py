@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.credentials import Bearer, read_bearer
-from orchestrator.model import CredentialSource
-from orchestrator.narrate import last_line
-from orchestrator.progress import Ending
+from orchestrator.api.credentials import Bearer, read_bearer
+from orchestrator.core.events import Ending
+from orchestrator.core.jobs import CredentialSource
+from orchestrator.output.sentences import last_line
 from orchestrator.simulator import Entry, Simulator
 from tests.support.http import jobfile_for, run_over_http, simulated
 from tests.support.virtual import Notebook

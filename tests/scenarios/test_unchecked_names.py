@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.credentials import Bearer
-from orchestrator.errors import AccessRefused, ApiUnavailable
-from orchestrator.model import JobFile, RetryRules, TestRef
+from orchestrator.api.credentials import Bearer
+from orchestrator.core.errors import AccessRefused, ApiUnavailable
+from orchestrator.core.jobs import JobFile, RetryRules, TestRef
 from orchestrator.simulator import Simulator
 from tests.support.http import jobfile_for, known_bearers, run_over_http, simulated
 from tests.support.incident import Gateway

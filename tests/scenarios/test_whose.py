@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.credentials import Bearer
-from orchestrator.model import Job, JobFile, Priority
+from orchestrator.api.credentials import Bearer
+from orchestrator.core.jobs import Job, JobFile, Priority
 from tests.support.commands import ran
 from tests.support.http import jobfile_for, known_bearers, run_over_http, simulated
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orchestrator
 from orchestrator.cli import tesnap
-from orchestrator.cli.frame import guarded
+from orchestrator.cli.process import guarded
 
 LONGEST = 60.0
 """Seconds after which a process that a test started is given up."""

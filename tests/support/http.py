@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.app import App, Begin, run
-from orchestrator.clock import SystemClock
-from orchestrator.credentials import Bearer
-from orchestrator.model import (
+from orchestrator.api.credentials import Bearer
+from orchestrator.app.make_snapshots import App, Begin, run
+from orchestrator.core.clock import SystemClock
+from orchestrator.core.events import Ending
+from orchestrator.core.jobs import (
     CredentialSource,
     Http,
     Job,
@@ -21,9 +22,8 @@ from orchestrator.model import (
     TestRef,
     WindowSpec,
 )
-from orchestrator.progress import Ending
 from orchestrator.simulator import Simulator, example_world, serve
-from orchestrator.stores import open_store
+from orchestrator.store.opening import open_store
 from tests.support.virtual import Notebook
 
 PERIOD = 3.0

@@ -16,9 +16,9 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 import orchestrator
-from orchestrator.answer import Answer
-from orchestrator.catalog import Query
-from orchestrator.clock import VirtualClock
+from orchestrator.api.catalog import Query
+from orchestrator.api.response import Answer
+from orchestrator.core.clock import VirtualClock
 from orchestrator.simulator import Alert, Entry, Reply, Simulator, World, example_world
 from orchestrator.simulator.api import Exchange
 

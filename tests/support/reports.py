@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orchestrator.model import (
-    Limit,
-    Priority,
-    Problem,
-    Result,
-    Run,
-    RunState,
-    Snapshot,
-    Status,
-    Task,
-    Window,
-    identity,
-)
+from orchestrator.core.jobs import Limit, Priority, Window, identity
+from orchestrator.core.tasks import Problem, Result, Run, RunState, Snapshot, Status, Task
 
 BASE = "https://api.example.com/v7"
 START = 1_795_183_200.0  # 2026-11-20T14:00:00Z

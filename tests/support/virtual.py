@@ -12,31 +12,31 @@ from typing import Any
 
 import psycopg
 
-from orchestrator.catalog import Getter
-from orchestrator.client import Answer, Call, snapshot_call
-from orchestrator.clock import VirtualClock
-from orchestrator.errors import TesnapError
-from orchestrator.lane import Lane
-from orchestrator.model import (
+from orchestrator.api.catalog import Getter
+from orchestrator.api.client import snapshot_call
+from orchestrator.api.response import Answer, Call
+from orchestrator.core.clock import VirtualClock
+from orchestrator.core.errors import TesnapError
+from orchestrator.core.events import Ending, Event, Progress
+from orchestrator.core.jobs import (
     CredentialSource,
     Http,
     Job,
     JobFile,
-    Lease,
     Limit,
     Organization,
-    Result,
-    Run,
     TestRef,
     WindowSpec,
 )
-from orchestrator.progress import Ending, Event, Progress
-from orchestrator.scheduler import Survey, make_plan
-from orchestrator.sender import Looked, Lost, Sent, first_byte, look
+from orchestrator.core.tasks import Lease, Result, Run
+from orchestrator.planning.discovery import Finding, find_out
+from orchestrator.planning.scheduler import Survey, make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
-from orchestrator.stores import Store, open_store
-from orchestrator.survey import Finding, find_out
-from orchestrator.worker import Worker
+from orchestrator.store.opening import open_store
+from orchestrator.store.queue import Store
+from orchestrator.worker.organization import Lane
+from orchestrator.worker.sender import Looked, Lost, Sent, first_byte, look
+from orchestrator.worker.worker import Worker
 
 
 class Timeline:

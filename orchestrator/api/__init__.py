@@ -1,0 +1,27 @@
+"""ThousandEyes over HTTP: one attempt at one call, what its answer means, and what the API lists."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator import lazy_face
+
+if TYPE_CHECKING:
+    from orchestrator.api.catalog import (
+        AccountGroup,
+        Alert,
+        CatalogError,
+        ConfiguredTest,
+        Getter,
+        Tag,
+        account_groups,
+        alerts,
+        tags,
+        tests,
+    )
+    from orchestrator.api.client import Client, snapshot_call
+    from orchestrator.api.credentials import Bearer, ReadBearer, all_bearers, read_bearer
+    from orchestrator.api.read_limit import PacedGetter, Pause, Tell
+    from orchestrator.api.response import Answer, as_object, dig, explain, parse_object, text_id, text_of
+    from orchestrator.api.verdict import Kind, Verdict, judge
+    from orchestrator.api.webhook import HttpPoster, address_of
+else:
+    __getattr__ = lazy_face(__name__)

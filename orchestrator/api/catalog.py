@@ -1,0 +1,338 @@
+"""What the API lists: account groups, tests, tags and alerts, as typed values, whatever else it may send.
+
+Reads only. Entries without an id are left out; every other field may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from orchestrator.api.response import Answer, as_object, clean, dig, explain, instant, parse_object, text_id
+from orchestrator.core import Problem, TesnapError, Window, plural
+from orchestrator.windows import utc_text
+
+MOST_PAGES = 100
+"""Pages of one list that are read before giving up, which is said: far more than any alert list has."""
+
+PAGE_SIZE = 1000
+"""Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
+
+BAD_REQUEST = 400
+
+_PORTS = {"https": 443, "http": 80}
+
+Query = tuple[tuple[str, str], ...]
+
+
+class Getter(Protocol):
+    """What reads from one organization's API; paths count from `base_url`."""
+
+    base_url: str
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """One attempt at reading something."""
+        ...
+
+
+class CatalogError(TesnapError):
+    """A list could not be read; `status` is its HTTP status, None when no readable answer came.
+
+    `incomplete`: a part of it was read, and the rest cannot be. `cut_off`: the answer was not whole.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        problem: Problem,
+        status: int | None,
+        *,
+        incomplete: bool = False,
+        cut_off: bool = False,
+    ) -> None:
+        self.reason = f"{problem.title}. {problem.detail}".strip()
+        super().__init__(f"{what} could not be read: {self.reason}")
+        self.what, self.problem, self.status = what, problem, status
+        self.incomplete, self.cut_off = incomplete, cut_off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountGroup:
+    """An account group that the token's user may use; `org_id` is the true key of the snapshot limit."""
+
+    aid: str
+    name: str = ""
+    current: bool = False
+    default: bool = False
+    organization_name: str | None = None
+    org_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredTest:
+    """A test, or a saved event that looks like one. Times are epoch seconds, the interval is in seconds."""
+
+    id: str
+    name: str = ""
+    type: str = ""
+    enabled: bool = True
+    saved_event: bool = False
+    interval: int | None = None
+    created_at: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """A tag, `key:value`, with the ids of the tests it is assigned to; of a dynamic one the API lists none."""
+
+    id: str
+    key: str = ""
+    value: str = ""
+    test_ids: tuple[str, ...] = ()
+    dynamic: bool = False
+
+    @property
+    def text(self) -> str:
+        """The tag as selectors write it."""
+        return f"{self.key}:{self.value}" if self.key and self.value else self.key or self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """An alert of a test, active from `started_at` until `ended_at` (None: still active); epoch seconds."""
+
+    id: str
+    test_id: str
+    type: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+
+    def within(self, window: Window) -> bool:
+        """Whether it was active at any moment of the window; unknown times count as such."""
+        begun = self.started_at is None or self.started_at < window.end
+        return begun and (self.ended_at is None or self.ended_at > window.start)
+
+
+def account_groups(getter: Getter) -> tuple[AccountGroup, ...]:
+    """The account groups of the token's user."""
+    found = _read(getter, "the account groups", "/account-groups", (), "accountGroups")
+    groups = ((text_id(item.get("aid")), item) for item in found)
+    return tuple(_account_group(aid, item) for aid, item in groups if aid)
+
+
+def tests(getter: Getter, aid: str | None) -> tuple[ConfiguredTest, ...]:
+    """All configured tests of an account group (None: the token's own), and its saved events."""
+    found = _read(getter, "the tests", "/tests", _aid(aid), "tests")
+    return tuple(
+        _test(key, item) for key, item in ((text_id(item.get("testId")), item) for item in found) if key
+    )
+
+
+def tags(getter: Getter, aid: str | None) -> tuple[Tag, ...]:
+    """The tags of an account group with the tests they are assigned to."""
+    query = (*_aid(aid), ("expand", "assignments"))
+    found = _read(getter, "the tags", "/tags", query, "tags")
+    return tuple(_tag(key, item) for key, item in ((text_id(item.get("id")), item) for item in found) if key)
+
+
+def alerts(
+    getter: Getter, aid: str | None, window: Window | None = None, *, now: float | None = None
+) -> tuple[Alert, ...]:
+    """The alerts of tests that are active; with a window, those that were so at any moment of it.
+
+    `now` (epoch seconds) ends the range in which alerts that are over are looked for. The two states need a
+    request each: the API applies its time filter to an alert's start in one and to its end in the other.
+    """
+    found = _alerts(getter, (*_aid(aid), ("state", "trigger")))
+    if window is not None:
+        since = ("startDate", utc_text(window.start))
+        until = () if now is None else (("endDate", utc_text(max(now, window.end))),)
+        found += _alerts(getter, (*_aid(aid), ("state", "clear"), since, *until))
+    known = {alert.id: alert for alert in map(_alert, found) if alert is not None}
+    return tuple(alert for alert in known.values() if window is None or alert.within(window))
+
+
+def _alerts(getter: Getter, query: Query) -> list[Mapping[str, Any]]:
+    """Alerts on as few pages as the server will have it."""
+    what, path, name = "the alerts", "/alerts", "alerts"
+    try:
+        return list(_read(getter, what, path, (*query, ("max", str(PAGE_SIZE))), name))
+    except CatalogError as error:
+        if error.status != BAD_REQUEST:
+            raise
+    return list(_read(getter, what, path, query, name))
+
+
+def _read(getter: Getter, what: str, path: str, query: Query, name: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a list, over all its pages; CatalogError when it goes on where it cannot be followed."""
+    asked, count = (path, query), 0
+    seen: set[tuple[str, Query]] = set()
+    while True:
+        seen.add(asked)
+        page = _page(getter.get(*asked), what)
+        items = page.get(name)
+        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        count += len(objects)
+        yield from objects
+        href = dig(page, "_links", "next", "href")
+        if not isinstance(href, str) or not href:
+            return
+        following = page_of(getter.base_url, href) or _carried_over((path, query), href)
+        if following == asked:
+            return
+        if following is None:
+            raise _incomplete(what, count, f"its next page is at {_host(href)}, which is not below base_url")
+        if why := _dead_end(following, seen):
+            raise _incomplete(what, count, why)
+        asked = following
+
+
+def _carried_over(first: tuple[str, Query], href: str) -> tuple[str, Query] | None:
+    """The next page at our own address when its link names another host, as one behind a gateway does.
+
+    The credential never goes there: what says where the page begins is asked of `base_url` instead. None unless
+    the link is to the same list and says more than was asked for at first.
+    """
+    path, query = first
+    try:
+        theirs = urlsplit(href)
+    except ValueError:
+        return None
+    known = {key for key, _ in query}
+    more = [pair for pair in parse_qsl(theirs.query, keep_blank_values=True) if pair[0] not in known]
+    return (path, (*query, *more)) if more and theirs.path.endswith(path) else None
+
+
+def _dead_end(following: tuple[str, Query], seen: Collection[tuple[str, Query]]) -> str:
+    """Why the next page is not asked for although there is a way to it; empty when it is."""
+    if following in seen:
+        return "its pages lead back to one that was read before"
+    if len(seen) >= MOST_PAGES:
+        return f"it goes on after {MOST_PAGES} pages, and no more are read: take a shorter window, or one account group"
+    return ""
+
+
+def _incomplete(what: str, count: int, why: str) -> CatalogError:
+    problem = Problem(title="The list is incomplete", detail=f"After {plural(count, 'item')} {why}.")
+    return CatalogError(what, problem, 200, incomplete=True)
+
+
+def _host(href: str) -> str:
+    """Where a link points, without what may be secret in it."""
+    try:
+        return clean(urlsplit(href).hostname or "the same host", 80)
+    except ValueError:
+        return "no address"
+
+
+def _page(answer: Answer, what: str) -> Mapping[str, Any]:
+    page = parse_object(answer.body)
+    if answer.status != 200 or answer.failure is not None or page is None:
+        hint = _HINTS.get(answer.status or 0, "")
+        if answer.status == 200 and page is None and answer.failure is None:
+            hint = "The answer is not the JSON that this list should be: check base_url."
+        cut_off = answer.failure is not None
+        raise CatalogError(what, explain(answer, hint=hint), answer.status, cut_off=cut_off)
+    return page
+
+
+_HINTS = {
+    401: "The token is wrong, expired or revoked, or its account is locked after repeated failures.",
+    403: "The token's user lacks the permission to read this, or does not belong to this account group.",
+    404: "The base_url is not the API's, or this account group does not exist.",
+}
+
+
+def page_of(base_url: str, href: str) -> tuple[str, Query] | None:
+    """The next page's path and query; None unless its address is below our own base URL, port and all."""
+    try:
+        ours, theirs = urlsplit(base_url), urlsplit(href)
+        same = _origin(ours.scheme, ours.hostname, ours.port) == _origin(
+            theirs.scheme, theirs.hostname, theirs.port
+        )
+    except ValueError:  # a port that is no number
+        return None
+    base = ours.path.rstrip("/") + "/"
+    plain = (
+        theirs.username is None and not {".", ".."} & set(theirs.path.split("/")) and "%" not in theirs.path
+    )
+    if not same or not plain or not theirs.path.startswith(base):
+        return None
+    return theirs.path[len(base) - 1 :], tuple(parse_qsl(theirs.query, keep_blank_values=True))
+
+
+def _origin(scheme: str, host: str | None, port: int | None) -> tuple[str, str, int | None]:
+    return scheme, (host or "").rstrip("."), port or _PORTS.get(scheme)
+
+
+def _aid(aid: str | None) -> Query:
+    return (("aid", aid),) if aid else ()
+
+
+def _account_group(aid: str, item: Mapping[str, Any]) -> AccountGroup:
+    return AccountGroup(
+        aid=aid,
+        name=_text(item, "accountGroupName"),
+        current=item.get("isCurrentAccountGroup") is True,
+        default=item.get("isDefaultAccountGroup") is True,
+        organization_name=_text(item, "organizationName") or None,
+        org_id=text_id(item.get("orgId")),
+    )
+
+
+def _test(key: str, item: Mapping[str, Any]) -> ConfiguredTest:
+    interval = item.get("interval")
+    return ConfiguredTest(
+        id=key,
+        name=_text(item, "testName"),
+        type=_text(item, "type"),
+        enabled=item.get("enabled") not in (False, 0),
+        saved_event=item.get("savedEvent") in (True, 1),
+        interval=interval if isinstance(interval, int) and not isinstance(interval, bool) else None,
+        created_at=instant(item.get("createdDate")),
+        description=_text(item, "description"),
+    )
+
+
+def _tag(key: str, item: Mapping[str, Any]) -> Tag:
+    assigned = item.get("assignments")
+    objects = map(as_object, assigned if isinstance(assigned, list) else ())
+    ids = (text_id(one.get("id")) for one in objects if one.get("type") == "test")
+    return Tag(
+        id=key,
+        key=_text(item, "key"),
+        value=_text(item, "value"),
+        test_ids=tuple(dict.fromkeys(test_id for test_id in ids if test_id)),
+        dynamic=item.get("type") == "dynamic",
+    )
+
+
+def _alert(item: Mapping[str, Any]) -> Alert | None:
+    """An alert of a test; None for one of something else, such as an Endpoint Agent."""
+    key, test_id = text_id(item.get("id") or item.get("alertId")), _test_of(item)
+    if key is None or test_id is None:
+        return None
+    return Alert(
+        id=key,
+        test_id=test_id,
+        type=_text(item, "alertType") or _text(item, "type"),
+        started_at=instant(item.get("startDate")),
+        ended_at=instant(item.get("endDate")),
+    )
+
+
+def _test_of(item: Mapping[str, Any]) -> str | None:
+    """The test's id: the last part of the link to it."""
+    href = dig(item, "_links", "test", "href")
+    if not isinstance(href, str):
+        return text_id(item.get("testId"))
+    path = href.partition("?")[0].partition("#")[0].rstrip("/")
+    return path.rpartition("/")[2] or None
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    value = item.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,87 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from socket import gaierror
+from typing import Any
+
+from requests import RequestException
+from urllib3.exceptions import DecodeError, HTTPError
+
+from orchestrator.api.attempt import Attempt, Stopped
+
+_FAILURES = (Stopped, RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}[^\x00-\x1f\x7f]{0,60})")
+
+_NOT_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "HTTP_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+)
+
+
+def _why(error: BaseException, attempt: Attempt) -> str:
+    """Why there is no whole answer, in plain words; nothing that the server sent is quoted."""
+    if attempt.cut is not None:
+        return attempt.cut
+    root = _root(error)
+    if isinstance(root, TimeoutError):
+        return attempt.late()
+    return next(words(root, attempt.peer) for kind, words in _WORDS if isinstance(root, kind))
+
+
+def _why_tls(error: ssl.SSLError, peer: str) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = str(error.verify_message).rstrip(".")
+        return (
+            f"the TLS certificate of {peer} is not accepted: {reason} (a company's own CA goes into "
+            "http.ca_bundle)"
+        )
+    if error.reason in _NOT_TLS:
+        return f"{peer} does not speak TLS"
+    return (
+        f"TLS with {peer} failed: {(error.reason or 'the connection was closed').lower().replace('_', ' ')}"
+    )
+
+
+def _why_system(error: OSError, peer: str) -> str:
+    refused = _TUNNEL.search(str(error))
+    if refused:
+        return f"{peer} refused the tunnel: {refused[1].strip()}"
+    return f"no connection to {peer}: {error.strerror or type(error).__name__}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error at the bottom of what requests and urllib3 wrapped around it."""
+    for _ in range(10):  # deeper than any nesting of theirs
+        inner = [getattr(error, "reason", None), *reversed(error.args), error.__cause__]
+        causes = [cause for cause in inner if isinstance(cause, BaseException)]
+        if not causes or isinstance(error, DecodeError | IncompleteRead):
+            break
+        error = causes[0]
+    return error
+
+
+def _why_unknown_name(error: gaierror, peer: str) -> str:
+    return f"the address of {peer.rpartition(':')[0]} cannot be found: {error.strerror}"
+
+
+_WORDS: tuple[tuple[type[BaseException], Callable[[Any, str], str]], ...] = (  # subclasses before their bases
+    (Stopped, lambda error, _: str(error)),
+    (ssl.SSLError, _why_tls),
+    (gaierror, _why_unknown_name),
+    (ConnectionRefusedError, lambda _, peer: f"connection refused by {peer}"),
+    (RemoteDisconnected, lambda _, peer: f"{peer} closed the connection without an answer"),
+    (ConnectionError, lambda _, peer: f"the connection was reset by {peer}"),
+    (IncompleteRead, lambda _, __: "the answer was cut off"),
+    (DecodeError, lambda _, __: "the answer is compressed and cannot be decoded"),
+    (OSError, _why_system),
+    (BaseException, lambda error, peer: f"what {peer} answered is not valid HTTP ({type(error).__name__})"),
+)

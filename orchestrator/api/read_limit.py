@@ -1,0 +1,166 @@
+"""Reading within the general limit, which tells whoever waits what for: nothing is silent for long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from orchestrator.api.catalog import Getter, Query
+from orchestrator.api.response import Answer
+from orchestrator.api.verdict import general_reset, retry_after
+from orchestrator.core import Clock
+
+PATIENCE = 120.0
+"""The longest wait in seconds for the general limit, whose window is a minute; longer ones are not its."""
+
+TRIES = 3
+"""Times that a list is asked for when the general limit refuses it, the server fails or nothing answers, unless
+that took long: another try would take as long."""
+
+RETRY_WAIT = 1.0
+"""Seconds before a list is asked for again after a failure: somebody may be waiting at a terminal."""
+
+NAP = 1.0
+"""Seconds slept at once: no wait keeps a program from ending for longer."""
+
+SLOW = 3.0
+"""Seconds of waiting for an answer that nobody is left alone with."""
+
+SLOW_AGAIN = 30.0
+"""Seconds until it is said again."""
+
+_LISTS = {
+    "/account-groups": "the list of account groups",
+    "/tests": "the list of tests",
+    "/tags": "the list of tags",
+    "/alerts": "the list of alerts",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """What reading waits for: an answer that is slow, or, with `until` (epoch seconds), the general limit.
+
+    `seconds` is how long it has waited for an answer, or has to wait for the limit, which is `most` a minute.
+    """
+
+    organization: str
+    seconds: float
+    what: str = ""
+    until: float | None = None
+    most: int | None = None
+
+
+Tell = Callable[[Pause], None]
+
+
+class PacedGetter:
+    """A getter within the general limit: with nothing remaining it waits until the reset, and says so.
+
+    `offset` is the API's clock minus ours in seconds, `remaining` and `most` what the last answer said of
+    the general limit; None until an answer says so.
+    """
+
+    def __init__(
+        self,
+        getter: Getter,
+        clock: Clock,
+        *,
+        name: str = "",
+        tell: Tell | None = None,
+        patience: float = PATIENCE,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.base_url = getter.base_url
+        self.offset: float | None = None
+        self.remaining: int | None = None
+        self.most: int | None = None
+        self.reset_in = 0.0
+        self._getter, self._clock, self._patience = getter, clock, patience
+        self._name, self._tell = name, tell
+        self._stopped = stopped
+        self._closed_until = clock.boot()
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """Read something when the limit allows it; the answer may still be a 429 when others are quicker."""
+        for attempt in range(1, TRIES + 1):
+            self._wait()
+            begun = self._clock.boot()
+            with self._spoken_of(path):
+                answer = self._getter.get(path, query)
+            self._note(answer)
+            hung = answer.status is None and self._clock.boot() - begun >= SLOW_AGAIN
+            if attempt == TRIES or hung or not self._passes(answer):
+                break
+        return answer
+
+    def _passes(self, answer: Answer) -> bool:
+        """Whether asking again may help; before that, the wait that trouble with the server takes."""
+        if answer.status == 429:
+            return self._closed_for() <= self._patience and not self._stopped()
+        if not self._patience or (answer.status is not None and answer.status < 500):
+            return False
+        self._sleep(RETRY_WAIT)
+        return not self._stopped()
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep in naps: whoever wants to end the program does not wait for the API."""
+        end = self._clock.boot() + seconds
+        while (left := end - self._clock.boot()) > 0 and not self._stopped():
+            self._clock.sleep(min(NAP, left))
+
+    def _closed_for(self) -> float:
+        return self._closed_until - self._clock.boot()
+
+    def _wait(self) -> None:
+        seconds = self._closed_for()
+        if 0 < seconds <= self._patience:
+            if self._tell is not None:
+                until = self._clock.wall() + seconds
+                self._tell(Pause(organization=self._name, seconds=seconds, until=until, most=self.most))
+            self._sleep(seconds)
+
+    @contextmanager
+    def _spoken_of(self, path: str) -> Iterator[None]:
+        """Tell about what is read for as long as that takes, from when it is slow."""
+        if self._tell is None:
+            yield
+            return
+        answered = threading.Event()
+        arguments = (self._tell, path, answered)
+        threading.Thread(target=self._speak, args=arguments, name="tesnap-slow", daemon=True).start()
+        try:
+            yield
+        finally:
+            answered.set()
+
+    def _speak(self, tell: Tell, path: str, answered: threading.Event) -> None:
+        begun, due = self._clock.boot(), SLOW
+        while not answered.wait(self._clock.real(begun + due - self._clock.boot())):
+            if self._clock.boot() < begun + due - NAP:
+                return  # a clock that takes no real time: whoever moves it does not wait
+            what = _LISTS.get(path, f"an answer to GET {path}")
+            tell(Pause(organization=self._name, seconds=due, what=what))
+            due += SLOW_AGAIN
+
+    def _note(self, answer: Answer) -> None:
+        """Learn from an answer's headers."""
+        if answer.date_offset is not None:
+            self.offset = answer.date_offset
+        left = _whole(answer, "remaining", None)
+        self.remaining = self.remaining if left is None else left
+        self.most = _whole(answer, "limit", self.most)
+        self.reset_in = general_reset(answer.headers)
+        if answer.status == 429 or left == 0:
+            seconds = retry_after(answer.headers) if answer.status == 429 else None
+            if seconds is None:
+                seconds = self.reset_in
+            self._closed_until = self._clock.boot() + seconds
+
+
+def _whole(answer: Answer, name: str, before: int | None) -> int | None:
+    """A header of the general limit as a number; what was known before when it is not there."""
+    text = answer.headers.get(f"x-organization-rate-limit-{name}", "")
+    return int(text) if text.isascii() and text.isdecimal() else before

@@ -1,0 +1,206 @@
+"""What an answer to a snapshot request means: the rules of what was created, for sure or perhaps. Pure.
+
+Not created for sure: the first byte never left; 3xx but 303; 4xx but 408. Created for sure: 2xx whose JSON
+has an id. A 2xx without one was created too, but nobody knows as what, so it is uncertain and never sent
+again. A 5xx may come from a gateway before or after the API acted. Everything else is uncertain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+from orchestrator.api.response import (
+    Answer,
+    as_object,
+    dig,
+    explain,
+    instant,
+    parse_object,
+    sentence,
+    text_id,
+    text_of,
+)
+from orchestrator.core import Closing, Lease, Problem, Snapshot
+
+MOST_RETRY_AFTER = 3600.0
+"""Seconds: a server that asks for a longer wait is asked again after this."""
+
+GENERAL_PERIOD = 60.0
+"""Seconds of the general limit's window (documented), for an answer whose `Reset` says nothing usable."""
+
+_DATE_FROM = 1e9  # a Reset above is an instant in epoch seconds, one below a number of seconds
+
+_MOST_ROUND = 10**18  # no round, which is an instant in epoch seconds, is near it
+
+_LOCKED = (
+    "The token is wrong, expired or revoked, or its account is locked after repeated failures: "
+    "check it before trying again."
+)
+
+_FORBIDDEN = (
+    "Either the token's user lacks the permission 'Create snapshot shares', or public snapshots are "
+    "disabled in this region."
+)
+
+
+class Kind(StrEnum):
+    """What came of one attempt at a snapshot."""
+
+    CREATED = "created"
+    UNSENT = "unsent"  # not a byte left
+    QUOTA = "quota"  # 429: the snapshot limit, used up by somebody else
+    GENERAL_LIMIT = "general_limit"  # 429: the limit on requests of any kind
+    UNAUTHORIZED = "unauthorized"  # 401
+    FORBIDDEN = "forbidden"  # 403
+    REJECTED = "rejected"  # any other answer that says no for good
+    SERVER_ERROR = "server_error"  # 5xx
+    UNCERTAIN = "uncertain"  # it may have been created
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What an answer means.
+
+    `unreadable`: created for sure, but without a readable id; never to be sent again. `retry_after` is what
+    the server asked for, in seconds, at most an hour. `closing` is set for both kinds of 429.
+    """
+
+    kind: Kind
+    http_status: int | None = None
+    snapshot: Snapshot | None = None
+    problem: Problem | None = None
+    closing: Closing | None = None
+    retry_after: float | None = None
+    unreadable: bool = False
+
+
+def judge(answer: Answer, lease: Lease) -> Verdict:
+    """What this answer means for the task that the lease is for."""
+    if not answer.sent:
+        problem = Problem(title=answer.failure or "no connection", detail="Nothing was sent.")
+        return Verdict(kind=Kind.UNSENT, problem=problem)
+    if answer.status is None:
+        problem = Problem(title="No answer", detail=sentence(answer.failure) + " It may have been created.")
+        return Verdict(kind=Kind.UNCERTAIN, problem=problem)
+    if 200 <= answer.status < 300:
+        return _made(answer, answer.status)
+    kind = kind_of(answer.status, answer.headers)
+    wait = retry_after(answer.headers)
+    return Verdict(
+        kind=kind,
+        http_status=answer.status,
+        problem=explain(answer, hint=_hint(answer.status, lease)),
+        closing=_closing(kind, answer.headers, wait),
+        retry_after=wait,
+    )
+
+
+def kind_of(status: int, headers: Mapping[str, str]) -> Kind:
+    """The kind of an answer that is no 2xx."""
+    if status == 429:
+        spent = _number(headers.get("x-organization-rate-limit-remaining")) == 0
+        return Kind.GENERAL_LIMIT if spent else Kind.QUOTA
+    if status in (303, 408) or not 300 <= status < 600:
+        return Kind.UNCERTAIN
+    if status >= 500:
+        return Kind.SERVER_ERROR
+    return {401: Kind.UNAUTHORIZED, 403: Kind.FORBIDDEN}.get(status, Kind.REJECTED)
+
+
+def parse_snapshot(body: bytes) -> Snapshot | None:
+    """The snapshot that a body describes; None when it is no JSON or has no id. Any other field may be missing."""
+    found = parse_object(body)
+    if found is None or (key := text_id(found.get("id"))) is None:
+        return None
+    test = as_object(found.get("test"))
+    saved = test.get("savedEvent")
+    return Snapshot(
+        id=key,
+        event_id=text_id(found.get("testId")),
+        link=text_of(dig(found, "_links", "appLink", "href")),
+        test_name=text_of(test.get("testName")),
+        saved_event=saved if isinstance(saved, bool) else None,
+        shared_at=instant(found.get("shareDate")),
+        start_round=_whole(found.get("startRoundId")),
+        end_round=_whole(found.get("endRoundId")),
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds a `Retry-After` asks for, its date taken relative to the answer's `Date`; 1 s to 1 h."""
+    text = headers.get("retry-after", "")
+    seconds = _number(text)
+    if seconds is None:
+        until, now = _http_date(text), _http_date(headers.get("date", ""))
+        seconds = None if until is None or now is None else until - now
+    return None if seconds is None else min(max(seconds, 1.0), MOST_RETRY_AFTER)
+
+
+def general_reset(headers: Mapping[str, str]) -> float:
+    """Seconds until the general limit's window ends, a date taken relative to the answer's `Date`."""
+    reset = _number(headers.get("x-organization-rate-limit-reset"))
+    if reset is not None and reset > _DATE_FROM:
+        now = _http_date(headers.get("date", ""))
+        reset = None if now is None else reset - now
+    return GENERAL_PERIOD if reset is None else min(max(reset, 1.0), MOST_RETRY_AFTER)
+
+
+def _made(answer: Answer, status: int) -> Verdict:
+    snapshot = parse_snapshot(answer.body)
+    if snapshot is not None:
+        return Verdict(kind=Kind.CREATED, http_status=status, snapshot=snapshot)
+    detail = "The API says that the snapshot was made, but the answer has no readable id: look for it in the web app."
+    if answer.failure:
+        detail = f"{sentence(answer.failure)} {detail}"
+    problem = Problem(title="Created, answer unreadable", detail=detail)
+    return Verdict(kind=Kind.UNCERTAIN, http_status=status, problem=problem, unreadable=True)
+
+
+def _closing(kind: Kind, headers: Mapping[str, str], wait: float | None) -> Closing | None:
+    if kind not in (Kind.QUOTA, Kind.GENERAL_LIMIT):
+        return None
+    if wait is not None:
+        return Closing(seconds=wait, doubles=False)
+    if kind is Kind.GENERAL_LIMIT:
+        return Closing(seconds=general_reset(headers), doubles=False)
+    return Closing()
+
+
+def _hint(status: int, lease: Lease) -> str:
+    task = lease.task
+    group = f"account group {task.account_group}" if task.account_group else "the token's own account group"
+    hints = {
+        401: _LOCKED,
+        403: _FORBIDDEN,
+        404: f"Either test {task.test_id} does not exist, or it is not in {group}, where it was asked for.",
+        408: "The request may have been carried out all the same.",
+        429: "Nothing was made.",
+    }
+    return hints.get(status, "")
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if abs(value) < _MOST_ROUND else None
+
+
+def _number(text: str | None) -> float | None:
+    """A header's number, zero or more; None for anything else."""
+    with suppress(ValueError):
+        value = float(text or "")
+        return value if 0 <= value < math.inf else None
+    return None
+
+
+def _http_date(text: str) -> float | None:
+    with suppress(TypeError, ValueError, OverflowError):
+        return parsedate_to_datetime(text).timestamp()
+    return None

@@ -1,0 +1,496 @@
+"""What would go wrong, before it does: each check says what it found and, where that is trouble, the remedy.
+
+Reads only, except that a store is opened as a run would open it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.api import (
+    AccountGroup,
+    Answer,
+    Getter,
+    PacedGetter,
+    Tell,
+    address_of,
+    as_object,
+    dig,
+    explain,
+    parse_object,
+    text_id,
+    text_of,
+)
+from orchestrator.core import (
+    Clock,
+    CredentialError,
+    ExitCode,
+    Job,
+    Notify,
+    Organization,
+    Select,
+    SelectionError,
+    StoreUnavailable,
+    UsageError,
+    choice,
+    plural,
+)
+from orchestrator.output import span
+from orchestrator.planning import (
+    NAMED_AT_MOST,
+    SERVER_ERROR,
+    Cause,
+    Finding,
+    choose,
+    find_out,
+    group_names,
+    lookouts,
+    merged,
+    own_group,
+    require,
+)
+from orchestrator.store import RunView
+
+if TYPE_CHECKING:
+    from orchestrator.core import CredentialSource, JobFile
+
+
+CREATE_SNAPSHOTS = "Create snapshot shares"
+"""The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
+
+MOST_SKEW = 60.0
+"""Seconds of clock difference that do no harm: `last` keeps 30 s, data a minute of distance from now."""
+
+MOST_ROLES = 10
+"""Roles of one user that are read: nobody has more in one account group."""
+
+_RENEWAL = (
+    "make a new token in ThousandEyes (Account Settings > Users and Roles > Profile > User API Tokens) and put it"
+    " there; if the account is locked, wait until it is open again"
+)
+
+_GET_PERMISSION = (
+    f"have an administrator add '{CREATE_SNAPSHOTS}' to a role of this user (Account Settings > Users and Roles >"
+    " Roles), or use the token of a user who has it"
+)
+
+_SET_CLOCK = (
+    "set this machine's clock (`timedatectl set-ntp true`, or the host's clock for a container): until then, write"
+    " times with their date and Z"
+)
+
+
+class Level(IntEnum):
+    """How a check came out, as the exit code that it means; the worst one of all decides."""
+
+    FINE = ExitCode.DONE
+    TROUBLE = ExitCode.NOT_ALL_MADE
+    REFUSED = ExitCode.REFUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: about what, what was found, and what to do where that is trouble."""
+
+    about: str
+    text: str
+    remedy: str = ""
+    level: Level = Level.FINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """One organization to look at: its settings, the jobs that mean it, and where its token comes from."""
+
+    organization: Organization
+    jobs: tuple[Job, ...] = ()
+    source: str = "the token"
+
+
+def examine(patient: Patient, getter: Getter, clock: Clock, tell: Tell | None = None) -> list[Check]:
+    """All checks of one organization, in the order in which they build on each other.
+
+    An API that cannot be reached, refuses the token or has no request left ends them: what would come after
+    is not known.
+    """
+    reader = PacedGetter(getter, clock, name=patient.organization.name, tell=tell, patience=0.0)
+    user = reader.get("/users/current")
+    stop = _unusable(patient, reader, user)
+    if stop is not None:
+        return [stop, *_clock(reader)]
+    own = patient.organization.account_group or ""
+    jobs = patient.jobs or (_anything(patient.organization),)
+    groups = dict.fromkeys(job.account_group or own for job in jobs)
+    finding = find_out(reader, patient.organization, groups, jobs=jobs, clock=clock)
+    checks = [_token(patient, user), *_clock(reader), *_organization(patient, finding)]
+    checks += _groups(patient, finding.groups)
+    if user.status == 200:
+        aids = dict.fromkeys((*groups, *finding.tests))
+        checks += _permission(parse_object(user.body) or {}, reader, list(aids), finding.groups)
+    checks += _lists(patient, finding, exhausted=reader.remaining == 0)
+    return [*checks, *_tests(patient, finding, clock.wall()), *_limit(reader)]
+
+
+def _anything(organization: Organization) -> Job:
+    """What `tesnap snap` may be asked for where no job file says it: any list of any account group."""
+    return Job(
+        name="snap",
+        organizations=(organization.name,),
+        select=Select(alerting=True, tag=("*",)),
+        everywhere=organization.account_group is None,
+    )
+
+
+def worst_code(checks: Iterable[Check]) -> int:
+    """The exit code: 4 for a refused token, 3 for any other trouble, 0 when all is fine."""
+    return max((check.level for check in checks), default=Level.FINE).value
+
+
+def check_lines(checks: Mapping[str, Sequence[Check]]) -> Iterator[str]:
+    """The checks by what they are about, trouble with its remedy on the next line."""
+    for subject, found in checks.items():
+        yield subject
+        for check in found:
+            yield f"  {'ok     ' if check.level is Level.FINE else 'TROUBLE'}  {check.about}: {check.text}"
+            if check.remedy:
+                yield f"           do this: {check.remedy}"
+    trouble = sum(check.level is not Level.FINE for found in checks.values() for check in found)
+    yield f"{trouble} to put right" if trouble else "all is fine"
+
+
+def checks_document(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
+    """The checks as JSON objects."""
+    return [
+        {"subject": subject, "about": one.about, "ok": one.level is Level.FINE, "text": one.text}
+        | ({"remedy": one.remedy} if one.remedy else {})
+        for subject, found in checks.items()
+        for one in found
+    ]
+
+
+# -- the token and the way to the API --------------------------------------------------------------------
+
+
+def _unusable(patient: Patient, reader: PacedGetter, answer: Answer) -> Check | None:
+    """Why nothing more can be asked after the first answer; None when more can."""
+    url = patient.organization.base_url
+    if answer.status is None:
+        remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
+        return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
+    if answer.status == 401:
+        said = explain(answer)
+        text = f"refused (401): {said.detail or said.title}"
+        return Check(about="token", text=text, remedy=f"{patient.source}: {_RENEWAL}", level=Level.REFUSED)
+    if answer.status == 429:
+        return _exhausted(reader)
+    if answer.status == 403 or (answer.status == 200 and parse_object(answer.body) is not None):
+        return None
+    said = explain(answer)
+    what = f"it answers {answer.status} ({said.title}) to GET /users/current. {said.detail}".strip()
+    remedy = (
+        f"check that base_url ({url}) is the API's, /v7 included"
+        if answer.status < SERVER_ERROR
+        else "try again later"
+    )
+    return trouble("API", what, remedy)
+
+
+def _exhausted(reader: PacedGetter) -> Check:
+    most = "" if reader.most is None else f" of {reader.most}"
+    text = f"used up: 0{most} requests a minute left, again in {span(reader.reset_in)}"
+    remedy = (
+        "wait until then and look again; if it stays so, find out what else asks so much of this organization"
+        " (dashboards, exporters, scripts): all its users and tokens share the limit"
+    )
+    return trouble("general limit", text, remedy)
+
+
+def _token(patient: Patient, user: Answer) -> Check:
+    found = parse_object(user.body) or {}
+    who = text_of(found.get("email")) or text_of(found.get("name"))
+    if user.status != 200:
+        text = f"{patient.source} is accepted; whose it is cannot be read ({user.status})"
+    else:
+        text = f"{patient.source} is valid" + (f", of {who}" if who else "")
+    return Check(about="token", text=text)
+
+
+def _clock(reader: PacedGetter) -> list[Check]:
+    if reader.offset is None:
+        return []
+    if abs(reader.offset) <= MOST_SKEW:
+        return [Check(about="clock", text="within a minute of the API's")]
+    side = "behind" if reader.offset > 0 else "ahead of"
+    text = f"this machine's clock is {span(abs(reader.offset))} {side} the API's: windows would be the wrong ones"
+    return [trouble("clock", text, _SET_CLOCK)]
+
+
+def _limit(reader: PacedGetter) -> list[Check]:
+    if reader.remaining is None:
+        return []
+    if reader.remaining == 0:
+        return [_exhausted(reader)]
+    return [Check(about="general limit", text=f"{reader.remaining} of {reader.most} requests a minute left")]
+
+
+# -- the organization ------------------------------------------------------------------------------------
+
+
+def _organization(patient: Patient, finding: Finding) -> Iterator[Check]:
+    """Which organization it is, against the file."""
+    wanted, found = patient.organization.org_id, finding.org_id
+    name = next((group.organization_name for group in finding.groups if group.organization_name), "unnamed")
+    if finding.gap is not None:
+        yield trouble("account groups", finding.gap.text, finding.gap.remedy)
+    elif not finding.groups and finding.stopped is not None:
+        remedy = f"{patient.source}: {_RENEWAL}"
+        yield Check(about="token", text=finding.because, remedy=remedy, level=Level.REFUSED)
+    elif not finding.groups:
+        remedy = "have the token's user added to an account group"
+        yield trouble("organization", "the token sees no account group", remedy)
+    elif wanted is not None and found is not None and wanted != found:
+        text = f"the token belongs to {name} (org_id {found}), the job file says org_id {wanted}: nothing is sent"
+        yield trouble("organization", text, "put the right organization's token there, or correct org_id")
+    elif found is None:
+        text = "the API does not tell its org_id: it is known by its name in the job file"
+        yield Check(about="organization", text=text)
+    else:
+        checked = ", as the job file says" if wanted else ""
+        yield Check(about="organization", text=f"{name}, org_id {found}{checked}")
+
+
+def _groups(patient: Patient, known: Sequence[AccountGroup]) -> Iterator[Check]:
+    """Whether the token opens the account groups that are named."""
+    there = {group.aid: group for group in known}
+    named = [patient.organization.account_group, *(job.account_group for job in patient.jobs)]
+    for aid in dict.fromkeys(filter(None, named if known else ())):
+        if aid in there:
+            yield Check(about="account group", text=f"{aid} ({there[aid].name}) is open to this token")
+            continue
+        has = group_names(known)
+        text = f"{aid} is not open to this token, which sees {has}"
+        remedy = f"correct account_group, or have the token's user added to account group {aid}"
+        yield trouble("account group", text, remedy)
+    own = own_group(known)
+    if own is not None and not any(named):
+        yield Check(about="account group", text=f"the token's own, {own.aid} ({own.name}), of {len(known)}")
+
+
+def _permission(
+    user: Mapping[str, Any], reader: PacedGetter, aids: Sequence[str], known: Sequence[AccountGroup]
+) -> Iterator[Check]:
+    """Whether the user's roles have the permission to make snapshots, in each of these account groups."""
+    own = own_group(known)
+    real = [aid or (own.aid if own else "") for aid in aids]
+    read: dict[str, frozenset[str] | None] = {}
+    found: dict[bool | None, list[str]] = {True: [], None: [], False: []}
+    for aid in real:
+        if known and aid not in {group.aid for group in known}:
+            continue  # which has been said
+        where = f"account group {aid}" if aid else "the token's own account group"
+        found[_permitted(user, reader, aid, read)].append(where)
+    places = {how: choice(where[:NAMED_AT_MOST], last="and") for how, where in found.items() if where}
+    if True in places:
+        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {places[True]}")
+    if None in places:
+        text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {places[None]}: the first snapshot will show it"
+        yield Check(about="permission", text=text)
+    if False in places:
+        text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {places[False]}: snapshots are refused (403)"
+        yield trouble("permission", text, _GET_PERMISSION)
+
+
+def _permitted(
+    user: Mapping[str, Any], reader: PacedGetter, aid: str, read: dict[str, frozenset[str] | None]
+) -> bool | None:
+    """Whether a role of the user in this account group has the permission; None when it cannot be looked up."""
+    roles = _roles(user, aid)
+    for role in roles:
+        if role not in read:
+            read[role] = _labels(reader, role)
+    labels = [read[role] for role in roles]
+    if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
+        return True
+    return None if not labels or None in labels else False
+
+
+def _roles(user: Mapping[str, Any], aid: str) -> list[str]:
+    """The ids of the user's roles in an account group, and of those in all."""
+    everywhere = user.get("allAccountGroupRoles")
+    found = list(everywhere) if isinstance(everywhere, list) else []
+    by_group = user.get("accountGroupRoles")
+    for entry in by_group if isinstance(by_group, list) else ():
+        roles = as_object(entry).get("roles")
+        if isinstance(roles, list) and (not aid or text_id(dig(entry, "accountGroup", "aid")) == aid):
+            found += roles
+    ids = (text_id(as_object(role).get("roleId")) for role in found)
+    return list(dict.fromkeys(one for one in ids if one))[:MOST_ROLES]
+
+
+def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
+    """What a role permits, in lower case; None when it cannot be read."""
+    answer = reader.get(f"/roles/{role}")
+    listed = (parse_object(answer.body) or {}).get("permissions") if answer.status == 200 else None
+    if not isinstance(listed, list):
+        return None
+    texts = (text_of(as_object(one).get("label")) for one in listed)
+    return frozenset(text.casefold() for text in texts if text)
+
+
+# -- its tests -------------------------------------------------------------------------------------------
+
+
+def _lists(patient: Patient, finding: Finding, *, exhausted: bool) -> Iterator[Check]:
+    """Whether the lists can be read: those that the jobs need, or all where there are none."""
+    every = [one for listing in finding.tests.values() for one in listing.gaps]
+    missing = [one for one in every if one.of != "alerts" or one.text in finding.notes]  # else they only sort
+    for one in merged(missing):
+        said = one.cause is Cause.CLOSED or (one.cause is Cause.BUSY and exhausted)
+        if not said:
+            yield trouble(one.of, one.text, one.remedy)
+    if patient.jobs or missing or not finding.tests:
+        return
+    tests = plural(sum(len(one.tests or ()) for one in finding.tests.values()), "test")
+    alerts = plural(sum(len(one.alerts or ()) for one in finding.tests.values()), "alert")
+    groups = plural(len(finding.tests), "account group")
+    yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")
+
+
+def _tests(patient: Patient, finding: Finding, now: float) -> Iterator[Check]:
+    """What each job means in the lists."""
+    for job in patient.jobs:
+        own = job.account_group or patient.organization.account_group or ""
+        if own in finding.tests and finding.tests[own].tests is not None:
+            yield from _job(patient.organization.name, job, own, finding, now)
+
+
+def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterator[Check]:
+    """Whether the tests of a job are known and named as written, and its selectors mean some."""
+    moments = lookouts(job, now=now + finding.offset)
+    if len(job.organizations) > 1:  # an id goes only where a list has it
+        seen = {test_id for listing in finding.tests.values() for test_id in listing.tests or ()}
+        here = tuple(ref for ref in job.tests if ref.id in seen)
+        if not here and job.select is None:
+            yield Check(about="tests", text=f"{job.name}: none of its ids is in a list of this organization")
+            return
+        job = replace(job, tests=here)
+    made = choose(job, finding.tests, organization=name, own=own, moments=moments)
+    refusals = [one.refusal for one in made.tests if one.refusal]
+    yield from (trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
+    remedy = "correct the id, name its account_group, or take it out; `tesnap tests` shows what there is"
+    notes = [
+        note.removeprefix(f"{name}: ") for note in made.notes if not (made.unread and made.unread in note)
+    ]
+    yield from (trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
+    try:
+        require(job, {name: made}, looking=True)
+    except SelectionError as error:
+        yield trouble("tests", str(error), "correct the selectors")
+        return
+    if not refusals and not notes and not made.unread:
+        yield Check(about="tests", text=f"{job.name}: {plural(len(made.tests), 'test')}, as written")
+
+
+def trouble(about: str, text: str, remedy: str) -> Check:
+    """A check that found something to put right."""
+    return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
+
+
+class StoreView(Protocol):
+    """What a check needs of a store."""
+
+    def describe(self) -> str:
+        """Where it is, without secrets."""
+        ...
+
+    def touch(self) -> None:
+        """Write something that changes nothing."""
+        ...
+
+    def runs(self) -> list[RunView]:
+        """All runs, the latest first."""
+        ...
+
+
+def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> list[Check]:
+    """Whether the store can be written, and who else uses it."""
+    try:
+        with opened() as store:
+            store.touch()
+            where, views = store.describe(), store.runs()
+    except (UsageError, StoreUnavailable) as error:
+        remedy = (
+            "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
+        )
+        return [trouble("store", str(error), remedy)]
+    live = [view for view in views if view.processes]
+    shared = [
+        f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
+    ]
+    now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
+    return [Check(about="store", text=f"{where} can be written; {now}; it holds {plural(len(views), 'run')}")]
+
+
+def examine_notify(notify: Notify) -> Check:
+    """Whether there is an address to tell; nothing is sent to it."""
+    try:
+        address_of(notify)
+    except UsageError as error:
+        remedy = f"write the webhook's address into {notify.url_file}, or correct url_file"
+        return trouble(notify.format, f"{notify.url_file}: {error}", remedy)
+    return Check(
+        about=notify.format,
+        text=f"{notify.url_file} holds an address; whether it is right, only a message shows",
+    )
+
+
+def organizations_to_check(path: str | None, chosen: tuple[str, ...]) -> tuple[JobFile, list[Patient]]:
+    """The organizations of a job file with their jobs, or the environment's only one."""
+    from orchestrator.core import only_organizations
+    from orchestrator.jobfile import known_organizations, read_jobfiles
+
+    if path is None:
+        known = known_organizations(
+            None, chosen, environ=os.environ, naming="behind the command: `tesnap doctor JOBFILE`"
+        )
+    else:
+        reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
+        known = only_organizations(reading.jobfile, chosen)
+    return known, [
+        Patient(
+            organization=one,
+            jobs=tuple(job for job in known.jobs if one.name in job.organizations),
+            source=_source(one.credential),
+        )
+        for one in known.organizations.values()
+    ]
+
+
+def _source(credential: CredentialSource) -> str:
+    return (
+        f"the token in {credential.file}"
+        if credential.file
+        else f"the token in the variable {credential.env}"
+    )
+
+
+def examine_one(patient: Patient, jobfile: JobFile, clock: Clock, tell: Tell | None) -> list[Check]:
+    """All checks of one organization; a token that cannot even be read is the only one."""
+    from orchestrator.app.find_tests import client_of
+
+    try:
+        client = client_of(jobfile, patient.organization.name, clock)
+    except CredentialError as error:
+        remedy = "put a token there, or correct token_file or token_env"
+        return [Check(about="token", text=str(error), remedy=remedy, level=Level.TROUBLE)]
+    except UsageError as error:
+        remedy = "correct that in the job file, or the variable that says it"
+        return [Check(about="way to the API", text=str(error), remedy=remedy, level=Level.TROUBLE)]
+    with closing(client):
+        return examine(patient, client, clock, tell)

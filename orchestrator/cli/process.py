@@ -1,0 +1,237 @@
+"""What surrounds every command: exit codes, signals, the store's place, the terminal's zone."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.timezone import terminal_zone
+from orchestrator.core import (
+    AccessRefused,
+    ApiUnavailable,
+    ExitCode,
+    JobFileError,
+    StoreUnavailable,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from orchestrator.api import Tell
+    from orchestrator.core import Clock
+    from orchestrator.store import Queue
+
+
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where Kubernetes takes a container's last words from (its default path)."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What is wrong when a stream takes no more."""
+
+LONGEST_LAST_WORDS = 4096
+"""Bytes that Kubernetes keeps of them."""
+
+
+class Interrupted(BaseException):
+    """A signal came while nothing was under way that has to be finished."""
+
+
+def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and turn however it ends into an exit code, with its last words on standard error."""
+    try:
+        with signals_heard():
+            code = command.main(
+                args=list(arguments) if arguments is not None else None, standalone_mode=False
+            )
+            sys.stdout.flush()
+    except SystemExit:  # click's way to end when whoever read standard output has gone
+        return _pipe_closed()
+    except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
+        return _ended(error)
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def open_streams() -> None:
+    """Have standard output and error that take any text, whatever the terminal's encoding.
+
+    A stream that was closed from outside is opened on nothing: else the next file that is opened, such as
+    the store's, would get its number.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _ended(error: BaseException) -> int:
+    """The exit code of an error, after its last words."""
+    match error:
+        case click.exceptions.Exit():
+            code = error.exit_code
+        case click.Abort() | Interrupted():
+            code = _last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
+        case click.ClickException():
+            error.show()
+            code = ExitCode.WRONG_USAGE
+        case JobFileError():
+            code = _last_words(str(error), ExitCode.WRONG_USAGE, prefix="")
+        case UsageError():
+            code = _last_words(f"error: {error}", ExitCode.WRONG_USAGE)
+        case AccessRefused():
+            code = _last_words(f"error: {error}", ExitCode.REFUSED)
+        case StoreUnavailable() | ApiUnavailable():
+            code = _last_words(f"error: {error}", ExitCode.STOPPED_EARLY)
+        case BrokenPipeError():
+            code = _pipe_closed()
+        case OSError() if error.errno in FULL and error.filename is None:
+            _pipe_closed()
+            code = _last_words(f"error: the output cannot be written: {error.strerror}", ExitCode.BROKEN)
+        case _:
+            code = _internal(error)
+    return code
+
+
+def _last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
+    print(f"{prefix}{text}", file=sys.stderr)
+    leave_last_words(text)
+    return code
+
+
+def _pipe_closed() -> int:
+    """Whoever read standard output has gone: keep Python's own exit from failing on it too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.DONE
+
+
+def _internal(error: BaseException) -> int:
+    """An error nobody foresaw: where it was raised, without its values, which may be secret."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+    text = f"internal error: {type(error).__name__} at {place}: please report it; the store is intact, `tesnap status` shows the run"
+    if os.environ.get("TESNAP_DEBUG"):
+        traceback.print_exc()
+    return _last_words(text, ExitCode.BROKEN)
+
+
+def leave_last_words(text: str) -> None:
+    """Write to Kubernetes' termination log, if there is one."""
+    try:
+        if TERMINATION_LOG.exists():
+            TERMINATION_LOG.write_bytes(text.encode()[-LONGEST_LAST_WORDS:])
+    except OSError:
+        return  # last words are a courtesy
+
+
+class Signals:
+    """Where SIGTERM and SIGINT go: to whoever has taken them over, else the program ends at once."""
+
+    taken: Callable[[str], None] | None = None
+
+    @classmethod
+    def hear(cls, number: int, frame: FrameType | None) -> None:  # noqa: ARG003 - the signature of a handler
+        """Handle a signal."""
+        if cls.taken is None:
+            raise Interrupted
+        cls.taken(signal.Signals(number).name)
+
+    @classmethod
+    @contextmanager
+    def taken_over(cls, by: Callable[[str], None]) -> Iterator[None]:
+        """Send signals to this function for a while."""
+        cls.taken = by
+        try:
+            yield
+        finally:
+            cls.taken = None
+
+
+@contextmanager
+def signals_heard() -> Iterator[None]:
+    """Hear SIGTERM and SIGINT from the first moment."""
+    before = {number: signal.signal(number, Signals.hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def opened(store: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Queue]:
+    """The store of this option or of the default place."""
+    from orchestrator.store import open_store
+
+    queue = open_store(store or default_store(), clock=clock, read_only=read_only)
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+@contextmanager
+def opened_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
+    """The store, read only; an empty one in a temporary folder where there is none yet."""
+    from orchestrator.store import store_exists
+
+    if store_exists(store or default_store()):
+        with opened(store, clock, read_only=True) as queue:
+            yield queue
+        return
+    with (
+        TemporaryDirectory(prefix="tesnap-") as folder,
+        opened(f"sqlite:///{folder}/empty.db", clock) as queue,
+    ):
+        yield queue
+
+
+def typed_store() -> str:
+    """The store's option as it was typed, which the command that comes next needs, too; empty when it was not."""
+    context = click.get_current_context()
+    typed = context.get_parameter_source("store") is click.core.ParameterSource.COMMANDLINE
+    return f" --store {shlex.quote(context.params['store'])}" if typed else ""
+
+
+def default_store() -> str:
+    """One file under the user's state directory."""
+    from platformdirs import user_state_path
+
+    return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
+
+
+def telling(timezone: str | None = None, *, quiet: bool = False) -> Tell | None:
+    """Whoever tells on standard error what reading waits for; nobody when it is to be quiet."""
+    from orchestrator.output import pause_text
+
+    zone = terminal_zone(timezone, os.environ)[0]
+    return None if quiet else lambda pause: print(pause_text(pause, zone), file=sys.stderr, flush=True)
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on standard output, with escapes where its encoding lacks a character."""
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)

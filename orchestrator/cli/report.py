@@ -1,0 +1,182 @@
+"""Commands about snapshots that are made: report, list."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
+from orchestrator.cli.process import opened, typed_store, write_json
+from orchestrator.cli.timezone import clock_zone, terminal_zone
+from orchestrator.core import UsageError
+from orchestrator.windows import parse_duration
+
+if TYPE_CHECKING:
+    from orchestrator.core import Ending
+    from orchestrator.output import Kind, Report
+    from orchestrator.store import Queue
+
+
+@click.command("report")
+@click.argument("run", default="last", metavar="[RUN]")
+@option(
+    "--format",
+    "format_",
+    envvar="TESNAP_REPORT_FORMAT",  # TESNAP_FORMAT is the form of a run's results, which has jsonl too
+    type=click.Choice(["md", "html", "csv", "table"]),
+    help="Form of the report [by the suffix of --output, else table].",
+)
+@option(
+    "--organization",
+    envvar="TESNAP_REPORT_ORGANIZATION",  # TESNAP_ORGANIZATION is a glob
+    metavar="NAME",
+    help="One customer's view: nothing of another organization is in it.",
+)
+@option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="Write it into this file, which nobody else can read [standard output].",
+)
+@option(
+    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
+)
+@store_option
+@zone_option
+def report_command(run: str, **settings: Any) -> int:
+    """The links of a run, ready to paste or to open; failures first (default: the latest run)."""
+    from orchestrator.core import SystemClock
+
+    kind = _kind(settings["format_"], settings["output"])
+    with opened(settings["store"], SystemClock(), read_only=True) as queue:
+        made = reported(
+            queue,
+            run,
+            zone=terminal_zone(settings["timezone"], os.environ)[0],
+            organization=settings["organization"],
+            show_links=settings["links"] == "show",
+        )
+    _put(made, kind, settings["output"])
+    return 0
+
+
+def reported(
+    queue: Queue,
+    run: str,
+    *,
+    zone: tzinfo,
+    organization: str | None = None,
+    show_links: bool,
+    ending: Ending | None = None,
+    secrets: Collection[str] = (),
+) -> Report:
+    """The report of a run from what the store knows now, and at its end from how it ended."""
+    from orchestrator.output import make_report, why_pending
+
+    found = queue.find_run(run)
+    view = queue.view(found.id)
+    limits = {identity: queue.bucket(identity).last_limit for identity in view.counts}
+    return make_report(
+        found,
+        queue.results(found.id),
+        zone=zone,
+        now=queue.epoch(),
+        organization=organization,
+        show_links=show_links,
+        ending=ending,
+        secrets=secrets,
+        reasons=why_pending(queue, view) if ending is None else ending.reasons,
+        holds={identity: limit.hold for identity, limit in limits.items() if limit},
+        live=ending is None and view.processes > 0,
+        where=typed_store(),
+    )
+
+
+def _kind(form: str | None, output: str | None) -> Kind:
+    from orchestrator.output import SUFFIXES, Kind
+
+    if form is not None:
+        return Kind(form)
+    return SUFFIXES.get(Path(output or "").suffix.lower(), Kind.TABLE)
+
+
+def _put(report: Report, kind: Kind, output: str | None) -> None:
+    from orchestrator.core import plural
+    from orchestrator.output import Kind, is_stream, render, write_report, write_rows
+
+    if output not in (None, "-"):
+        write_report(str(output), report, kind)
+        alone = (
+            "" if is_stream(Path(str(output))) else ", readable by you alone: a link opens for whoever has it"
+        )
+        print(f"wrote {output}: {plural(len(report.results), 'snapshot')}{alone}", file=sys.stderr)
+    elif kind is Kind.TABLE:
+        write_rows(report, sys.stdout, kind)
+    else:
+        print(render(report, kind), end="")
+
+
+@click.command("list")
+@option("--organization", metavar="GLOB", help="Only organizations matching this.")
+@option(
+    "--test", metavar="TEST", help="Only this test: its id, a part of its name, or a pattern with * and ?."
+)
+@option(
+    "--made-since", metavar="TIME", help="Only made since then: 14:07, '2h ago', 7d, 2026-11-20T14:00:00Z."
+)
+@option(
+    "--expiring-within",
+    type=DURATION,
+    metavar="TIME",
+    help="Only those that ThousandEyes deletes within this time, e.g. 7d.",
+)
+@option(
+    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
+)
+@store_option
+@json_option
+@zone_option
+def list_command(**settings: Any) -> int:
+    """List the snapshots of all runs that still exist, those that are deleted first on top."""
+    from orchestrator.core import SystemClock
+    from orchestrator.output import Wanted, list_snapshots, snapshots_documents, snapshots_table
+
+    zone, _ = terminal_zone(settings["timezone"], os.environ)
+    with opened(settings["store"], SystemClock(), read_only=True) as queue:
+        now = queue.epoch()
+        wanted = Wanted(
+            organization=settings["organization"],
+            test=settings["test"],
+            made_since=_moment(settings["made_since"], now, settings["timezone"]),
+            within=settings["expiring_within"],
+        )
+        found = list_snapshots(queue, wanted)
+    show_links = settings["links"] == "show"
+    if settings["as_json"]:
+        write_json(snapshots_documents(found, show_links=show_links))
+        return 0
+    for line in snapshots_table(found, now, zone, show_links=show_links):
+        print(line)
+    return 0
+
+
+def _moment(text: str | None, now: float, timezone: str | None) -> float | None:
+    """Epoch seconds of a moment, or of so long ago; UsageError when it is neither."""
+    from orchestrator.windows import parse_moment
+
+    if text is None:
+        return None
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse_moment(text, now=now, timezone=clock_zone(timezone, os.environ))[0]
+    except ValueError as error:
+        raise UsageError(f"--made-since: {error}") from None

@@ -1,0 +1,52 @@
+"""Commands that look into the store: status, runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from orchestrator.cli.options import json_option, store_option, zone_option
+from orchestrator.cli.process import opened_to_look, typed_store, write_json
+from orchestrator.cli.timezone import terminal_zone
+
+
+@click.command("status")
+@click.argument("run", default="last", metavar="[RUN]")
+@store_option
+@json_option
+@zone_option
+def status_command(run: str, *, store: str | None, as_json: bool, timezone: str | None) -> int:
+    """Where a run is and why it waits; also from another terminal (default: the latest run)."""
+    from orchestrator.core import SystemClock
+    from orchestrator.output import load_status, status_document, status_lines
+
+    with opened_to_look(store, SystemClock()) as queue:
+        found = load_status(queue, queue.find_run(run).id)
+    if as_json:
+        write_json(status_document(found))
+        return 0
+    for line in status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()):
+        print(line)
+    return 0
+
+
+@click.command("runs")
+@store_option
+@json_option
+@zone_option
+def runs_command(store: str | None, **look: Any) -> int:
+    """List the runs in the store, the latest first."""
+    from orchestrator.core import SystemClock
+    from orchestrator.output import run_document, runs_table
+
+    with opened_to_look(store, SystemClock()) as queue:
+        views = queue.runs()
+        now = queue.epoch()
+    if look["as_json"]:
+        write_json([run_document(view) for view in views])
+        return 0
+    for line in runs_table(views, now, terminal_zone(look["timezone"], os.environ)[0]):
+        print(line)
+    return 0

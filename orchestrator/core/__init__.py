@@ -1,0 +1,91 @@
+"""The nouns (jobs, tasks, events, errors) and what every other package needs: clock, text, secrets."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator import lazy_face
+
+if TYPE_CHECKING:
+    from orchestrator.core.clock import Clock, ScaledClock, SystemClock, VirtualClock, machine_zone, utc
+    from orchestrator.core.errors import (
+        AccessRefused,
+        ApiUnavailable,
+        CredentialError,
+        ExitCode,
+        GrantStale,
+        JobFileError,
+        LeaseLost,
+        Located,
+        SelectionError,
+        StoreUnavailable,
+        StoreUnusable,
+        TesnapError,
+        UsageError,
+        WindowError,
+    )
+    from orchestrator.core.events import Ending, Event, Observer, Progress, Waiting
+    from orchestrator.core.files import printable, read_start
+    from orchestrator.core.jobs import (
+        DEFAULT_BASE_URL,
+        DEFAULT_DISPLAY_NAME,
+        MOST_SLOTS,
+        MOST_SNAPSHOTS,
+        SINCE_ALERT,
+        CredentialSource,
+        Fit,
+        Http,
+        Job,
+        JobFile,
+        Limit,
+        Notify,
+        OnUncertain,
+        Organization,
+        Pace,
+        Priority,
+        RetryRules,
+        Select,
+        TestRef,
+        Window,
+        WindowSpec,
+        account_groups,
+        identity,
+        only_organizations,
+        starts_with_alert,
+        wanted_organizations,
+    )
+    from orchestrator.core.patterns import is_like, matches, nearest_names
+    from orchestrator.core.redact import (
+        harmless,
+        holds_secret,
+        in_texts,
+        is_plain,
+        is_secret_key,
+        looks_secret,
+        markdown,
+        masked,
+        spreadsheet,
+        without_credentials,
+        without_links,
+    )
+    from orchestrator.core.tasks import (
+        EARLIEST,
+        KEY_AS_TEXT,
+        KEY_FIELD,
+        LATEST,
+        SNAPSHOT_LIFETIME,
+        Closing,
+        Counts,
+        Lease,
+        Problem,
+        Reason,
+        Result,
+        Run,
+        RunState,
+        Settlement,
+        Snapshot,
+        Status,
+        Task,
+    )
+    from orchestrator.core.text import choice, nearest_word, plural, quote, word
+    from orchestrator.core.urls import check_base_url, is_loopback, unencrypted
+else:
+    __getattr__ = lazy_face(__name__)

@@ -1,0 +1,83 @@
+"""What a run tells while it goes on: values from the worker to whoever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.core.tasks import Counts, Reason, Result, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Why tasks of one organization wait. Times are epoch seconds.
+
+    `until` is when the next one can go and `done` about when the last will have gone; None where it
+    depends on others. `left` counts the tasks that are not settled.
+    """
+
+    organization: str
+    reason: Reason
+    until: float | None
+    left: int
+    done: float | None = None
+    slots: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run is at one moment: `now` is epoch seconds."""
+
+    now: float
+    counts: Counts
+    waiting: Sequence[Waiting] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended: its counts, why how many are pending, and the exit code.
+
+    `reasons` is why an organization's tasks are pending, by its identity.
+    """
+
+    run: Run
+    counts: Counts
+    pending_reasons: dict[str, int]
+    exit_code: int
+    seconds: float
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something worth a log line: its name (a dotted word), a sentence for people, fields for machines."""
+
+    name: str
+    text: str
+    level: str = "info"  # debug, info, warning, error
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+class Observer(Protocol):
+    """Whoever wants to know: records on standard output, lines or a live view on standard error."""
+
+    def started(self, run: Run, tasks: int) -> None:
+        """The plan is frozen and stored."""
+        ...
+
+    def settled(self, result: Result) -> None:
+        """A task is settled, by whatever process: called once for each task of the run."""
+        ...
+
+    def happened(self, event: Event) -> None:
+        """Something worth telling, in between."""
+        ...
+
+    def progress(self, progress: Progress) -> None:
+        """How far it is, and what it waits for; called when that changes, and regularly."""
+        ...
+
+    def ended(self, ending: Ending) -> None:
+        """The last word."""
+        ...

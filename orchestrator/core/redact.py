@@ -1,0 +1,133 @@
+"""Text that may leave: without secrets, without unwanted links, harmless where it is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+_LOOKED_AT = 4096  # characters: no credential begins later in a text that somebody typed
+
+_VALUE = r"(?=[a-z._~+/=-]{0,999}\d)[a-z0-9._~+/=-]{8,}"  # with a digit: "Bearer token" is no credential
+
+_ANNOUNCED = re.compile(
+    r"(\b(?:bearer|basic)(?:\s|%20|\+)+"
+    rf"|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?){_VALUE}",
+    re.IGNORECASE,
+)
+
+_FORM = re.compile(
+    r"\bbearer\s+\S"  # an Authorization header
+    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"  # ThousandEyes' own form, a UUID
+    r"|\beyJ[\w-]+\.[\w-]+"  # a JSON Web Token
+    r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[0-9a-z]{32,}\b",  # a long run of letters and digits
+    re.IGNORECASE | re.ASCII,
+)
+
+_SURELY = re.compile(
+    r"\b(?:bearer|basic)\s+(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{16,}"  # an Authorization header with its value
+    r"|(?<![/\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![/\w-])"  # a UUID, not in a path
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+",  # a JSON Web Token
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text of the user's own, which may say anything, holds what is hardly anything but a token.
+
+    A hash, a build's number or the word `bearer` does no harm there.
+    """
+    return _SURELY.search(text[:_LOOKED_AT]) is not None
+
+
+def looks_secret(text: str) -> bool:
+    """Whether the text may be an API token; a long text may always be one."""
+    start = text[:_LOOKED_AT]
+    return _FORM.search(start) is not None or _ANNOUNCED.search(start) is not None
+
+
+def without_credentials(text: str, mask: str) -> str:
+    """The text with the mask in place of whatever is said to be a credential."""
+    return _ANNOUNCED.sub(lambda found: found[1] + mask, text)
+
+
+_LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter
+
+_JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"  # not printable to Python, but parts of names
+
+_SECRET_KEY = re.compile(
+    r"(^|_)(token|bearer|authorization|auth|password|passwd|passphrase|pass|pwd|secret|api_?key|private_key"
+    r"|credentials?)$"
+)
+
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a terminal shows every character of it, and obeys none."""
+    return text.isprintable() or all(char.isprintable() or char in _JOINERS for char in text)
+
+
+def is_secret_key(key: str) -> bool:
+    """Whether a key asks for a secret itself (`token`, `apiKey`), rather than for where one is kept."""
+    snake = _HUMP.sub("_", key[:_LONGEST_WORD]).lower().replace("-", "_")
+    return _SECRET_KEY.search(snake) is not None
+
+
+MASK = "[masked]"
+
+SHORTEST_SECRET = 8
+"""Shorter secrets are not looked for: they would mask innocent words (an API token has 36 characters)."""
+
+_URL = re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>]+", re.IGNORECASE)
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
+
+_ADDRESS = re.compile(r"(\w)(:(?=//)|(?<=www)\.)", re.IGNORECASE)  # what is made a link without being asked
+
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
+
+
+def masked(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without the secrets and without whatever is said to be a credential: a last resort."""
+    for secret in sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return without_credentials(text, MASK)
+
+
+def without_links(text: str) -> str:
+    """The text with every URL cut to its host: the path of a link is the right to open it."""
+    return _URL.sub(r"\1/…", text)
+
+
+def in_texts(value: object, change: Callable[[str], str]) -> object:
+    """The value, of the kinds that JSON has, with every text in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {in_texts(key, change): in_texts(one, change) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [in_texts(one, change) for one in value]
+    return value
+
+
+def harmless(text: str) -> str:
+    """The text on one line and without what a terminal obeys: such characters as Python writes them."""
+    if text.isprintable():
+        return text
+    return "".join(char if is_plain(char) else _escaped(char) for char in text)
+
+
+def markdown(text: str) -> str:
+    """The text as one cell of a Markdown table shows it, nothing in it being markup."""
+    escaped = _ADDRESS.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", harmless(text)))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def spreadsheet(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula (OWASP: a quote goes before it)."""
+    shown = harmless(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")

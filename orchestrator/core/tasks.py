@@ -1,0 +1,300 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.core.jobs import Limit, OnUncertain, Priority, Window
+
+EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
+"""Between which an instant that the API names can be true: the years 2000 to 2099, in epoch seconds."""
+
+SNAPSHOT_LIFETIME = 30 * 86_400
+"""Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
+
+KEY_FIELD, KEY_AS_TEXT = "{key}", "{\ufdd0key}"
+"""What a display name keeps until its key is known, and the same where it is meant as text, as in a test's name."""
+
+
+class Status(StrEnum):
+    """Where a task is in its life."""
+
+    QUEUED = "queued"  # waits for its time and for a token
+    LEASED = "leased"  # granted to a process; not a byte has left
+    SENDING = "sending"  # committed before the first byte; from here on a crash means uncertain
+    CREATED = "created"  # the snapshot exists
+    FAILED = "failed"  # it does not, and trying again would not help
+    UNCERTAIN = "uncertain"  # the request went out and nobody knows what became of it
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more happens to the task by itself."""
+        return self in (Status.CREATED, Status.FAILED, Status.UNCERTAIN)
+
+
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    ACTIVE = "active"  # to be worked on
+    FINISHED = "finished"  # sends nothing more; what is pending all the same, another run has queued again
+    CANCELLED = "cancelled"  # what was not sent is given up; also why its tasks are pending
+
+
+class Reason(StrEnum):
+    """Why something waits: the same words in the live line, in `status` and in the logs."""
+
+    OWN_QUOTA = "own_quota"  # all slots are used by snapshots of this store
+    FOREIGN_QUOTA = "foreign_quota"  # a 429: somebody outside this store used the quota
+    OTHER_RUN = "other_run"  # a run of higher priority goes first, or another run has the task
+    WINDOW_NOT_OVER = "window_not_over"  # the window, or the delay of its data, has not ended
+    BACKOFF = "backoff"  # the wait before another attempt
+    EVIDENCE = "evidence"  # a request went unanswered: what became of it can be looked for later
+    API_UNREACHABLE = "api_unreachable"  # no connection
+    STORE = "store"  # the store does not answer
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - a word, not a secret
+    PERMISSION_REFUSED = "permission_refused"
+    UNEXPECTED_SNAPSHOT = "unexpected_snapshot"  # the first answer contradicts expect_saved_event
+    NOBODY_RUNNING = "nobody_running"  # the run has no live process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One snapshot to make: frozen when its run is planned.
+
+    `organization` is the bucket's identity (see `identity`), `organization_name` the planning user's name for it:
+    two names may be one organization, and another run may call it otherwise. `ready_at` is the epoch second, by
+    the API's clock, before which the window's data is not complete (0: it already is). A task with a `refusal` is
+    never sent: it is stored as failed, with these words as the reason. `sent_as` is the key that it was last
+    granted under: not the present one if its organization's identity was learnt afterwards.
+    """
+
+    organization: str
+    organization_name: str = ""
+    account_group: str
+    test_id: str
+    window: Window
+    is_public: bool
+    generation: int = 0
+    test_name: str | None = None
+    display_name: str
+    job_name: str
+    priority: Priority = Priority.NORMAL
+    position: int = 0
+    ready_at: float = 0.0
+    on_uncertain: OnUncertain = OnUncertain.HOLD
+    expect_saved_event: bool | None = None
+    refusal: str | None = None
+    sent_as: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The stable key: the same snapshot asked for twice is one task."""
+        return task_key(self, self.generation)
+
+    @property
+    def base_key(self) -> str:
+        """The key without the generation that `--again` adds."""
+        return task_key(self, 0)
+
+    @property
+    def short_key(self) -> str:
+        """What people see of the key."""
+        return self.key[:6]
+
+    def title(self, resends: int = 0) -> str:
+        """The snapshot's display name: `{key}` becomes the short key, with the number of a resend.
+
+        It is filled in here, not when the plan is made, since only the store knows the generation.
+        """
+        label = (self.sent_as or self.key)[:6] + (f"+{resends}" if resends else "")
+        return self.display_name.replace(KEY_FIELD, label).replace(KEY_AS_TEXT, KEY_FIELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One start of a job file: a frozen plan under a short id. Times are epoch seconds."""
+
+    id: str
+    job: str
+    files: tuple[str, ...] = ()
+    created_at: float = 0.0
+    state: RunState = RunState.ACTIVE
+    tasks: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to make one attempt at one task: a token is out for it.
+
+    `granted_at` is store time; `granted_boot` this process's own boot clock, read before the grant was
+    asked for, from which the attempt's total deadline and its age at the first byte are counted. `limit`
+    and `timeout` are the granting run's settings; `tries` the attempts that counted so far.
+    """
+
+    task: Task
+    run_id: str
+    owner: str
+    attempt: int
+    token: int
+    granted_at: float
+    granted_boot: float
+    limit: Limit = field(default_factory=Limit)
+    timeout: float = 60.0
+    probe: bool = False
+    tries: int = 0
+    first_sent_at: float | None = None
+    resends: int = 0
+    duplicate_possible: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What went wrong, in words a user can act on; `fields` are (field, message) pairs of a 400."""
+
+    title: str
+    detail: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the API said of a snapshot it made; every field but the id may be missing.
+
+    `event_id` is the pseudo-test (`testId` of the answer) under which a saved event stands in `GET /tests`.
+    """
+
+    id: str
+    event_id: str | None = None
+    link: str | None = None
+    test_name: str | None = None
+    saved_event: bool | None = None
+    shared_at: float | None = None
+    start_round: int | None = None
+    end_round: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """A 429: for how long the organization's gate closes.
+
+    `seconds` is None for the limit's own period; `doubles` is False for the general limit, whose
+    `Reset` is exact, and for a `Retry-After`.
+    """
+
+    seconds: float | None = None
+    doubles: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What one attempt comes to, written in one commit together with the token's return.
+
+    `answered`: an answer (2xx, 3xx, 4xx) settled the request, so the token comes back one hold from now;
+    otherwise its pessimistic return stays. `counts`: it was an attempt. `status` is QUEUED for another
+    one, not before `retry_in` seconds from now.
+    """
+
+    status: Status
+    answered: bool
+    counts: bool = True
+    retry_in: float = 0.0
+    http_status: int | None = None
+    problem: Problem | None = None
+    snapshot: Snapshot | None = None
+    duplicate_possible: bool = False
+    closing: Closing | None = None
+    resent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A task of a run and what is known of it. Wall times are epoch seconds; None where not reached.
+
+    `made_here` is False when another run made the snapshot, which is then reported as existing.
+    """
+
+    task: Task
+    status: Status
+    made_here: bool = True
+    snapshot: Snapshot | None = None
+    problem: Problem | None = None
+    http_status: int | None = None
+    attempts: int = 0
+    duplicate_possible: bool = False
+    found: str | None = None
+    resends: int = 0
+    evidence_due: float | None = None
+    queued_wall: float | None = None
+    sent_wall: float | None = None
+    settled_wall: float | None = None
+    granted_wall: float | None = None
+
+    @property
+    def expires_at(self) -> float | None:
+        """When ThousandEyes deletes the snapshot, in epoch seconds."""
+        if self.status is not Status.CREATED:
+            return None
+        shared = (self.snapshot and self.snapshot.shared_at) or 0.0
+        # An old store may hold any number.
+        made = shared if EARLIEST <= shared < LATEST else self.settled_wall
+        return None if made is None else made + SNAPSHOT_LIFETIME
+
+    @property
+    def final(self) -> bool:
+        """Whether its record may be printed: settled, and no evidence is still to be looked for."""
+        return self.status.settled and self.evidence_due is None
+
+
+def task_key(task: Task, generation: int) -> str:
+    """Hash of organization, account group, test, start, end, is_public and generation: 16 hex digits."""
+    window = task.window
+    parts = (task.organization, task.account_group, task.test_id, window.start, window.end, task.is_public)
+    text = "\x1f".join(map(str, (*parts, generation)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many tasks of a run, or of one organization in it, are where.
+
+    `created` were made by the run itself, `existing` by another one; `refused` of the failed ones were refused
+    when they were planned, before anything was sent.
+    """
+
+    created: int = 0
+    existing: int = 0
+    failed: int = 0
+    uncertain: int = 0
+    queued: int = 0
+    leased: int = 0
+    sending: int = 0
+    refused: int = 0
+
+    @property
+    def pending(self) -> int:
+        """Tasks that are not settled."""
+        return self.queued + self.leased + self.sending
+
+    @property
+    def settled(self) -> int:
+        """Tasks that are."""
+        return self.created + self.existing + self.failed + self.uncertain
+
+    @property
+    def total(self) -> int:
+        """All tasks."""
+        return self.settled + self.pending
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            created=self.created + other.created,
+            existing=self.existing + other.existing,
+            failed=self.failed + other.failed,
+            uncertain=self.uncertain + other.uncertain,
+            queued=self.queued + other.queued,
+            leased=self.leased + other.leased,
+            sending=self.sending + other.sending,
+            refused=self.refused + other.refused,
+        )

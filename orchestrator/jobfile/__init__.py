@@ -1,0 +1,20 @@
+"""YAML becomes a `JobFile`, or every error at once with its line and column."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator import lazy_face
+
+if TYPE_CHECKING:
+    from orchestrator.jobfile.adhoc import (
+        Incident,
+        Words,
+        incident,
+        known_organizations,
+        looking,
+        spans,
+        typed_ids,
+        without_file,
+    )
+    from orchestrator.jobfile.reader import json_schema, read_jobfiles, starter
+else:
+    __getattr__ = lazy_face(__name__)

@@ -1,0 +1,342 @@
+"""The words of a command line in an incident become a job file with one job, so that `snap` is a run of it.
+
+A clock time without a date or offset is the latest such moment in the terminal's zone.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import get_args
+
+from orchestrator import windows
+from orchestrator.core import (
+    DEFAULT_DISPLAY_NAME,
+    SINCE_ALERT,
+    Fit,
+    Job,
+    JobFile,
+    JobFileError,
+    Priority,
+    Run,
+    Select,
+    TestRef,
+    UsageError,
+    Window,
+    WindowError,
+    WindowSpec,
+    choice,
+    nearest_word,
+    quote,
+)
+from orchestrator.jobfile import reader
+from orchestrator.jobfile.types import TestType
+from orchestrator.windows import parse_duration
+
+JOB_NAME = "snap"
+"""What records call a job of the command line that has no title."""
+
+AROUND = 3600.0
+"""Seconds of a window around a moment, when no duration is given: the shortest that the API takes."""
+
+STDIN = "-"
+
+_ALONE = "version: 1\njobs: [{name: snap, tests: ['1'], windows: [{last: 1h}]}]\n"
+
+_WHEN = "write --since 14:07, --last 2h, --from … --to …, or --around 14:07"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What was typed: texts as they are, durations in seconds."""
+
+    tests: tuple[str, ...] = ()
+    test_names: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    alerting: bool = False
+    enabled: bool = False
+    exclude: tuple[str, ...] = ()
+    max_tests: int | None = None
+    since: str | None = None
+    until: str | None = None
+    last: float | None = None
+    around: str | None = None
+    duration: float | None = None
+    fit: Fit = Fit.COVER
+    title: str = ""
+    account_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """A job file of the command line's words, and what the user is told about its window."""
+
+    jobfile: JobFile
+    notes: tuple[str, ...] = ()
+
+
+def incident(words: Words, known: JobFile, *, now: float, timezone: str | None) -> Incident:
+    """The job that the words mean, for the organizations of a job file; `now` is epoch seconds.
+
+    UsageError when no test or no time is named, or what is written cannot be read.
+    """
+    _check_texts(words)
+    if not words.tests and selected(words) is None:
+        raise UsageError(
+            "which tests? Name their ids, or select them with --alerting, --tag, --test-name or --type"
+        )
+    spec, notes = _window(words, now, timezone)
+    return Incident(jobfile=_jobfile(words, known, (spec,)), notes=notes)
+
+
+def looking(words: Words, known: JobFile, *, now: float, timezone: str | None) -> Incident:
+    """As `incident`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
+    _check_texts(words)
+    timed = any(one is not None for one in (words.since, words.until, words.last, words.around))
+    spec, notes = _window(words, now, timezone) if timed else (None, ())
+    made = _jobfile(words, known, (spec,) if spec else ())
+    job = made.jobs[0]
+    if not job.tests:
+        job = replace(job, select=job.select or Select())
+    return Incident(jobfile=replace(made, jobs=(job,)), notes=notes)
+
+
+def typed_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, ...]:
+    """The ids that were typed, and for `-` those on standard input, one or more a line, `#` comments left out."""
+    found: list[str] = []
+    for word in words:
+        if word == STDIN:
+            lines = [line.partition("#")[0] for line in stdin or ()]
+            found += [part for line in lines for part in line.replace(",", " ").split()]
+        else:
+            found += word.replace(",", " ").split()
+    for one in found:
+        if not (one.isascii() and one.isdecimal()):
+            raise UsageError(
+                f"{quote(one)} is not a test id, which has digits only: a name goes with --test-name"
+            )
+    if not found and words:
+        raise UsageError("standard input has no test id: nothing was sent")
+    return tuple(dict.fromkeys(found))
+
+
+def known_organizations(
+    path: str | None, chosen: Sequence[str], *, environ: Mapping[str, str], naming: str = "with --jobfile"
+) -> JobFile:
+    """The organizations of a job file, or the only one that the environment names, narrowed to those chosen.
+
+    UsageError when there is none, or more than one and none is chosen; `naming` is how the command takes a file.
+    """
+    made = reader.read_jobfiles([path], environ=environ).jobfile if path else _of_environment(environ, naming)
+    names = list(made.organizations)
+    if len(names) > 1 and not chosen:
+        raise UsageError(f"{path} has {len(names)} organizations: choose with --organization {_some(names)}")
+    kept = [name for name in names if not chosen or any(fnmatchcase(name, pattern) for pattern in chosen)]
+    if not kept:
+        raise UsageError(f"no organization matches {choice([*chosen])}: there is {_some(names)}")
+    return replace(made, organizations={name: made.organizations[name] for name in kept}, jobs=())
+
+
+def without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
+    """The settings to carry on with a run that was started without a job file: the environment's organization.
+
+    UsageError when the environment names none.
+    """
+    known = known_organizations(None, (), environ=environ)
+    job = Job(name=run.job, organizations=tuple(known.organizations), priority=Priority.INCIDENT)
+    return replace(known, name=run.job, jobs=(job,))
+
+
+def selected(words: Words) -> Select | None:
+    """The selectors among the words, None when there are none."""
+    select = Select(
+        test_name=words.test_names,
+        type=tuple(map(_type, words.types)),
+        tag=words.tags,
+        alerting=True if words.alerting else None,
+        enabled=True if words.enabled else None,
+    )
+    return None if select == Select() else select
+
+
+def _check_texts(words: Words) -> None:
+    """Raise for an empty selector, which would mean everything, and for a title that a terminal would obey."""
+    given = {
+        "--test-name": words.test_names,
+        "--type": words.types,
+        "--tag": words.tags,
+        "--exclude": words.exclude,
+    }
+    for name, texts in given.items():
+        if any(not text.strip() for text in texts):
+            does = "exclude" if name == "--exclude" else "mean"
+            raise UsageError(
+                f"{name} is empty: it would {does} every test or none. Write what is meant, '*' for every test, or leave"
+                " the option out"
+            )
+    if words.account_group is not None and not (
+        words.account_group.isascii() and words.account_group.isdecimal()
+    ):
+        raise UsageError(
+            f"--account-group {quote(words.account_group)} is no account group's id, which has digits only:"
+            " `tesnap doctor` names those that the token sees"
+        )
+    if any(unicodedata.category(char) in _OBEYED or char in _TURNING for char in words.title):
+        raise UsageError(
+            f"--title {quote(words.title)} has a control character, such as the end of a line: write it without"
+        )
+
+
+_OBEYED = ("Cc", "Zl", "Zp", "Cs")
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the reading direction
+
+
+def _of_environment(environ: Mapping[str, str], naming: str) -> JobFile:
+    """The environment's organization, read as by a job file that names none."""
+    if not environ.get("TE_TOKEN_FILE") and not environ.get("TE_TOKEN"):
+        raise UsageError(
+            f"no organization is known: set TE_TOKEN_FILE or TE_TOKEN, or name a job file that has them {naming}"
+        )
+    try:
+        made = reader.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
+    except JobFileError as error:
+        raise UsageError("; ".join(located.text for located in error.errors)) from None
+    return replace(made, files=())  # nothing of it can be read again
+
+
+def _jobfile(words: Words, known: JobFile, specs: tuple[WindowSpec, ...]) -> JobFile:
+    groups = {organization.account_group for organization in known.organizations.values()}
+    job = Job(
+        name=words.title or JOB_NAME,
+        organizations=tuple(known.organizations),
+        account_group=words.account_group,
+        tests=tuple(TestRef(id=one) for one in words.tests),
+        select=selected(words),
+        exclude=words.exclude,
+        max_tests=words.max_tests,
+        windows=specs,
+        priority=Priority.INCIDENT,
+        display_name=_display_name(words.title),
+        everywhere=words.account_group is None and groups == {None},
+    )
+    return replace(known, name=job.name, jobs=(job,))
+
+
+def _display_name(title: str) -> str:
+    """The title before the usual display name; braces in it stand for themselves."""
+    plain = title.strip().replace("{", "{{").replace("}", "}}")
+    return f"{plain} {DEFAULT_DISPLAY_NAME}" if plain else DEFAULT_DISPLAY_NAME
+
+
+def _type(written: str) -> str:
+    types: tuple[str, ...] = get_args(TestType)
+    if written in types:
+        return written
+    near = nearest_word(written, types)
+    hint = f"did you mean {near}?" if near else f"there are {choice(types, last='and')}"
+    raise UsageError(f"--type {quote(written)} is no test type: {hint}")
+
+
+# -- the window ------------------------------------------------------------------------------------------
+
+
+def _window(words: Words, now: float, timezone: str | None) -> tuple[WindowSpec, tuple[str, ...]]:
+    """The window that the words mean, and notes on clock times that are not plain."""
+    _check_form(words)
+    spec = WindowSpec(fit=words.fit, timezone=timezone)
+    if words.around is not None:
+        at, notes = _moment("--around", words.around, now, timezone)
+        return _checked(replace(spec, around=at, duration=words.duration or AROUND)), notes
+    if words.last is not None and words.until is None:
+        return _checked(replace(spec, last=words.last)), ()
+    end, notes = _end(words.until, now, timezone)
+    if words.last is not None:
+        return _checked(replace(spec, end=end, duration=words.last)), notes
+    if words.since == SINCE_ALERT:
+        return replace(spec, start=SINCE_ALERT, end=end), notes
+    _check_no_length(words.since or "")
+    start, more = _moment("--since", words.since or "", now, timezone)
+    notes = (*more, *notes)
+    _check_order(start, end, words, timezone, notes)
+    return _checked(replace(spec, start=start, end=end)), notes
+
+
+def _check_form(words: Words) -> None:
+    starts = {"--since or --from": words.since, "--last": words.last, "--around": words.around}
+    given = [name for name, value in starts.items() if value is not None]
+    if not given:
+        raise UsageError(f"which time? {_WHEN[0].upper()}{_WHEN[1:]}")
+    if len(given) > 1:
+        raise UsageError(f"{choice(given, last='and')} say different things: {_WHEN}")
+    if words.around is not None and words.until is not None:
+        raise UsageError("--around has no end: write --duration for its length")
+    if words.around is None and words.duration is not None:
+        raise UsageError(
+            "--duration goes with --around: write --last for a length up to now, or --to for an end"
+        )
+
+
+def _end(until: str | None, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
+    """The end as written, else the last full minute whose data is there."""
+    if until is not None:
+        return _moment("--to", until, now, timezone)
+    last = windows.resolve(WindowSpec(last=AROUND), now=now)
+    return windows.utc_text(last.windows[0].end), ()
+
+
+def _moment(option: str, text: str, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
+    """The moment as UTC text, fractions of a second dropped."""
+    try:
+        at, notes = windows.parse_moment(text, now=now, timezone=timezone)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+    return windows.utc_text(at), notes
+
+
+def _check_no_length(since: str) -> None:
+    """A length such as 2h30m is no moment, but plain to see what is meant."""
+    with suppress(ValueError):
+        parse_duration(since)
+        raise UsageError(f"--since: {quote(since)} is a length of time, not a moment: write --last {since}")
+
+
+def _check_order(start: str, end: str, words: Words, timezone: str | None, notes: tuple[str, ...]) -> None:
+    """Raise when the window would end before it starts, with what was made of the words."""
+    first, last = (windows.parse_instant(text, timezone=None)[0] for text in (start, end))
+    if first < last:
+        return
+    starts, ends = (windows.local_text(at, timezone) for at in (first, last))
+    what = f"the window would end at {ends}, before it starts at {starts}"
+    if first == last:
+        what = f"the window would start and end at {starts}"
+    remedy = "a bare clock time is the latest such moment, so add the date, or 'yesterday'"
+    if words.until is None:
+        remedy = f"without --to it ends with the last full minute, so write an earlier start, or --last 1h; {remedy}"
+    raise UsageError(". ".join((f"{what}: {remedy}", *notes)))
+
+
+def _checked(spec: WindowSpec) -> WindowSpec:
+    try:
+        windows.check(spec)
+    except WindowError as error:
+        raise UsageError(
+            f"{error}".replace("fit: cover", "--fit cover").replace("fit: split", "--fit split")
+        ) from None
+    return spec
+
+
+def spans(found: Iterable[Window], *, now: float, timezone: str | None) -> tuple[str, ...]:
+    """The windows as they are echoed: `window 13:20–15:20 UTC (14:20–16:20 CET)`."""
+    ordered = sorted(set(found))
+    return tuple(f"window {windows.echo(window, now=now, timezone=timezone)}" for window in ordered)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - 10  # as many as fit on a line or two
+    return choice([*names[:10], *([f"{more} more"] if more > 0 else [])])

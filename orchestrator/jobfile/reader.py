@@ -1,0 +1,314 @@
+"""Job files to one `JobFile`, or every error in them at once, each with `file:line:column`.
+
+A file's jobs see the organizations of their own file; a file without any sees those of all files. Window
+names and defaults stay with their file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TextIO
+
+from orchestrator.core import (
+    MOST_SNAPSHOTS,
+    CredentialSource,
+    Http,
+    Job,
+    JobFile,
+    JobFileError,
+    Located,
+    Organization,
+    RetryRules,
+    plural,
+    printable,
+    read_start,
+    word,
+)
+from orchestrator.jobfile import schema
+from orchestrator.jobfile.builder import Assembly
+from orchestrator.jobfile.document import Draft, Enough
+from orchestrator.jobfile.yaml_document import MAX_BYTES
+
+IMPLIED = "default"
+"""The name of the organization of a file that names none."""
+
+_SUFFIXES = (".yaml", ".yml")
+
+_LONGEST_NAME = 60  # characters of a joined name: it has to fit into a line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What job files ask for, and what their author should know all the same."""
+
+    jobfile: JobFile
+    warnings: tuple[Located, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """One file's bytes; `folder` is what relative paths in it start from."""
+
+    path: str
+    label: str
+    stem: str
+    folder: Path
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """One file as far as it could be read; `assembly` is None where nothing could."""
+
+    source: _Source
+    draft: Draft
+    assembly: Assembly | None
+
+
+def read_jobfiles(
+    paths: Sequence[str | Path], *, environ: Mapping[str, str], stdin: TextIO | None = None
+) -> Reading:
+    """Everything that the files, the YAML files of the folders, and standard input (`-`) ask for.
+
+    JobFileError with every error of every file; nothing else is raised for any content.
+    """
+    sources, errors = _sources(paths, stdin)
+    parts = [_part(source, environ) for source in sources]
+    try:
+        jobfile = _joined(parts, environ)
+    except Enough:
+        jobfile = None
+    for part in sorted(parts, key=lambda part: part.draft.file):
+        errors += part.draft.shown_errors()
+    if errors or jobfile is None:
+        raise JobFileError(tuple(errors))
+    warnings = tuple(sorted(warning for part in parts for warning in part.draft.warnings))
+    return Reading(jobfile=replace(jobfile, name=_run_name(paths, parts)), warnings=warnings)
+
+
+def json_schema() -> dict[str, Any]:
+    """The job file's JSON Schema (draft 2020-12), made of the types that read it."""
+    return schema.json_schema()
+
+
+def starter() -> str:
+    """A commented job file to start from."""
+    return files("orchestrator.jobfile").joinpath("starter.yaml").read_text(encoding="utf-8")
+
+
+def _sources(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[_Source], list[Located]]:
+    """The bytes of every file that is meant, once each, and what could not be read."""
+    sources: list[_Source] = []
+    errors: list[Located] = []
+    seen: set[str] = set()
+    for path in _expanded(paths, errors):
+        identity = str(path) if str(path) == "-" else str(Path(path).absolute())
+        if identity in seen:
+            continue
+        seen.add(identity)
+        try:
+            sources.append(_stdin_source(stdin) if str(path) == "-" else _file_source(Path(path)))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            errors.append(Located(printable(str(path)), 1, 1, f"cannot be read: {reason}"))
+    if not paths:
+        errors.append(Located("-", 1, 1, "no job file is named"))
+    return sources, errors
+
+
+def _expanded(paths: Sequence[str | Path], errors: list[Located]) -> list[str | Path]:
+    """The paths, each folder replaced by the YAML files directly in it."""
+    expanded: list[str | Path] = []
+    for path in paths:
+        shown = printable(str(path))
+        if not shown:
+            text = "an empty argument: name a job file, or `.` for this folder"
+            errors.append(Located("''", 1, 1, text))
+            continue
+        try:
+            if str(path) == "-" or not Path(path).is_dir():
+                expanded.append(path)
+                continue
+            names = sorted(entry.name for entry in Path(path).iterdir() if not entry.is_dir())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            errors.append(Located(shown, 1, 1, f"cannot be read: {reason}"))
+            continue
+        meant = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
+        expanded += [Path(path, name) for name in meant]
+        if not meant:
+            errors.append(Located(shown, 1, 1, "no job file in this folder: it has no *.yaml or *.yml"))
+    return expanded
+
+
+def _file_source(path: Path) -> _Source:
+    content = read_start(path, MAX_BYTES + 1)
+    return _Source(
+        path=str(path), label=str(path), stem=printable(path.stem), folder=path.parent, content=content
+    )
+
+
+def _stdin_source(stdin: TextIO | None) -> _Source:
+    if stdin is None:
+        raise ValueError("there is no standard input here")
+    binary = getattr(stdin, "buffer", None)
+    content = (
+        binary.read(MAX_BYTES + 1) if binary else stdin.read(MAX_BYTES + 1).encode("utf-8", "surrogateescape")
+    )
+    return _Source(path="-", label="<stdin>", stem="stdin", folder=Path(), content=content)
+
+
+def _part(source: _Source, environ: Mapping[str, str]) -> _Part:
+    draft = Draft(source.content, file=printable(source.label), environ=environ)
+    try:
+        entry = draft.entry()
+        if entry is None:
+            return _Part(source=source, draft=draft, assembly=None)
+        if not draft.has(("version",)):
+            draft.error((), "`version` is missing: write `version: 1`")
+        assembly = Assembly(draft, entry, folder=source.folder, environ=environ)
+    except Enough:
+        assembly = None
+    return _Part(source=source, draft=draft, assembly=assembly)
+
+
+def _joined(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
+    """The files as one, as far as they could be read; what does not fit together goes to their drafts."""
+    read = [part.assembly for part in parts if part.assembly is not None]
+    whole = len(read) == len(parts) and not any(
+        assembly.draft.lost(("organizations",)) or assembly.draft.lost_keys(("organizations",))
+        for assembly in read
+    )
+    organizations = _organizations(read, environ, whole=whole)
+    jobs: list[Job] = []
+    for assembly in read:
+        own = assembly.organizations or organizations
+        _check_jobs(assembly, alone=len(parts) == 1)
+        jobs += assembly.jobs(own, whole=whole)
+        _check_size(assembly, jobs)
+    if not read:
+        return None
+    return JobFile(
+        name="",
+        jobs=tuple(jobs),
+        organizations=organizations,
+        timezone=next((assembly.timezone for assembly in read if assembly.timezone), None),
+        http=_one_of(read, "http", Http()),
+        retry=_one_of(read, "retry", RetryRules()),
+        notify=tuple(dict.fromkeys(notify for assembly in read for notify in assembly.notify)),
+        files=tuple(part.source.path for part in parts),
+        named=any(assembly.entry.name for assembly in read),
+    )
+
+
+def _organizations(
+    read: Sequence[Assembly], environ: Mapping[str, str], *, whole: bool
+) -> dict[str, Organization]:
+    """All files' organizations by name, with the environment's token for one that stands alone."""
+    found: dict[str, tuple[Organization, Assembly]] = {}
+    for assembly in read:
+        for name, organization in assembly.organizations.items():
+            first, other = found.setdefault(name, (organization, assembly))
+            if first != organization:
+                place = other.draft.located(("organizations", name))
+                text = f"the organization {word(name)} has other settings at {place}: make them equal, or rename one"
+                assembly.draft.error(("organizations", name), text, key=True)
+    if not found and whole and read:
+        return _implied(read[0], environ)
+    alone = len(found) == 1 and whole
+    return {
+        name: _with_credential(organization, assembly, environ, alone=alone)
+        for name, (organization, assembly) in found.items()
+    }
+
+
+def _implied(assembly: Assembly, environ: Mapping[str, str]) -> dict[str, Organization]:
+    """The one organization of files that name none: the environment's."""
+    credential = _environment_credential(environ)
+    if credential is None:
+        text = "no organization: write `organizations`, or set TE_TOKEN_FILE or TE_TOKEN for a single one"
+        assembly.draft.error(("organizations",), text)
+        return {}
+    organization = assembly.organization(IMPLIED)
+    return {
+        IMPLIED: organization
+        if organization.credential != CredentialSource()
+        else replace(organization, credential=credential)
+    }
+
+
+def _with_credential(
+    organization: Organization, assembly: Assembly, environ: Mapping[str, str], *, alone: bool
+) -> Organization:
+    """The organization with the environment's token if the file does not name one and it stands alone."""
+    if assembly.has_credential(organization.name):
+        return organization
+    credential = _environment_credential(environ) if alone else None
+    if credential is not None:
+        return replace(organization, credential=credential)
+    hint = (
+        "set TE_TOKEN_FILE or TE_TOKEN"
+        if alone
+        else "TE_TOKEN serves only a file with exactly one organization"
+    )
+    text = f"{word(organization.name)} has no token: write `token_file` or `token_env`{', or ' if alone else '; '}{hint}"
+    assembly.draft.error(("organizations", organization.name), text, key=True)
+    return organization
+
+
+def _environment_credential(environ: Mapping[str, str]) -> CredentialSource | None:
+    if environ.get("TE_TOKEN_FILE"):
+        return CredentialSource(file=environ["TE_TOKEN_FILE"])
+    return CredentialSource(env="TE_TOKEN") if environ.get("TE_TOKEN") else None
+
+
+def _check_jobs(assembly: Assembly, *, alone: bool) -> None:
+    """A file has jobs, or at least organizations for the other files' jobs."""
+    draft = assembly.draft
+    if assembly.entry.jobs is None and not draft.has(("jobs",)):
+        if alone or not assembly.organizations:
+            draft.error((), "`jobs` is missing: a job file needs at least one")
+    elif not assembly.entry.jobs and not draft.lost(("jobs",)):
+        draft.error(("jobs",), "`jobs` is an empty list: a job file needs at least one")
+
+
+def _check_size(assembly: Assembly, jobs: Sequence[Job]) -> None:
+    """Jobs, tests and windows multiply: a small file can ask for more than anybody can wait for."""
+    asked = sum(_most_asked(job) for job in jobs)
+    if asked > MOST_SNAPSHOTS:
+        text = (
+            f"{plural(len(jobs), 'job')} ask for {asked:,} snapshots, more than the {MOST_SNAPSHOTS:,} that one run"
+            " may have: name fewer tests or windows, or split the file"
+        )
+        assembly.draft.error(("jobs",), text)
+
+
+def _most_asked(job: Job) -> int:
+    """The snapshots of a job as far as the file tells: a selector finds one test at least, a window is one."""
+    tests = len(job.tests) + (job.select is not None)
+    return len(job.organizations) * tests * len(job.windows)
+
+
+def _one_of(read: Sequence[Assembly], key: str, default: Any) -> Any:
+    """The setting that is for the run as a whole: at most one file's, or the same in all of them."""
+    having = [assembly for assembly in read if assembly.draft.has((key,))]
+    values = [getattr(assembly, key) for assembly in having]
+    for assembly, value in zip(having, values, strict=True):
+        if value != values[0]:
+            place = having[0].draft.located((key,))
+            assembly.draft.error(
+                (key,), f"{word(key)} is for the whole run and is set otherwise at {place}", key=True
+            )
+    return values[0] if values else default
+
+
+def _run_name(paths: Sequence[str | Path], parts: Sequence[_Part]) -> str:
+    """The folder's name, the file's, or several files' names joined and cut to a line."""
+    if len(paths) == 1 and str(paths[0]) != "-" and Path(paths[0]).is_dir():
+        return printable(Path(paths[0]).resolve().name)
+    names = [part.assembly.entry.name or part.source.stem if part.assembly else "" for part in parts]
+    joined = "+".join(dict.fromkeys(names))
+    return joined if len(joined) <= _LONGEST_NAME else joined[: _LONGEST_NAME - 1] + "…"

@@ -1,0 +1,41 @@
+"""What people and programs read: records, sentences, tables, the live view, reports."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator import lazy_face
+
+if TYPE_CHECKING:
+    from orchestrator.output.formats import Format, Output
+    from orchestrator.output.plan_text import plan_document, plan_lines
+    from orchestrator.output.report.notify import tell
+    from orchestrator.output.report.page import Report, make_report
+    from orchestrator.output.report.render import (
+        SUFFIXES,
+        Kind,
+        check_report_path,
+        is_stream,
+        render,
+        write_report,
+        write_rows,
+    )
+    from orchestrator.output.sentences import clock_time, headline, last_line, pause_text, span
+    from orchestrator.output.snapshots import Wanted, list_snapshots, snapshots_documents, snapshots_table
+    from orchestrator.output.status_text import (
+        load_status,
+        look_for,
+        run_document,
+        runs_table,
+        status_document,
+        status_lines,
+        why_pending,
+    )
+    from orchestrator.output.terminal import View
+    from orchestrator.output.test_list import (
+        FoundTest,
+        documents_of_tests,
+        ids_of_tests,
+        table_of_tests,
+        yaml_of_tests,
+    )
+else:
+    __getattr__ = lazy_face(__name__)

@@ -1,0 +1,226 @@
+"""How results are written to standard output: records, or rows of a table, Markdown or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from enum import StrEnum
+from typing import Protocol, TextIO
+from urllib.parse import quote
+
+from orchestrator.core import Clock, Ending, Result, Run, markdown, masked, spreadsheet
+from orchestrator.output import records, sentences
+from orchestrator.output.streams import Lines
+from orchestrator.output.table import fitted
+
+_COLOURS = {"created": "32", "existing": "36", "FAILED": "31", "UNCERTAIN": "33"}
+
+_STATUS, _WINDOW, _GAP = 9, 29, "  "  # as wide as UNCERTAIN, and as a window over two days
+
+_URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
+
+
+class Format(StrEnum):
+    """How results are written to standard output."""
+
+    TABLE = "table"
+    MD = "md"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where a run is shown, and how.
+
+    Without a `format` a terminal gets a table, and everything else, or `as_json`, JSON Lines. `name_of` is
+    the user's name of an organization's identity; `secrets` is read anew for each line; `environ` says what
+    the terminal is (TERM, COLUMNS), None for the process's own.
+    """
+
+    stdout: TextIO
+    stderr: TextIO
+    clock: Clock
+    zone: tzinfo = UTC
+    format: Format | None = None
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    log_format: str = "text"
+    no_color: bool = False
+    show_links: bool = True
+    name_of: Callable[[str], str] = str
+    secrets: Collection[str] = ()
+    environ: Mapping[str, str] | None = None
+    store: str = ""
+    rehearsal: bool = False
+
+    @property
+    def chosen_format(self) -> Format:
+        """The format, chosen by where standard output goes unless it was given."""
+        if self.format is not None:
+            return Format(self.format)
+        return Format.JSONL if self.as_json or not self.stdout.isatty() else Format.TABLE
+
+    @property
+    def coloured(self) -> bool:
+        """Whether results may have colours: on a terminal that has them, for whoever wants them."""
+        term = (os.environ if self.environ is None else self.environ).get("TERM", "")
+        return self.stdout.isatty() and not self.no_color and term.lower() not in ("dumb", "unknown")
+
+    @property
+    def level(self) -> str:
+        """The least level of a log event that is shown."""
+        return "warning" if self.quiet else "debug" if self.verbose else "info"
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody looks at both streams, so that a live line neither tears nor fills a file."""
+        seen = self.stdout.isatty() and self.stderr.isatty()
+        return seen and not self.quiet and self.log_format == "text"
+
+
+class Results(Protocol):
+    """A way to write results to standard output."""
+
+    def started(self, run: Run, tasks: int) -> None: ...
+
+    def settled(self, result: Result, run_id: str) -> None: ...
+
+    def ended(self, ending: Ending) -> None: ...
+
+
+class _JsonLines:
+    """Results as records."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._log = records.recorder(Lines(output.stdout), secrets=output.secrets)
+
+    def started(self, run: Run, tasks: int) -> None:
+        records.emit(self._log, records.started(run, tasks))
+
+    def settled(self, result: Result, run_id: str) -> None:
+        records.emit(self._log, _record(result, run_id, self._output))
+
+    def ended(self, ending: Ending) -> None:
+        records.emit(self._log, records.finished(ending, now=self._output.clock.wall()))
+
+
+class _Rows:
+    """Results as rows under a head."""
+
+    def __init__(self, output: Output, head: str, row: Callable[[Result, str], str]) -> None:
+        self._lines, self._secrets = Lines(output.stdout), output.secrets
+        self._head, self._row = head, row
+
+    def started(self, run: Run, tasks: int) -> None:  # noqa: ARG002 - a table does not name its run
+        self._write(self._head)
+
+    def settled(self, result: Result, run_id: str) -> None:
+        self._write(self._row(result, run_id))
+
+    def ended(self, ending: Ending) -> None:
+        """Rows need no end."""
+
+    def _write(self, text: str) -> None:
+        self._lines.write(masked(text, self._secrets) + "\n")
+
+
+def results(output: Output) -> Results:
+    """The way to write results that the output asks for."""
+    match output.chosen_format:
+        case Format.JSONL:
+            return _JsonLines(output)
+        case Format.CSV:
+            head = _csv_line(records.SNAPSHOT_KEYS)
+            return _Rows(output, head, lambda result, run_id: _csv_row(result, run_id, output))
+        case Format.MD:
+            return _Rows(output, _MARKDOWN_HEAD, lambda result, _: _markdown_row(_row(result, output)))
+        case Format.TABLE:
+            columns = _columns(output.stdout)
+            colours = _COLOURS if output.coloured else {}
+            head = _table_line(sentences.TABLE_HEAD, columns, {})
+            return _Rows(output, head, lambda result, _: _table_row(_row(result, output), columns, colours))
+
+
+def _row(result: Result, output: Output) -> sentences.Row:
+    return sentences.row(result, output.zone, show_links=output.show_links)
+
+
+def _record(result: Result, run_id: str, output: Output) -> records.Record:
+    return records.snapshot(result, run_id=run_id, show_links=output.show_links)
+
+
+def _table_row(row: sentences.Row, columns: int, colours: dict[str, str]) -> str:
+    """The row's line, and under it the test's id, the local time and the link, which is never wrapped, or the error."""
+    indent = " " * (_STATUS + len(_GAP))
+    about = _GAP.join(part for part in (row.test_id, row.local) if part)
+    below = indent + _GAP.join(part for part in (about, row.about) if part)
+    lines = [below]
+    if row.linked and len(below) > columns:  # on a line of its own it can be clicked
+        lines = [indent + about, _GAP + row.about]
+    elif not row.linked:
+        lines = textwrap.wrap(below, columns, initial_indent="", subsequent_indent=indent)
+    return "\n".join(line for line in (_table_line(row, columns, colours), *lines) if line.strip())
+
+
+def _table_line(row: sentences.Row, columns: int, colours: dict[str, str]) -> str:
+    """Status, test, organization and window, each in its column."""
+    room = columns - _STATUS - _WINDOW - 3 * len(_GAP)
+    status = fitted(row.status, _STATUS)
+    if row.status in colours:
+        status = f"\x1b[{colours[row.status]}m{status}\x1b[0m"
+    test = fitted(row.test, room - room // 3)
+    return _GAP.join((status, test, fitted(row.organization, room // 3), row.window)).rstrip()
+
+
+_MARKDOWN_HEAD = """\
+| Status | Test | Organization | Window | Link | Expiry |
+| --- | --- | --- | --- | --- | --- |"""
+
+
+def _markdown_row(row: sentences.Row) -> str:
+    window = f"{row.window} ({row.local})" if row.local else row.window
+    about = f"<{quote(row.about, safe=_URL_CHARACTERS)}>" if row.linked else markdown(row.about)
+    cells = (row.status, markdown(_with_id(row)), markdown(row.organization), window, about, row.expiry)
+    return f"| {' | '.join(cells)} |"
+
+
+def _with_id(row: sentences.Row) -> str:
+    return f"{row.test} ({row.test_id})" if row.test_id else row.test
+
+
+def _csv_row(result: Result, run_id: str, output: Output) -> str:
+    """The record's values under its own keys, an error as one sentence."""
+    record = _record(result, run_id, output)
+    if "error" in record:
+        record["error"] = _row(result, output).about
+    return _csv_line([_cell(record.get(key)) for key in records.SNAPSHOT_KEYS])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return spreadsheet(value) if isinstance(value, str) else str(value)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is; 80 where it is none."""
+    try:
+        return max(60, min(120, os.get_terminal_size(stream.fileno()).columns or 80))
+    except (OSError, ValueError):
+        return 80

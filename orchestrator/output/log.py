@@ -1,0 +1,101 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, MutableMapping
+from typing import Any, TextIO, cast
+
+import structlog
+
+from orchestrator.core import Event, harmless, in_texts, masked, utc, without_links
+from orchestrator.output.streams import Lines
+
+LOG_KEYS = ("event", "time", "level", "run_id", "text")
+
+OWN_EVENTS = ("run.begun", "run.waiting", "run.ended")
+"""Log events whose sentences stand for themselves, whatever their level."""
+
+LEVELS = ("debug", "info", "warning", "error")
+
+Log = structlog.typing.FilteringBoundLogger
+
+EventDict = MutableMapping[str, Any]
+
+
+def event_log(
+    lines: Lines,
+    *,
+    level: str = "info",
+    as_json: bool = False,
+    show_links: bool = True,
+    secrets: Collection[str] = (),
+) -> Log:
+    """A logger for log events from `level` on: JSON Lines, or a sentence per line.
+
+    At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host.
+    """
+    line = structlog.processors.JSONRenderer(default=str) if as_json else _Sentence(details=level == "debug")
+    hiding = [] if show_links else [_hide_links]
+    return _logger(
+        lines, level, [*hiding, _Masking(secrets), structlog.processors.add_log_level, _log_keys_first, line]
+    )
+
+
+def tell(log: Log, event: Event, *, now: float, run_id: str | None = None) -> None:
+    """Write one log event, `now` in epoch seconds. A field never replaces one of the event's own keys."""
+    fields: dict[str, Any] = {key: value for key, value in event.fields if key not in LOG_KEYS}
+    run = {} if run_id is None else {"run_id": run_id}
+    write = getattr(log, LEVELS[rank(event.level)])
+    write(event.name, time=utc(now, timespec="milliseconds"), text=event.text, **run, **fields)
+
+
+def rank(level: str) -> int:
+    """The place of a level from debug to error; an unknown one is info."""
+    return LEVELS.index(level if level in LEVELS else "info")
+
+
+class _Masking:
+    """Masks secrets in all texts of an event, however deep."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        self._secrets = secrets
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        return cast("EventDict", in_texts(event, lambda text: masked(text, self._secrets)))
+
+
+class _Sentence:
+    """Renders an event as its sentence, with the level where it is trouble."""
+
+    def __init__(self, *, details: bool) -> None:
+        self._details = details
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
+        level, text = str(event.get("level", "info")), str(event.get("text") or event["event"])
+        start = f"{level}: " if level in ("warning", "error") and event["event"] not in OWN_EVENTS else ""
+        fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
+        details = f" ({event['event']}{' ' if fields else ''}{fields})" if self._details else ""
+        return harmless(f"{start}{text}{details}")
+
+
+def _logger(lines: Lines, level: str, processors: list[Any]) -> Log:
+    """Make a structlog logger of our own, whatever an application has configured globally."""
+    return cast(
+        "Log",
+        structlog.wrap_logger(
+            structlog.WriteLogger(cast("TextIO", lines)),
+            processors=processors,
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            context_class=dict,
+        ),
+    )
+
+
+def _log_keys_first(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put the keys that every log event has in front, in their order."""
+    return {**{key: event[key] for key in LOG_KEYS if key in event}, **event}
+
+
+def _hide_links(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Drop a `link` and cut URLs in texts."""
+    return cast("EventDict", in_texts({k: v for k, v in event.items() if k != "link"}, without_links))

@@ -1,0 +1,120 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
+
+from orchestrator import core
+from orchestrator.core import Status, harmless, plural
+from orchestrator.output import sentences
+from orchestrator.output.table import fitted
+from orchestrator.planning import Entry, Preview
+
+
+def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterator[str]:
+    """The plan as text; `deployed`: of what may run in a cluster, which has to allow the time for it."""
+    yield _headline(view)
+    for note in view.notes:
+        yield f"note: {note}"
+    for organization in dict.fromkeys(entry.organization for entry in view.entries):
+        yield ""
+        yield from _organization(view, organization, zone)
+    yield ""
+    yield from _end(view, zone, deployed=deployed)
+
+
+def _headline(view: Preview) -> str:
+    total = len(view.entries)
+    existing = sum(entry.existing is not None for entry in view.entries)
+    public = Counter(entry.task.is_public for entry in view.entries)
+    organizations = len({entry.organization for entry in view.entries})
+    parts = [
+        f"{harmless(view.jobfile.name)}: {plural(total, 'snapshot')} of {plural(organizations, 'organization')}",
+        f"{existing} already there" if existing else "",
+        "is_public: " + ", ".join(f"{count} {str(value).lower()}" for value, count in sorted(public.items()))
+        if public
+        else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[str]:
+    entries = [entry for entry in view.entries if entry.organization == organization]
+    limit = view.limits[organization]
+    yield f"{harmless(organization)} ({limit.usable} slots every {sentences.span(limit.per)})"
+    whens = [_when(entry, view.now, zone) for entry in entries]
+    width = max(13, *map(len, whens)) if whens else 13
+    yield f"  {'group':>5}  {'start':<{width}}  {'priority':<8}  {'test':<28}  window"
+    for entry, when in zip(entries, whens, strict=True):
+        yield f"  {_line(entry, f'{when:<{width}}', view.now, zone)}"
+        if entry.task.refusal is not None:
+            yield f"         {harmless(entry.task.refusal)}"
+
+
+def _line(entry: Entry, when: str, now: float, zone: tzinfo) -> str:
+    task = entry.task
+    test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
+    window = sentences.window_text(task.window, zone) + _year(task.window.start, now)
+    group = "" if entry.group is None else str(entry.group)
+    return f"{group:>5}  {when}  {task.priority.word:<8}  {fitted(test, 28)}  {window}"
+
+
+def _year(start: float, now: float) -> str:
+    """The year, where it is not this one: a mistyped one must be seen."""
+    year, this = (datetime.fromtimestamp(at, UTC).year for at in (start, now))
+    return "" if year == this else f", {year}"
+
+
+def _when(entry: Entry, now: float, zone: tzinfo) -> str:
+    if entry.existing is not None:
+        made = entry.existing.status is Status.CREATED
+        return "exists" if made else entry.existing.status.value
+    if entry.task.refusal is not None:
+        return "refused"
+    if entry.starts_at is None:
+        return "not known yet"
+    return sentences.clock_time(entry.starts_at, now, zone, seconds=True)
+
+
+def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
+    if view.ends_at is None:
+        yield "nothing to make"
+        return
+    took = sentences.span(view.ends_at - view.now)
+    yield f"ends about {sentences.clock_time(view.ends_at, view.now, zone)}, in {took}"
+    if deployed:
+        yield f"in Kubernetes allow activeDeadlineSeconds: {view.active_deadline}"
+
+
+def plan_document(view: Preview) -> dict[str, object]:
+    """The plan as one JSON document."""
+    return {
+        "job": view.jobfile.name,
+        "planned_at": core.utc(view.now),
+        "snapshots": [_object(entry) for entry in view.entries],
+        "notes": list(view.notes),
+        "ends_at": None if view.ends_at is None else core.utc(view.ends_at),
+        "active_deadline_seconds": view.active_deadline,
+    }
+
+
+def _object(entry: Entry) -> dict[str, object]:
+    task = entry.task
+    known: dict[str, object | None] = {
+        "organization": entry.organization,
+        "account_group": task.account_group or None,
+        "job_name": task.job_name,
+        "priority": task.priority.word,
+        "test_id": task.test_id,
+        "test_name": task.test_name,
+        "start": core.utc(task.window.start),
+        "end": core.utc(task.window.end),
+        "is_public": task.is_public,
+        "group": entry.group,
+        "starts_at": None if entry.starts_at is None else core.utc(entry.starts_at),
+        "existing": None if entry.existing is None else entry.existing.status.value,
+        "refusal": task.refusal,
+    }
+    return {key: value for key, value in known.items() if value is not None}

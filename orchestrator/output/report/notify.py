@@ -1,0 +1,297 @@
+"""Telling others how a run ended: the message in the receiver's own form and within its limits.
+
+Messages are built here, purely; a `Poster` sends them. Nothing in a name is markup to a receiver: Slack's
+rich text and Teams' rich text block show text as it is, for Webex it is escaped. A message is cut on whole
+lines. Whatever goes wrong is a warning, never the run's failure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+from urllib.parse import quote
+
+from orchestrator.api import address_of
+from orchestrator.core import Clock, Event, Notify, Result, UsageError, harmless, in_texts, markdown, masked
+from orchestrator.output import records
+from orchestrator.output.report.page import Entry, Report, page_of
+
+LONGEST_TIME = 10.0
+"""Seconds that telling everybody may take: a Kubernetes pod that is being ended has 30 in all."""
+
+SLACK_CHARACTERS = 10_000
+"""Of the blocks as JSON: Slack refuses about 13,000 (msg_blocks_too_long, slackapi/bolt-js issue 2509)."""
+
+WEBEX_BYTES = 7439
+"""Of a message's Markdown (developer.webex.com, "Create a Message")."""
+
+TEAMS_BYTES = 20_000
+"""Of the whole request: documented are about 28 KB, but the authors of msteams_hermes measured 21 KB."""
+
+JSON_BYTES = 1_000_000
+"""Of the whole request: a common limit of servers is 1 MB (nginx, client_max_body_size)."""
+
+LONGEST_TEXT = 300
+"""Characters of one name or reason: an answer's detail may have thousands, and one line is not to be all."""
+
+LONGEST_LINK = 3000
+"""Characters of a link: a longer one would be most of a message, and is left to the report."""
+
+_IN_BRACKETS = ":/?#[]@!$&',;=%~+"  # what may stand in the target of a Markdown link, so no ( ) and *
+
+
+class Poster(Protocol):
+    """Whoever speaks HTTP."""
+
+    def post(self, address: str, body: bytes, *, seconds: float) -> str | None:
+        """Send the body once within this time; None when it was taken, else why not. Raises `UsageError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A part of a line: plain, `strong`, `code`, or with a link behind it."""
+
+    text: str
+    link: str | None = None
+    strong: bool = False
+    code: bool = False
+
+
+Line = tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What there is to tell: a headline, what to type next, and a line for each snapshot, trouble first."""
+
+    headline: Line
+    commands: tuple[Line, ...]
+    lines: tuple[Line, ...]
+    rest: str
+
+    def first(self, count: int) -> tuple[Line, ...]:
+        """The first lines, and how many more there are."""
+        left = len(self.lines) - count
+        more = (Span(text=f"and {left} more: "), Span(text=self.rest, code=True))
+        return (*self.lines[:count], more) if left else self.lines
+
+
+def tell(wanted: Sequence[Notify], report: Report, *, poster: Poster, clock: Clock) -> list[Event]:
+    """Tell everybody who wants to know, in `LONGEST_TIME` at the most; what came of it, as events."""
+    due = [one for one in wanted if is_due(one, report)]
+    end = clock.boot() + LONGEST_TIME
+    events = []
+    for number, one in enumerate(due):
+        seconds = max(0.1, (end - clock.boot()) / (len(due) - number))  # what one leaves is left to the next
+        events.append(_told(one, report, poster, seconds))
+    return events
+
+
+def is_due(notify: Notify, report: Report) -> bool:
+    """Whether this run's ending is one to tell."""
+    failed = report.ending is None or report.ending.exit_code != 0
+    return notify.on == "always" or failed
+
+
+def body(report: Report, form: str) -> bytes:
+    """The request's body in one of the forms: slack, webex, teams, json."""
+    if form == "json":
+        return _json_body(report)
+    message = message_of(report)
+    build, size, limit = _FORMS[form]
+    count = _most(len(message.lines), lambda count: size(build(message, count)) <= limit)
+    return _encoded(build(message, count))
+
+
+def message_of(report: Report) -> Message:
+    """The report as lines."""
+    page = page_of(report)
+    clean = _Clean(report)
+    commands = ((Span(text=command, code=True), Span(text=f" {what}")) for what, command in page.commands)
+    return Message(
+        headline=(
+            Span(text=clean(f"{page.title}: "), strong=True),
+            Span(text=clean(f"{page.headline} (run {page.run_id})")),
+        ),
+        commands=tuple(commands),
+        lines=tuple(_line(entry, clean, several=page.several) for entry in (*page.troubled, *page.made)),
+        rest=f"tesnap report {page.run_id}",
+    )
+
+
+class _Clean:
+    """Makes a text fit to be told: without secrets, and not for pages."""
+
+    def __init__(self, report: Report) -> None:
+        self._secrets = report.secrets
+
+    def __call__(self, text: str) -> str:
+        shown = harmless(masked(text, self._secrets))
+        return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
+
+
+def _line(entry: Entry, clean: _Clean, *, several: bool) -> Line:
+    row = entry.row
+    link = entry.link if entry.link and len(entry.link) <= LONGEST_LINK else None
+    where = f", {row.organization}" if several else ""
+    status = (Span(text=f"{row.status} ", strong=True),) if row.status.isupper() else ()
+    about = f": {entry.about}" if entry.about else ""
+    return (*status, Span(text=clean(row.test), link=link), Span(text=clean(f"{where}, {row.window}{about}")))
+
+
+def _told(notify: Notify, report: Report, poster: Poster, seconds: float) -> Event:
+    """Tell one receiver."""
+    try:
+        problem = poster.post(address_of(notify), body(report, notify.format), seconds=seconds)
+    except UsageError as error:
+        problem = str(error)
+    fields = (("format", notify.format), ("url_file", notify.url_file))
+    if problem is None:
+        return Event(
+            name="notify.sent", text=f"told {notify.format} ({notify.url_file})", level="debug", fields=fields
+        )
+    text = f"{notify.format} was not told ({notify.url_file}): {problem}; the run is what it is"
+    return Event(name="notify.failed", text=text, level="warning", fields=fields)
+
+
+def _most(total: int, fits: Callable[[int], bool]) -> int:
+    """The largest count that fits, 0 if none does: the whole, else by bisection."""
+    if fits(total):
+        return total
+    low, high = 0, total
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _encoded(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+# -- Slack: docs.slack.dev, "Rich text block"; text elements are shown as they are --------------------------
+
+
+def _slack(message: Message, count: int) -> dict[str, object]:
+    head = [_slack_section(line) for line in _separated(message)]
+    items = [_slack_section(line) for line in message.first(count)]
+    listed = [{"type": "rich_text_list", "style": "bullet", "elements": items}] if items else []
+    plain = "".join(span.text for span in message.headline)
+    return {
+        "text": plain.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;"),  # what a notification shows
+        "blocks": [{"type": "rich_text", "elements": [*head, *listed]}],
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def _separated(message: Message) -> list[Line]:
+    """The lines on top, each on its own line: sections follow each other without a break."""
+    lines = (message.headline, *message.commands)
+    return [(*line, Span(text="\n")) for line in lines]
+
+
+def _slack_section(line: Line) -> dict[str, object]:
+    return {"type": "rich_text_section", "elements": [_slack_element(span) for span in line]}
+
+
+def _slack_element(span: Span) -> dict[str, object]:
+    style = {name: True for name, on in (("bold", span.strong), ("code", span.code)) if on}
+    kind: dict[str, object] = {"type": "link", "url": span.link} if span.link else {"type": "text"}
+    return {**kind, "text": span.text, **({"style": style} if style else {})}
+
+
+# -- Webex: Markdown ---------------------------------------------------------------------------------------
+
+
+def _webex(message: Message, count: int) -> dict[str, object]:
+    top = [_webex_line(line) for line in (message.headline, *message.commands)]
+    items = [f"- {_webex_line(line)}" for line in message.first(count)]
+    return {"markdown": "\n\n".join([*top, "\n".join(items)] if items else top)}
+
+
+def _webex_line(line: Line) -> str:
+    return "".join(_webex_span(span) for span in line)
+
+
+def _webex_span(span: Span) -> str:
+    if span.code:
+        return f"`{span.text.replace('`', chr(39))}`"
+    text = markdown(span.text)
+    if span.link:
+        return f"[{text}]({quote(span.link, safe=_IN_BRACKETS)})"
+    stripped = text.rstrip()
+    return f"**{stripped}**{text[len(stripped) :]}" if span.strong else text
+
+
+# -- Teams: an Adaptive Card, as a workflow takes it; rich text blocks know no Markdown ----------------------
+
+
+def _teams(message: Message, count: int) -> dict[str, object]:
+    lines = (message.headline, *message.commands, *message.first(count))
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": [{"type": "RichTextBlock", "inlines": [_teams_run(span) for span in line]} for line in lines],
+    }
+    attachment = {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "contentUrl": None,
+        "content": card,
+    }
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _teams_run(span: Span) -> dict[str, object]:
+    run: dict[str, object] = {"type": "TextRun", "text": span.text}
+    if span.strong:
+        run["weight"] = "Bolder"
+    if span.code:
+        run["fontType"] = "Monospace"
+    if span.link:
+        run["selectAction"] = {"type": "Action.OpenUrl", "url": span.link}
+    return run
+
+
+# -- plain JSON: the last record of the run, with its snapshots' records -----------------------------------
+
+
+def _json_body(report: Report) -> bytes:
+    snapshots = [_record(report, result) for result in report.results if result.status.settled]
+    room = JSON_BYTES - len(_json_document(report, [], len(snapshots)))
+    sizes = accumulate(len(json.dumps(one)) + len(", ") for one in snapshots)
+    count = sum(size <= room for size in sizes)
+    return _json_document(report, snapshots[:count], len(snapshots) - count)
+
+
+def _record(report: Report, result: Result) -> object:
+    record = records.snapshot(result, run_id=report.run.id, show_links=report.show_links)
+    return _masked(record, report)
+
+
+def _json_document(report: Report, snapshots: Sequence[object], omitted: int) -> bytes:
+    finished = records.finished(report.ending, now=report.now) if report.ending else {"run_id": report.run.id}
+    document = _masked({**finished, "job": report.run.job, "omitted": omitted}, report)
+    return json.dumps(document)[:-1].encode() + b', "snapshots": ' + json.dumps(snapshots).encode() + b"}"
+
+
+def _masked(value: object, report: Report) -> object:
+    return in_texts(value, lambda text: masked(text, report.secrets))
+
+
+_FORMS: dict[
+    str, tuple[Callable[[Message, int], dict[str, object]], Callable[[dict[str, object]], int], int]
+] = {
+    "slack": (_slack, lambda found: len(json.dumps(found["blocks"])), SLACK_CHARACTERS),
+    "webex": (_webex, lambda found: len(str(found["markdown"]).encode()), WEBEX_BYTES),
+    "teams": (_teams, lambda found: len(_encoded(found)), TEAMS_BYTES),
+}
+"""How each form is built, how its size is counted, and how much of that its receiver takes."""

@@ -1,0 +1,314 @@
+"""What a report says: a run's results as rows, sentences and commands, failures first; pure.
+
+With an `organization` there is nothing in it of another one: no name, no count, no lane.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
+from urllib.parse import quote, urlsplit
+
+from orchestrator import __version__
+from orchestrator.core import Counts, Ending, Reason, Result, Run, Status, UsageError, harmless, without_links
+from orchestrator.output import sentences
+from orchestrator.output.report.timeline import Timeline, draw
+
+OPEN_LANES = 6
+"""How many organizations' timelines are open at first: more would hide what comes after them."""
+
+URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
+"""RFC 3986: what may stand in a URL as it is, besides letters, digits and `-._`."""
+
+_ORDER = {Status.FAILED: 0, Status.UNCERTAIN: 1}  # then what is pending, then what is made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A run's results at one moment, failures first; `now` is epoch seconds.
+
+    Without `show_links` no link is in it. By organization identity, `reasons` are why its tasks are pending, and
+    `holds` how many seconds a slot stays used after an answer. `live`: a process is working on the run. `where`
+    is the option that names the store in a command, with a space before it.
+    """
+
+    run: Run
+    results: tuple[Result, ...]
+    zone: tzinfo
+    now: float
+    organization: str | None = None
+    show_links: bool = True
+    ending: Ending | None = None
+    secrets: Collection[str] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    holds: Mapping[str, float] = field(default_factory=dict)
+    live: bool = False
+    where: str = ""
+
+    @property
+    def title(self) -> str:
+        """Whose snapshots these are: the job's, or in one customer's view the customer's."""
+        return harmless(self.run.job if self.organization is None else self.organization)
+
+    @property
+    def counts(self) -> Counts:
+        """How many of these results are where."""
+        return sum(map(_counted, self.results), Counts())
+
+    @property
+    def pending_reasons(self) -> Counter[str]:
+        """Why how many of these results are pending, as far as it is known."""
+        pending = (result.task.organization for result in self.results if not result.status.settled)
+        return Counter(self.reasons[one] for one in pending if one in self.reasons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One snapshot as a report shows it; `link` only where it may be followed, `about` what else there is to say."""
+
+    row: sentences.Row
+    test_id: str
+    account_group: str
+    link: str | None
+    about: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many are where, and their part of a bar in percent of its width."""
+
+    word: str
+    count: int
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the templates are given."""
+
+    title: str
+    run_id: str
+    headline: str
+    started: str
+    written: str
+    shares: tuple[Share, ...]
+    troubled: tuple[Entry, ...]
+    made: tuple[Entry, ...]
+    pending: tuple[Entry, ...]
+    commands: tuple[tuple[str, str], ...]
+    several: bool
+    public: str
+    zone: str
+    links: bool
+    version: str = __version__
+    timeline: Timeline | None = None
+    omitted: int = 0
+    expiry: str = ""
+    expiries: bool = False
+    linked: bool = False
+    open_lanes: int = OPEN_LANES
+
+
+def make_report(
+    run: Run,
+    results: Iterable[Result],
+    *,
+    zone: tzinfo,
+    now: float,
+    organization: str | None = None,
+    show_links: bool = True,
+    ending: Ending | None = None,
+    secrets: Collection[str] = (),
+    reasons: Mapping[str, str] | None = None,
+    holds: Mapping[str, float] | None = None,
+    live: bool = False,
+    where: str = "",
+) -> Report:
+    """The report of a run, or of one organization in it; UsageError when the run has no such organization."""
+    kept = list(results) if organization is None else _own(run, results, organization)
+    kept.sort(key=lambda one: (_ORDER.get(one.status, 3 if one.status.settled else 2), one.task.position))
+    return Report(
+        run=run,
+        results=tuple(kept),
+        zone=zone,
+        now=now,
+        organization=organization,
+        show_links=show_links,
+        ending=ending if organization is None else None,
+        secrets=secrets,
+        reasons=reasons or {},
+        holds=holds or {},
+        live=live,
+        where=where,
+    )
+
+
+def _own(run: Run, results: Iterable[Result], organization: str) -> list[Result]:
+    """One organization's results, without the job's name, which may be made of other customers' names."""
+    everything = list(results)
+    own = [one for one in everything if one.task.organization_name == organization]
+    if not own:
+        raise UsageError(
+            _no_organization(run, organization, {one.task.organization_name for one in everything})
+        )
+    return [replace(one, task=replace(one.task, job_name="")) for one in own]
+
+
+def page_of(report: Report, *, drawn: bool = False) -> Page:
+    """The report in the words and rows that people read; the timeline only when it is to be drawn."""
+    settled = [result for result in report.results if result.status.settled]
+    made = [result for result in settled if result.status is Status.CREATED]
+    counts, entries = report.counts, tuple(_entry(report, result) for result in made)
+    days = [sentences.expiry(at, report.zone) for at in sorted(_expiries(made))]
+    return Page(
+        title=report.title,
+        run_id=harmless(report.run.id),
+        headline=headline(report),
+        started=_moment(report.run.created_at, report.zone),
+        written=_moment(report.now, report.zone),
+        shares=tuple(_shares(counts)),
+        troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
+        made=entries,
+        pending=tuple(_entry(report, result) for result in report.results if not result.status.settled),
+        commands=commands(report),
+        several=len({result.task.organization_name for result in report.results}) > 1,
+        public=_public(made),
+        zone=_zone_words(report.zone, report.now),
+        links=report.show_links,
+        timeline=_timeline(report) if drawn else None,
+        omitted=counts.existing,
+        expiry=_all_expiries(days),
+        expiries=len(set(days)) > 1 or len(days) < len(made),
+        linked=any(entry.link for entry in entries),
+    )
+
+
+def _timeline(report: Report) -> Timeline | None:
+    return draw(
+        report.results,
+        since=report.run.created_at,
+        now=report.now,
+        zone=report.zone,
+        holds=report.holds,
+    )
+
+
+def _shares(counts: Counts) -> Iterator[Share]:
+    """The counts that are not zero, trouble first."""
+    before = 0
+    for word in ("failed", "uncertain", "pending", "created", "existing"):
+        count = getattr(counts, word)
+        if count:
+            part = 100 / counts.total
+            yield Share(word=word, count=count, x=round(before * part, 3), width=round(count * part, 3))
+        before += count
+
+
+def _entry(report: Report, result: Result) -> Entry:
+    row = sentences.row(result, report.zone, show_links=report.show_links)
+    link = followable(row.about) if row.linked else None
+    about = _pending_words(report, result) if not result.status.settled else "" if link else row.about
+    return Entry(
+        row=row,
+        test_id=harmless(result.task.test_id),
+        account_group=harmless(result.task.account_group),
+        link=link,
+        about=about if report.show_links else without_links(about),
+        notes=tuple(_notes(result)),
+    )
+
+
+def _notes(result: Result) -> Iterable[str]:
+    """What a reader of a link has to know besides."""
+    if result.duplicate_possible:
+        yield "there may be a second one like it: an attempt before went unanswered"
+    if result.found:
+        yield "its answer was lost and the snapshot found again"
+
+
+def followable(link: str) -> str | None:
+    """The link as it may stand where a click follows it: http or https with a host, else None."""
+    try:
+        parts = urlsplit(link)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return None
+    return quote(link, safe=URL_CHARACTERS) if usable else None
+
+
+def _pending_words(report: Report, result: Result) -> str:
+    if result.status is not Status.QUEUED:
+        return "being sent"
+    if result.task.ready_at > report.now:
+        return f"waits for its window, until {sentences.clock_time(result.task.ready_at, report.now, report.zone)}"
+    reason = report.reasons.get(result.task.organization, Reason.OWN_QUOTA.value)
+    what = "waits for its turn" if reason == Reason.OWN_QUOTA else sentences.reason_words(reason)
+    why = f", after: {harmless(sentences.problem_text(result.problem))}" if result.problem else ""
+    return f"{what}{why}"
+
+
+def headline(report: Report) -> str:
+    """The counts in words, why what is pending is, and whether anybody is at it."""
+    words = sentences.came_of(report.run, report.counts, report.pending_reasons)
+    return f"{words}; a process is working on it" if report.live else words
+
+
+def commands(report: Report) -> tuple[tuple[str, str], ...]:
+    """What there is to type, each with what it does; in one customer's view no file, whose name may say others'."""
+    run = report.run if report.organization is None else replace(report.run, files=())
+    steps = sentences.next_steps(
+        run, report.counts, reasons=report.reasons.values(), live=report.live, where=report.where
+    )
+    return tuple((_purpose(step), harmless(step.command)) for step in steps)
+
+
+def _purpose(step: sentences.Step) -> str:
+    return f"{step.purpose}: {step.first} first" if step.first else step.purpose
+
+
+def _public(made: Iterable[Result]) -> str:
+    """What was sent as is_public, as the file's own word has it."""
+    sent = {result.task.is_public for result in made}
+    return "both true and false" if len(sent) > 1 else str(sent.pop()).lower() if sent else ""
+
+
+def _expiries(made: Iterable[Result]) -> Iterator[float]:
+    return (one.expires_at for one in made if one.expires_at is not None)
+
+
+def _all_expiries(days: Sequence[str]) -> str:
+    """When they are deleted, or the first of them."""
+    return f"{'All' if len(set(days)) == 1 else 'The first'} will be {days[0]}" if days else ""
+
+
+def _moment(at: float, zone: tzinfo) -> str:
+    """`20 Nov 2026, 15:02 UTC (16:02 CET)`."""
+    utc = datetime.fromtimestamp(at, UTC)
+    there = datetime.fromtimestamp(at, zone)
+    day = f"{utc.day} {sentences.MONTHS[utc.month - 1]} {utc.year}"
+    if not there.utcoffset():
+        return f"{day}, {utc:%H:%M} UTC"
+    other = "" if there.date() == utc.date() else f"{there.day} {sentences.MONTHS[there.month - 1]} "
+    return f"{day}, {utc:%H:%M} UTC ({other}{sentences.clock_time(at, None, zone)})"
+
+
+def _zone_words(zone: tzinfo, now: float) -> str:
+    return sentences.clock_time(now, None, zone).partition(" ")[2]
+
+
+def _counted(result: Result) -> Counts:
+    existing = result.status is Status.CREATED and not result.made_here
+    refused = result.status is Status.FAILED and result.attempts == 0
+    return Counts(**{"existing" if existing else result.status.value: 1}, refused=int(refused))
+
+
+def _no_organization(run: Run, wanted: str, names: Collection[str]) -> str:
+    known = sorted(names)
+    near = difflib.get_close_matches(wanted, known, n=3) or known[:5]
+    there = f"it has {', '.join(near)}" if near else "it has no snapshots at all"
+    return f"run {run.id} has nothing of organization {wanted!r}: {there}"

@@ -1,0 +1,236 @@
+"""A run's results for people: a table, Markdown for the channel, one HTML page, CSV, or records again.
+
+Rendering is pure; `write_report` puts it into a file, whole or not at all. The page needs no network and no
+script, and its policy allows none; whatever a template prints is escaped unless it is marked as safe.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+import tempfile
+from contextlib import suppress
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from orchestrator.core import Run, UsageError, VirtualClock, markdown, masked
+from orchestrator.output import formats
+from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_report, page_of
+
+__all__ = [
+    "SUFFIXES",
+    "Kind",
+    "Report",
+    "check_report_path",
+    "is_stream",
+    "make_report",
+    "render",
+    "write_report",
+    "write_rows",
+]
+
+
+class Kind(StrEnum):
+    """What a report can be."""
+
+    TABLE = "table"
+    MD = "md"
+    HTML = "html"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+SUFFIXES = {".md": Kind.MD, ".html": Kind.HTML, ".csv": Kind.CSV, ".jsonl": Kind.JSONL}
+"""What a file is to be, by the end of its name."""
+
+_OWN_STREAM = re.compile(r"/dev/(std(?:in|out|err))|(?:/dev|/proc/self)/fd/([0-9]+)")
+
+_FORMATS = {Kind.TABLE: formats.Format.TABLE, Kind.CSV: formats.Format.CSV, Kind.JSONL: formats.Format.JSONL}
+
+
+def render(report: Report, kind: Kind) -> str:
+    """The whole report as text that ends in a line break."""
+    if kind in _FORMATS:
+        rows = io.StringIO()
+        write_rows(report, rows, kind)
+        return rows.getvalue()
+    text = _page(report) if kind is Kind.HTML else _channel(report)
+    return masked(text, report.secrets)
+
+
+def _page(report: Report) -> str:
+    environment = _html()
+    style = environment.get_template("report.css.j2").render()
+    return environment.get_template("report.html.j2").render(
+        page=page_of(report, drawn=True),
+        style=Markup(style),  # noqa: S704 - the project's own file, with nothing filled in
+        style_hash=_hash(style),
+    )
+
+
+def _channel(report: Report) -> str:
+    return _markdown().get_template("report.md.j2").render(page=page_of(report))
+
+
+def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
+    """Write a table, CSV or records as a run itself does; records and CSV have the settled ones only."""
+    output = formats.Output(
+        stdout=stream,
+        stderr=stream,
+        clock=VirtualClock(wall=report.now),  # time stands still in a report
+        zone=report.zone,
+        format=_FORMATS[kind],
+        no_color=bool(os.environ.get("NO_COLOR")),
+        show_links=report.show_links,
+        secrets=report.secrets,
+    )
+    rows = formats.results(output)
+    rows.started(_shown_run(report), len(report.results))
+    for result in report.results:
+        if kind is Kind.TABLE or result.status.settled:
+            rows.settled(result, report.run.id)
+    if report.ending is not None:
+        rows.ended(report.ending)
+    if kind is Kind.TABLE:
+        stream.write(
+            masked("\n".join(["", headline(report), *map(": ".join, commands(report)), ""]), report.secrets)
+        )
+
+
+# -- files -------------------------------------------------------------------------------------------------
+
+
+def check_report_path(path: str) -> Kind:
+    """What the file is to be, by its suffix; UsageError when it could not be written later on."""
+    target = Path(path)
+    kind = SUFFIXES.get(target.suffix.lower())
+    if kind is None:
+        raise UsageError(f"report {path}: its name says what it is to be: end it with {', '.join(SUFFIXES)}")
+    _check_place(target, path)
+    try:
+        with tempfile.NamedTemporaryFile(**_beside(target)):  # what writing will do, with nothing in it
+            return kind
+    except OSError as error:
+        raise UsageError(
+            f"report {path} cannot be written ({error.strerror}): make its folder writable, or choose another one"
+        ) from None
+
+
+def write_report(path: str, report: Report, kind: Kind | None = None) -> None:
+    """Write the report into a file, whole or not at all, and readable by its owner alone: links are capabilities.
+
+    What is there already and is no file (a device, a pipe) is not replaced: it is written into. Without a `kind`
+    the suffix decides. UsageError when it cannot be written.
+    """
+    text = render(report, kind or check_report_path(path)).encode("utf-8", "backslashreplace")
+    target = Path(path)
+    try:
+        if is_stream(target):
+            with _stream(path) as stream:
+                stream.write(text)
+        else:
+            _check_place(target, path)
+            _put(target.resolve(), text)  # resolved, so that a link to a file stays one
+    except OSError as error:
+        raise UsageError(f"report {path} cannot be written ({error.strerror})") from None
+
+
+def is_stream(target: Path) -> bool:
+    """Whether what is there takes a report and keeps none: a device, a pipe, or one of this process's own streams."""
+    return bool(_OWN_STREAM.fullmatch(str(target))) or target.is_char_device() or target.is_fifo()
+
+
+def _stream(path: str) -> BinaryIO:
+    """What the path names, to write into: one of our own streams goes on where it stands."""
+    own = _OWN_STREAM.fullmatch(path)
+    if own is None:
+        return Path(path).open("wb")
+    number = int(own[2]) if own[2] else ("stdin", "stdout", "stderr").index(own[1])
+    return os.fdopen(os.dup(number), "wb")
+
+
+def _check_place(target: Path, path: str) -> None:
+    if target.exists() and not target.is_file():
+        raise UsageError(f"report {path}: that is no file: choose another name")
+
+
+def _put(target: Path, text: bytes) -> None:
+    with tempfile.NamedTemporaryFile(**_beside(target), delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(target)
+        except OSError:
+            with suppress(OSError):
+                Path(file.name).unlink()
+            raise
+
+
+def _beside(target: Path) -> dict[str, Any]:
+    """Where a file is written before it takes its name: on the same file system, with mode 0600."""
+    return {"prefix": f".{target.name[:100]}.", "suffix": ".part", "dir": target.resolve().parent}
+
+
+def _shown_run(report: Report) -> Run:
+    """The run as its first record names it: in one customer's view the job's name says nothing of others."""
+    if report.organization is None:
+        return report.run
+    return Run(
+        id=report.run.id, job=report.organization, created_at=report.run.created_at, tasks=len(report.results)
+    )
+
+
+# -- templates ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _html() -> Environment:
+    return _environment(autoescape=True)
+
+
+@cache
+def _markdown() -> Environment:
+    """Whatever the template prints is escaped as a table's cell, unless it is marked as safe."""
+    environment = _environment(autoescape=False, finalize=_as_markdown)
+    environment.filters |= {"code": _as_code, "autolink": _as_autolink}
+    return environment
+
+
+def _environment(**settings: Any) -> Environment:
+    return Environment(  # noqa: S701 - each caller says how it escapes
+        loader=PackageLoader("orchestrator.output.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **settings,
+    )
+
+
+def _as_markdown(value: object) -> object:
+    return value if isinstance(value, Markup) else markdown(str(value))
+
+
+def _as_code(text: str) -> Markup:
+    """A span of code: nothing in it is markup but what ends it."""
+    return Markup(f"`{text.replace('`', chr(39))}`")  # noqa: S704 - what would end the span is out
+
+
+def _as_autolink(link: str) -> Markup:
+    """A link that `followable` let through, without what ends an autolink or a cell."""
+    return Markup(f"<{quote(link, safe=URL_CHARACTERS)}>")  # noqa: S704 - quoted
+
+
+def _hash(style: str) -> str:
+    """The style sheet as the page's Content-Security-Policy names it."""
+    return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -1,0 +1,409 @@
+"""What people read of a run: values become sentences and table rows, and nothing is read or written.
+
+Times are epoch seconds, `now` among them; every clock time has its zone, and its date when not today.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+
+from orchestrator.api import Pause
+from orchestrator.core import (
+    Counts,
+    Ending,
+    Problem,
+    Reason,
+    Result,
+    Run,
+    RunState,
+    Status,
+    Waiting,
+    Window,
+    harmless,
+    plural,
+    without_links,
+)
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+TROUBLE = frozenset(
+    {
+        Reason.FOREIGN_QUOTA,
+        Reason.API_UNREACHABLE,
+        Reason.STORE,
+        Reason.TOKEN_REFUSED,
+        Reason.PERMISSION_REFUSED,
+        Reason.UNEXPECTED_SNAPSHOT,
+        Reason.NOBODY_RUNNING,
+    }
+)
+"""Reasons to wait that `--quiet` does not keep quiet about."""
+
+_WHY = {
+    Reason.OTHER_RUN: "{name}: other run goes first, or has the same snapshot; {next}",
+    Reason.WINDOW_NOT_OVER: "{name}: window not over, or its data not complete; {next}",
+    Reason.BACKOFF: "{name}: backoff before another attempt; {next}",
+    Reason.EVIDENCE: "{name}: looking for evidence of what went unanswered; {next}",
+    Reason.API_UNREACHABLE: "{name}: API unreachable; {next}",
+    Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
+    Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
+    Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
+    Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
+    Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
+}
+
+_OPEN_END = {
+    Reason.OWN_QUOTA: "next when one is free",
+    Reason.OTHER_RUN: "next when it is done",
+    Reason.WINDOW_NOT_OVER: "next when it is",
+    Reason.BACKOFF: "next when it is over",
+    Reason.EVIDENCE: "next when the list of tests is read",
+    Reason.API_UNREACHABLE: "next when it answers",
+    Reason.STORE: "next when it answers",
+    Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
+    Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
+    Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
+    Reason.NOBODY_RUNNING: "next when the run is resumed",
+}
+"""What is waited for where no time can be given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say.
+
+    Two tests may have one name: `test_id` tells them apart, empty where `test` is the id.
+    """
+
+    status: str
+    test: str
+    test_id: str
+    organization: str
+    window: str
+    local: str
+    about: str
+    expiry: str
+    linked: bool = False
+
+
+TABLE_HEAD = Row(
+    status="status",
+    test="test",
+    test_id="",
+    organization="organization",
+    window="window",
+    local="",
+    about="",
+    expiry="",
+)
+"""What stands over the columns of a table."""
+
+
+def clock_time(at: float, now: float | None, zone: tzinfo, *, seconds: bool = False) -> str:
+    """`15:31 CET`, with the date when that is not today's, with seconds when asked."""
+    moment = datetime.fromtimestamp(at, zone)
+    today = None if now is None else datetime.fromtimestamp(now, zone).date()
+    day = "" if today in (None, moment.date()) else f"{_day(moment.date(), today)} "
+    return f"{day}{moment:{'%H:%M:%S' if seconds else '%H:%M'}} {_zone_name(moment)}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units, `4 m 12 s`; begun seconds count."""
+    rest = max(0, math.ceil(seconds))
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        parts.append((number, unit))
+    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    shown = [f"{number} {unit}" for number, unit in parts[first : first + 2] if number]
+    return " ".join(shown) or "0 s"
+
+
+def window_text(window: Window, zone: tzinfo, now: float | None = None) -> str:
+    """`13:20–15:20 UTC (14:20–16:20 CET)`, with the date unless it is today's; once where the zone is UTC."""
+    local = _local(window, zone)
+    return _in_utc(window, now) + (f" ({local})" if local else "")
+
+
+def expiry(at: float, zone: tzinfo) -> str:
+    """`deleted by ThousandEyes on 20 Dec 2026`."""
+    return f"deleted by ThousandEyes on {_full_day(datetime.fromtimestamp(at, zone).date())}"
+
+
+def waiting(why: Waiting, now: float, zone: tzinfo) -> str:
+    """Why tasks of an organization wait, for what, and until when."""
+    name = harmless(why.organization)
+    left = f"; {why.left} left" + (f"; done about {clock_time(why.done, now, zone)}" if why.done else "")
+    if why.reason is Reason.FOREIGN_QUOTA:
+        return f"{refused(why.organization, why.until, zone, now)} {left.removeprefix('; ')}"
+    coming = _coming(why, now, zone)
+    if why.reason is Reason.OWN_QUOTA:
+        slots = "the only slot" if why.slots == 1 else f"all {why.slots} slots"
+        return f"{slots} of {name} used; {coming}{left}"
+    return _WHY[why.reason].replace("{next}", coming).replace("{name}", name) + left
+
+
+def waitings(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
+    """Why a run waits, on one line: the most urgent sentence, and what the other organizations wait for."""
+    first, *others = by_urgency(whys)
+    if not others:
+        return waiting(first, now, zone)
+    reasons = Counter(reason_words(why.reason) for why in others)
+    numbered = ", ".join(f"{number} {words}" for words, number in reasons.items())
+    what = numbered if len(reasons) > 1 else next(iter(reasons))
+    return f"{waiting(first, now, zone)}; and {len(others)} more: {what}"
+
+
+def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
+    """Trouble first, then what can go soonest."""
+    return sorted(whys, key=lambda why: (why.reason not in TROUBLE, why.until or math.inf, why.organization))
+
+
+def refused(organization: str, until: float | None, zone: tzinfo, now: float | None = None) -> str:
+    """What a 429 means to the user, and when the single try after it is."""
+    when = "later" if until is None else f"at {clock_time(until, now, zone)}"
+    return (
+        f"{harmless(organization)}: refused (429): somebody outside this store used the quota "
+        f"(web app, another token or machine). Nothing was made. One try {when}."
+    )
+
+
+def reason_words(reason: str) -> str:
+    """A reason as a sentence has it: `token refused`."""
+    return reason.replace("_", " ").replace("api ", "API ")
+
+
+def counted(counts: Counts) -> str:
+    """`42 created, 3 existing, 2 FAILED, 1 UNCERTAIN, 12 pending`, what is zero left out."""
+    words = (
+        (counts.created, "created"),
+        (counts.existing, "existing"),
+        (counts.failed, "FAILED"),
+        (counts.uncertain, "UNCERTAIN"),
+        (counts.pending, "pending"),
+    )
+    return ", ".join(f"{number} {word}" for number, word in words if number)
+
+
+def standing(run_id: str, counts: Counts, *, live: bool = True) -> str:
+    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`.
+
+    Without a live process nothing is being sent: what was, the next one finds out.
+    """
+    settled = counted(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
+    sending = counts.leased + counts.sending
+    return (
+        f"run {run_id}: {counts.total - counts.pending} of {counts.total} settled"
+        + (f": {settled}" if settled else "")
+        + (f"; {sending} {'being sent' if live else 'under way when its process ended'}" if sending else "")
+    )
+
+
+_SETTLED = ("created", "existing", "failed", "uncertain")
+
+
+def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
+    """What came of the run, and what to type next; `store` is where to look if that is not the usual place."""
+    words = came_of(ending.run, ending.counts, ending.pending_reasons)
+    if rehearsal:
+        return f"{words} in the rehearsal, {span(ending.seconds)} of its time; nothing was really made"
+    return f"{words}: {_next_command(ending, f' --store {shlex.quote(store)}' if store else '')}"
+
+
+def came_of(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
+    """The counts in words, and why what is pending is: `2 created, 12 pending (token refused)`."""
+    return f"{counted(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something to type, and what for; `first` is what somebody has to do before."""
+
+    command: str
+    purpose: str
+    first: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.command}" if self.first else self.command
+
+
+def next_steps(
+    run: Run, counts: Counts, *, reasons: Collection[str] = (), live: bool = False, where: str = ""
+) -> list[Step]:
+    """What there is to type after a run or during it: what carries it on goes before what clears up after it.
+
+    `reasons` are those for which something is pending: the snapshots that showed a refused permission are made with
+    the rest. `where` is the option that names the store, with a space before it. Nothing of a cancelled run is
+    carried on.
+    """
+    if live:
+        return [Step(command=f"tesnap status {run.id}{where}", purpose="to see how far it is")]
+    active, files = run.state is not RunState.CANCELLED, shlex.join(("tesnap", "run", *run.files))
+    all_of_it = Reason.PERMISSION_REFUSED.value in reasons and counts.failed > counts.refused
+    resume = (
+        Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to make what was refused, too")
+        if all_of_it
+        else Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending")
+    )
+    runs = Step(command=f"tesnap runs{where}", purpose="to see which other run makes what is pending")
+    settle = Step(command=f"tesnap settle {run.id}{where}", purpose="to settle what is uncertain")
+    again = Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to try again what failed")
+    anew = Step(command=files, purpose="to make what was refused", first="correct the names")
+    steps = (
+        (counts.pending and active, runs if run.state is RunState.FINISHED else resume),
+        (counts.uncertain, settle),
+        (counts.failed > counts.refused and active and not all_of_it, again),
+        (counts.refused and run.files and active, anew),
+    )
+    return [step for due, step in steps if due]
+
+
+def begun(job: str, run_id: str, tasks: int) -> str:
+    """The first words of a run."""
+    return f"run {run_id} of {harmless(job)}: {plural(tasks, 'snapshot')}"
+
+
+def headline(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:
+    """`23 tests match. First 5 now, last about 15:41 CET. Ctrl-C stops.`: `first` go at once."""
+    match = f"{plural(matches, 'test')} {'matches' if matches == 1 else 'match'}."
+    if matches <= first:
+        return f"{match} {'It goes' if matches == 1 else 'All go'} now. Ctrl-C stops."
+    return f"{match} First {first} now, last about {clock_time(done, now, zone)}. Ctrl-C stops."
+
+
+def row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Row:
+    """A settled task as a table shows it."""
+    name = result.task.test_name
+    return Row(
+        status=status_word(result),
+        test=harmless(name) if name else f"test {harmless(result.task.test_id)}",
+        test_id=harmless(result.task.test_id) if name else "",
+        organization=harmless(result.task.organization_name),
+        window=_in_utc(result.task.window, None),
+        local=_local(result.task.window, zone),
+        about=harmless(_about(result, show_links=show_links)),
+        expiry=expiry(result.expires_at, zone) if result.expires_at else "",
+        linked=show_links
+        and result.status is Status.CREATED
+        and bool(result.snapshot and result.snapshot.link),
+    )
+
+
+def status_word(result: Result) -> str:
+    """What became of a task in one word, trouble in capitals."""
+    if result.status is Status.CREATED:
+        return "created" if result.made_here else "existing"
+    trouble = result.status in (Status.FAILED, Status.UNCERTAIN)
+    return result.status.upper() if trouble else result.status.value
+
+
+def problem_text(problem: Problem) -> str:
+    """A problem on one line: title, detail, and each field with its message."""
+    fields = "; ".join(f"{field}: {message}" for field, message in problem.fields)
+    return ": ".join(part.strip() for part in (problem.title, problem.detail, fields) if part.strip())
+
+
+def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
+    """When the next one can go, or what it depends on."""
+    if why.until is None:
+        return _OPEN_END[why.reason]
+    if why.until <= now:
+        return "next now"
+    return f"next {clock_time(why.until, now, zone, seconds=True)} ({span(why.until - now)})"
+
+
+def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
+    """Why what is pending is, in brackets: with numbers unless one reason holds for all."""
+    if not counts.pending:
+        return ""
+    if run.state is RunState.CANCELLED:
+        return " (cancelled)"
+    reasons = {why: number for why, number in pending_reasons.items() if number}
+    if not reasons:
+        return ""
+    if list(reasons.values()) == [counts.pending]:
+        return f" ({reason_words(next(iter(reasons)))})"
+    return f" ({', '.join(f'{number} {reason_words(why)}' for why, number in reasons.items())})"
+
+
+def _next_command(ending: Ending, where: str) -> str:
+    """What to type next: while something is pending, that alone."""
+    counts, run = ending.counts, ending.run
+    if not counts.total:
+        return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
+    if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
+        return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
+    steps = next_steps(run, counts, reasons=ending.pending_reasons, where=where)
+    shown = steps[:1] if counts.pending and run.state is not RunState.CANCELLED else steps
+    return ", then ".join(map(str, shown)) or f"tesnap report {run.id}{where}"
+
+
+def _about(result: Result, *, show_links: bool) -> str:
+    """The link or the snapshot's id; of a task without a snapshot, why."""
+    made = result.snapshot
+    if result.status is not Status.CREATED:
+        unknown = "nobody knows what became of the request" if result.status is Status.UNCERTAIN else ""
+        text = problem_text(result.problem) if result.problem else unknown
+        return text if show_links else without_links(text)
+    if made is None:
+        return "no link came back"
+    link = made.link if show_links else f"snapshot {made.id}"
+    return link or f"snapshot {made.id}, no link came back"
+
+
+def _in_utc(window: Window, now: float | None) -> str:
+    """The window in UTC; with its date unless `now` tells that it is today's."""
+    return _stretch(window, UTC, None if now is None else datetime.fromtimestamp(now, UTC).date())
+
+
+def _local(window: Window, zone: tzinfo) -> str:
+    """The window in the zone, dated where the date is not that in UTC; empty where the zone is UTC then."""
+    if _shows_utc(window, zone):
+        return ""
+    return _stretch(window, zone, datetime.fromtimestamp(window.start, UTC).date())
+
+
+def _shows_utc(window: Window, zone: tzinfo) -> bool:
+    """Whether the zone's clocks show UTC all through the window."""
+    return all(not datetime.fromtimestamp(at, zone).utcoffset() for at in (window.start, window.end))
+
+
+def _stretch(window: Window, zone: tzinfo, known: date | None) -> str:
+    """`[date ]start–[date ]end zone`: a date only where it is not the one known already."""
+    start, end = (datetime.fromtimestamp(at, zone) for at in (window.start, window.end))
+    form = "%H:%M:%S" if start.second or end.second else "%H:%M"
+    first = "" if start.date() == known else f"{_day(start.date(), known)} "
+    second = "" if end.date() == start.date() else f"{_day(end.date(), start.date())} "
+    zones = _zone_name(start), _zone_name(end)
+    between = "" if zones[0] == zones[1] else f" {zones[0]}"
+    return f"{first}{start:{form}}{between}–{second}{end:{form}} {zones[1]}"
+
+
+def _day(day: date, known: date | None) -> str:
+    """`20 Nov`, with the year where a date is known that has another one."""
+    return f"{day.day} {MONTHS[day.month - 1]}" + (f" {day.year}" if known and day.year != known.year else "")
+
+
+def _full_day(day: date) -> str:
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def _zone_name(moment: datetime) -> str:
+    """The zone's abbreviation; zones without letters are named by their offset."""
+    name = moment.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
+
+
+def pause_text(pause: Pause, zone: tzinfo) -> str:
+    """What reading waits for as a sentence; a clock time has its zone."""
+    name = f"{harmless(pause.organization)}: " if pause.organization else ""
+    if pause.until is None:
+        return f"{name}waiting for {pause.what} since {span(pause.seconds)}"
+    limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
+    at = clock_time(pause.until, None, zone, seconds=True)
+    return f"{name}the API's {limit} is used up; next {at} ({span(pause.seconds)})"

@@ -1,0 +1,185 @@
+"""Where runs are and what they wait for, read from the store alone: what `status` and `runs` show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import partial
+
+from orchestrator import core
+from orchestrator.core import Counts, Limit, Reason, Result, RunState, Waiting, harmless, plural
+from orchestrator.output import records, sentences
+from orchestrator.output.table import fitted
+from orchestrator.ratelimit import estimate_done
+from orchestrator.store import Ask, Queue, RunView, Serving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One run, its organizations' counts by the user's name for them, and why they wait. `now` is epoch seconds."""
+
+    view: RunView
+    organizations: dict[str, Counts]
+    waiting: tuple[Waiting, ...]
+    now: float
+
+
+def load_status(queue: Queue, run_id: str) -> Standing:
+    """Look at one run, with the limits that were last granted by."""
+    view, now = queue.view(run_id), queue.epoch()
+    waiting = _waitings(queue, view, now).values()
+    return Standing(
+        view=view,
+        organizations={
+            view.names.get(identity, identity): counts for identity, counts in view.counts.items()
+        },
+        waiting=tuple(waiting),
+        now=now,
+    )
+
+
+def why_pending(queue: Queue, view: RunView) -> dict[str, str]:
+    """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
+    if view.run.state is RunState.CANCELLED:
+        return dict.fromkeys(view.counts, RunState.CANCELLED.value)
+    return {identity: why.reason.value for identity, why in _waitings(queue, view, queue.epoch()).items()}
+
+
+def _waitings(queue: Queue, view: RunView, now: float) -> dict[str, Waiting]:
+    """What each organization that has something pending waits for."""
+    if view.run.state is RunState.CANCELLED:
+        return {}
+    serving = queue.serving(view.run.id)
+    pending = [identity for identity, counts in view.counts.items() if counts.pending]
+    waiting = {
+        identity: _waiting(queue, view, identity, serving.get(identity, ()), now) for identity in pending
+    }
+    return {identity: why for identity, why in waiting.items() if why is not None}
+
+
+def _waiting(
+    queue: Queue, view: RunView, identity: str, serving: Sequence[Serving], now: float
+) -> Waiting | None:
+    """What one organization waits for: what hinders every process that serves it, or else what the store says."""
+    counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
+    waiting = partial(Waiting, organization=view.names.get(identity, identity), left=counts.pending)
+    able = [one for one in serving if one.stopped is None]
+    if not able:
+        hindered = next((one.stopped for one in serving), None)
+        return waiting(reason=hindered or Reason.NOBODY_RUNNING, until=None)
+    refused = frozenset.intersection(*(one.refused for one in able))
+    ask = Ask(
+        organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now, without=refused
+    )
+    wait = queue.outlook(ask)
+    if wait is None:
+        return waiting(reason=Reason.PERMISSION_REFUSED, until=None) if refused else None
+    until = None if wait.until is None else now + max(0.0, wait.until - queue.now())
+    done = None if until is None else estimate_done(counts.queued, until=until, limit=limit)
+    return waiting(reason=wait.reason, until=until, done=done, slots=limit.usable)
+
+
+def status_lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]:
+    """The run as text; `store` is the option that the next command needs, too."""
+    run = standing.view.run
+    started = sentences.clock_time(run.created_at, standing.now, zone)
+    yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
+    yield sentences.standing(run.id, standing.view.total, live=standing.view.processes > 0)
+    for name, counts in standing.organizations.items():
+        yield f"  {harmless(name)}: {sentences.counted(counts)}"
+    for why in sentences.by_urgency(standing.waiting):
+        yield sentences.waiting(why, standing.now, zone)
+    if command := _next_command(standing.view, store):
+        yield f"next: {command}"
+
+
+def _next_command(view: RunView, where: str) -> str:
+    """What to type next for a run that nobody works on."""
+    run, counts = view.run, view.total
+    if view.processes:
+        return ""
+    steps = sentences.next_steps(run, counts, where=where)
+    report = f"tesnap report {run.id}{where}" if counts.settled else ""
+    return ", then ".join(map(str, steps)) or report
+
+
+def look_for(result: Result, zone: tzinfo) -> Iterator[str]:
+    """What to look for in the web app, to find out whether an uncertain snapshot was made."""
+    task = result.task
+    test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
+    yield f"{task.short_key}  {harmless(task.organization_name)}, {test}, window {sentences.window_text(task.window, zone)}"
+    sent = (
+        ""
+        if result.sent_wall is None
+        else f"sent {sentences.clock_time(result.sent_wall, None, zone, seconds=True)}: "
+    )
+    yield f"  {sent}{sentences.problem_text(result.problem) if result.problem else 'no answer'}"
+    group = (
+        f"account group {task.account_group}" if task.account_group else "the token's default account group"
+    )
+    yield f"  look in ThousandEyes, {group}, among the shared and private snapshots for one called"
+    yield f"    {harmless(task.title(result.resends))}"
+
+
+def _state(view: RunView) -> RunState:
+    """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
+    if view.run.state is RunState.ACTIVE and not view.total.pending and not view.processes:
+        return RunState.FINISHED
+    return view.run.state
+
+
+def _processes(view: RunView) -> str:
+    """How many work on it, where that is not plain from its state."""
+    if not view.processes:
+        return ", no process is working on it" if _state(view) is RunState.ACTIVE else ""
+    return (
+        f", {plural(view.processes, 'process', 'es')} {'is' if view.processes == 1 else 'are'} working on it"
+    )
+
+
+def status_document(standing: Standing) -> dict[str, object]:
+    """The run as one JSON document."""
+    waiting = [
+        {
+            "organization": why.organization,
+            "reason": str(why.reason),
+            "left": why.left,
+            "until": None if why.until is None else core.utc(why.until),
+            "done": None if why.done is None else core.utc(why.done),
+        }
+        for why in standing.waiting
+    ]
+    organizations = {name: _counts(counts) for name, counts in standing.organizations.items()}
+    return {**run_document(standing.view), "organizations": organizations, "waiting": waiting}
+
+
+def run_document(view: RunView) -> dict[str, object]:
+    """A run as JSON has it."""
+    return {
+        "run_id": view.run.id,
+        "job": view.run.job,
+        "state": _state(view),
+        "created_at": core.utc(view.run.created_at),
+        "processes": view.processes,
+        "counts": _counts(view.total),
+    }
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {**records.counted(counts), "sending": counts.sending}
+
+
+def runs_table(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[str]:
+    """All runs as a table."""
+    if not views:
+        yield "no runs yet"
+        return
+    yield f"{'run':<6}  {'started':<20}  {'state':<10}  {'job':<24}  snapshots"
+    for view in views:
+        run = view.run
+        started = sentences.clock_time(run.created_at, now, zone)
+        state = f"{_state(view)}*" if view.processes else _state(view)
+        yield f"{run.id:<6}  {started:<20}  {state:<10}  {fitted(harmless(run.job), 24)}  {sentences.counted(view.total)}"
+    if any(view.processes for view in views):
+        yield "* a process is working on it"

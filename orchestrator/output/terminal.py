@@ -1,0 +1,192 @@
+"""What a run shows while it goes on: results on standard output, everything else on standard error.
+
+On a terminal results are table rows above a live line; away from one they are JSON Lines, and standard
+error has a line whenever what the run waits for has changed, at most one a minute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from orchestrator import core
+from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, masked
+from orchestrator.output import log, sentences
+from orchestrator.output.formats import Format, Output, results
+from orchestrator.output.live import LiveLine
+from orchestrator.output.streams import UnfailingLines
+
+__all__ = ["Format", "Output", "View"]
+
+ORGANIZATIONS_SHOWN = 5
+"""How many organizations' waiting the live line explains: more would fill an incident's terminal."""
+
+MINUTE_BETWEEN_LINES = 60.0
+"""Seconds between two lines about waiting, off a terminal."""
+
+SAME_TIME = 5.0
+"""Two expected times nearer than this many seconds are the same news."""
+
+
+class View:
+    """An observer of one run that shows it to whoever started it; `close` it on every way out."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._run_id: str | None = None
+        self._results = results(output)
+        self._stdout_open = True
+        stderr = UnfailingLines(output.stderr)
+        live = LiveLine(stderr, no_color=output.no_color, environ=output.environ) if output.live else None
+        self._live = None if live is None or live.dumb else live
+        self._log = log.event_log(
+            stderr,
+            level=output.level,
+            as_json=output.log_format == "json",
+            show_links=output.show_links,
+            secrets=output.secrets,
+        )
+        self._news = _News()
+        self._unsent: dict[str, float] = {}
+
+    def started(self, run: Run, tasks: int) -> None:
+        """Show which run this is."""
+        self._run_id = run.id
+        self._tell(Event(name="run.begun", text=sentences.begun(run.job, run.id, tasks)))
+        self._print(lambda: self._results.started(run, tasks))
+
+    def settled(self, result: Result) -> None:
+        """Write the result."""
+        self._print(lambda: self._results.settled(result, self._run_id or ""))
+
+    def happened(self, event: Event) -> None:
+        """Tell the event, if its level is shown; that nothing can be sent, once a minute for each organization."""
+        if event.name == "attempt.unsent" and not self._news_of_unsent(event):
+            event = replace(event, level="debug")
+        self._tell(event)
+
+    def progress(self, progress: Progress) -> None:
+        """Show where the run is and what it waits for."""
+        whys = [replace(why, organization=self._output.name_of(why.organization)) for why in progress.waiting]
+        if self._live:
+            self._live.show([self._clean(line) for line in self._live_lines(progress, whys)])
+            return
+        if self._output.quiet:
+            whys = [why for why in whys if why.reason in sentences.TROUBLE]
+        if self._news.worth_telling(whys, self._output.clock.boot()):
+            self._tell(self._waiting_event(whys, progress.now))
+
+    def ended(self, ending: Ending) -> None:
+        """Write the last record and the last line, and leave the terminal as it was."""
+        self.close()
+        self._print(lambda: self._results.ended(ending))
+        level = "info" if ending.exit_code == 0 else "warning"
+        text = sentences.last_line(ending, store=self._output.store, rehearsal=self._output.rehearsal)
+        self._tell(Event(name="run.ended", text=text, level=level))
+
+    def close(self) -> None:
+        """Take the live line away and give the cursor back; harmless when repeated."""
+        if self._live:
+            self._live.close()
+
+    def _print(self, write: Callable[[], None]) -> None:
+        """Write to standard output, unless it is gone: the run goes on without it and says so once."""
+        if not self._stdout_open:
+            return
+        try:
+            with self._aside():
+                write()
+        except OSError as error:
+            self._stdout_open = False
+            text = f"standard output takes no more ({error.strerror or error}); the run goes on"
+            if not self._output.rehearsal:
+                text += f", and `tesnap report {self._run_id}` has its results"
+            self._tell(Event(name="output.closed", text=text, level="warning"))
+
+    def _tell(self, event: Event) -> None:
+        """Write a log event above the live line."""
+        if log.rank(event.level) < log.rank(self._output.level):
+            return
+        named = [(key, self._named(key, value)) for key, value in event.fields]
+        with self._aside():
+            now = self._output.clock.wall()
+            log.tell(self._log, replace(event, fields=tuple(named)), now=now, run_id=self._run_id)
+
+    def _news_of_unsent(self, event: Event) -> bool:
+        """Whether the organization, with which the sentence starts, has had no such line for a minute."""
+        organization, now = event.text.partition(":")[0], self._output.clock.boot()
+        if now - self._unsent.get(organization, -math.inf) < MINUTE_BETWEEN_LINES:
+            return False
+        self._unsent[organization] = now
+        return True
+
+    def _named(self, key: str, value: object) -> object:
+        """An organization's identity as the user's name for it."""
+        return self._output.name_of(value) if key == "organization" and isinstance(value, str) else value
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Keep the live line out of the way of what is printed."""
+        lines = self._live.hide() if self._live else ()
+        try:
+            yield
+        finally:
+            if self._live and lines:
+                self._live.show(lines)
+
+    def _clean(self, line: str) -> str:
+        return masked(line, self._output.secrets)
+
+    def _live_lines(self, progress: Progress, whys: Sequence[Waiting]) -> list[str]:
+        """Where the run is, why the most urgent organizations wait, and how many more do."""
+        zone = self._output.zone
+        urgent = sentences.by_urgency(whys)
+        waits = [sentences.waiting(why, progress.now, zone) for why in urgent[:ORGANIZATIONS_SHOWN]]
+        more = [f"and {len(urgent) - ORGANIZATIONS_SHOWN} more"] if len(urgent) > ORGANIZATIONS_SHOWN else []
+        return [sentences.standing(self._run_id or "", progress.counts), *waits, *more]
+
+    def _waiting_event(self, whys: Sequence[Waiting], now: float) -> Event:
+        """The sentence, and for machines the most urgent organizations one by one."""
+        urgent = sentences.by_urgency(whys)
+        shown = [_why_fields(why) for why in urgent[:ORGANIZATIONS_SHOWN]]
+        level = "warning" if urgent[0].reason in sentences.TROUBLE else "info"
+        text = sentences.waitings(whys, now, self._output.zone)
+        fields = (("waiting", shown), ("organizations", len(urgent)))
+        return Event(name="run.waiting", text=text, level=level, fields=fields)
+
+
+class _News:
+    """Remembers what was told about waiting, to tell only what is new, at most once a minute."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, Reason], float | None] = {}
+        self._told_at: float | None = None
+
+    def worth_telling(self, whys: Sequence[Waiting], boot: float) -> bool:
+        """Whether a line is due now; then it counts as told."""
+        state = {(why.organization, why.reason): why.until for why in whys}
+        early = self._told_at is not None and boot - self._told_at < MINUTE_BETWEEN_LINES
+        if not state or early or _same(self._told, state):
+            return False
+        self._told, self._told_at = state, boot
+        return True
+
+
+def _same(
+    told: dict[tuple[str, Reason], float | None], state: dict[tuple[str, Reason], float | None]
+) -> bool:
+    """Whether the same organizations wait for the same things until about the same times."""
+    return told.keys() == state.keys() and all(_near(told[key], state[key]) for key in state)
+
+
+def _near(one: float | None, other: float | None) -> bool:
+    return one == other if one is None or other is None else abs(one - other) <= SAME_TIME
+
+
+def _why_fields(why: Waiting) -> dict[str, object]:
+    """A wait for machines."""
+    times = {"until": why.until, "done": why.done}
+    known = {key: core.utc(at) for key, at in times.items() if at is not None}
+    return {"organization": why.organization, "reason": str(why.reason), "left": why.left, **known}

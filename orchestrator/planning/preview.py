@@ -1,0 +1,89 @@
+"""What `plan` shows: every snapshot with its window, its group of slots and its time; pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core import JobFile, Limit, Result, Task
+from orchestrator.ratelimit import ASSUMED_LATENCY, Start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One snapshot of a plan: when it starts (epoch seconds) and in which group, or what exists already."""
+
+    task: Task
+    organization: str
+    starts_at: float | None = None
+    group: int | None = None
+    existing: Result | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A plan as a user sees it; `now` is epoch seconds. `refused`: an organization let nobody look."""
+
+    jobfile: JobFile
+    entries: tuple[Entry, ...]
+    notes: tuple[str, ...]
+    now: float
+    limits: Mapping[str, Limit]
+    refused: bool = False
+
+    @property
+    def ends_at(self) -> float | None:
+        """When the last answer is about to come; None when nothing is to be made."""
+        starts = [entry.starts_at for entry in self.entries if entry.starts_at is not None]
+        return max(starts) + ASSUMED_LATENCY if starts else None
+
+    @property
+    def active_deadline(self) -> int:
+        """Seconds a Kubernetes Job should be allowed: the plan, and one task's full time for retries; whole minutes."""
+        seconds = (self.ends_at or self.now) - self.now + self.jobfile.retry.within
+        return math.ceil(seconds / 60) * 60
+
+
+def make_preview(
+    jobfile: JobFile,
+    tasks: Sequence[Task],
+    *,
+    shown: Mapping[str, tuple[str, Limit]],
+    known: Mapping[str, Result],
+    starts: Sequence[Start],
+    notes: Sequence[str],
+    now: float,
+    refused: bool = False,
+) -> Preview:
+    """Put a plan, what exists already and the forecast together, in the order in which things will go."""
+    coming = {start.task.key: start for start in starts}
+    names = {identity: name for identity, (name, _) in shown.items()}
+    entries = [_entry(task, names, known.get(task.base_key), coming.get(task.key), now) for task in tasks]
+    last = math.inf
+    entries.sort(
+        key=lambda e: (
+            e.organization,
+            e.existing is None,
+            last if e.starts_at is None else e.starts_at,
+            e.task.position,
+        )
+    )
+    return Preview(
+        jobfile=jobfile,
+        entries=tuple(entries),
+        notes=tuple(notes),
+        now=now,
+        limits=dict(shown.values()),
+        refused=refused,
+    )
+
+
+def _entry(
+    task: Task, names: Mapping[str, str], known: Result | None, start: Start | None, now: float
+) -> Entry:
+    name = names.get(task.organization, task.organization)
+    if start is None:
+        return Entry(task=task, organization=name, existing=known)
+    starts_at = None if start.after is None else now + start.after
+    return Entry(task=task, organization=name, starts_at=starts_at, group=start.group)

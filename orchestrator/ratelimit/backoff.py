@@ -1,0 +1,56 @@
+"""Which errors deserve another attempt, and after what wait: tenacity's policies, asked, never looped.
+
+Tasks go back to the durable queue between attempts, so nothing here sleeps: tenacity's stop and wait
+objects are given a state built from the stored attempt number and the stored time of the first byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, cast
+
+from tenacity import RetryCallState, stop_after_attempt, stop_before_delay, wait_exponential
+
+if TYPE_CHECKING:
+    from tenacity import BaseRetrying
+
+    from orchestrator.core import RetryRules
+
+
+FIRST_WAIT = 2.0
+"""Seconds before the second attempt; each further wait is twice as long."""
+
+LONGEST_WAIT = 120.0
+"""Seconds that no wait exceeds."""
+
+JITTER = 0.5
+"""Up to this fraction of a wait is taken off at random, so that many tasks do not return together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long to wait before another attempt; `scale` shortens all waits with a shorter limit period."""
+
+    rules: RetryRules
+    scale: float = 1.0
+
+    def after(self, tries: int, *, first_sent: float, now: float, draw: Random) -> float | None:
+        """Seconds until the next attempt after this many, or None when the rules allow no more."""
+        wait = self.wait(tries, draw)
+        state = _state(tries, elapsed=now - first_sent, upcoming=wait)
+        stop = stop_after_attempt(self.rules.attempts) | stop_before_delay(self.rules.within)
+        return None if stop(state) else wait
+
+    def wait(self, tries: int, draw: Random) -> float:
+        """Seconds to wait after this many tries in a row."""
+        longest = wait_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)(_state(tries))
+        return longest * self.scale * (1 - JITTER * draw.random())
+
+
+def _state(tries: int, *, elapsed: float = 0.0, upcoming: float = 0.0) -> RetryCallState:
+    state = RetryCallState(cast("BaseRetrying", None), None, (), {})  # the policies asked here use neither
+    state.attempt_number = tries
+    state.start_time, state.outcome_timestamp = 0.0, elapsed
+    state.upcoming_sleep = upcoming
+    return state

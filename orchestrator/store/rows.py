@@ -1,0 +1,301 @@
+"""Rows of the tables as nouns, and nouns as rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from enum import IntEnum
+
+from orchestrator.core import (
+    Lease,
+    LeaseLost,
+    Limit,
+    OnUncertain,
+    Pace,
+    Priority,
+    Problem,
+    Reason,
+    Result,
+    Run,
+    RunState,
+    Snapshot,
+    Status,
+    Task,
+    Window,
+)
+from orchestrator.ratelimit import Gate, Token
+from orchestrator.store import sql
+from orchestrator.store.database import Row, Transaction
+from orchestrator.store.views import Serving
+
+
+class Phase(IntEnum):
+    """A task's state as the index of a run's turns knows it; `until` is what the phase waits for."""
+
+    READY = 0  # may go; until is 0, so that the index goes by position
+    WINDOW = 1  # until its window's data is complete, in epoch seconds by the API's calendar
+    BACKOFF = 2  # until its next attempt, in store time
+    TAKEN = 3  # leased or sending
+    SETTLED = 4  # since `until`, in store time
+
+
+def place(task: Row, now: float) -> tuple[Phase, float]:
+    """Where a task stands in its runs' turns."""
+    status = Status(task["status"])
+    if status.settled:
+        return Phase.SETTLED, task["settled_at"]
+    if status is not Status.QUEUED:
+        return Phase.TAKEN, 0.0
+    if task["retry_at"] > now:
+        return Phase.BACKOFF, task["retry_at"]
+    return (Phase.WINDOW, task["ready_at"]) if task["ready_at"] > 0 else (Phase.READY, 0.0)
+
+
+def kind(account_group: str, is_public: bool) -> str:
+    """What a permission is refused for within an organization."""
+    return f"{account_group}/{int(is_public)}"
+
+
+def from_kinds(kinds: Iterable[tuple[str, bool]]) -> str:
+    """What is refused as JSON."""
+    return json.dumps(sorted(kind(*pair) for pair in kinds))
+
+
+def to_serving(row: Row) -> Serving:
+    """One process at one organization."""
+    pairs = (text.rpartition("/") for text in json.loads(row["refused"]))
+    return Serving(
+        refused=frozenset((account_group, public == "1") for account_group, _, public in pairs),
+        stopped=Reason(row["stopped"]) if row["stopped"] else None,
+    )
+
+
+def to_token(row: Row) -> Token:
+    """A bucket's token."""
+    return Token(number=row["number"], returns_at=row["returns_at"])
+
+
+def to_gate(organization: Row) -> Gate | None:
+    """An organization's gate, None while it is open."""
+    if organization["gate_until"] is None:
+        return None
+    return Gate(
+        closed_at=organization["gate_closed_at"],
+        until=organization["gate_until"],
+        closings=organization["gate_closings"],
+        probe_until=organization["probe_until"],
+    )
+
+
+def from_gate(gate: Gate | None, *, wall: float, probe: tuple[int, int] | None) -> Mapping[str, object]:
+    """A gate as its columns; `probe` is the task and attempt that probes it."""
+    task, attempt = probe if gate is not None and gate.probe_until is not None and probe else (None, None)
+    return {
+        "closed_at": gate.closed_at if gate else None,
+        "until": gate.until if gate else None,
+        "closings": gate.closings if gate else 0,
+        "wall": wall,
+        "probe_task": task,
+        "probe_attempt": attempt,
+    }
+
+
+def to_run(row: Row) -> Run:
+    """A run."""
+    return Run(
+        id=row["id"],
+        job=row["job"],
+        files=tuple(json.loads(row["files"])),
+        created_at=row["created_at"],
+        state=RunState(row["state"]),
+        tasks=row["tasks"],
+    )
+
+
+def to_task(row: Row) -> Task:
+    """A task as one run refers to it: from a row of the task, its organization and the reference."""
+    return Task(
+        organization=row["identity"],
+        organization_name=row["organization_name"],
+        account_group=row["account_group"],
+        test_id=row["test_id"],
+        window=Window(start=row["window_start"], end=row["window_end"]),
+        is_public=bool(row["is_public"]),
+        generation=row["generation"],
+        test_name=row["test_name"],
+        display_name=row["display_name"],
+        job_name=row["job_name"],
+        priority=Priority(row["priority"]),
+        position=row["position"],
+        ready_at=row["ready_at"],
+        on_uncertain=OnUncertain(row["on_uncertain"]),
+        expect_saved_event=_maybe_bool(row["expect_saved_event"]),
+        sent_as=row["lease_key"],
+    )
+
+
+def to_bare_task(row: Row) -> Task:
+    """The task without what a run says of it: enough for its key."""
+    said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
+    return to_task({**row, **said})
+
+
+def from_task(task: Task, organization: int) -> dict[str, object]:
+    """What the table keeps of a new task, whichever run refers to it."""
+    return {
+        "key": task.key,
+        "base_key": task.base_key,
+        "generation": task.generation,
+        "organization": organization,
+        "account_group": task.account_group,
+        "test_id": task.test_id,
+        "test_name": task.test_name,
+        "window_start": task.window.start,
+        "window_end": task.window.end,
+        "is_public": task.is_public,
+        "display_name": task.display_name,
+        "ready_at": task.ready_at,
+    }
+
+
+def from_reference(task: Task) -> dict[str, object]:
+    """What a run says of a task."""
+    return {
+        "position": task.position,
+        "organization_name": task.organization_name,
+        "priority": int(task.priority),
+        "kind": kind(task.account_group, task.is_public),
+        "job_name": task.job_name,
+        "on_uncertain": task.on_uncertain.value,
+        "expect_saved_event": task.expect_saved_event,
+    }
+
+
+def to_result(row: Row, task: Task, run: str | None) -> Result:
+    """A task and what is known of it, as seen from a run (None: from none)."""
+    status = Status(row["status"])
+    return Result(
+        task=task,
+        status=status,
+        made_here=status is not Status.CREATED or row["lease_run"] == run,
+        snapshot=to_snapshot(row["snapshot"]),
+        problem=to_problem(row["problem"]),
+        http_status=row["http_status"],
+        attempts=row["tries"],
+        duplicate_possible=bool(row["duplicate_possible"]),
+        found=row["found"],
+        resends=row["resends"],
+        evidence_due=row["evidence_due"],
+        queued_wall=row["queued_wall"],
+        sent_wall=row["sent_wall"],
+        settled_wall=row["settled_wall"],
+        granted_wall=row["granted_wall"],
+    )
+
+
+def expired(row: Row, epoch: float) -> bool:
+    """Whether a task's snapshot exists no longer."""
+    bare = to_bare_task({"identity": "", "organization_name": "", **row})
+    expires = to_result(row, bare, None).expires_at
+    return expires is not None and expires <= epoch
+
+
+def to_lease(row: Row, task: Task, *, granted_boot: float = 0.0, probe: bool = False) -> Lease:
+    """The last lease of a task. Without `granted_boot` its first byte must not leave any more."""
+    return Lease(
+        task=task,
+        run_id=row["lease_run"],
+        owner=row["owner"],
+        attempt=row["attempt"],
+        token=row["lease_token"],
+        granted_at=row["granted_at"],
+        granted_boot=granted_boot,
+        limit=to_limit(row["lease_limit"]),
+        timeout=row["lease_timeout"],
+        probe=probe,
+        tries=row["tries"],
+        first_sent_at=row["first_sent_at"],
+        resends=row["resends"],
+        duplicate_possible=bool(row["duplicate_possible"]),
+    )
+
+
+def from_limit(limit: Limit) -> str:
+    """A limit as JSON."""
+    return json.dumps(asdict(limit))
+
+
+def to_limit(text: str) -> Limit:
+    """A limit from JSON."""
+    found = json.loads(text)
+    return Limit(**{**found, "pace": Pace(found["pace"])})
+
+
+def from_snapshot(snapshot: Snapshot | None) -> dict[str, str | None]:
+    """A snapshot as its columns."""
+    if snapshot is None:
+        return {"snapshot_id": None, "event_id": None, "snapshot": None}
+    return {
+        "snapshot_id": snapshot.id,
+        "event_id": snapshot.event_id,
+        "snapshot": json.dumps(asdict(snapshot)),
+    }
+
+
+def to_snapshot(text: str | None) -> Snapshot | None:
+    """A snapshot from JSON."""
+    return None if text is None else Snapshot(**json.loads(text))
+
+
+def from_problem(problem: Problem | None) -> str | None:
+    """A problem as JSON."""
+    return None if problem is None else json.dumps(asdict(problem))
+
+
+def to_problem(text: str | None) -> Problem | None:
+    """A problem from JSON."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    return Problem(**{**found, "fields": tuple((field, message) for field, message in found["fields"])})
+
+
+def _maybe_bool(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
+IN_FLIGHT = (Status.LEASED, Status.SENDING)
+
+
+def save(tx: Transaction, task: Row, now: float, **changes: object) -> Row:
+    """Change a task, its place in the turns of all runs that refer to it, and its organization's version."""
+    after = {**task, **changes}
+    seen = {"seen_attempt": task["attempt"], "seen_status": task["status"]}
+    if tx.change(sql.SAVE_TASK, **after, **seen) != 1:
+        raise LeaseLost(f"task {task['key'][:6]} was changed by another process")
+    phase, until = place(after, now)
+    tx.change(sql.PLACE_TASK, task=task["id"], phase=int(phase), until=until)
+    tx.change(sql.TOUCH_ORGANIZATION, organization=task["organization"])
+    return after
+
+
+def leased(tx: Transaction, lease: Lease, *states: Status) -> Row:
+    """The task that the lease still holds; raises LeaseLost."""
+    return hold(tx, {"owner": lease.owner, "attempt": lease.attempt, "key": lease.task.key}, *states)
+
+
+def hold(tx: Transaction, fence: Mapping[str, object], *states: Status) -> Row:
+    """The task with this owner, attempt and key in one of these states, its organization locked; raises LeaseLost.
+
+    Looked up again once the lock is there: meanwhile it may have changed, or gone to another organization.
+    """
+    task = tx.row(sql.LEASED_TASK, **fence)
+    locked = None
+    while task is not None and task["organization"] != locked:
+        locked = task["organization"]
+        tx.row(sql.LOCK_ORGANIZATION, organization=locked)
+        task = tx.row(sql.LEASED_TASK, **fence)
+    if task is None or Status(task["status"]) not in states:
+        raise LeaseLost(f"attempt {fence['attempt']} of task {fence['key']} is no longer this process's")
+    return task

@@ -1,0 +1,212 @@
+"""The tables, and how an older store becomes one of this version: numbered steps forward, never back."""
+
+from __future__ import annotations
+
+from orchestrator.core import StoreUnusable
+from orchestrator.store.database import Transaction
+
+FIRST = (
+    """CREATE TABLE organization (
+        id {serial},
+        identity TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        version BIGINT NOT NULL DEFAULT 0,       -- changes with every change of a task or token
+        last_grant DOUBLE PRECISION,
+        gate_closed_at DOUBLE PRECISION,
+        gate_until DOUBLE PRECISION,             -- NULL: the gate is open
+        gate_closings BIGINT NOT NULL DEFAULT 0,
+        gate_wall DOUBLE PRECISION,              -- the calendar when it closed
+        gate_probe_task BIGINT,                  -- the lease that probes
+        gate_probe_attempt BIGINT
+    )""",
+    # Every identity an organization was ever known by, its names with their base URL among them.
+    """CREATE TABLE identity (
+        identity TEXT PRIMARY KEY,
+        organization BIGINT NOT NULL
+    )""",
+    """CREATE TABLE token (
+        organization BIGINT NOT NULL,
+        number BIGINT NOT NULL,
+        returns_at DOUBLE PRECISION NOT NULL,
+        written_at DOUBLE PRECISION NOT NULL,
+        written_wall DOUBLE PRECISION NOT NULL,
+        full_hold DOUBLE PRECISION NOT NULL,
+        task BIGINT,                             -- the lease that may still change the return
+        attempt BIGINT,
+        PRIMARY KEY (organization, number)
+    )""",
+    """CREATE TABLE held (
+        organization BIGINT NOT NULL,
+        priority BIGINT NOT NULL,
+        since DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (organization, priority)
+    )""",
+    """CREATE TABLE task (
+        id {serial},
+        key TEXT NOT NULL UNIQUE,
+        base_key TEXT NOT NULL,
+        generation BIGINT NOT NULL,
+        organization BIGINT NOT NULL,
+        account_group TEXT NOT NULL,
+        test_id TEXT NOT NULL,
+        test_name TEXT,
+        window_start BIGINT NOT NULL,
+        window_end BIGINT NOT NULL,
+        is_public BIGINT NOT NULL,
+        display_name TEXT NOT NULL,
+        ready_at DOUBLE PRECISION NOT NULL,      -- epoch seconds
+        status TEXT NOT NULL,
+        attempt BIGINT NOT NULL DEFAULT 0,       -- grows with each lease: the fence
+        tries BIGINT NOT NULL DEFAULT 0,         -- attempts that counted
+        resends BIGINT NOT NULL DEFAULT 0,
+        first_sent_at DOUBLE PRECISION,
+        retry_at DOUBLE PRECISION NOT NULL DEFAULT 0,
+        owner TEXT,                              -- of the last lease, while it can still say something
+        lease_key TEXT,                          -- the key it was granted under
+        lease_run TEXT,
+        lease_limit TEXT,                        -- JSON
+        lease_timeout DOUBLE PRECISION,
+        lease_token BIGINT,
+        granted_at DOUBLE PRECISION,
+        evidence_at DOUBLE PRECISION,            -- when a request of this lease can no longer be carried out
+        evidence_due DOUBLE PRECISION,           -- set while evidence is still to be looked for
+        duplicate_possible BIGINT NOT NULL DEFAULT 0,
+        queued_wall DOUBLE PRECISION,
+        granted_wall DOUBLE PRECISION,
+        sent_wall DOUBLE PRECISION,
+        settled_wall DOUBLE PRECISION,
+        settled_at DOUBLE PRECISION,
+        http_status BIGINT,
+        problem TEXT,                            -- JSON
+        snapshot_id TEXT,
+        event_id TEXT,
+        snapshot TEXT,                           -- JSON
+        found TEXT,
+        UNIQUE (base_key, generation)
+    )""",
+    "CREATE INDEX task_owner ON task (owner) WHERE owner IS NOT NULL",
+    "CREATE INDEX task_evidence ON task (evidence_due) WHERE evidence_due IS NOT NULL",
+    "CREATE INDEX task_made ON task (organization) WHERE snapshot_id IS NOT NULL",
+    """CREATE TABLE run (
+        id TEXT PRIMARY KEY,
+        job TEXT NOT NULL,
+        files TEXT NOT NULL,                     -- JSON
+        created_at DOUBLE PRECISION NOT NULL,
+        state TEXT NOT NULL,
+        tasks BIGINT NOT NULL
+    )""",
+    """CREATE TABLE run_organization (
+        run TEXT NOT NULL,
+        organization BIGINT NOT NULL,
+        PRIMARY KEY (run, organization)
+    )""",
+    # What a run says of a task. `phase` and `until` repeat the task's state in a form that one index can
+    # answer "which is next, and when" by, however many tasks wait: see orchestrator.store.rows.Phase.
+    """CREATE TABLE run_task (
+        run TEXT NOT NULL,
+        position BIGINT NOT NULL,
+        task BIGINT NOT NULL,
+        organization BIGINT NOT NULL,
+        priority BIGINT NOT NULL,
+        kind TEXT NOT NULL,                      -- what a permission is refused for
+        phase BIGINT NOT NULL,
+        until DOUBLE PRECISION NOT NULL,
+        job_name TEXT NOT NULL,
+        on_uncertain TEXT NOT NULL,
+        expect_saved_event BIGINT,
+        PRIMARY KEY (run, position),
+        UNIQUE (task, run)
+    )""",
+    "CREATE INDEX run_task_turn ON run_task (run, organization, phase, priority, until, position, kind)",
+    "CREATE INDEX run_task_settled ON run_task (run, phase, until)",
+    """CREATE TABLE owner (
+        id TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid BIGINT NOT NULL,
+        started DOUBLE PRECISION NOT NULL        -- epoch seconds
+    )""",
+    """CREATE TABLE serving (
+        organization BIGINT NOT NULL,
+        run TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        PRIMARY KEY (organization, run, owner)
+    )""",
+    "CREATE INDEX serving_owner ON serving (owner)",
+)
+
+SECOND = (
+    "ALTER TABLE organization ADD COLUMN last_limit TEXT",  # JSON: the settings of the last grant
+    "CREATE INDEX task_made_at ON task (settled_wall, id) WHERE status = 'created'",
+    # A lease is looked up by its key, since a process's name stands on all that it ever made.
+    "DROP INDEX task_owner",
+    "CREATE INDEX task_owner ON task (owner) WHERE status IN ('leased', 'sending')",
+    "CREATE INDEX task_lease ON task (lease_key) WHERE lease_key IS NOT NULL",
+)
+
+THIRD = (
+    # Only what is settled is looked up by time. Over all phases PostgreSQL would take this index for the turns, too.
+    "DROP INDEX run_task_settled",
+    "CREATE INDEX run_task_settled ON run_task (run, until) WHERE phase = 4",
+    # What the user who planned a run calls an organization; '' in runs of before, which say the present name.
+    "ALTER TABLE run_task ADD COLUMN organization_name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE run_organization ADD COLUMN name TEXT NOT NULL DEFAULT ''",
+)
+
+FOURTH = (
+    # What a process may not send (JSON, kinds as in run_task): its run holds nobody back for that.
+    "ALTER TABLE serving ADD COLUMN refused TEXT NOT NULL DEFAULT '[]'",
+    # Why a process sends nothing for an organization now; '' if it does.
+    "ALTER TABLE serving ADD COLUMN stopped TEXT NOT NULL DEFAULT ''",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH)
+"""Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
+
+VERSION = len(MIGRATIONS)
+
+META = """CREATE TABLE IF NOT EXISTS meta (
+    version BIGINT NOT NULL,
+    boot_id TEXT,
+    last_at DOUBLE PRECISION,
+    last_wall DOUBLE PRECISION
+)"""
+
+
+def version(tx: Transaction) -> int:
+    """The version of an opened store; 0 for a new one."""
+    row = tx.row("SELECT version FROM meta")
+    return int(row["version"]) if row else 0
+
+
+def check(found: int, place: str) -> None:
+    """Refuse a store of a version that this program does not know."""
+    if found > VERSION:
+        message = (
+            f"{place}: the store has version {found}, made by a newer tesnap; this one knows versions up to "
+            f"{VERSION}. Install the newer tesnap, or name another store."
+        )
+        raise StoreUnusable(message)
+
+
+def refuse_older(found: int, place: str) -> None:
+    """Refuse a store that would have to be brought forward, to what only looks and where no copy can be made."""
+    if found < VERSION:
+        raise StoreUnusable(
+            f"{place}: the store has version {found}, made by an older tesnap; this one reads version {VERSION}, and a "
+            "command that only looks changes nothing: `tesnap run` or `tesnap resume` of this tesnap, with this store, "
+            "brings it up to date"
+        )
+
+
+def migrate(tx: Transaction, place: str, serial: str) -> None:
+    """Bring the store to the present version; `serial` is the database's words for a counted primary key."""
+    tx.change(META)
+    found = version(tx)
+    check(found, place)
+    if found == 0:
+        tx.change("INSERT INTO meta (version) VALUES (0)")
+    for step in MIGRATIONS[found:]:
+        for statement in step:
+            tx.change(statement.replace("{serial}", serial))
+    if found < VERSION:
+        tx.change("UPDATE meta SET version = :version", version=VERSION)

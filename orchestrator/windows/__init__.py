@@ -1,0 +1,19 @@
+"""Time windows: what was written becomes `[start, end)` of a length that the API takes."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator import lazy_face
+
+if TYPE_CHECKING:
+    from orchestrator.windows.durations import DAY, format_duration, parse_duration
+    from orchestrator.windows.instants import (
+        local_text,
+        parse_instant,
+        parse_moment,
+        utc_text,
+        zone,
+        zone_by_rules,
+    )
+    from orchestrator.windows.windows import LENGTHS, check, echo, resolve, too_old
+else:
+    __getattr__ = lazy_face(__name__)

@@ -1,0 +1,280 @@
+"""Instants: what people write for a moment, and how a moment is written for them.
+
+Inside the program an instant is seconds since the epoch, UTC. A wall-clock time needs a zone to become
+one: a time that a zone skips moves to the first valid minute after the gap, one that it has twice is the
+first; both are told in a note. Zones are names of the IANA database; None is UTC.
+"""
+
+from __future__ import annotations
+
+import calendar
+import difflib
+import math
+import re
+import struct
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import timezone as fixed_offset
+from io import BytesIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from orchestrator.core import quote
+from orchestrator.windows.durations import parse_duration
+
+YEARS = range(2000, 2100)
+"""The years an instant may have: ThousandEyes was founded in 2010, and any other year is a slip."""
+
+_FARTHEST_OFFSET = timedelta(hours=14)  # Line Islands, UTC+14: no zone of today is farther from UTC
+
+_DAYS_BACK = 4  # the latest 14:00 is of today or yesterday, one day more per day a zone skipped
+
+_INSTANT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"(?:[T ](\d\d?):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?"
+    r"(?: ?(Z|UTC|[+-]\d\d(?::?\d\d)?))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+_CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
+
+_EXAMPLES = "2026-11-20T14:00:00Z, 2026-11-20T14:00:00+01:00 or, in a timezone, 2026-11-20 14:00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A wall-clock time and the instant it was taken for, with a note where that is not plain."""
+
+    wall: datetime
+    at: float
+    notes: tuple[str, ...] = ()
+
+
+def zone(timezone: str | None) -> tzinfo:
+    """The zone of that name, UTC for None; ValueError with a suggestion when there is none."""
+    if timezone is None:
+        return UTC
+    try:
+        return ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(_no_zone(timezone)) from None
+
+
+def zone_by_rules(text: str) -> tzinfo:
+    """The zone of rules as POSIX writes them in TZ, `EST5EDT,M3.2.0,M11.1.0`; ValueError when they are none.
+
+    They are what a file of the zone database ends in (RFC 8536), so such a file is made of them.
+    """
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{quote(text)} is not the rules of a time zone")
+    head = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
+    block = head + struct.pack(">lbb4s", 0, 0, 0, b"UTC")
+    return ZoneInfo.from_file(BytesIO(block * 2 + f"\n{text}\n".encode()), key=text)
+
+
+def local(epoch: float, timezone: str | None) -> datetime:
+    """The instant as an aware datetime of the zone."""
+    return datetime.fromtimestamp(epoch, zone(timezone))
+
+
+def utc_text(epoch: float) -> str:
+    """The instant as `YYYY-MM-DDTHH:MM:SSZ`, fractions of a second dropped."""
+    return datetime.fromtimestamp(math.floor(epoch), UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def local_text(epoch: float, timezone: str | None) -> str:
+    """The instant as `2026-11-20 14:00 CET`, with seconds where there are any."""
+    moment = local(math.floor(epoch), timezone)
+    return f"{_wall_text(moment)} {moment.tzname()}"
+
+
+def parse_instant(text: str, *, timezone: str | None) -> tuple[float, tuple[str, ...]]:
+    """Epoch seconds and notes of a date and time with Z or an offset, or a wall-clock time in the zone.
+
+    ISO 8601 in its extended form, `T` or a space between date and time. ValueError says what is wrong and
+    what to write instead: `24:00`, week dates, dates without a time and wall clocks without a zone are
+    among it.
+    """
+    match = _INSTANT.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{quote(text)} is not a time: write {_EXAMPLES}")
+    wall, offset = _wall(text, match), match[8]
+    if offset is not None:
+        return wall.replace(tzinfo=_offset(text, offset)).timestamp(), ()
+    if timezone is None:
+        raise ValueError(
+            f"{quote(text)} has no zone: write {wall.isoformat()}Z, an offset such as +01:00 instead of the"
+            " Z, or set timezone"
+        )
+    reading = read_wall(wall, timezone)
+    return reading.at, reading.notes
+
+
+def is_wall_clock(text: str) -> bool:
+    """Whether a valid instant was written without Z or offset, so that the zone decides."""
+    match = _INSTANT.fullmatch(text.strip())
+    return match is not None and match[8] is None
+
+
+def parse_clock(text: str, *, seconds: bool = False) -> time:
+    """A time of day, `HH:MM`, with `seconds` also `HH:MM:SS`; ValueError says what to write instead."""
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None or (match[3] is not None and not seconds):
+        form = "HH:MM or HH:MM:SS" if seconds else "HH:MM"
+        raise ValueError(f"{quote(text)} is not a time of day: write {form}, such as 14:07")
+    hour, minute, second = (int(part or 0) for part in match.groups())
+    if (hour, minute, second) == (24, 0, 0):
+        raise ValueError(f"{quote(text)}: midnight is written 00:00")
+    _check_clock(text, hour, minute, second)
+    return time(hour, minute, second)
+
+
+def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float, tuple[str, ...]]:
+    """What is typed in an incident as epoch seconds, with notes.
+
+    All that `parse_instant` takes, a bare `14:07` (the latest such moment up to now, so in a repeated hour
+    the second one once it is past), `2 h ago`, `yesterday 14:00`, `today 09:30` and `now`, the last full
+    second. ValueError says what to write instead.
+    """
+    words = " ".join(text.lower().split())
+    day, _, clock = words.partition(" ")
+    if words == "now":
+        return float(math.floor(now)), ()
+    if words.endswith("ago"):
+        return math.floor(now) - _ago(text, words.removesuffix("ago")), ()
+    if day in ("today", "yesterday") and clock:
+        date_meant = local(now, timezone).date() - timedelta(days=day == "yesterday")
+        reading = read_wall(datetime.combine(date_meant, parse_clock(clock, seconds=True)), timezone)
+        return reading.at, reading.notes
+    if _CLOCK.fullmatch(words):
+        reading = latest(parse_clock(words, seconds=True), now=now, timezone=timezone, repeats=True)
+        return reading.at, reading.notes
+    if not _INSTANT.fullmatch(text.strip()):
+        raise ValueError(
+            f"{quote(text)} is not a time: write 14:07, '2h ago', 'yesterday 14:00', now, or {_EXAMPLES}"
+        )
+    return parse_instant(text, timezone=timezone or "UTC")
+
+
+def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = False) -> Reading:
+    """The last time up to now that the zone's clocks showed this time of day.
+
+    Once for each date that exists: moved out of a gap, and the first one of a repeated hour unless
+    `repeats` counts the second one too.
+    """
+    today = local(now, timezone).date()
+    # Tomorrow too: clocks that are put back over midnight have shown some of it before.
+    days = (today - timedelta(days=back) for back in range(-1, _DAYS_BACK))
+    walls = [datetime.combine(day, clock) for day in days if _exists(day, timezone)]
+    folds = (False, True) if repeats else (False,)
+    readings = (read_wall(wall, timezone, second=second) for wall in walls for second in folds)
+    return max((reading for reading in readings if reading.at <= now), key=lambda reading: reading.at)
+
+
+def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> Reading:
+    """The instant of a naive wall-clock time, of a repeated one the first, or the `second` when asked."""
+    there = zone(timezone)
+    first, other = (wall.replace(tzinfo=there, fold=fold) for fold in (0, 1))
+    before, after = (moment.utcoffset() or timedelta() for moment in (first, other))
+    if before == after:
+        return Reading(wall=wall, at=first.timestamp())
+    if before < after:
+        at = _end_of_gap(other.timestamp(), first.timestamp(), there)
+        return Reading(wall=wall, at=at, notes=(_moved(wall, at, timezone),))
+    taken, left = (other, first) if second else (first, other)
+    note = _repeated(taken, left, timezone, "second" if second else "first")
+    return Reading(wall=wall, at=taken.timestamp(), notes=(note,))
+
+
+def _end_of_gap(before: float, after: float, there: tzinfo) -> float:
+    """The instant between the two at which the zone's clocks were put forward, by bisection."""
+    low, high = math.floor(before), math.ceil(after)
+    old = datetime.fromtimestamp(low, there).utcoffset()
+    while high - low > 1:
+        middle = (low + high) // 2
+        if datetime.fromtimestamp(middle, there).utcoffset() == old:
+            low = middle
+        else:
+            high = middle
+    return float(high)
+
+
+def _exists(day: date, timezone: str | None) -> bool:
+    """Whether the zone has this date: Apia had no 2011-12-30, it moved over the date line."""
+    return local(read_wall(datetime.combine(day, time()), timezone).at, timezone).date() == day
+
+
+def _wall(text: str, match: re.Match[str]) -> datetime:
+    """The date and time that the match has, checked one by one."""
+    year, month, day = (int(match[group]) for group in (1, 2, 3))
+    if year not in YEARS:
+        raise ValueError(f"{quote(text)}: the year {match[1]} is not between {YEARS[0]} and {YEARS[-1]}")
+    if not 1 <= month <= 12:
+        raise ValueError(f"{quote(text)}: there is no month {match[2]}")
+    if not 1 <= day <= calendar.monthrange(year, month)[1]:
+        raise ValueError(f"{quote(text)}: there is no day {match[3]} in {match[1]}-{match[2]}")
+    return datetime.combine(date(year, month, day), _time_of_day(text, match))
+
+
+def _time_of_day(text: str, match: re.Match[str]) -> time:
+    """The time of day that the match has."""
+    on = f"{match[1]}-{match[2]}-{match[3]}"
+    if match[4] is None:
+        raise ValueError(f"{quote(text)} has no time of day: write {on} 00:00 for its first moment")
+    hour, minute, second = (int(match[group] or 0) for group in (4, 5, 6))
+    if (hour, minute, second) == (24, 0, 0):
+        following = date.fromisoformat(on) + timedelta(days=1)
+        raise ValueError(f"{quote(text)}: midnight is written as the start of a day: {following} 00:00")
+    _check_clock(text, hour, minute, second)
+    return time(hour, minute, second, int((match[7] or "0")[:6].ljust(6, "0")))
+
+
+def _check_clock(text: str, hour: int, minute: int, second: int) -> None:
+    """Raise when a clock never shows this."""
+    for number, highest, word in ((hour, 23, "hours"), (minute, 59, "minutes"), (second, 59, "seconds")):
+        if number > highest:
+            raise ValueError(f"{quote(text)}: {word} go from 00 to {highest}, not to {number}")
+
+
+def _offset(text: str, written: str) -> tzinfo:
+    """The zone of `Z`, `UTC`, `+01:00`, `+0100` or `+01`."""
+    if written.upper() in ("Z", "UTC"):
+        return UTC
+    hours, minutes = int(written[1:3]), int(written[3:].lstrip(":") or 0)
+    size = timedelta(hours=hours, minutes=minutes)
+    if minutes > 59 or size > _FARTHEST_OFFSET:
+        raise ValueError(f"{quote(text)}: no zone is {written} from UTC: write an offset such as +01:00")
+    return fixed_offset(-size if written[0] == "-" else size)
+
+
+def _ago(text: str, duration: str) -> float:
+    """The seconds of a duration in which spaces are allowed."""
+    try:
+        return parse_duration(duration.replace(" ", ""))
+    except ValueError as error:
+        raise ValueError(f"{quote(text)}: {error}") from None
+
+
+def _no_zone(timezone: str) -> str:
+    by_lower = {name.lower(): name for name in available_timezones()}
+    near = difflib.get_close_matches(timezone.lower(), by_lower, n=1)
+    hint = f"did you mean {by_lower[near[0]]}?" if near else "write a name such as Europe/Berlin or UTC"
+    return f"{quote(timezone)} is not a time zone: {hint}"
+
+
+def _moved(wall: datetime, at: float, timezone: str | None) -> str:
+    return (
+        f"{_wall_text(wall)} does not exist in {timezone}, where the clocks are put forward:"
+        f" taken as {local_text(at, timezone)}"
+    )
+
+
+def _repeated(taken: datetime, left: datetime, timezone: str | None, which: str) -> str:
+    return (
+        f"{_wall_text(taken)} occurs twice in {timezone}, where the clocks are put back: the {which} is"
+        f" taken, {taken.isoformat()} (for the other one write {left.isoformat()})"
+    )
+
+
+def _wall_text(moment: datetime) -> str:
+    form = "%Y-%m-%d %H:%M:%S" if moment.second else "%Y-%m-%d %H:%M"
+    return moment.strftime(form)

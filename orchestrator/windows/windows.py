@@ -1,0 +1,366 @@
+"""Time windows: which keys go together, what they mean at a given moment, and lengths the API takes.
+
+`check` finds everything wrong with a window as written, without knowing the time, since every length is
+fixed by the text; `resolve` makes windows of it. Lengths are elapsed time: 24h is 24 hours on a DST night.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from orchestrator.core import Fit, Window, WindowError, WindowSpec, quote
+from orchestrator.windows.durations import DAY, HOUR, MINUTE, format_duration, parse_duration
+from orchestrator.windows.instants import (
+    is_wall_clock,
+    latest,
+    local,
+    local_text,
+    parse_clock,
+    parse_instant,
+    parse_moment,
+    read_wall,
+    utc_text,
+    zone,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+LENGTHS = tuple(hours * HOUR for hours in (1, 2, 4, 6, 12, 24, 48))
+"""The lengths in seconds that the API takes, from its documentation of `POST /tests/{testId}/snapshot`."""
+
+
+def covering(length: int, fit: Fit) -> int:
+    """The smallest length at least as long: one that the API takes, or for a split one of whole hours."""
+    if fit is Fit.SPLIT:
+        return math.ceil(length / HOUR) * HOUR
+    return next(allowed for allowed in LENGTHS if allowed >= length)
+
+
+def pieces(length: int) -> tuple[int, ...]:
+    """The fewest allowed lengths that add up to whole hours, the longest first (greedy is optimal here)."""
+    found: list[int] = []
+    for allowed in reversed(LENGTHS):
+        count, length = divmod(length, allowed)
+        found += [allowed] * count
+    return tuple(found)
+
+
+def choices(length: int) -> str:
+    """Say that the API does not take this length, and what to write instead."""
+    near = [allowed for allowed in LENGTHS if allowed < length][-1:]
+    near += [allowed for allowed in LENGTHS if allowed > length][:1]
+    lengths = " or ".join(map(format_duration, near))
+    fits = [f"fit: cover ({format_duration(near[-1])}, starting earlier)"] if length < LENGTHS[-1] else []
+    if length > LENGTHS[0]:
+        parts = pieces(covering(length, Fit.SPLIT))
+        several = f"{len(parts)} windows" if len(parts) > 4 else " + ".join(map(format_duration, parts))
+        fits.append(f"fit: split ({several})")
+    return f"which the API does not take: write {lengths}, or {' or '.join(fits)}"
+
+
+__all__ = [
+    "KEPT",
+    "LENGTHS",
+    "Resolution",
+    "check",
+    "echo",
+    "format_duration",
+    "local",
+    "local_text",
+    "parse_duration",
+    "parse_instant",
+    "parse_moment",
+    "resolve",
+    "too_old",
+    "utc_text",
+    "zone",
+]
+
+KEPT = (30 * DAY, 90 * DAY)
+"""How long ThousandEyes keeps a test's data, from the shortest to the longest, depending on its type.
+
+Inferred from its documentation, which gives no figure for a single type (trials keep 14 days).
+"""
+
+_SETTLING = 30  # seconds: `last` ends at a full minute that is at least this old
+
+_FORMS = (
+    ("start", "end"),
+    ("start", "duration"),
+    ("end", "duration"),
+    ("last",),
+    ("last", "until"),
+    ("around", "duration"),
+)
+
+_KEYS = ("start", "end", "duration", "last", "until", "around")
+
+_FORMS_TEXT = (
+    "a window is start and end, start or end with duration, last (with until), or around with duration"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What a window comes to at one moment: windows the API takes, in order, and what the user is told."""
+
+    windows: tuple[Window, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A window as it was asked for, of any length."""
+
+    start: int
+    end: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> int:
+        return self.end - self.start
+
+
+def check(spec: WindowSpec) -> None:
+    """Raise WindowError, with the key at fault and what to write instead, unless `resolve` will succeed."""
+    _check_keys(spec)
+    _located("timezone", lambda: zone(spec.timezone))
+    for key in ("start", "end", "around"):
+        _check_instant(spec, key)
+    for key in ("duration", "last"):
+        _check_duration(spec, key)
+    if spec.until is not None:
+        _located("until", lambda: parse_clock(spec.until or ""))
+    length = _bounds(spec, now=0.0).seconds  # the same at any time
+    if length <= 0:
+        raise WindowError(_backwards(spec, length), key="end")
+    _check_length(spec, length)
+
+
+def resolve(spec: WindowSpec, *, now: float) -> Resolution:
+    """The windows that the spec means at `now` (epoch seconds), all of lengths that the API takes.
+
+    `last` ends at the last full minute at least 30 s ago, with `until` at the latest such local time.
+    `cover` keeps the end and moves the start back to the smallest length that the API takes; `split` tiles
+    from the start with the fewest windows, the longest first, after the start of a length that is not of
+    whole hours has moved back to make it so. WindowError as `check` raises it.
+    """
+    check(spec)
+    asked = _bounds(spec, now=now)
+    fitted = _cover(asked, covering(asked.seconds, spec.fit), spec.timezone)
+    windows = _tile(fitted.start, pieces(fitted.seconds))
+    return Resolution(windows=windows, notes=(*fitted.notes, *_night_notes(spec, asked)))
+
+
+def too_old(window: Window, *, now: float) -> str | None:
+    """A warning when the window's data is, or may be, no longer kept; None while it is there."""
+    age = now - window.start
+    shortest, longest = KEPT
+    if age <= shortest:
+        return None
+    certainty = "no longer has" if age > longest else "may no longer have"
+    return (
+        f"the window starts {age // DAY:.0f} days ago, at {utc_text(window.start)}: ThousandEyes {certainty}"
+        f" its data, kept for {shortest // DAY} to {longest // DAY} days, depending on the test's type"
+    )
+
+
+def echo(window: Window, *, now: float, timezone: str | None) -> str:
+    """The window as people read it: `13:20-15:20 UTC (14:20-16:20 CET)` with en dashes.
+
+    Dates are added when it is not of today or crosses midnight, in either zone.
+    """
+    zones = (None,) if timezone is None else (None, timezone)
+    moments = (window.start, window.end, now)
+    dated = any(len({local(moment, name).date() for moment in moments}) > 1 for name in zones)
+    utc, *others = (_span(window, name, dated=dated) for name in zones)
+    return f"{utc} ({others[0]})" if others and others[0] != utc else utc
+
+
+def _check_keys(spec: WindowSpec) -> None:
+    """Raise unless the keys that are set are one of the forms."""
+    given = {key for key in _KEYS if getattr(spec, key) is not None}
+    if any(given == set(form) for form in _FORMS):
+        return
+    names = [key for key in _KEYS if key in given]
+    missing = [key for form in _FORMS if given < set(form) for key in form if key not in given]
+    if not given:
+        raise WindowError(f"an empty window: {_FORMS_TEXT}")
+    if missing:
+        raise WindowError(f"{names[0]} needs {' or '.join(dict.fromkeys(missing))}", key=names[0])
+    closest = max(_FORMS, key=lambda form: len(given & set(form)) - len(set(form) - given))
+    surplus = [key for key in names if key not in closest]
+    rest = " and ".join(key for key in names if key in closest)
+    raise WindowError(f"{' and '.join(surplus)} cannot stand beside {rest}: {_FORMS_TEXT}", key=surplus[0])
+
+
+def _located(key: str, read: Callable[[], object]) -> None:
+    """Turn what a reading function says against a text into an error at the key."""
+    try:
+        read()
+    except ValueError as error:
+        raise WindowError(str(error), key=key) from None
+
+
+def _check_instant(spec: WindowSpec, key: str) -> None:
+    text: str | None = getattr(spec, key)
+    if text is None:
+        return
+    _located(key, lambda: parse_instant(text, timezone=spec.timezone))
+    at, _ = parse_instant(text, timezone=spec.timezone)
+    if at % 1:
+        raise WindowError(f"{quote(text)} is not a full second: write {utc_text(at)}", key=key)
+
+
+def _check_duration(spec: WindowSpec, key: str) -> None:
+    seconds: float | None = getattr(spec, key)
+    if seconds is None:
+        return
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise WindowError("a window cannot be empty: write a duration over zero, such as 1h", key=key)
+    if seconds % 1:
+        raise WindowError(
+            f"{format_duration(seconds)} is not in full seconds: write {format_duration(math.ceil(seconds))}",
+            key=key,
+        )
+
+
+def _check_length(spec: WindowSpec, length: int) -> None:
+    """Raise unless the fit makes lengths of it that the API takes."""
+    key = "last" if spec.last is not None else "duration" if spec.duration is not None else "end"
+    if spec.fit is Fit.SPLIT:
+        if length > KEPT[-1]:
+            text = f"{_length_text(spec, length)}, longer than ThousandEyes keeps data ({KEPT[-1] // DAY}d)"
+            raise WindowError(f"{text}: write a shorter one", key=key)
+        return
+    if length in LENGTHS or (spec.fit is Fit.COVER and length < LENGTHS[-1]):
+        return
+    raise WindowError(f"{_length_text(spec, length)}, {choices(length)}", key=key)
+
+
+def _length_text(spec: WindowSpec, length: int) -> str:
+    """The length in a sentence, which for a start and an end includes where it comes from."""
+    if spec.start is None or spec.end is None:
+        return f"the window's length is {format_duration(length)}"
+    asked = _bounds(spec, now=0.0)
+    offsets = {local(at, spec.timezone).utcoffset() for at in (asked.start, asked.end)}
+    change = " (the clocks change in between)" if len(offsets) > 1 else ""
+    return f"start to end is {format_duration(length)}{change}"
+
+
+def _backwards(spec: WindowSpec, length: int) -> str:
+    if not length:
+        return f"end is the same instant as start, {quote(spec.start or '')}: a window cannot be empty"
+    return f"end {quote(spec.end or '')} is before start {quote(spec.start or '')}: exchange them"
+
+
+def _bounds(spec: WindowSpec, *, now: float) -> _Asked:
+    """Start and end as asked for, before any fit."""
+    if spec.last is not None:
+        end, notes = _last_end(spec, now)
+        return _Asked(start=end - int(spec.last), end=end, notes=notes)
+    starts, ends, arounds = (_instant(spec, text) for text in (spec.start, spec.end, spec.around))
+    notes = (*starts[1], *ends[1], *arounds[1])
+    length = int(spec.duration or 0)
+    if spec.around is not None:
+        start = arounds[0] - length // 2
+        return _Asked(start=start, end=start + length, notes=notes)
+    if spec.duration is None:
+        return _Asked(start=starts[0], end=ends[0], notes=notes)
+    if spec.start is not None:
+        return _Asked(start=starts[0], end=starts[0] + length, notes=notes)
+    return _Asked(start=ends[0] - length, end=ends[0], notes=notes)
+
+
+def _last_end(spec: WindowSpec, now: float) -> tuple[int, tuple[str, ...]]:
+    if spec.until is None:
+        return math.floor((now - _SETTLING) / MINUTE) * MINUTE, ()
+    reading = latest(parse_clock(spec.until), now=now, timezone=spec.timezone)
+    return int(reading.at), reading.notes
+
+
+def _instant(spec: WindowSpec, text: str | None) -> tuple[int, tuple[str, ...]]:
+    if text is None:
+        return 0, ()
+    at, notes = parse_instant(text, timezone=spec.timezone)
+    return int(at), notes
+
+
+def _cover(asked: _Asked, length: int, timezone: str | None) -> _Asked:
+    """The same end and a start moved back for the length; says so."""
+    if length == asked.seconds:
+        return asked
+    start = asked.end - length
+    note = (
+        f"the start moves back from {local_text(asked.start, timezone)} to {local_text(start, timezone)}:"
+        f" {format_duration(asked.seconds)} becomes {format_duration(length)}"
+    )
+    return _Asked(start=start, end=asked.end, notes=(*asked.notes, note))
+
+
+def _tile(start: int, lengths: tuple[int, ...]) -> tuple[Window, ...]:
+    windows = []
+    for length in lengths:
+        windows.append(Window(start=start, end=start + length))
+        start += length
+    return tuple(windows)
+
+
+def _night_notes(spec: WindowSpec, asked: _Asked) -> tuple[str, ...]:
+    """What whole days, counted from a wall-clock time, leave out or add when the clocks change within."""
+    days, rest = divmod(asked.seconds, DAY)
+    if spec.timezone is None or rest:
+        return ()
+    if spec.until is not None:
+        gap = (_days_before(spec, asked.end, days), asked.start)
+    elif spec.duration is not None and spec.end is not None and is_wall_clock(spec.end):
+        gap = (_same_clock(asked.end, -days, spec.timezone), asked.start)
+    elif spec.duration is not None and spec.start is not None and is_wall_clock(spec.start):
+        gap = (asked.end, _same_clock(asked.start, days, spec.timezone))
+    else:
+        return ()
+    return _night_note(asked.seconds, gap, spec.timezone)
+
+
+def _days_before(spec: WindowSpec, end: int, days: int) -> int:
+    """Where the nightly window of that many days before ended."""
+    clock = parse_clock(spec.until or "")
+    for _ in range(days):
+        end = int(latest(clock, now=end - 1, timezone=spec.timezone).at)
+    return end
+
+
+def _same_clock(at: int, days: int, timezone: str) -> int:
+    """The instant of the same wall-clock time some days on."""
+    wall = local(at, timezone).replace(tzinfo=None) + timedelta(days=days)
+    return int(read_wall(wall, timezone).at)
+
+
+def _night_note(length: int, gap: tuple[int, int], timezone: str) -> tuple[str, ...]:
+    """The note on a gap between the window and whole local days; a gap that runs backwards is an overlap."""
+    if gap[0] == gap[1]:
+        return ()
+    span = f"{local_text(min(gap), timezone)} to {local_text(max(gap), timezone)}"
+    what = "is left out" if gap[0] < gap[1] else "is in it as well"
+    return (f"{format_duration(length)} is elapsed time and the clocks change: {span} {what}",)
+
+
+def _span(window: Window, timezone: str | None, *, dated: bool) -> str:
+    """The window in one zone, an en dash between its times and one zone when both have it."""
+    start, end = local(window.start, timezone), local(window.end, timezone)
+    form = "%H:%M:%S" if start.second or end.second else "%H:%M"
+    dash = "\N{EN DASH}"
+    if dated:
+        form = f"%Y-%m-%d {form}"
+        dash = f" {dash} "
+    first, last = start.strftime(form), end.strftime(form)
+    if dated and start.date() == end.date():
+        last, dash = last.split(" ")[1], dash.strip()
+    if start.tzname() != end.tzname():
+        first += f" {start.tzname()}"
+    return f"{first}{dash}{last} {end.tzname()}"

@@ -1,0 +1,13 @@
+"""Grant, send, settle, until the queue is empty."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator import lazy_face
+
+if TYPE_CHECKING:
+    from orchestrator.worker.organization import Lane, joined
+    from orchestrator.worker.sender import PoolSender
+    from orchestrator.worker.settlement import stopped_by_surprises
+    from orchestrator.worker.worker import Worker
+else:
+    __getattr__ = lazy_face(__name__)

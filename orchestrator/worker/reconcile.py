@@ -1,0 +1,114 @@
+"""The search for evidence of what became of a request whose answer was lost.
+
+A private snapshot should appear among the account group's tests as a new saved event with our display
+name. Finding it settles the task; not finding it proves nothing.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from orchestrator.core import Lease, LeaseLost, Observer, RetryRules, Snapshot
+from orchestrator.ratelimit import Backoff
+from orchestrator.store import Queue
+from orchestrator.worker import notices, settlement
+from orchestrator.worker.organization import Lanes
+from orchestrator.worker.sender import Looked, Lost, Sender
+
+Group = tuple[str, str, str]
+"""An organization's identity, an account group, and the user's name for the organization, which may have others.
+
+That is what one look sees: the account group '' is the token's own, and each name has a token.
+"""
+
+
+class Evidence:
+    """Looks for evidence once it can be there, and concludes what is to become of the tasks.
+
+    One look for all that is due in an account group. `left` are the positions of the tasks for which there
+    is nothing to look with here: a process that has the credential, or a later start, sees to them.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        queue: Queue,
+        sender: Sender,
+        lanes: Lanes,
+        observer: Observer,
+        *,
+        rules: RetryRules,
+        draw: Random,
+    ) -> None:
+        self._run_id, self._queue, self._sender = run_id, queue, sender
+        self._lanes, self._observer = lanes, observer
+        self._backoff, self._draw = Backoff(rules=rules), draw
+        self._looking: set[Group] = set()
+        self._failed: dict[Group, tuple[int, float, float]] = {}  # how often, since when, not before when
+        self.left: frozenset[int] = frozenset()
+
+    @property
+    def under_way(self) -> int:
+        """How many looks have not ended yet."""
+        return len(self._looking)
+
+    def seek(self, now: float, *, room: int) -> None:
+        """Start looking for what is due, as often as there is room for a request."""
+        left: set[int] = set()
+        groups: dict[Group, list[Lost]] = {}
+        for lease, result in self._queue.evidence_due(self._run_id):
+            lane = self._lanes.find(lease.task.organization)
+            if lane is None or lane.stopped is not None:
+                left.add(lease.task.position)
+            else:
+                groups.setdefault(_group(lease), []).append((lease, result))
+        self.left = frozenset(left)
+        due = [group for group in groups if group not in self._looking and self._may_look(group, now)]
+        for group in due[: max(0, room)]:
+            self._looking.add(group)
+            self._sender.look(tuple(groups[group]))
+
+    def came_back(self, end: Looked) -> None:
+        """Note that a look has ended: before the store is asked anything, which may fail."""
+        self._looking.discard(_group(end.lost[0][0]))
+
+    def looked(self, end: Looked, now: float, *, ahead: float, stopping: bool) -> None:
+        """Draw the conclusions from a look; one that failed is made again, and one that was cut says nothing.
+
+        `ahead` is the API's calendar less store time.
+        """
+        group = _group(end.lost[0][0])
+        if end.error is not None and (stopping or (not end.lasting and self._again(group, end, now))):
+            return
+        self._failed.pop(group, None)
+        known = set(self._queue.known_snapshots(group[0]))
+        for lease, result in end.lost:
+            found = settlement.evidence(lease, result, end.tests, known, ahead=ahead)
+            resend = found is None and settlement.resend(lease, result)
+            known |= {found.id} if found else set()
+            queued = self._conclude(lease, found, resend=resend)
+            if queued is not None:
+                self._observer.happened(notices.concluded(lease, found, resend=queued, error=end.error))
+
+    def _may_look(self, group: Group, now: float) -> bool:
+        return group not in self._failed or now >= self._failed[group][2]
+
+    def _again(self, group: Group, end: Looked, now: float) -> bool:
+        """Whether a look that failed is made once more: not when it has failed for too long."""
+        times, since, _ = self._failed.get(group, (0, now, now))
+        if now - since >= self._backoff.rules.within:
+            return False
+        wait = self._backoff.wait(times + 1, self._draw)
+        self._failed[group] = (times + 1, since, now + wait)
+        self._observer.happened(notices.look_failed(end.lost[0][0], len(end.lost), end.error or "", wait))
+        return True
+
+    def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool | None:
+        try:
+            return self._queue.conclude(lease, found=found, how="saved_event" if found else "", resend=resend)
+        except LeaseLost:
+            return None  # another process concluded it
+
+
+def _group(lease: Lease) -> Group:
+    return lease.task.organization, lease.task.account_group, lease.task.organization_name

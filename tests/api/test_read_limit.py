@@ -1,0 +1,158 @@
+"""Reading within the general limit, and what is told while it waits."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from orchestrator.api.catalog import Query
+from orchestrator.api.read_limit import SLOW, SLOW_AGAIN, PacedGetter, Pause
+from orchestrator.api.response import Answer
+from orchestrator.core.clock import ScaledClock, VirtualClock
+from orchestrator.output import pause_text
+from tests.support.incident import Script
+
+
+def limit(remaining: int, reset: float) -> dict[str, str]:
+    """The general limit's headers, its reset in seconds."""
+    return {
+        "x-organization-rate-limit-limit": "240",
+        "x-organization-rate-limit-remaining": str(remaining),
+        "x-organization-rate-limit-reset": str(reset),
+    }
+
+
+def test_with_nothing_remaining_the_next_request_waits_for_the_reset() -> None:
+    """The request after the one that used the limit up goes when its window has ended, and the user is told."""
+    clock, told = VirtualClock(), list[Pause]()
+    script = Script(clock, (200, limit(0, 42)), (200, limit(239, 60)))
+    reader = PacedGetter(script, clock, name="acme", tell=told.append)
+    for _ in range(3):
+        reader.get("/tests")
+    assert script.times == [0.0, 42.0, 42.0]
+    assert [pause_text(one, ZoneInfo("Europe/Berlin")) for one in told] == [
+        "acme: the API's limit of 240 requests a minute is used up; next 12:07:22 CET (42 s)"
+    ]
+    assert (reader.remaining, reader.most) == (239, 240)
+
+
+def test_a_refused_request_is_asked_again_after_the_reset() -> None:
+    """A 429 of the general limit costs a wait and not the answer."""
+    clock = VirtualClock()
+    script = Script(clock, (429, limit(0, 30)), (200, limit(100, 60)))
+    assert PacedGetter(script, clock).get("/tests").status == 200
+    assert script.times == [0.0, 30.0]
+
+
+def test_without_patience_a_refusal_is_the_answer() -> None:
+    """Whoever only looks is told at once."""
+    clock = VirtualClock()
+    script = Script(clock, (429, limit(0, 30)))
+    reader = PacedGetter(script, clock, patience=0.0)
+    assert reader.get("/tests").status == 429
+    assert (script.times, reader.reset_in) == ([0.0], 30.0)
+
+
+def test_an_answer_without_the_limits_headers_closes_nothing() -> None:
+    """The wait of before is over, whatever became of the request after it."""
+    clock, told = VirtualClock(), list[Pause]()
+    script = Script(clock, (200, limit(0, 42)), (502, {}), (200, limit(239, 60)))
+    reader = PacedGetter(script, clock, tell=told.append)
+    for _ in range(2):
+        reader.get("/tests")
+    assert (script.times, len(told)) == ([0.0, 42.0, 43.0], 1)
+
+
+def test_whoever_stops_is_told_of_no_further_wait() -> None:
+    """The client is closed by then, and answers nothing."""
+    clock, told, stopped = VirtualClock(), list[Pause](), list[bool]()
+
+    def tell(pause: Pause) -> None:
+        told.append(pause)
+        stopped.append(True)
+
+    script = Script(clock, (200, limit(0, 42)), (429, limit(0, 42)))
+    reader = PacedGetter(script, clock, tell=tell, stopped=lambda: bool(stopped))
+    for _ in range(2):
+        reader.get("/tests")
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("status", [502, None])
+def test_a_failure_is_asked_again_shortly(status: int | None) -> None:
+    """A gateway's error or no answer at all is tried three times, a second apart."""
+    clock = VirtualClock()
+    script = Script(clock, (status, {}))
+    assert PacedGetter(script, clock).get("/tests").status == status
+    assert script.times == [0.0, 1.0, 2.0]
+
+
+class Dead(Script):
+    """A server that takes a request and never answers, until the timeout."""
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        answer = super().get(path, query)
+        self._clock.advance(60.0)
+        return answer
+
+
+def test_a_server_that_never_answers_is_asked_once() -> None:
+    """Each further try would cost a minute."""
+    clock = VirtualClock()
+    script = Dead(clock, (None, {}))
+    assert PacedGetter(script, clock).get("/tests").status is None
+    assert script.times == [0.0]
+
+
+def test_an_answer_that_says_no_is_not_asked_again() -> None:
+    """A 403 stays a 403."""
+    clock = VirtualClock()
+    script = Script(clock, (403, {}))
+    PacedGetter(script, clock).get("/tests")
+    assert script.times == [0.0]
+
+
+class Slow:
+    """A getter whose answers come when they are let go."""
+
+    base_url = "https://api.thousandeyes.com/v7"
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def get(self, path: str, query: Query = ()) -> Answer:
+        """The answer, at last."""
+        assert self.let_go.wait(20.0)
+        return Answer(sent=True, status=200, body=b"{}")
+
+
+@pytest.mark.socket  # waits in real time, a hundred times shorter
+def test_a_slow_answer_is_spoken_of_until_it_comes() -> None:
+    """After three seconds, and then every half minute; not any more once it is there."""
+    slow, told = Slow(), list[Pause]()
+
+    def tell(pause: Pause) -> None:
+        told.append(pause)
+        if len(told) == 2:
+            slow.let_go.set()
+
+    reader = PacedGetter(slow, ScaledClock(100.0), name="acme", tell=tell)
+    assert reader.get("/alerts").status == 200
+    assert reader.get("/tests").status == 200
+    assert [pause_text(one, UTC) for one in told] == [
+        "acme: waiting for the list of alerts since 3 s",
+        "acme: waiting for the list of alerts since 33 s",
+    ]
+    assert [one.seconds for one in told] == [SLOW, SLOW + SLOW_AGAIN]
+
+
+def test_a_clock_that_takes_no_time_has_nothing_to_tell() -> None:
+    """In virtual time nobody waits for an answer."""
+    told = list[Pause]()
+    reader = PacedGetter(Script(VirtualClock(), (200, {})), VirtualClock(), tell=told.append)
+    for _ in range(20):
+        reader.get("/tests")
+    assert told == []

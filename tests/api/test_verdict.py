@@ -1,0 +1,483 @@
+"""What answers mean: what was created for sure, what was not for sure, and what nobody knows."""
+
+from __future__ import annotations
+
+import json
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.api.response import Answer, clean, explain, instant
+from orchestrator.api.verdict import Kind, Verdict, general_reset, judge, parse_snapshot, retry_after
+from orchestrator.core.jobs import RetryRules, Window
+from orchestrator.core.tasks import (
+    SNAPSHOT_LIFETIME,
+    Closing,
+    Lease,
+    Result,
+    Settlement,
+    Snapshot,
+    Status,
+    Task,
+)
+from orchestrator.ratelimit.backoff import Backoff
+from orchestrator.worker.settlement import settlement
+
+DATE = "Mon, 23 Nov 2026 07:00:00 GMT"
+DATE_EPOCH = 1795417200
+TASK = Task(
+    organization="https://api.thousandeyes.com/v7#id=1",
+    account_group="1234",
+    test_id="202701",
+    window=Window(start=0, end=3600),
+    is_public=False,
+    display_name="x",
+    job_name="j",
+)
+LEASE = Lease(task=TASK, run_id="r", owner="o", attempt=1, token=0, granted_at=0.0, granted_boot=0.0)
+
+
+def verdict(status: int | None, body: object = b"", *, failure: str | None = None, **headers: str) -> Verdict:
+    """The judgement on an answer; underscores in header names stand for hyphens."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-").lower(): value for name, value in headers.items()}
+    return judge(Answer(sent=True, status=status, headers=named, body=raw, failure=failure), LEASE)
+
+
+def settled(one: Verdict) -> Settlement:
+    """What is written of the first attempt."""
+    return settlement(one, LEASE, Backoff(rules=RetryRules()), now=0.0, draw=Random(0))
+
+
+def detail(one: Verdict) -> str:
+    assert one.problem is not None
+    return one.problem.detail
+
+
+# What is known of the snapshot.
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (None, Kind.UNCERTAIN),
+        (100, Kind.UNCERTAIN),
+        (103, Kind.UNCERTAIN),
+        (201, Kind.UNCERTAIN),  # without an id
+        (204, Kind.UNCERTAIN),
+        (301, Kind.REJECTED),
+        (302, Kind.REJECTED),
+        (303, Kind.UNCERTAIN),
+        (304, Kind.REJECTED),
+        (307, Kind.REJECTED),
+        (308, Kind.REJECTED),
+        (400, Kind.REJECTED),
+        (401, Kind.UNAUTHORIZED),
+        (403, Kind.FORBIDDEN),
+        (404, Kind.REJECTED),
+        (408, Kind.UNCERTAIN),
+        (415, Kind.REJECTED),
+        (429, Kind.QUOTA),
+        (499, Kind.REJECTED),
+        (500, Kind.SERVER_ERROR),
+        (502, Kind.SERVER_ERROR),
+        (503, Kind.SERVER_ERROR),
+        (599, Kind.SERVER_ERROR),
+        (600, Kind.UNCERTAIN),
+        (999, Kind.UNCERTAIN),
+    ],
+)
+def test_a_status_has_one_meaning(status: int | None, kind: Kind) -> None:
+    """The table of the rules, one by one."""
+    assert verdict(status).kind is kind
+
+
+@given(
+    status=st.one_of(st.none(), st.integers(100, 999)),
+    body=st.binary(max_size=40),
+    failure=st.none() | st.text(),
+)
+def test_nothing_is_created_without_a_2xx_and_an_id(
+    status: int | None, body: bytes, failure: str | None
+) -> None:
+    """Whatever comes back, `created` needs both; a problem is told for everything else."""
+    one = verdict(status, body, failure=failure)
+    assert (one.kind is Kind.CREATED) == (one.snapshot is not None)
+    assert one.kind is not Kind.CREATED or (status is not None and 200 <= status < 300)
+    assert (one.problem is None) == (one.kind is Kind.CREATED)
+    assert one.problem is None or one.problem.title
+    assert one.unreadable == (status is not None and 200 <= status < 300 and one.kind is not Kind.CREATED)
+
+
+def test_unsent_is_unsent_whatever_else_is_said() -> None:
+    """The flag decides; the reason becomes the title."""
+    one = judge(Answer(sent=False, failure="connection refused by 127.0.0.1:1"), LEASE)
+    assert (one.kind, one.http_status) == (Kind.UNSENT, None)
+    assert one.problem is not None
+    assert one.problem.title == "connection refused by 127.0.0.1:1"
+
+
+def test_no_answer_is_uncertain_and_says_why() -> None:
+    """A lost answer: the reason, and that the snapshot may exist."""
+    one = verdict(None, failure="no answer within 60 s")
+    assert detail(one) == "No answer within 60 s. It may have been created."
+    assert not settled(one).answered
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"\xff", {"id": None}, {"id": ""}, {"id": True}, {"id": []}]
+)
+def test_a_2xx_without_an_id_is_created_but_unreadable(body: object) -> None:
+    """It is never to be sent again, and the request counts as answered."""
+    one = verdict(201, body)
+    assert (one.kind, one.unreadable, settled(one).answered, one.snapshot) == (
+        Kind.UNCERTAIN,
+        True,
+        True,
+        None,
+    )
+    assert "no readable id" in detail(one)
+
+
+def test_a_cut_2xx_is_unreadable_and_says_that_it_was_cut() -> None:
+    """The status line is enough to know that it was made."""
+    one = verdict(201, b'{"id": "wd', failure="the answer was cut off")
+    assert one.unreadable
+    assert detail(one).startswith("The answer was cut off. The API says that the snapshot was made")
+
+
+@pytest.mark.parametrize(
+    ("status", "answered"), [(201, True), (307, True), (303, False), (408, False), (429, True), (502, False)]
+)
+def test_only_a_settling_answer_counts_as_one(status: int, answered: bool) -> None:
+    """The token's return is shortened by 2xx, 3xx and 4xx, but for those that settle nothing."""
+    assert settled(verdict(status, {"id": "x"})).answered is answered
+
+
+# The snapshot.
+
+FULL = {
+    "id": "wdiac",
+    "sourceTestId": "202701",
+    "testId": "281474976710706",
+    "displayName": "x",
+    "startRoundId": 1538784000,
+    "endRoundId": "1538787600",
+    "shareDate": "2023-06-06T00:00:00Z",
+    "test": {"savedEvent": False, "testName": "Checkout EU", "type": "http-server"},
+    "_links": {"appLink": {"href": "https://app.thousandeyes.com/x?y=1"}, "self": {"href": "https://api"}},
+}
+
+
+def test_a_full_snapshot_is_read() -> None:
+    """Every field that is used, the link as it came."""
+    one = verdict(201, FULL)
+    assert one.kind is Kind.CREATED
+    assert one.snapshot == Snapshot(
+        id="wdiac",
+        event_id="281474976710706",
+        link="https://app.thousandeyes.com/x?y=1",
+        test_name="Checkout EU",
+        saved_event=False,
+        shared_at=1686009600.0,
+        start_round=1538784000,
+        end_round=1538787600,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in FULL if name != "id"])
+@pytest.mark.parametrize(
+    "value", [None, 7, "x", [], {}, [1], {"appLink": None}, {"href": 3}, {"appLink": {"href": 3}}, True]
+)
+def test_every_field_but_the_id_may_be_anything(name: str, value: object) -> None:
+    """A field of another kind is as good as missing."""
+    snapshot = parse_snapshot(json.dumps(FULL | {name: value}).encode())
+    assert snapshot is not None
+    assert snapshot.id == "wdiac"
+
+
+def test_an_id_alone_is_a_snapshot_and_may_be_a_number() -> None:
+    """Ids come as text or as numbers."""
+    assert parse_snapshot(b'{"id": 12}') == Snapshot(id="12")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda c: st.lists(c) | st.dictionaries(st.sampled_from(list(FULL)), c),
+    )
+)
+def test_no_json_breaks_the_reading(value: object) -> None:
+    """Whatever JSON comes back is read without an error."""
+    parse_snapshot(json.dumps(value).encode())
+    explain(Answer(sent=True, status=400, body=json.dumps(value).encode()))
+
+
+@pytest.mark.parametrize(
+    ("value", "epoch"),
+    [
+        ("2023-06-06T00:00:00Z", 1686009600.0),
+        ("2023-06-06T00:00:00.250Z", 1686009600.25),
+        ("2023-06-06 00:00:00", 1686009600.0),
+        ("2023-06-06T02:00:00+02:00", 1686009600.0),
+        (1686009600, 1686009600.0),
+        ("soon", None),
+        (None, None),
+        (True, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (1795433001000, None),  # milliseconds
+        (10**400, None),
+        (-5, None),
+        (946684799, None),
+        (4102444800, None),
+    ],
+)
+def test_instants_come_in_several_forms(value: object, epoch: float | None) -> None:
+    """Text without an offset is UTC."""
+    assert instant(value) == epoch
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00"])
+def test_what_no_store_takes_is_replaced_in_every_text(odd: str) -> None:
+    """Half a surrogate pair, or a NUL, in any text of an answer: an id with one is still an id."""
+    body = {
+        "id": f"a{odd}b",
+        "testId": odd,
+        "test": {"testName": f"{odd}x"},
+        "_links": {"appLink": {"href": odd}},
+    }
+    made = parse_snapshot(json.dumps(body).encode())
+    assert made is not None
+    assert (made.id, made.event_id, made.test_name, made.link) == ("a\ufffdb", "\ufffd", "\ufffdx", "\ufffd")
+    found = explain(Answer(sent=True, status=400, body=json.dumps({"title": odd, "errors": [odd]}).encode()))
+    assert (found.title, found.detail) == ("\ufffd", "\ufffd.")
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    """JSON writes what is beyond 16 bits as two escapes."""
+    made = parse_snapshot(rb'{"id": "\ud83d\ude00"}')
+    assert made is not None
+    assert made.id == "\N{GRINNING FACE}"
+
+
+def test_a_round_that_no_clock_has_is_unknown() -> None:
+    """It would not fit into a column of numbers."""
+    made = parse_snapshot(json.dumps({"id": "r", "startRoundId": 10**30, "endRoundId": 1795433001}).encode())
+    assert made is not None
+    assert (made.start_round, made.end_round) == (None, 1795433001)
+
+
+@pytest.mark.parametrize("shared", [1795433001000.0, 1e300, float("nan"), -5.0])
+def test_an_impossible_moment_in_an_old_store_does_not_keep_it_from_being_read(shared: float) -> None:
+    """The expiry counts from when the answer came instead."""
+    result = Result(
+        task=TASK,
+        status=Status.CREATED,
+        snapshot=Snapshot(id="ms", shared_at=shared),
+        settled_wall=DATE_EPOCH,
+    )
+    assert result.expires_at == DATE_EPOCH + SNAPSHOT_LIFETIME
+
+
+# 429.
+
+
+def test_a_plain_429_closes_for_the_limits_own_period() -> None:
+    """No header is documented for the snapshot limit: the wait is ours, and doubles."""
+    one = verdict(429, X_Organization_Rate_Limit_Remaining="17", X_Organization_Rate_Limit_Reset="30")
+    assert (one.kind, one.closing) == (Kind.QUOTA, Closing(seconds=None, doubles=True))
+    assert "Nothing was made." in detail(one)
+
+
+def test_the_general_limit_closes_until_its_reset() -> None:
+    """With nothing remaining, `Reset` is used: a date relative to the server's own clock."""
+    spent: dict[str, Any] = {"X_Organization_Rate_Limit_Remaining": "0", "Date": DATE}
+    one = verdict(429, X_Organization_Rate_Limit_Reset=str(DATE_EPOCH + 42), **spent)
+    assert (one.kind, one.closing) == (Kind.GENERAL_LIMIT, Closing(seconds=42.0, doubles=False))
+
+
+@pytest.mark.parametrize(
+    ("reset", "date", "seconds"),
+    [
+        ("42", None, 42.0),
+        ("0", None, 1.0),
+        (str(DATE_EPOCH + 42), DATE, 42.0),
+        (str(DATE_EPOCH - 42), DATE, 1.0),
+        (str(DATE_EPOCH + 42), None, 60.0),
+        (str(DATE_EPOCH + 42), "never", 60.0),
+        (None, DATE, 60.0),
+        ("soon", DATE, 60.0),
+        ("-5", DATE, 60.0),
+        ("inf", DATE, 60.0),
+        ("999999", None, 3600.0),
+        (str((DATE_EPOCH + 42) * 1000), DATE, 3600.0),
+    ],
+)
+def test_a_reset_is_a_date_or_seconds(reset: str | None, date: str | None, seconds: float) -> None:
+    """Large numbers are dates, small ones seconds; what cannot be used is the documented minute."""
+    headers = {"x-organization-rate-limit-reset": reset, "date": date}
+    assert general_reset({name: value for name, value in headers.items() if value is not None}) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        ("0", 1.0),
+        ("86400", 3600.0),
+        ("Mon, 23 Nov 2026 07:02:00 GMT", 120.0),
+        ("Mon, 23 Nov 2026 06:00:00 GMT", 1.0),
+        ("Tue, 24 Nov 2026 07:00:00 GMT", 3600.0),
+        ("soon", None),
+        ("-1", None),
+        ("nan", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    """At most an hour, never at once."""
+    assert retry_after({"retry-after": value, "date": DATE}) == seconds
+
+
+def test_a_retry_after_date_needs_the_servers_own_date() -> None:
+    """Our clock is not asked."""
+    assert retry_after({"retry-after": DATE}) is None
+
+
+@pytest.mark.parametrize("remaining", ["0", "9"])
+def test_retry_after_replaces_both_waits(remaining: str) -> None:
+    """What the server asks for goes first, and does not double."""
+    one = verdict(
+        429,
+        Retry_After="90",
+        X_Organization_Rate_Limit_Remaining=remaining,
+        X_Organization_Rate_Limit_Reset="5",
+    )
+    assert one.closing == Closing(seconds=90.0, doubles=False)
+
+
+def test_retry_after_of_a_503_is_told_but_closes_nothing() -> None:
+    """Maintenance: the retry may wait for it."""
+    one = verdict(503, Retry_After="90")
+    assert (one.retry_after, one.closing) == (90.0, None)
+
+
+# Problems.
+
+
+def test_a_400_lists_its_fields() -> None:
+    """They stand in errors[] of problem+json."""
+    body = {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "Invalid window",
+        "errors": [{"code": "x", "field": "endDate", "message": "must be past"}, {"code": "odd"}, None, 3],
+    }
+    problem = verdict(400, body).problem
+    assert problem is not None
+    assert (problem.title, problem.detail) == ("Bad Request", "Invalid window.")
+    assert problem.fields == (("endDate", "must be past"), ("odd", "odd"))
+
+
+def test_a_401_has_its_own_form() -> None:
+    """It has error and error_description; what to do is added."""
+    problem = verdict(401, {"error": "invalid_token", "error_description": "Invalid access token"}).problem
+    assert problem is not None
+    assert problem.title == "invalid_token"
+    assert problem.detail.startswith("Invalid access token. The token is wrong, expired or revoked")
+
+
+def test_the_legacy_form_is_read() -> None:
+    """That of timestamp, httpStatus, errors[] and path."""
+    one = verdict(400, {"timestamp": 1, "httpStatus": 400, "errors": ["first", "second"], "path": "/v7"})
+    assert one.problem is not None
+    assert (one.problem.title, one.problem.detail) == ("Bad request", "First; second.")
+
+
+def test_a_gateways_page_is_a_title() -> None:
+    """HTML: its title without tags, and that it was not the API."""
+    one = verdict(
+        502, b"<html><head><TITLE>502 <b>Bad</b>\n Gateway &amp; more</TITLE></head><body>long</body></html>"
+    )
+    assert one.problem is not None
+    assert one.problem.title == "502 Bad Gateway & more"
+    assert "not the API" in one.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "title"),
+    [(b"", "Service unavailable"), (b"<", "Service unavailable"), (b"busy", "Service unavailable")],
+)
+def test_an_answer_without_a_title_gets_one(body: bytes, title: str) -> None:
+    """Empty bodies, broken pages and plain text."""
+    one = verdict(503, body)
+    assert one.problem is not None
+    assert one.problem.title == title
+
+
+def test_a_403_shows_both_meanings() -> None:
+    """The status alone does not tell which."""
+    text = detail(verdict(403, {"title": "Forbidden", "detail": "No access"}))
+    assert text.startswith("No access. ")
+    assert "Create snapshot shares" in text
+    assert "region" in text
+
+
+def test_a_404_names_the_account_group() -> None:
+    """A wrong id, or an id of another account group."""
+    assert detail(verdict(404)) == (
+        "Either test 202701 does not exist, or it is not in account group 1234, where it was asked for."
+    )
+
+
+def test_a_redirect_names_the_host_and_no_query() -> None:
+    """The query of an address may hold secrets."""
+    text = detail(verdict(307, Location="https://user:pw@login.example/sso?ticket=abc"))
+    assert "login.example/sso" in text
+    assert "abc" not in text
+    assert "pw" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bearer 0a1b2c3d-4e5f",
+        "authorization: Bearer 0a1b2c3d-4e5f",
+        "token=0a1b2c3d-4e5f",
+        '"access_token": "0a1b2c3d-4e5f"',
+        "api_key: 0a1b2c3d-4e5f",
+    ],
+)
+def test_what_looks_like_a_credential_is_masked(text: str) -> None:
+    """Even if it is not ours."""
+    assert "0a1b2c3d" not in clean(f"got {text} here", 200)
+    assert "0a1b2c3d" not in repr(
+        verdict(400, {"title": text, "detail": text, "errors": [{"field": text, "message": text}]})
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bearer token is invalid",
+        "Bearer authentication failed",
+        "Invalid token: expired",
+        "The token expired in 2026",
+    ],
+)
+def test_words_about_credentials_are_not_masked(text: str) -> None:
+    """A message about a token stays readable."""
+    assert clean(text, 200) == text
+
+
+@given(st.text(max_size=300))
+def test_a_cleaned_text_is_one_short_line(text: str) -> None:
+    """No control characters, no line breaks, no more than asked for."""
+    line = clean(text, 50)
+    assert len(line) <= 50
+    assert not any(character in line for character in "\n\r\x1b\x85\u2028\u202e")

@@ -1,0 +1,500 @@
+"""What the doctor says of broken set-ups: for each the sentence, the remedy and the exit code."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.api.client import Client
+from orchestrator.app.examine import (
+    Check,
+    Level,
+    Patient,
+    check_lines,
+    checks_document,
+    examine,
+    examine_notify,
+    examine_store,
+    worst_code,
+)
+from orchestrator.core.clock import SystemClock, VirtualClock
+from orchestrator.core.errors import StoreUnusable
+from orchestrator.core.jobs import (
+    CredentialSource,
+    Http,
+    Job,
+    Notify,
+    Organization,
+    Select,
+    TestRef,
+    WindowSpec,
+)
+from orchestrator.core.tasks import Run
+from orchestrator.simulator import Request, Simulator, World, example_world, serve
+from orchestrator.simulator.world import CREATE_SNAPSHOTS, VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
+from orchestrator.store.opening import open_store
+from orchestrator.store.views import RunView
+from tests.support.incident import Gateway
+from tests.support.virtual import VirtualGetter
+
+SOURCE = "the token in the variable TE_TOKEN"
+LAST_HOUR = (WindowSpec(last=3600.0),)
+
+
+def patient(base_url: str = "https://api.thousandeyes.com/v7", *jobs: Job, **settings: Any) -> Patient:
+    """An organization to look at, with one job of a test that exists."""
+    organization = Organization(
+        name="acme", credential=CredentialSource(env="TE_TOKEN"), base_url=base_url, **settings
+    )
+    usual = job("night", tests=(TestRef(id="202701", test_name="Checkout 1"),))
+    return Patient(organization=organization, jobs=jobs or (usual,), source=SOURCE)
+
+
+def job(name: str, **settings: Any) -> Job:
+    """A job of the organization."""
+    return Job(name=name, organizations=("acme",), windows=LAST_HOUR, **settings)
+
+
+def trouble(checks: list[Check]) -> list[tuple[str, str, str]]:
+    """What is wrong: about what, the sentence, the remedy."""
+    return [(check.about, check.text, check.remedy) for check in checks if check.level is not Level.FINE]
+
+
+def with_token(**changes: Any) -> World:
+    """A world whose token is different."""
+    world = example_world()
+    return replace(world, bearers=(replace(world.bearers[0], **changes),))
+
+
+@contextmanager
+def examined(world: World, *jobs: Job, spent: int = 0, **settings: Any) -> Iterator[list[Check]]:
+    """The checks of an organization that the simulator serves over HTTP, after `spent` requests of others."""
+    clock, simulator = SystemClock(), Simulator(world, latency=(0.0, 0.0))
+    asking = Request(
+        method="GET",
+        path="/v7/account-groups",
+        query={},
+        headers={"authorization": "Bearer token-1"},
+        body=b"",
+    )
+    for _ in range(spent):
+        simulator.process(simulator.accept(asking, clock.wall()), clock.wall())
+    with serve(simulator) as url:
+        yield examine_at(url, *jobs, **settings)
+
+
+def examine_at(url: str, *jobs: Job, **settings: Any) -> list[Check]:
+    """The checks of an organization at this address."""
+    clock = SystemClock()
+    http = Http(timeout=10.0)
+    client = Client(url, lambda: "token-1", clock=clock, http=http, user_agent="tesnap", environ={})
+    try:
+        return examine(patient(url, *jobs, **settings), client, clock)
+    finally:
+        client.close()
+
+
+@pytest.mark.socket
+def test_a_sound_set_up_is_fine() -> None:
+    """Everything is looked at, and nothing is wrong."""
+    with examined(example_world(), account_group="2001", org_id="1001") as checks:
+        assert trouble(checks) == []
+        assert [check.about for check in checks] == [
+            "token", "clock", "organization", "account group", "permission", "tests", "general limit",
+        ]  # fmt: skip
+        assert checks[0].text == f"{SOURCE} is valid, of user@example.com"
+        assert worst_code(checks) == 0
+
+
+@pytest.mark.socket
+def test_an_expired_token() -> None:
+    """It is said in the API's own words, and how to make another one; the exit code is 4."""
+    with examined(with_token(expired=True)) as checks:
+        ((about, text, remedy),) = trouble(checks)
+        assert (about, text) == ("token", "refused (401): Access token expired.")
+        assert remedy.startswith(f"{SOURCE}: make a new token in ThousandEyes")
+        assert worst_code(checks) == 4
+
+
+@pytest.mark.socket
+def test_another_account_group() -> None:
+    """An account group that the token does not open is named beside those that it does."""
+    with examined(with_token(aids=("2001",)), account_group="7777") as checks:
+        ((about, text, remedy),) = trouble(checks)
+        assert (about, text) == (
+            "account group",
+            "7777 is not open to this token, which sees 2001 (Group 2001)",
+        )
+        assert remedy == "correct account_group, or have the token's user added to account group 7777"
+        assert worst_code(checks) == 3
+
+
+@pytest.mark.socket
+def test_another_organization() -> None:
+    """A token of another organization than the file's `org_id` is said with both."""
+    with examined(example_world(), org_id="4711") as checks:
+        ((about, text, remedy),) = trouble(checks)
+        assert about == "organization"
+        assert (
+            text == "the token belongs to org-1 (org_id 1001), the job file says org_id 4711: nothing is sent"
+        )
+        assert remedy == "put the right organization's token there, or correct org_id"
+
+
+@pytest.mark.socket
+def test_a_missing_permission() -> None:
+    """The permission is looked up in the user's roles, before a snapshot is refused for its lack."""
+    kept = tuple(one for one in example_world().bearers[0].permissions if one != CREATE_SNAPSHOTS)
+    with examined(with_token(permissions=kept)) as checks:
+        ((about, text, remedy),) = trouble(checks)
+        assert about == "permission"
+        assert text.startswith(
+            "'Create snapshot shares' is in none of the user's roles in account group 2001"
+        )
+        assert remedy.startswith("have an administrator add 'Create snapshot shares' to a role of this user")
+        assert worst_code(checks) == 3
+
+
+@pytest.mark.socket
+def test_an_unknown_test() -> None:
+    """A test that is not there, or is called otherwise, is named; so is a selector that finds nothing."""
+    jobs = (
+        job("ids", tests=(TestRef(id="999"),)),
+        job("names", tests=(TestRef(id="202701", test_name="Chekout"),)),
+        job("tags", select=Select(tag=("team:paymets",))),
+    )
+    with examined(example_world(), *jobs) as checks:
+        found = trouble(checks)
+        assert [text for _, text, _ in found][:2] == [
+            "ids: test 999 is not in the list of tests of its account group; the API may answer 404",
+            "names: test 202701 is called 'Checkout 1', the job file says 'Chekout'",
+        ]
+        assert "did you mean 'team:payments'?" in found[-1][1]
+        assert found[0][2].startswith("correct the id, name its account_group, or take it out")
+        assert found[1][2] == "correct the name or the id"
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(("offset", "side"), [(600.0, "behind"), (-600.0, "ahead of")])
+def test_a_clock_ten_minutes_off(offset: float, side: str) -> None:
+    """The difference is said with its direction, and how to set the clock."""
+    with examined(replace(example_world(), clock_offset=offset)) as checks:
+        ((about, text, remedy),) = trouble(checks)
+        assert about == "clock"
+        assert text.startswith(("this machine's clock is 9 m", "this machine's clock is 10 m"))
+        assert f"{side} the API's" in text
+        assert remedy.startswith("set this machine's clock (`timedatectl set-ntp true`")
+
+
+@pytest.mark.socket
+def test_an_unreachable_host() -> None:
+    """Nothing else is looked at, and the address is in the remedy."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    checks = examine_at(f"http://127.0.0.1:{port}/v7")
+    ((about, text, remedy),) = trouble(checks)
+    assert len(checks) == 1
+    assert (about, text) == ("API", f"it cannot be reached: connection refused by 127.0.0.1:{port}")
+    assert (
+        remedy
+        == f"check base_url (http://127.0.0.1:{port}/v7), the network, and the proxy (http.proxy, HTTPS_PROXY)"
+    )
+
+
+@pytest.mark.socket
+def test_an_exhausted_general_limit() -> None:
+    """The doctor does not sit the minute out: it says when, and who else shares the limit."""
+    with examined(example_world(), spent=240) as checks:
+        ((about, text, remedy),) = trouble(checks)
+        assert about == "general limit"
+        assert text.startswith("used up: 0 of 240 requests a minute left, again in ")
+        assert remedy.startswith("wait until then and look again")
+
+
+@pytest.mark.socket
+def test_a_limit_that_runs_out_on_the_way_is_said_once() -> None:
+    """What could still be read is told, and the limit at the end."""
+    with examined(example_world(), spent=237) as checks:
+        assert [about for about, _, _ in trouble(checks)].count("general limit") == 1
+
+
+@pytest.mark.socket
+def test_a_wrong_address() -> None:
+    """An address that is not the API's says so."""
+    with serve(Simulator(example_world())) as url:
+        ((about, text, remedy),) = trouble(examine_at(f"{url}/x"))
+    assert about == "API"
+    assert "404" in text
+    assert remedy.startswith("check that base_url (")
+
+
+# -- without a job file, and lists that fail -------------------------------------------------------------
+
+
+def looked_at(
+    world: World, changes: dict[str, dict[str, Any]] | None = None, *jobs: Job, **settings: Any
+) -> list[Check]:
+    """The checks over HTTP of an API some of whose answers are changed; without jobs, as of no job file."""
+    clock = SystemClock()
+    with serve(Gateway(world, changes or {}, latency=(0.0, 0.0))) as url:
+        client = Client(
+            url, lambda: "token-1", clock=clock, http=Http(timeout=10.0), user_agent="t", environ={}
+        )
+        try:
+            return examine(replace(patient(url, **settings), jobs=jobs), client, clock)
+        finally:
+            client.close()
+
+
+@pytest.mark.socket
+def test_without_a_job_file_all_that_snap_may_ask_for_is_read() -> None:
+    """Tags and alerts of every account group that the token opens, and the permission in each."""
+    checks = looked_at(example_world(1, 6, account_groups=2))
+    assert trouble(checks) == []
+    said = {check.about: check.text for check in checks}
+    assert said["tests"] == "12 tests, with their tags and 2 alerts active now, in 2 account groups"
+    assert (
+        said["permission"] == "'Create snapshot shares' is there in account group 2001 and account group 2002"
+    )
+
+
+@pytest.mark.socket
+def test_of_one_account_group_no_other_is_read() -> None:
+    """A token that is meant for one account group is looked at there."""
+    said = {
+        check.about: check.text
+        for check in looked_at(example_world(1, 6, account_groups=2), account_group="2002")
+    }
+    assert said["tests"].startswith("6 tests")
+    assert said["permission"].endswith("is there in account group 2002")
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("permission", "about"), [(VIEW_TESTS, "tests"), (VIEW_TAGS, "tags"), (VIEW_ALERTS, "alerts")]
+)
+def test_a_permission_that_snap_may_need_is_missed(permission: str, about: str) -> None:
+    """What `snap --alerting` would fail of is found without a job file, with the permission's name."""
+    kept = tuple(one for one in example_world().bearers[0].permissions if one != permission)
+    ((where, text, remedy),) = trouble(looked_at(with_token(permissions=kept)))
+    assert where == about
+    assert text.startswith(f"the {about} of account group 2001 (Group 2001) cannot be read: Forbidden.")
+    assert remedy.startswith(f"have an administrator add '{permission}' to a role")
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("changes", "why", "remedy"),
+    [
+        ({"status": 500, "body": b""}, "Internal server error", "the trouble is on ThousandEyes' side"),
+        (
+            {"body": b'{"tests": [{"te'},
+            "not the JSON that this list should be",
+            "what answers is not the API's list",
+        ),
+        (
+            {"body": b"<html><h1>Log in</h1></html>"},
+            "A web page came back",
+            "what answers is not the API's list",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", ["/tests", "/tags", "/alerts", "/account-groups"])
+def test_a_list_that_fails_has_the_remedy_of_its_failure(
+    path: str, changes: dict[str, Any], why: str, remedy: str
+) -> None:
+    """No permission is asked for that is not missing, and no list is passed over."""
+    ((about, text, do),) = trouble(looked_at(example_world(), {path: changes}))
+    assert about == path[1:].replace("-", " ")
+    assert why in text
+    assert do.startswith(remedy)
+    assert "permission" not in text + do
+
+
+@pytest.mark.socket
+def test_a_list_that_a_job_file_does_not_need_is_not_missed() -> None:
+    """Alerts only sort what is selected by name; a job of ids needs neither them nor tags."""
+    jobs = (job("a", select=Select(test_name=("Login",))), job("b", tests=(TestRef(id="202701"),)))
+    forbidden = {"status": 403, "body": b""}
+    assert trouble(looked_at(example_world(), {"/alerts": forbidden, "/tags": forbidden}, *jobs)) == []
+    alerting = job("c", select=Select(alerting=True))
+    assert [
+        about for about, _, _ in trouble(looked_at(example_world(), {"/alerts": forbidden}, *jobs, alerting))
+    ] == ["alerts"]
+
+
+@pytest.mark.socket
+def test_a_web_page_is_no_valid_token() -> None:
+    """A page that asks for a login, with 200, says nothing of the token."""
+    ((about, text, remedy),) = trouble(
+        looked_at(example_world(), {"/users/current": {"body": b"<h1>Log in</h1>"}})
+    )
+    assert about == "API"
+    assert "A web page came back" in text
+    assert remedy.startswith("check that base_url (")
+
+
+# -- the store -------------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A store with runs in it."""
+
+    def __init__(self, *views: RunView) -> None:
+        self._views = views
+
+    def describe(self) -> str:
+        return "sqlite:////srv/tesnap.db"
+
+    def touch(self) -> None:
+        pass
+
+    def runs(self) -> list[RunView]:
+        return list(self._views)
+
+
+def test_a_store_in_use_names_who_else_uses_it() -> None:
+    """Live runs of other processes are named; ended ones are only counted."""
+    live = RunView(run=Run(id="k7f2", job="nightly-edge"), processes=2)
+    (check,) = examine_store(lambda: nullcontext(Shelf(live, RunView(run=Run(id="aaaa", job="old")))))
+    assert check.text == (
+        "sqlite:////srv/tesnap.db can be written; in use right now by run k7f2 of nightly-edge (2 processes);"
+        " it holds 2 runs"
+    )
+    assert check.level is Level.FINE
+
+
+def test_a_new_store_is_fine(tmp_path: Path) -> None:
+    """A store that is not there yet is made, as a run would make it."""
+    clock = VirtualClock()
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        store = open_store(f"sqlite:///{tmp_path / 'tesnap.db'}", clock=clock)
+        yield store
+        store.close()
+
+    (check,) = examine_store(opened)
+    assert check.text.endswith("can be written; used by nobody else right now; it holds 0 runs")
+
+
+def test_a_read_only_store() -> None:
+    """A store that cannot be written says so, and where another one can be named; the exit code is 3."""
+
+    def opened() -> AbstractContextManager[Shelf]:
+        raise StoreUnusable(
+            "sqlite:////srv/tesnap.db cannot be used: it cannot be written; check the permissions"
+        )
+
+    checks = examine_store(opened)
+    ((about, text, remedy),) = trouble(checks)
+    assert (about, text) == (
+        "store",
+        "sqlite:////srv/tesnap.db cannot be used: it cannot be written; check the permissions",
+    )
+    assert remedy.startswith("put that right, or name another store with --store or TESNAP_STORE")
+    assert worst_code(checks) == 3
+
+
+def test_a_store_that_opens_but_takes_nothing() -> None:
+    """That a store can be read does not mean that it can be written: it is tried."""
+
+    class Sealed(Shelf):
+        def touch(self) -> None:
+            raise StoreUnusable("it cannot be written")
+
+    ((about, text, _),) = trouble(examine_store(lambda: nullcontext(Sealed())))
+    assert (about, text) == ("store", "it cannot be written")
+
+
+def test_a_store_in_a_place_that_nobody_may_write() -> None:
+    """The kernel's own file system takes no file from anybody, root included."""
+    clock = VirtualClock()
+    checks = examine_store(lambda: nullcontext(open_store("sqlite:////proc/tesnap/tesnap.db", clock=clock)))
+    ((about, text, _),) = trouble(checks)
+    assert about == "store"
+    assert "/proc/tesnap" in text
+
+
+# -- how it is shown -------------------------------------------------------------------------------------
+
+
+def test_trouble_stands_out_and_has_its_remedy_below() -> None:
+    """A sound check is one line, trouble is two, and the last line counts."""
+    fine, bad = (
+        Check(about="token", text="valid"),
+        Check(about="clock", text="off", remedy="set it", level=Level.TROUBLE),
+    )
+    assert list(check_lines({"acme": [fine, bad]})) == [
+        "acme",
+        "  ok       token: valid",
+        "  TROUBLE  clock: off",
+        "           do this: set it",
+        "1 to put right",
+    ]
+    assert list(check_lines({"acme": [fine]}))[-1] == "all is fine"
+    assert checks_document({"acme": [fine, bad]}) == [
+        {"subject": "acme", "about": "token", "ok": True, "text": "valid"},
+        {"subject": "acme", "about": "clock", "ok": False, "text": "off", "remedy": "set it"},
+    ]
+
+
+def test_the_worst_check_decides_the_exit_code() -> None:
+    """A refused token goes before any other trouble."""
+    bad = Check(about="clock", text="off", level=Level.TROUBLE)
+    assert worst_code([bad, Check(about="token", text="refused", level=Level.REFUSED)]) == 4
+    assert worst_code([bad]) == 3
+    assert worst_code([]) == 0
+
+
+def test_a_role_that_cannot_be_read_is_no_trouble() -> None:
+    """Whether the permission is there is then left to the first snapshot."""
+    clock = VirtualClock()
+    getter = VirtualGetter(Simulator(example_world()), clock, "token-1")
+    read = getter.get
+
+    class Closed:
+        base_url = getter.base_url
+
+        def get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> Any:
+            answer = read(path, query)
+            return replace(answer, status=403) if path.startswith("/roles") else answer
+
+    checks = examine(patient(), Closed(), clock)
+    assert trouble(checks) == []
+    assert any("cannot be looked up in account group 2001" in check.text for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "the file cannot be read (No such file or directory)"),
+        ("", "it holds no address: write https://HOST/PATH"),
+        ("https://hooks.example.com/a\nhttps://hooks.example.com/b\n", "it holds no address"),
+        ("http://hooks.example.com/hush", "its address would be sent unencrypted"),
+    ],
+    ids=["missing", "empty", "two lines", "not encrypted"],
+)
+def test_an_address_that_nobody_can_be_told_at(tmp_path: Path, content: str | None, says: str) -> None:
+    """Found out before the night on which it matters; what the file holds is not said."""
+    path = tmp_path / "hook"
+    if content is not None:
+        path.write_text(content)
+    check = examine_notify(Notify(format="slack", url_file=str(path)))
+    assert check.level is Level.TROUBLE
+    assert check.text.startswith(f"{path}: {says}")
+    assert check.remedy == f"write the webhook's address into {path}, or correct url_file"
+    assert "hush" not in check.text
+
+
+def test_an_address_that_may_be_right(tmp_path: Path) -> None:
+    """Nothing is sent to find out."""
+    (tmp_path / "hook").write_text("https://hooks.example.com/hush\n")
+    check = examine_notify(Notify(format="slack", url_file=str(tmp_path / "hook")))
+    assert (check.level, "hush" in check.text) == (Level.FINE, False)

@@ -1,0 +1,80 @@
+"""What looks like a credential: in what the API says, in what leaves, in what a user wrote."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.api.response import clean
+from orchestrator.core.redact import looks_secret, masked, without_credentials
+
+WORD = "0a1b2c3d-4e5f"
+
+ANNOUNCED = (
+    f"Bearer {WORD}",
+    f"bearer\t{WORD}",
+    f"Bearer%20{WORD}",
+    f"Bearer+{WORD}",
+    f"Bearer {' ' * 99}{WORD}",
+    f"Basic {WORD}=",
+    f"authorization: Bearer {WORD}",
+    f"authorization={WORD}",
+    f"token={WORD}",
+    f"--x-token={WORD}",
+    f'"access_token": "{WORD}"',
+    f"api_key: {WORD}",
+    f"apikey='{WORD}'",
+    f"{'x-' * 99}client-secret: {WORD}",
+    f"password={WORD}",
+    f"Bearer {'x' * 900}{WORD}",
+)
+"""What each of the three places that mask or refuse has to know: a credential follows."""
+
+FORMS = (
+    "8f3a5b1c-0d2e-4f6a-8b9c-0d1e2f3a4b5c",
+    "eyJhbGciOi.eyJzdWIi",
+    "0123456789abcdef0123456789abcdef",
+    "bearer x",
+)
+
+
+@pytest.mark.parametrize("text", ANNOUNCED)
+def test_a_credential_that_is_announced_never_passes(text: str) -> None:
+    """Neither in an error of the API, nor in what leaves, nor quoted from a job file."""
+    assert WORD not in clean(f"got {text} here", 2000)
+    assert WORD not in masked(f"got {text} here")
+    assert looks_secret(f"got {text} here")
+
+
+@pytest.mark.parametrize("text", FORMS)
+def test_what_has_the_form_of_a_credential_is_not_quoted(text: str) -> None:
+    """In a job file it is one; ids that the API speaks of have the same form and are shown."""
+    assert looks_secret(text)
+    assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bearer token is invalid",
+        "Basic authentication failed",
+        "Invalid token: expired",
+        "The token expired in 2026",
+        "token_file: /run/secrets/acme1",
+        "Checkout EU 2026-11-20T14:00Z +2h [9b1f0c]",
+    ],
+)
+def test_words_about_credentials_are_none(text: str) -> None:
+    """They stay readable."""
+    assert without_credentials(text, "***") == text
+
+
+def test_a_long_text_is_looked_through_at_once() -> None:
+    """Nobody who sends a long answer keeps this program busy."""
+    hostile = ("token=" * 200_000, "a-" * 500_000, "bearer" + "+" * 1_000_000, "bearer " * 150_000)
+    assert [len(clean(text, 500)) for text in hostile] == [500] * 4
+
+
+def test_a_credential_at_the_end_of_what_is_shown_is_masked() -> None:
+    """Text is cut before it is looked at, but not in the middle of what is shown."""
+    shown = clean("x" * 490 + f" token={WORD * 20}", 500)
+    assert WORD[:4] not in shown

@@ -1,0 +1,422 @@
+"""Records: their keys, their round trip, and what must never be in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import re
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core import clock
+from orchestrator.core.errors import UsageError
+from orchestrator.core.events import Ending, Event
+from orchestrator.core.jobs import Priority, Window
+from orchestrator.core.redact import MASK, harmless, markdown, masked, spreadsheet, without_links
+from orchestrator.core.tasks import (
+    SNAPSHOT_LIFETIME,
+    Counts,
+    Problem,
+    Reason,
+    Result,
+    Run,
+    Snapshot,
+    Status,
+    Task,
+)
+from orchestrator.output import log, records
+from orchestrator.output.streams import Lines, UnfailingLines
+
+DOCS = Path(__file__).parents[2] / "docs" / "records.md"
+START = 1_795_183_200  # 2026-11-20T14:00:00Z
+SECRET = "0a1b2c3d-secret-4e5f"
+
+TASK = Task(
+    organization="https://api.example.com/v7#id=1",
+    organization_name="acme",
+    account_group="1234",
+    test_id="202701",
+    window=Window(start=START, end=START + 7200),
+    is_public=False,
+    test_name="Checkout EU",
+    display_name="Checkout EU [9b1f0c]",
+    job_name="checkout",
+    priority=Priority.INCIDENT,
+)
+CREATED = Result(
+    task=TASK,
+    status=Status.CREATED,
+    snapshot=Snapshot(id="wdiac", link="https://app.example.com/s/wdiac", saved_event=True),
+    http_status=201,
+    attempts=1,
+    queued_wall=START + 100.0,
+    sent_wall=START + 101.26,
+    settled_wall=START + 102.5,
+)
+
+
+def record(result: Result, *, show_links: bool = True) -> records.Record:
+    return records.snapshot(result, run_id="k7f2", show_links=show_links)
+
+
+def ending(**counts: int) -> Ending:
+    run = Run(id="k7f2", job="nightly-edge", created_at=START)
+    return Ending(
+        run=run,
+        counts=Counts(**counts),
+        pending_reasons={"token_refused": 3},
+        exit_code=4,
+        seconds=12.34,
+    )
+
+
+TEXTS = st.text(max_size=12)
+WALLS = st.none() | st.floats(min_value=1e9, max_value=2e9)
+TASKS = st.builds(
+    Task,
+    organization=TEXTS,
+    account_group=TEXTS,
+    test_id=st.text(string.digits, min_size=1, max_size=8),
+    window=st.builds(Window, start=st.just(START), end=st.just(START + 3600)),
+    is_public=st.booleans(),
+    test_name=st.none() | TEXTS,
+    display_name=TEXTS,
+    job_name=TEXTS,
+    priority=st.sampled_from(Priority),
+    ready_at=st.floats(min_value=0, max_value=2e9),
+)
+RESULTS = st.builds(
+    Result,
+    task=TASKS,
+    status=st.sampled_from([Status.CREATED, Status.FAILED, Status.UNCERTAIN]),
+    made_here=st.booleans(),
+    snapshot=st.none()
+    | st.builds(Snapshot, id=TEXTS, link=st.none() | TEXTS, saved_event=st.none() | st.booleans()),
+    problem=st.none()
+    | st.builds(Problem, title=TEXTS, detail=TEXTS, fields=st.just(()) | st.just((("a", "b"), ("a", "c")))),
+    http_status=st.none() | st.integers(200, 599),
+    attempts=st.integers(0, 9),
+    duplicate_possible=st.booleans(),
+    found=st.none() | st.just("saved_event"),
+    queued_wall=WALLS,
+    sent_wall=WALLS,
+    settled_wall=WALLS,
+)
+
+
+@given(RESULTS, st.booleans())
+def test_a_record_comes_back_from_its_line_as_it_was(result: Result, show_links: bool) -> None:
+    """What is written is read again, on one line, with its keys in the documented order."""
+    written = record(result, show_links=show_links)
+    stream = io.StringIO()
+    records.emit(records.recorder(Lines(stream)), written)
+    line = stream.getvalue()
+    assert line.splitlines() == [line.removesuffix("\n")]
+    assert line.isascii()
+    read = records.parse(line)
+    assert read == written
+    assert list(read) == [key for key in records.SNAPSHOT_KEYS if key in written]
+    assert not [value for value in read.values() if value is None or value is False or value == ""]
+
+
+def test_a_created_snapshot_has_exactly_these_values() -> None:
+    """The keys and units of a record are those of the documentation."""
+    assert record(CREATED) == {
+        "event": "snapshot.created",
+        "time": "2026-11-20T14:01:42.500Z",
+        "schema": 1,
+        "run_id": "k7f2",
+        "task": TASK.key,
+        "organization": "acme",
+        "account_group": "1234",
+        "job_name": "checkout",
+        "priority": "incident",
+        "test_id": "202701",
+        "test_name": "Checkout EU",
+        "start": "2026-11-20T14:00:00Z",
+        "end": "2026-11-20T16:00:00Z",
+        "saved_event": True,
+        "display_name": "Checkout EU [9b1f0c]",
+        "snapshot_id": "wdiac",
+        "link": "https://app.example.com/s/wdiac",
+        "expires_at": clock.utc(START + 102.5 + SNAPSHOT_LIFETIME),
+        "attempts": 1,
+        "waited_s": 1.3,
+        "http_status": 201,
+    }
+
+
+def test_an_error_has_its_fields_by_name() -> None:
+    """A 400 names each field with its message; what the API did not say is absent."""
+    problem = Problem(title="Bad Request", fields=(("startDate", "too old"),))
+    failed = dataclasses.replace(CREATED, status=Status.FAILED, snapshot=None, problem=problem)
+    assert record(failed)["error"] == {
+        "title": "Bad Request",
+        "fields": [{"field": "startDate", "message": "too old"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "made_here", "event"),
+    [
+        (Status.CREATED, True, "snapshot.created"),
+        (Status.CREATED, False, "snapshot.existing"),
+        (Status.FAILED, True, "snapshot.failed"),
+        (Status.UNCERTAIN, True, "snapshot.uncertain"),
+    ],
+)
+def test_each_settled_task_has_one_of_four_events(status: Status, made_here: bool, event: str) -> None:
+    """A snapshot of another run is existing, not created."""
+    assert record(dataclasses.replace(CREATED, status=status, made_here=made_here))["event"] == event
+
+
+def test_a_task_that_is_not_settled_has_no_record() -> None:
+    """A record is printed once and for good, so never too early."""
+    with pytest.raises(ValueError, match="only settled tasks"):
+        record(dataclasses.replace(CREATED, status=Status.SENDING))
+
+
+@pytest.mark.parametrize(
+    ("queued", "ready", "sent", "waited"),
+    [
+        (100.0, 0.0, 160.04, 60.0),
+        (100.0, 150.0, 160.0, 10.0),
+        (100.0, 0.0, 90.0, 0.0),
+        (None, 0.0, 90.0, None),
+    ],
+)
+def test_waiting_is_counted_from_when_the_task_could_have_gone(
+    queued: float | None, ready: float, sent: float, waited: float | None
+) -> None:
+    """Queued, or its window complete, whichever is later; never below zero."""
+    task = dataclasses.replace(TASK, ready_at=ready)
+    assert (
+        records.waited(dataclasses.replace(CREATED, task=task, queued_wall=queued, sent_wall=sent)) == waited
+    )
+
+
+def test_the_counts_of_a_finished_run_add_up() -> None:
+    """What is leased or being sent when the process ends is pending."""
+    record = records.finished(ending(created=42, failed=2, queued=1, leased=1, sending=1), now=START + 60.0)
+    assert tuple(record) == records.FINISHED_KEYS
+    assert record["counts"] == {"created": 42, "existing": 0, "failed": 2, "uncertain": 0, "pending": 3}
+    assert (record["time"], record["seconds"]) == ("2026-11-20T14:01:00.000Z", 12.3)
+
+
+def test_a_started_run_has_its_keys() -> None:
+    """The first record says how many are to follow."""
+    record = records.started(Run(id="k7f2", job="nightly-edge", created_at=START), 60)
+    assert tuple(record) == records.STARTED_KEYS
+    assert record["tasks"] == 60
+
+
+def test_a_reader_ignores_what_it_does_not_know() -> None:
+    """New keys and new events do not break an old reader."""
+    started = records.started(Run(id="k7f2", job="x", created_at=START), 1)
+    assert records.parse(json.dumps({**started, "colour": "red"})) == started
+    new = {"event": "run.sang", "schema": 1, "run_id": "k7f2", "song": "la"}
+    assert records.parse(json.dumps(new)) == {"event": "run.sang", "schema": 1, "run_id": "k7f2"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"event": "run.started", "schema": 2}', "schema 2.*reads up to 1"),
+        ('{"event": "run.waiting", "level": "info"}', "no event and schema"),
+        ('{"event": "run.started", "schema": true}', "no event and schema"),
+        ("[1]", "no JSON object"),
+        ("all 5 slots of acme used", "no JSON object"),
+    ],
+)
+def test_a_reader_refuses_what_is_no_record_of_its_schema(line: str, message: str) -> None:
+    """A higher schema is refused with what to do; a line of the log is not taken for a record."""
+    with pytest.raises(UsageError, match=message):
+        records.parse(line)
+
+
+def test_without_links_no_link_is_in_a_record() -> None:
+    """`--links id` keeps the link out, also one that an error quotes."""
+    assert "link" not in record(CREATED, show_links=False)
+    problem = Problem(title="Conflict", detail="see https://app.example.com/s/wdiac?x=1 now")
+    failed = dataclasses.replace(CREATED, status=Status.FAILED, problem=problem)
+    assert "wdiac?" not in json.dumps(record(failed, show_links=False))
+    assert "see https://app.example.com/" in json.dumps(record(failed, show_links=False))
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_without_links_no_link_is_in_a_log_event(as_json: bool) -> None:
+    """`--links id` holds for the log as well."""
+    link = "https://app.example.com/s/wdiac"
+    event = Event(name="attempt.sent", text=f"made {link}", fields=(("link", link), ("urls", [link])))
+    stream = io.StringIO()
+    logger = log.event_log(Lines(stream), level="debug", as_json=as_json, show_links=False)
+    log.tell(logger, event, now=START)
+    assert "made https://app.example.com/" in stream.getvalue()
+    assert not re.search('wdiac|link["=]', stream.getvalue())
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_secrets_are_masked_wherever_they_turn_up(as_json: bool) -> None:
+    """A registered secret and anything like a bearer token leave no log line, however deep they stand."""
+    secrets: list[str] = []
+    stream = io.StringIO()
+    logger = log.event_log(Lines(stream), level="debug", as_json=as_json, secrets=secrets)
+    secrets.append(SECRET)
+    fields = (("headers", {SECRET: [f"x{SECRET}y"]}), ("sent", "Authorization: Bearer abc123.def-ghi"))
+    log.tell(logger, Event(name="attempt.sent", text=f"sent {SECRET}", fields=fields), now=START)
+    assert MASK in stream.getvalue()
+    assert SECRET not in stream.getvalue()
+    assert "abc123" not in stream.getvalue()
+
+
+def test_a_secret_in_a_record_is_masked() -> None:
+    """An API that echoes the token in an error does not spread it."""
+    stream = io.StringIO()
+    problem = Problem(title="Unauthorized", detail=f"token {SECRET} is bad")
+    failed = dataclasses.replace(CREATED, status=Status.FAILED, problem=problem)
+    records.emit(records.recorder(Lines(stream), secrets={SECRET}), record(failed))
+    assert records.parse(stream.getvalue())["error"] == {
+        "title": "Unauthorized",
+        "detail": f"token {MASK} is bad",
+    }
+
+
+def test_masking_leaves_plain_words_alone() -> None:
+    """A short secret, an empty one and words about bearer tokens do not spoil a sentence."""
+    text = "Bearer authentication failed: token refused"
+    assert masked(text, ["", "token"]) == text
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [("warning", ["warning", "error"]), ("info", ["info", "warning", "error", "odd"])],
+)
+def test_levels_decide_what_is_told(level: str, shown: list[str]) -> None:
+    """`--quiet` keeps trouble, the default leaves debug out, an unknown level counts as info."""
+    stream = io.StringIO()
+    logger = log.event_log(Lines(stream), level=level, as_json=True)
+    for one in ("debug", "info", "warning", "error", "odd"):
+        log.tell(logger, Event(name="plan.note", text=one, level=one), now=START)
+    assert [json.loads(line)["text"] for line in stream.getvalue().splitlines()] == shown
+
+
+def test_a_log_event_has_its_keys_first_and_no_schema() -> None:
+    """A line of the log can be told from a record, and a field cannot pose as its time or level."""
+    stream = io.StringIO()
+    fields = (("attempt", 2), ("level", "fatal"), ("path", Path("x")))
+    event = Event(name="attempt.retry", text="again 100%", level="warning", fields=fields)
+    log.tell(log.event_log(Lines(stream), as_json=True), event, now=START, run_id="k7f2")
+    told = json.loads(stream.getvalue())
+    assert tuple(told) == (*log.LOG_KEYS, "attempt", "path")
+    assert (told["level"], told["text"], told["attempt"]) == ("warning", "again 100%", 2)
+
+
+def test_a_text_line_is_one_harmless_line() -> None:
+    """A test's name cannot forge a second line or steer the terminal."""
+    stream = io.StringIO()
+    event = Event(name="attempt.retry", text="a\nb \x1b[31mred \u202eback", level="warning")
+    log.tell(log.event_log(Lines(stream)), event, now=START)
+    assert stream.getvalue() == "warning: a\\nb \\x1b[31mred \\u202eback\n"
+
+
+def test_details_of_a_text_line_are_shown_on_demand() -> None:
+    """With `-v` a sentence has its event's name and its fields."""
+    stream = io.StringIO()
+    event = Event(name="attempt.retry", text="again", fields=(("attempt", 2),))
+    log.tell(log.event_log(Lines(stream), level="debug"), event, now=START)
+    assert stream.getvalue() == "again (attempt.retry attempt=2)\n"
+
+
+def test_each_line_is_one_write(tmp_path: Path) -> None:
+    """Processes that append to one file do not tear each other's lines, however long those are."""
+    counting = _CountingFile(tmp_path / "out.jsonl")
+    stream = io.TextIOWrapper(io.BufferedWriter(counting), encoding="ascii")
+    lines = Lines(stream)
+    assert lines.write("é" * 100_000 + "\n") == 100_001
+    assert counting.writes == 1
+    assert (tmp_path / "out.jsonl").stat().st_size == 400_001
+    stream.close()
+
+
+def test_nothing_is_left_to_fail_at_exit_when_the_reader_has_gone() -> None:
+    """A closed pipe is an OSError at once, and closing the stream later raises nothing."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        with pytest.raises(BrokenPipeError):
+            Lines(stream).write("lost\n")
+        assert UnfailingLines(stream).write("lost\n") == 5
+
+
+class _CountingFile(io.FileIO):
+    """A file that counts how often it is written to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w")
+        self.writes = 0
+
+    def write(self, data: object) -> int:
+        self.writes += 1
+        return super().write(data)  # type: ignore[arg-type]  # whatever is a buffer
+
+
+@given(st.text())
+def test_harmless_text_is_one_printable_line(text: str) -> None:
+    """No character is left that a terminal obeys; printable ones stay."""
+    shown = harmless(text)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", shown)
+    assert len(shown.splitlines()) <= 1
+    if text.isprintable():
+        assert shown == text
+
+
+@pytest.mark.parametrize("cell", ["=cmd()", "+1", "-1", "@x", " =1", "\uff1dcmd()"])
+def test_no_cell_is_a_formula(cell: str) -> None:
+    """A spreadsheet that opens the CSV shows a name and runs nothing."""
+    assert spreadsheet(cell) == f"'{cell}"
+    assert spreadsheet("a=b") == "a=b"
+
+
+def test_markdown_shows_markup_as_it_is() -> None:
+    """A name with bars, links or tags stays one cell of plain text."""
+    assert markdown("a|b [x](y) <b>") == r"a\|b \[x\](y) &lt;b&gt;"
+    assert (
+        markdown("see https://a.example, www.a.example: 14:02")
+        == r"see https\://a.example, www\.a.example: 14:02"
+    )
+
+
+def test_a_link_is_cut_to_its_host() -> None:
+    """What is left says where, and opens nothing."""
+    assert without_links("at https://a.example.com:8443/s/x?y#z.") == "at https://a.example.com:8443/…"
+
+
+def test_the_documentation_names_every_key_and_no_other() -> None:
+    """docs/records.md is complete and invents nothing, section by section."""
+    sections = re.split(r"^#+ ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    by_title = {text.splitlines()[0].split(",")[0]: text for text in sections if text}
+    documented = {
+        title: re.findall(r"^\| `(\S+)` \|", text, re.MULTILINE) for title, text in by_title.items()
+    }
+    assert documented["run.started"] == list(records.STARTED_KEYS)
+    assert documented["snapshot.created"] == [*records.SNAPSHOT_KEYS, *records.ERROR_KEYS]
+    assert documented["run.finished"] == [*records.FINISHED_KEYS, *records.COUNT_KEYS]
+    assert documented["Log events"][: len(log.LOG_KEYS)] == list(log.LOG_KEYS)
+    assert all(f"`{reason}`" in by_title["run.finished"] for reason in Reason)
+    assert all(f"`{name}`" in by_title["Log events"] for name in log.OWN_EVENTS)
+
+
+def test_the_documentation_shows_true_records() -> None:
+    """Every example is read by this version and has its keys in order."""
+    examples = re.findall(r'^\{.*"schema".*\}$', DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(examples) == 4
+    for line in examples:
+        read = records.parse(line)
+        assert read == json.loads(line)
+        assert list(read) == [key for key in records.KEYS[str(read["event"])] if key in read]

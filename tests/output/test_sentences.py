@@ -1,0 +1,300 @@
+"""Sentences and rows: what people read of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.events import Ending, Waiting
+from orchestrator.core.jobs import Window
+from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, RunState, Snapshot, Status, Task
+from orchestrator.output import sentences as narrate
+from orchestrator.output.table import fitted, width_of
+
+BERLIN, UTC_ZONE, SAO_PAULO = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC"), ZoneInfo("America/Sao_Paulo")
+NOW = 1_795_184_810.0  # 2026-11-20T14:26:50Z, 15:26:50 in Berlin
+DAY = 86_400
+
+COUNTS = st.builds(
+    Counts,
+    **{
+        word: st.integers(0, 3)
+        for word in ("created", "existing", "failed", "uncertain", "queued", "leased", "sending")
+    },
+)
+
+
+def why(reason: Reason, until: float | None = NOW + 252, **fields: object) -> Waiting:
+    waiting = Waiting(organization="acme", reason=reason, until=until, left=37)
+    return dataclasses.replace(waiting, **fields)  # type: ignore[arg-type]  # fields by name
+
+
+def ending(
+    counts: Counts, reasons: dict[str, int] | None = None, *, state: RunState = RunState.ACTIVE
+) -> Ending:
+    run = Run(id="k7f2", job="nightly-edge", state=state, files=("my jobs.yaml",))
+    return Ending(run=run, counts=counts, pending_reasons=reasons or {}, exit_code=0, seconds=1.0)
+
+
+def result(**fields: object) -> Result:
+    task = Task(
+        organization="id",
+        account_group="1",
+        test_id="202701",
+        window=Window(start=1_795_183_200, end=1_795_190_400),
+        is_public=False,
+        test_name="Checkout EU",
+        display_name="x",
+        job_name="checkout",
+    )
+    made = Snapshot(id="wdiac", link="https://app.example.com/s/wdiac")
+    base = Result(task=task, status=Status.CREATED, snapshot=made, settled_wall=NOW)
+    return dataclasses.replace(base, **fields)  # type: ignore[arg-type]  # fields by name
+
+
+def test_used_slots_are_explained_word_for_word() -> None:
+    """All slots used: whose, when the next is free and in how long, how many are left, when all are done."""
+    waiting = why(Reason.OWN_QUOTA, done=NOW + 2290)
+    assert narrate.waiting(waiting, NOW, BERLIN) == (
+        "all 5 slots of acme used; next 15:31:02 CET (4 m 12 s); 37 left; done about 16:05 CET"
+    )
+
+
+def test_a_single_slot_is_not_all_1_slots() -> None:
+    """With `use: 1` there is one slot."""
+    assert narrate.waiting(why(Reason.OWN_QUOTA, slots=1), NOW, BERLIN).startswith(
+        "the only slot of acme used;"
+    )
+
+
+def test_a_refusal_is_explained_word_for_word() -> None:
+    """A 429 says whose fault it is not, that nothing was made, and when it is tried again."""
+    expected = (
+        "acme: refused (429): somebody outside this store used the quota (web app, another token or machine). "
+        "Nothing was made. One try at 15:31 CET."
+    )
+    assert narrate.refused("acme", NOW + 252, BERLIN) == expected
+    assert narrate.waiting(why(Reason.FOREIGN_QUOTA), NOW, BERLIN) == f"{expected} 37 left"
+
+
+@pytest.mark.parametrize("reason", [one for one in Reason if one is not Reason.FOREIGN_QUOTA])
+@pytest.mark.parametrize("until", [NOW + 252, NOW - 1, None])
+def test_every_reason_says_what_it_waits_for_and_until_when(reason: Reason, until: float | None) -> None:
+    """Each sentence names the organization, what comes next and how many are left."""
+    sentence = narrate.waiting(why(reason, until), NOW, BERLIN)
+    assert "acme" in sentence
+    assert "; next " in sentence
+    assert sentence.endswith("; 37 left")
+    assert ("15:31:02 CET (4 m 12 s)" in sentence) is (until == NOW + 252)
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r not in (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA)])
+def test_a_sentence_has_the_words_of_its_reason(reason: Reason) -> None:
+    """What is searched for in the log is found on the terminal as well."""
+    assert narrate.reason_words(reason) in narrate.waiting(why(reason), NOW, BERLIN)
+
+
+def test_a_time_on_another_day_has_its_date() -> None:
+    """A clock time of tomorrow is not taken for today's; of another year neither."""
+    assert narrate.clock_time(NOW + DAY, NOW, BERLIN) == "21 Nov 15:26 CET"
+    assert narrate.clock_time(NOW + 60 * DAY, NOW, BERLIN) == "19 Jan 2027 15:26 CET"
+    assert narrate.clock_time(NOW, NOW, SAO_PAULO) == "11:26 UTC-03"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (-5, "0 s"),
+        (0.2, "1 s"),
+        (60, "1 m"),
+        (252, "4 m 12 s"),
+        (3600 + 300 + 7, "1 h 5 m"),
+        (DAY + 5, "1 d"),
+    ],
+)
+def test_a_length_of_time_has_two_units(seconds: float, text: str) -> None:
+    """The two largest units are enough, and a countdown never shows zero too early."""
+    assert narrate.span(seconds) == text
+
+
+def test_several_organizations_are_one_line() -> None:
+    """Trouble comes first, the others are counted by reason."""
+    quota = why(Reason.OWN_QUOTA)
+    whys = [quota, why(Reason.TOKEN_REFUSED, None, organization="beta"), why(Reason.OWN_QUOTA, NOW + 9)]
+    line = narrate.waitings(whys, NOW, BERLIN)
+    assert line.startswith("beta: token refused; next when the token is replaced")
+    assert line.endswith("; and 2 more: own quota")
+    mixed = narrate.waitings([*whys, why(Reason.STORE)], NOW, BERLIN)
+    assert mixed.endswith("and 3 more: 1 token refused, 2 own quota")
+    assert narrate.waitings([quota], NOW, BERLIN) == narrate.waiting(quota, NOW, BERLIN)
+
+
+def test_the_last_line_word_for_word() -> None:
+    """Everything that can become of tasks, why some are pending, and what to type next."""
+    counts = Counts(created=42, existing=3, failed=2, uncertain=1, queued=12)
+    assert narrate.last_line(ending(counts, {"token_refused": 12})) == (
+        "42 created, 3 existing, 2 FAILED, 1 UNCERTAIN, 12 pending (token refused): tesnap resume k7f2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "reasons", "line"),
+    [
+        (Counts(created=1), {}, "1 created: tesnap report k7f2"),
+        (Counts(existing=3), {}, "3 existing: tesnap report k7f2"),
+        (Counts(created=1, failed=2), {}, "1 created, 2 FAILED: tesnap resume k7f2 --failed"),
+        (Counts(uncertain=1), {}, "1 UNCERTAIN: tesnap settle k7f2"),
+        (
+            Counts(created=1, failed=3, queued=4),
+            {"permission_refused": 4},
+            "1 created, 3 FAILED, 4 pending (permission refused): tesnap resume k7f2 --failed",
+        ),
+        (
+            Counts(failed=1, uncertain=1),
+            {},
+            "1 FAILED, 1 UNCERTAIN: tesnap settle k7f2, then tesnap resume k7f2 --failed",
+        ),
+        (Counts(queued=2, sending=1), {}, "3 pending: tesnap resume k7f2"),
+        (
+            Counts(queued=3),
+            {"own_quota": 2, "api_unreachable": 1, "store": 0},
+            "3 pending (2 own quota, 1 API unreachable): tesnap resume k7f2",
+        ),
+        (Counts(queued=3), {"own_quota": 2}, "3 pending (2 own quota): tesnap resume k7f2"),
+        (Counts(), {}, "nothing to do: tesnap plan 'my jobs.yaml'"),
+    ],
+)
+def test_the_last_line_says_what_to_type_next(counts: Counts, reasons: dict[str, int], line: str) -> None:
+    """What carries the run on comes before what clears up after it."""
+    assert narrate.last_line(ending(counts, reasons)) == line
+
+
+def test_a_cancelled_run_is_not_resumed() -> None:
+    """What was given up stays given up."""
+    line = narrate.last_line(ending(Counts(created=1, queued=2), state=RunState.CANCELLED))
+    assert line == "1 created, 2 pending (cancelled): tesnap report k7f2"
+
+
+@given(COUNTS)
+def test_the_last_line_accounts_for_every_task(counts: Counts) -> None:
+    """The numbers add up to all tasks, and there is always something to type."""
+    words, command = narrate.last_line(ending(counts)).split(": ", 1)
+    assert sum(int(word) for word in words.split() if word.isdigit()) == counts.total
+    assert command.startswith("tesnap ")
+    assert ("resume k7f2" in command) is bool(counts.pending or counts.failed)
+
+
+@pytest.mark.parametrize(
+    ("matches", "first", "line"),
+    [
+        (23, 5, "23 tests match. First 5 now, last about 15:41 CET. Ctrl-C stops."),
+        (5, 5, "5 tests match. All go now. Ctrl-C stops."),
+        (1, 5, "1 test matches. It goes now. Ctrl-C stops."),
+    ],
+)
+def test_the_headline_says_what_begins(matches: int, first: int, line: str) -> None:
+    """How many match, how many go at once, and when the last one does."""
+    assert narrate.headline(matches, first, NOW + 850, NOW, BERLIN) == line
+
+
+def test_where_a_run_is() -> None:
+    """Settled ones by what became of them, and those on their way."""
+    counts = Counts(created=42, failed=2, queued=10, leased=1, sending=5)
+    expected = "run k7f2: 44 of 60 settled: 42 created, 2 FAILED; 6 being sent"
+    assert narrate.standing("k7f2", counts) == expected
+    assert narrate.standing("k7f2", Counts(queued=2)) == "run k7f2: 0 of 2 settled"
+
+
+def test_an_expiry_is_a_date_of_the_zone() -> None:
+    """The day on which a link stops working, where the reader is."""
+    late = 1_797_807_600.0  # 2026-12-20T23:00:00Z
+    assert narrate.expiry(late, UTC_ZONE) == "deleted by ThousandEyes on 20 Dec 2026"
+    assert narrate.expiry(late, BERLIN) == "deleted by ThousandEyes on 21 Dec 2026"
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "zone", "now", "text"),
+    [
+        (1_795_180_800, 1_795_188_000, BERLIN, NOW, "13:20–15:20 UTC (14:20–16:20 CET)"),
+        (1_795_180_800, 1_795_188_000, BERLIN, None, "20 Nov 13:20–15:20 UTC (14:20–16:20 CET)"),
+        (1_795_180_800, 1_795_188_000, UTC_ZONE, NOW, "13:20–15:20 UTC"),
+        (1_795_180_805, 1_795_188_005, UTC_ZONE, NOW, "13:20:05–15:20:05 UTC"),
+        (
+            1_795_217_400,
+            1_795_219_200,
+            BERLIN,
+            None,
+            "20 Nov 23:30–21 Nov 00:00 UTC (21 Nov 00:30–01:00 CET)",
+        ),
+        (1_792_886_400, 1_792_893_600, BERLIN, None, "25 Oct 00:00–02:00 UTC (02:00 CEST–03:00 CET)"),
+    ],
+)
+def test_a_window_is_shown_in_utc_and_local_time(
+    start: int, end: int, zone: ZoneInfo, now: float | None, text: str
+) -> None:
+    """UTC first, then the local time; dates where they are not plain, both zones on a DST night."""
+    assert narrate.window_text(Window(start=start, end=end), zone, now) == text
+
+
+def test_a_row_has_the_link_or_the_reason() -> None:
+    """A created snapshot shows its link, a failed one what went wrong with each field."""
+    made = narrate.row(result(), BERLIN)
+    assert (made.status, made.test, made.linked) == ("created", "Checkout EU", True)
+    assert (made.window, made.local) == ("20 Nov 14:00–16:00 UTC", "15:00–17:00 CET")
+    assert made.about == "https://app.example.com/s/wdiac"
+    problem = Problem(title="Bad Request", detail="no", fields=(("startDate", "too old"),))
+    failed = narrate.row(result(status=Status.FAILED, snapshot=None, problem=problem), BERLIN)
+    assert (failed.status, failed.linked) == ("FAILED", False)
+    assert failed.about == "Bad Request: no: startDate: too old"
+
+
+def test_a_row_without_a_link_says_so() -> None:
+    """A link is never made up, and not shown where it is not wanted."""
+    bare = result(snapshot=Snapshot(id="wdiac"))
+    assert narrate.row(bare, BERLIN).about == "snapshot wdiac, no link came back"
+    hidden = narrate.row(result(), BERLIN, show_links=False)
+    assert (hidden.about, hidden.linked) == ("snapshot wdiac", False)
+    lost = narrate.row(result(status=Status.UNCERTAIN, snapshot=None), BERLIN)
+    assert lost.about == "nobody knows what became of the request"
+
+
+def test_a_row_is_harmless() -> None:
+    """Whoever names a test does not steer the terminal of whoever looks."""
+    task = dataclasses.replace(result().task, test_name="a\x1b[2J\nb")
+    assert narrate.row(result(task=task), BERLIN).test == "a\\x1b[2J\\nb"
+
+
+@given(st.text(), st.integers(1, 40))
+def test_a_fitted_text_has_exactly_its_columns(text: str, columns: int) -> None:
+    """Columns stay in line, wide characters and combining marks included."""
+    assert width_of(fitted(text, columns)) == columns
+
+
+def test_a_cut_text_shows_that_it_is_cut() -> None:
+    """An ellipsis stands for what is missing."""
+    assert fitted("Checkout", 5) == "Chec…"
+    assert fitted("決済テスト", 5) == "決済…"
+
+
+def test_what_was_refused_when_planned_is_not_resumed() -> None:
+    """Trying again would refuse it again: the names have to be corrected, and the file run anew."""
+    refused = ending(Counts(created=1, failed=2, refused=2))
+    refused = dataclasses.replace(refused, run=dataclasses.replace(refused.run, files=("/etc/jobs.yaml",)))
+    assert (
+        narrate.last_line(refused) == "1 created, 2 FAILED: correct the names and tesnap run /etc/jobs.yaml"
+    )
+    mixed = dataclasses.replace(refused, counts=Counts(created=1, failed=3, refused=2))
+    assert narrate.last_line(mixed).endswith(
+        "tesnap resume k7f2 --failed, then correct the names and tesnap run /etc/jobs.yaml"
+    )
+
+
+def test_a_very_long_text_is_cut_in_one_go() -> None:
+    """An API may send a name of any length; looking at it anew for each character would take minutes."""
+    assert fitted("x" * 1_000_000, 5) == "xxxx…"
+    assert fitted("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"

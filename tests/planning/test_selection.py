@@ -1,0 +1,397 @@
+"""Which tests a job means, given what the lists of its account groups say."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.api.catalog import Alert, ConfiguredTest, Tag
+from orchestrator.core import patterns
+from orchestrator.core.errors import AccessRefused, SelectionError
+from orchestrator.core.jobs import SINCE_ALERT, Fit, Job, Select, TestRef, Window, WindowSpec
+from orchestrator.planning.alerts import lookouts, since_alert
+from orchestrator.planning.selection import Choice, Listing, choose, require, require_lists
+from orchestrator.planning.unreadable import Cause, Gap
+
+NOON = 1_795_003_200
+HOUR = 3600
+LAST_HOUR = Window(start=NOON - HOUR, end=NOON)
+
+TESTS = (
+    ConfiguredTest(id="1", name="Checkout EU", type="http-server"),
+    ConfiguredTest(id="2", name="Checkout US", type="page-load"),
+    ConfiguredTest(id="3", name="Login [eu]", type="http-server", enabled=False),
+    ConfiguredTest(id="4", name="search", type="dns-server"),
+    ConfiguredTest(id="9", name="Checkout, saved", type="http-server", saved_event=True),
+)
+TAGS = (
+    Tag(id="a", key="team", value="payments", test_ids=("1", "2", "9")),
+    Tag(id="b", key="team", value="core", test_ids=("4",)),
+    Tag(id="c", key="os", value="linux", dynamic=True),
+    Tag(id="d", key="old", value="unused"),
+)
+ALERTS = (
+    Alert(id="x", test_id="4", started_at=NOON - 5 * HOUR, ended_at=NOON - 3000.0),
+    Alert(id="y", test_id="2", started_at=NOON - 600.0),
+    Alert(id="z", test_id="1", started_at=NOON - 9 * HOUR, ended_at=NOON - 8 * HOUR),
+)
+
+
+NO_TAGS = Gap(of="tags", where="account group 7", because="Forbidden.", cause=Cause.FORBIDDEN)
+NO_ALERTS = Gap(of="alerts", where="account group 7", because="No answer.", cause=Cause.UNREACHABLE)
+
+
+def listing(aid: str = "", **changes: Any) -> Listing:
+    """An account group whose lists were all read."""
+    whole = Listing(
+        aid=aid,
+        label=f"account group {aid or '7'}",
+        tests={test.id: test for test in TESTS},
+        tags=TAGS,
+        alerts=ALERTS,
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def job(**settings: Any) -> Job:
+    """A job of one organization."""
+    return Job(name="night", organizations=("acme",), **settings)
+
+
+def chosen(asked: Job, *listings: Listing, moments: tuple[Window, ...] = (LAST_HOUR,)) -> Choice:
+    """What the job means in these account groups."""
+    known = {one.aid: one for one in listings or (listing(),)}
+    return choose(asked, known, organization="acme", own="", moments=moments)
+
+
+def ids(choice: Choice) -> list[str]:
+    """The ids of the tests that are meant."""
+    return [one.id for one in choice.tests]
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        (Select(test_name=("checkout",)), ["2", "1"]),
+        (Select(test_name=("CHECK*us",)), ["2"]),
+        (Select(test_name=("check*",)), ["2", "1"]),
+        (Select(test_name=("eck*",)), []),
+        (Select(test_name=("[eu]",)), ["3"]),
+        (Select(test_name=("*[eu]",)), ["3"]),
+        (Select(test_name=("?earch",)), ["4"]),
+        (Select(type=("http-server",)), ["1", "3"]),
+        (Select(type=("http-server", "dns-server")), ["4", "1", "3"]),
+        (Select(tag=("team:payments",)), ["2", "1"]),
+        (Select(tag=("Team:Payments",)), ["2", "1"]),
+        (Select(tag=("team:*",)), ["4", "2", "1"]),
+        (Select(tag=("team:pay",)), []),
+        (Select(alerting=True), ["4", "2"]),
+        (Select(alerting=False), ["1", "3"]),
+        (Select(enabled=True), ["4", "2", "1"]),
+        (Select(enabled=False), ["3"]),
+        (Select(tag=("team:*",), type=("page-load",)), ["2"]),
+        (Select(tag=("team:core",), type=("page-load",)), []),
+    ],
+)
+def test_every_key_has_to_hold_and_any_of_its_values(select: Select, expected: list[str]) -> None:
+    """Keys are an and, values an or; tests with alerts go first, the longest alerting before the others."""
+    assert ids(chosen(job(select=select))) == expected
+
+
+def test_saved_events_are_never_selected() -> None:
+    """What looks like a test but is a saved event is left out by every selector."""
+    assert "9" not in ids(chosen(job(select=Select(test_name=("*",)))))
+
+
+def test_ids_go_first_as_typed_and_count_once() -> None:
+    """`tests` and `select` together are a union in the documented order."""
+    refs = (TestRef(id="3"), TestRef(id="1"))
+    assert ids(chosen(job(tests=refs, select=Select(tag=("team:*",))))) == ["3", "1", "4", "2"]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "expected"), [(("2",), ["1"]), (("*us",), ["1"]), (("eu",), ["2"]), (("404",), ["2", "1"])]
+)
+def test_what_is_excluded_is_not_meant(exclude: tuple[str, ...], expected: list[str]) -> None:
+    """Digits exclude an id, anything else names."""
+    assert ids(chosen(job(select=Select(test_name=("checkout",)), exclude=exclude))) == expected
+
+
+def test_an_excluded_id_is_not_meant_even_when_typed() -> None:
+    """`exclude` holds for `tests` too."""
+    assert ids(chosen(job(tests=(TestRef(id="1"), TestRef(id="2")), exclude=("1",)))) == ["2"]
+
+
+def test_an_alert_counts_in_any_of_the_windows() -> None:
+    """A test whose alert was over before the last hour was alerting in an earlier window."""
+    early = Window(start=NOON - 10 * HOUR, end=NOON - 9 * HOUR + 60)
+    both = chosen(job(select=Select(alerting=True)), moments=(early, LAST_HOUR))
+    assert ids(both) == ["1", "4", "2"]
+
+
+def test_the_longest_alerting_goes_first_and_an_unknown_beginning_after_the_known() -> None:
+    """The order is by the beginning of a test's earliest alert, then by name."""
+    alerts = (
+        Alert(id="p", test_id="1"),
+        Alert(id="q", test_id="2", started_at=NOON - 60.0),
+        Alert(id="r", test_id="4", started_at=NOON - 90.0),
+        Alert(id="s", test_id="2", started_at=NOON - 120.0),
+    )
+    found = chosen(job(select=Select(alerting=True)), listing(alerts=alerts)).tests
+    assert [(one.id, one.alerting_since) for one in found] == [
+        ("2", NOON - 120.0),
+        ("4", NOON - 90.0),
+        ("1", None),
+    ]
+
+
+def test_an_alert_of_unknown_beginning_still_goes_before_none() -> None:
+    """A test that is alerting, nobody knows since when, goes before those that are not."""
+    alerts = (Alert(id="p", test_id="4"),)
+    assert ids(chosen(job(select=Select(enabled=True)), listing(alerts=alerts))) == ["4", "1", "2"]
+
+
+def test_a_job_that_looks_everywhere_finds_tests_in_their_account_groups() -> None:
+    """Selected tests and typed ids carry the account group that has them, the own group's going first."""
+    other = listing("2002", tests={"77": ConfiguredTest(id="77", name="Checkout AP")}, alerts=())
+    asked = job(
+        tests=(TestRef(id="77"), TestRef(id="88")), select=Select(test_name=("checkout us",)), everywhere=True
+    )
+    found = chosen(asked, listing(), other)
+    assert [(one.id, one.account_group) for one in found.tests] == [("77", "2002"), ("88", ""), ("2", "")]
+    assert any("88 is not in the list of tests of any account group" in note for note in found.notes)
+
+
+def test_a_job_of_one_account_group_does_not_look_elsewhere() -> None:
+    """Only a job that looks everywhere sees other account groups."""
+    other = listing("2002", tests={"77": ConfiguredTest(id="77", name="Checkout AP")})
+    assert "77" not in ids(chosen(job(select=Select(test_name=("checkout",))), listing(), other))
+
+
+# -- what the user is told -------------------------------------------------------------------------------
+
+
+def refused(asked: Job, *listings: Listing) -> str:
+    """The error that says why nothing is meant."""
+    with pytest.raises(SelectionError) as caught:
+        require(asked, {"acme": chosen(asked, *listings)})
+    return str(caught.value)
+
+
+def test_an_empty_selection_says_what_was_searched_and_what_is_near() -> None:
+    """The error has the place, the number of tests, the account group and the nearest names."""
+    text = refused(job(select=Select(test_name=("chekout",)), place="jobs.yaml:7:5"))
+    assert text == (
+        "jobs.yaml:7:5: no test is meant, so nothing was sent: acme has 4 tests in account group 7: none with a"
+        " name like 'chekout'; the nearest names are 'Checkout EU' and 'Checkout US'. `tesnap tests` lists all"
+        " tests with their types and tags"
+    )
+
+
+def test_an_empty_selection_counts_each_key_alone() -> None:
+    """With several keys it is seen which one is at fault."""
+    text = refused(job(select=Select(type=("page-load",), tag=("team:core",))))
+    assert "1 of type 'page-load', 1 with tag 'team:core', none with all of these" in text
+
+
+def test_an_alert_that_nobody_has_is_named_with_its_span() -> None:
+    """Nothing alerting is said with the time that was looked at."""
+    text = refused(job(select=Select(alerting=True)), listing(alerts=()))
+    assert "none with an alert active between 2026-11-18T11:00:00Z and 2026-11-18T12:00:00Z" in text
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [
+        ("team:paymets", "there is no tag 'team:paymets': did you mean 'team:payments'?"),
+        (
+            "zzz:qqq",
+            "there is no tag 'zzz:qqq' among 'team:payments', 'team:core', 'os:linux' and 'old:unused'",
+        ),
+        ("label:pay", "version 7 of the API has tags, not test labels; write the tag as key:value"),
+        ("os:*", "'os:linux' is a dynamic tag, whose tests the API does not list, and so selects none"),
+        ("old:unused", "tag 'old:unused' is assigned to no test"),
+    ],
+)
+def test_a_tag_that_matches_no_test_says_why(tag: str, words: str) -> None:
+    """A misspelt, dynamic or unassigned tag and a label of former versions have their own words."""
+    assert words in refused(job(select=Select(tag=(tag,))))
+    both = chosen(job(select=Select(tag=(tag, "team:core"))))
+    assert ids(both) == ["4"]
+    assert [note for note in both.notes if words in note]
+
+
+def test_an_account_group_without_tests_is_said_as_a_sentence() -> None:
+    """With or without selectors; whoever only looks is not told that nothing was sent."""
+    for select in (Select(), Select(test_name=("x",), alerting=True)):
+        empty = {"acme": chosen(job(select=select), listing(tests={}))}
+        with pytest.raises(SelectionError) as caught:
+            require(job(select=select), empty, looking=True)
+        assert str(caught.value) == (
+            "no test is meant: acme has no test in account group 7. `tesnap tests` lists all tests with their types"
+            " and tags"
+        )
+
+
+def test_only_near_tags_are_suggested() -> None:
+    """Short words that merely look alike are other words."""
+    tags = (Tag(id="a", key="empty", value="none", test_ids=("1",)),)
+    assert "there is no tag 'nope' among 'empty:none'" in refused(
+        job(select=Select(tag=("nope",))), listing(tags=tags)
+    )
+
+
+def test_everything_excluded_is_an_error_of_its_own() -> None:
+    """It is said that tests matched and that all of them are excluded."""
+    asked = job(select=Select(test_name=("checkout",)), exclude=("checkout",))
+    assert "of which 2 match, and all of these are excluded" in refused(asked)
+    assert "is also excluded" in refused(job(tests=(TestRef(id="1"),), exclude=("1",)))
+
+
+def test_more_tests_than_allowed_are_refused_with_their_number() -> None:
+    """`max_tests` counts what is meant over all organizations of the job."""
+    asked = job(select=Select(test_name=("checkout",)), max_tests=3)
+    one = chosen(asked)
+    require(asked, {"acme": one})
+    with pytest.raises(SelectionError) as caught:
+        require(asked, {"acme": one, "other": one})
+    assert str(caught.value) == (
+        "4 tests match, more than the 3 that --max-tests allows, so nothing was sent: look at them with"
+        " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 4"
+    )
+    filed = dataclasses.replace(asked, place="jobs.yaml:7:5")
+    with pytest.raises(
+        SelectionError, match=r"^jobs\.yaml:7:5: 4 .* that max_tests allows.* set max_tests to 4$"
+    ):
+        require(filed, {"acme": one, "other": one})
+
+
+def test_a_tag_where_there_are_none_is_said_so() -> None:
+    """An account group without any tag has nothing to name instead."""
+    text = refused(job(select=Select(tag=("team:x",))), listing(tags=()))
+    assert "there is no tag 'team:x', and no other tag either" in text
+
+
+def test_a_state_that_no_test_has_is_said_as_a_sentence() -> None:
+    """`enabled` counts like the other keys."""
+    text = refused(job(select=Select(enabled=False, type=("voice",))))
+    assert "none of type 'voice', " in text
+    assert "1 disabled, none with all of these" in text
+
+
+def test_one_organization_without_a_match_is_no_error_when_another_has_one() -> None:
+    """A job over many organizations fails only when it means nothing in any of them."""
+    asked = job(select=Select(test_name=("checkout",)))
+    require(asked, {"acme": chosen(asked), "other": chosen(asked, listing(tests={}))})
+
+
+def test_disabled_tests_are_named() -> None:
+    """A note says that a selected or typed test is disabled."""
+    (selected,) = chosen(job(select=Select(test_name=("login",)))).notes
+    assert selected == "acme: of the selected tests 3 (Login [eu]) is disabled and has no fresh data"
+    (typed,) = chosen(job(tests=(TestRef(id="3"),))).notes
+    assert typed == "acme: test 3 (Login [eu]) is disabled: it has no fresh data"
+
+
+def test_lists_that_cannot_be_read_are_no_empty_selection() -> None:
+    """The note says what is missing, and only a plan with nothing at all in it is refused."""
+    asked = job(select=Select(tag=("team:core",)))
+    unread = chosen(asked, listing(tags=None, gaps=(NO_TAGS, NO_ALERTS)))
+    assert unread.tests == ()
+    (note,) = unread.notes
+    assert note == (
+        "acme: not every test can be selected: the tags of account group 7 cannot be read: Forbidden. Do this:"
+        " have an administrator add 'View tags' to a role of the token's user (Account Settings > Users and Roles"
+        " > Roles)"
+    )
+    require(asked, {"acme": unread})
+    with pytest.raises(AccessRefused, match="the tags of account group 7 cannot be read"):
+        require_lists([unread])
+    require_lists([unread, chosen(asked)])
+
+
+def test_lists_that_are_not_needed_are_not_blamed() -> None:
+    """Tags that cannot be read say nothing of alerts, which only sort."""
+    unread = chosen(
+        job(select=Select(tag=("team:core",))), listing(tags=None, alerts=None, gaps=(NO_TAGS, NO_ALERTS))
+    )
+    assert unread.gaps == (NO_TAGS,)
+    assert "alerts" not in unread.unread
+    assert unread.blind == (NO_ALERTS,)
+
+
+def test_an_organization_that_was_not_asked_is_no_empty_selection() -> None:
+    """A stopped organization, or a plan made offline, has no lists: nothing is said to be wrong with them."""
+    asked = job(select=Select(alerting=True))
+    nothing = choose(asked, {}, organization="acme", own="", moments=(LAST_HOUR,))
+    require(asked, {"acme": nothing})
+    require_lists([nothing])
+
+
+def test_alerts_that_only_sort_are_not_needed() -> None:
+    """Without the alerts, tests selected by name go by name."""
+    found = chosen(job(select=Select(test_name=("e",))), listing(alerts=None))
+    assert ids(found) == ["1", "2", "3", "4"]
+
+
+# -- moments ---------------------------------------------------------------------------------------------
+
+
+def test_the_lookout_of_a_window_is_the_window() -> None:
+    """Alerts matter in the windows as they are resolved, and now when there is none."""
+    spec = WindowSpec(start="2026-11-18T10:30:00Z", end="2026-11-18T12:00:00Z", fit=Fit.COVER)
+    assert lookouts(job(windows=(spec,)), now=NOON) == (Window(start=NOON - 2 * HOUR, end=NOON),)
+    assert lookouts(job(), now=NOON + 0.5) == (Window(start=NOON, end=NOON),)
+
+
+def test_a_window_since_an_alert_starts_where_the_earliest_did() -> None:
+    """Its lookout is its end, and its start the earliest of the alerts."""
+    asked = job(windows=(WindowSpec(start=SINCE_ALERT, end="2026-11-18T12:00:00Z", fit=Fit.COVER),))
+    assert lookouts(asked, now=NOON + 60) == (Window(start=NOON, end=NOON),)
+    (spec,), notes = since_alert(asked, [NOON - 600.0, NOON - 5000.0], now=NOON + 60)
+    assert (spec.start, spec.end, notes) == ("2026-11-18T10:36:40Z", "2026-11-18T12:00:00Z", ())
+
+
+def test_an_alert_from_long_ago_gives_the_longest_window_and_says_so() -> None:
+    """An alert that nobody cleared for weeks does not keep the window from being made."""
+    asked = job(windows=(WindowSpec(start=SINCE_ALERT, end="2026-11-18T12:00:00Z", fit=Fit.COVER),))
+    (spec,), (note,) = since_alert(asked, [NOON - 900 * HOUR], now=NOON + 60)
+    assert spec.start == "2026-11-16T12:00:00Z"
+    assert "longer ago than the 48h" in note
+
+
+def test_since_alert_without_an_alert_is_an_error() -> None:
+    """There is no moment to start from, so a time has to be written."""
+    asked = job(windows=(WindowSpec(start=SINCE_ALERT, fit=Fit.COVER),))
+    with pytest.raises(SelectionError, match="write a time, such as --since 14:07"):
+        since_alert(asked, [], now=NOON)
+
+
+# -- patterns --------------------------------------------------------------------------------------------
+
+TEXT = st.text(alphabet="aB.[*?]x ", max_size=12)
+
+
+@given(TEXT, TEXT)
+def test_a_pattern_without_wildcards_is_a_part(text: str, pattern: str) -> None:
+    """Without * and ? a pattern means what `in` means, case aside."""
+    plain = pattern.replace("*", "").replace("?", "")
+    assert patterns.is_like(text, plain) == (plain.casefold() in text.casefold())
+
+
+@given(TEXT)
+def test_every_text_matches_itself_and_the_star(text: str) -> None:
+    """A text is matched by itself, by a star and by as many question marks as it has characters."""
+    assert patterns.matches(text, text)
+    assert patterns.matches(text, "*")
+    assert patterns.matches(text, "?" * len(text))
+
+
+def test_nearest_of_three_thousand_names_is_found() -> None:
+    """A misspelt word finds the names that have it, however many there are."""
+    names = [f"Service {number} latency" for number in range(3000)] + ["Checkout Frankfurt"]
+    assert patterns.nearest_names("chekout", names) == ("Checkout Frankfurt",)

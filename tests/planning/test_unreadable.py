@@ -1,0 +1,65 @@
+"""Lists that could not be read: the words, the remedy that fits, and the kind of the error."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.api.catalog import CatalogError
+from orchestrator.core.errors import AccessRefused, ApiUnavailable, SelectionError
+from orchestrator.core.tasks import Problem
+from orchestrator.planning.unreadable import Cause, Gap, gap, told, unreadable
+
+
+def failed(status: int | None, **more: bool) -> CatalogError:
+    """A list that could not be read."""
+    return CatalogError("the alerts", Problem(title="Oh", detail="It broke."), status, **more)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "remedy", "raised"),
+    [
+        (failed(None), Cause.UNREACHABLE, "check the network, the proxy and base_url", ApiUnavailable),
+        (failed(200, cut_off=True), Cause.UNREACHABLE, "check the network", ApiUnavailable),
+        (failed(500), Cause.SERVER, "try again shortly", ApiUnavailable),
+        (failed(503), Cause.SERVER, "try again shortly", ApiUnavailable),
+        (failed(429), Cause.BUSY, "try again in a minute", ApiUnavailable),
+        (failed(403), Cause.FORBIDDEN, "add 'View alerts' to a role", AccessRefused),
+        (failed(200), Cause.NOT_THE_API, "check that base_url is the API's", SelectionError),
+        (failed(404), Cause.NOT_THE_API, "check that base_url is the API's", SelectionError),
+        (
+            failed(200, incomplete=True),
+            Cause.INCOMPLETE,
+            "a gateway that changes the addresses",
+            SelectionError,
+        ),
+    ],
+)
+def test_the_reason_decides_the_remedy_and_the_kind_of_error(
+    error: CatalogError, cause: Cause, remedy: str, raised: type[Exception]
+) -> None:
+    """A permission is asked for only where one is missing, and only what passes is worth another try."""
+    missing = gap("alerts", "account group 7", error)
+    assert missing.cause is cause
+    assert missing.text == "the alerts of account group 7 cannot be read: Oh. It broke."
+    assert remedy in missing.remedy
+    assert ("View" in missing.remedy) is (cause is Cause.FORBIDDEN)
+    with pytest.raises(
+        raised, match=r"^no test can be selected: the alerts of account group 7 cannot be read: Oh"
+    ):
+        raise unreadable("no test can be selected", [missing])
+
+
+def test_the_same_trouble_is_said_once() -> None:
+    """Several account groups that fail alike are one sentence with one remedy."""
+    two = [gap("tests", f"account group {aid}", failed(500)) for aid in ("1", "2")]
+    assert told([*two, two[0]]) == (
+        "the tests of account group 1 and account group 2 cannot be read: Oh. It broke. Do this: the trouble is on"
+        " ThousandEyes' side or a gateway's: try again shortly"
+    )
+
+
+def test_account_groups_are_no_list_with_a_permission_of_its_own() -> None:
+    """Nobody documents a permission's name for them."""
+    missing = Gap(of="account groups", where="", because="Forbidden.", cause=Cause.FORBIDDEN)
+    assert missing.text == "the account groups cannot be read: Forbidden."
+    assert missing.remedy.startswith("have an administrator let the token's user read the account groups")

@@ -1,0 +1,183 @@
+"""A store in virtual time, and short words for what the tests do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+
+from orchestrator.core.clock import VirtualClock
+from orchestrator.core.jobs import Limit, Priority, Window
+from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
+from orchestrator.ratelimit.bucket import Wait
+from orchestrator.store.opening import open_store
+from orchestrator.store.queue import Store
+from orchestrator.store.views import Ask
+
+BASE_URL = "https://api.example.com/v7"
+LIMIT = Limit()
+TIMEOUT = 60.0
+
+
+class World:
+    """The machine a store lives on: its clock, and processes that open the store."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.clock = VirtualClock()
+        self._opened: list[Store] = []
+        self.store = self.open()
+
+    def open(self) -> Store:
+        """Another process's store."""
+        store = open_store(self.url, clock=self.clock)
+        self._opened.append(store)
+        return store
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(seconds)
+
+    def crash(self, store: Store) -> None:
+        """End a process without a word: its locks go, and nothing else."""
+        store._database.close()
+        self._gone(store)
+
+    def end(self, store: Store) -> None:
+        """End a process in good order."""
+        store.close()
+        self._gone(store)
+
+    def _gone(self, store: Store) -> None:
+        self._opened.remove(store)
+
+    def close(self) -> None:
+        for store in self._opened:
+            store.close()
+
+    # -- short words -----------------------------------------------------------------------------------
+    def begin(self, count: int = 12, *, run: str = "r1", **fields: object) -> str:
+        """A run of some tasks of one organization, served by `store`; its identity."""
+        identity = self.store.join(BASE_URL, "acme", None)
+        self.store.start_run(Run(id=run, job="nightly"), self.tasks(count, identity, **fields))
+        self.store.serve(run, [identity])
+        return identity
+
+    def tasks(self, count: int, identity: str, **fields: object) -> list[Task]:
+        return [task(number, identity, **fields) for number in range(count)]
+
+    def ask(self, identity: str, run: str = "r1", **fields: object) -> Ask:
+        epoch, boot = self.store.epoch(), self.clock.boot()
+        plain = Ask(organization=identity, run_id=run, limit=LIMIT, timeout=TIMEOUT, epoch=epoch, boot=boot)
+        return replace(plain, **fields)  # type: ignore[arg-type] # a test's own fields
+
+    def lease(self, identity: str, run: str = "r1", store: Store | None = None, **fields: object) -> Lease:
+        """A grant that has to be there."""
+        granted = (store or self.store).grant(self.ask(identity, run, **fields))
+        assert isinstance(granted, Lease), granted
+        return granted
+
+    def wait(self, identity: str, run: str = "r1", store: Store | None = None, **fields: object) -> Wait:
+        """A wait that has to be there."""
+        granted = (store or self.store).grant(self.ask(identity, run, **fields))
+        assert isinstance(granted, Wait), granted
+        return granted
+
+    def sent(self, identity: str, run: str = "r1", store: Store | None = None) -> Lease:
+        """A lease whose first byte has left."""
+        lease = self.lease(identity, run, store)
+        (store or self.store).sending(lease)
+        return lease
+
+    def make(self, identity: str, run: str = "r1", store: Store | None = None) -> Lease:
+        """One snapshot, made in no time."""
+        lease = self.sent(identity, run, store)
+        (store or self.store).settle(lease, created(lease))
+        return lease
+
+    def states(self, run: str = "r1") -> list[Status]:
+        return [result.status for result in self.store.results(run)]
+
+
+class SqliteWorld(World):
+    """A machine with a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"sqlite:///{path}")
+
+
+class PostgresWorld(World):
+    """A database whose clock is a row of a table, that goes with the virtual one."""
+
+    def __init__(self, url: str) -> None:
+        self._side = psycopg.connect(url, autocommit=True)
+        self._side.execute("DROP SCHEMA IF EXISTS tesnap CASCADE")
+        super().__init__(url)
+        self._side.execute("CREATE TABLE tesnap.virtual_clock (now DOUBLE PRECISION NOT NULL)")
+        self._side.execute("INSERT INTO tesnap.virtual_clock VALUES (%s)", [self.clock.wall()])
+        self._side.execute(
+            "CREATE OR REPLACE FUNCTION tesnap.tesnap_now() RETURNS DOUBLE PRECISION LANGUAGE sql VOLATILE "
+            "AS 'SELECT now FROM tesnap.virtual_clock'"
+        )
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self._side.execute("UPDATE tesnap.virtual_clock SET now = now + %s", [seconds])
+
+    def step(self, seconds: float) -> None:
+        """Set the database's clock, and nobody else's."""
+        self._side.execute("UPDATE tesnap.virtual_clock SET now = now + %s", [seconds])
+
+    def close(self) -> None:
+        super().close()
+        self._side.close()
+
+    def _gone(self, store: Store) -> None:
+        super()._gone(store)
+        self.gone()
+
+    def gone(self) -> None:
+        """Wait until the server has noticed that a session has ended, a moment later."""
+        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
+        while self._side.execute(sessions).fetchone() > (len(self._opened),):  # type: ignore[operator] # a row of one
+            pass
+
+
+def task(number: int, identity: str, **fields: object) -> Task:
+    plain = Task(
+        organization=identity,
+        organization_name="acme",
+        account_group="1",
+        test_id=str(number),
+        window=Window(start=0, end=3600),
+        is_public=False,
+        display_name="x [{key}]",
+        job_name="checkout",
+        position=number,
+    )
+    return replace(plain, **fields)  # type: ignore[arg-type] # a test's own fields
+
+
+def created(lease: Lease, **fields: object) -> Settlement:
+    snapshot = Snapshot(id=f"s{lease.task.test_id}", event_id=f"e{lease.task.test_id}", link="https://x/")
+    plain = Settlement(status=Status.CREATED, answered=True, http_status=201, snapshot=snapshot)
+    return replace(plain, **fields)  # type: ignore[arg-type] # a test's own fields
+
+
+def queued(**fields: object) -> Settlement:
+    return replace(Settlement(status=Status.QUEUED, answered=False), **fields)  # type: ignore[arg-type] # same
+
+
+UNCERTAIN = Settlement(status=Status.UNCERTAIN, answered=False)
+FAILED = Settlement(status=Status.FAILED, answered=True, http_status=400)
+
+
+def priorities(identity: str, *classes: Priority) -> Sequence[Task]:
+    """One task of each class, other tests for each call."""
+    return [
+        task(100 * priority + i, identity, priority=priority, position=i)
+        for i, priority in enumerate(classes)
+    ]
