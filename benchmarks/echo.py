@@ -16,7 +16,7 @@ from orchestrator.core.events import Ending, Event, Progress
 from orchestrator.core.jobs import RetryRules
 from orchestrator.core.tasks import Lease, Result, Run
 from orchestrator.store.queue import Store
-from orchestrator.worker.organization import Lane
+from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Looked, Lost, Sent, first_byte
 from orchestrator.worker.worker import Worker
 
@@ -97,7 +97,10 @@ class Silent:
 
 def worker_of(store: Store, run: Run, organizations: list[str], clock: VirtualClock, sender: Echo) -> Worker:
     """A worker that serves these organizations."""
-    lanes = {name: Lane(identity=name, name=name, limit=LIMIT, timeout=TIMEOUT) for name in organizations}
+    lanes = {
+        name: ServedOrganization(identity=name, name=name, limit=LIMIT, timeout=TIMEOUT)
+        for name in organizations
+    }
     return Worker(run, store, sender, lanes, clock, observer=Silent(), rules=RetryRules())
 
 

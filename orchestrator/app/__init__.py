@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.app.find_tests import matching_tests, read_lists
     from orchestrator.app.make_plan import planned
-    from orchestrator.app.make_snapshots import App, Begin, Planned, for_run, run
+    from orchestrator.app.make_snapshots import App, Planned, RunOptions, for_run, run
     from orchestrator.app.rehearsal import rehearsed
 else:
     __getattr__ = lazy_face(__name__)

@@ -46,7 +46,7 @@ from orchestrator.planning import (
     NAMED_AT_MOST,
     SERVER_ERROR,
     Cause,
-    Finding,
+    OrganizationSurvey,
     choose,
     find_out,
     group_names,
@@ -105,7 +105,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class OrganizationToCheck:
     """One organization to look at: its settings, the jobs that mean it, and where its token comes from."""
 
     organization: Organization
@@ -113,7 +113,9 @@ class Patient:
     source: str = "the token"
 
 
-def examine(patient: Patient, getter: Getter, clock: Clock, tell: Tell | None = None) -> list[Check]:
+def examine(
+    patient: OrganizationToCheck, getter: Getter, clock: Clock, tell: Tell | None = None
+) -> list[Check]:
     """All checks of one organization, in the order in which they build on each other.
 
     An API that cannot be reached, refuses the token or has no request left ends them: what would come after
@@ -177,7 +179,7 @@ def checks_document(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, obj
 # -- the token and the way to the API --------------------------------------------------------------------
 
 
-def _unusable(patient: Patient, reader: PacedGetter, answer: Answer) -> Check | None:
+def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer) -> Check | None:
     """Why nothing more can be asked after the first answer; None when more can."""
     url = patient.organization.base_url
     if answer.status is None:
@@ -211,7 +213,7 @@ def _exhausted(reader: PacedGetter) -> Check:
     return trouble("general limit", text, remedy)
 
 
-def _token(patient: Patient, user: Answer) -> Check:
+def _token(patient: OrganizationToCheck, user: Answer) -> Check:
     found = parse_object(user.body) or {}
     who = text_of(found.get("email")) or text_of(found.get("name"))
     if user.status != 200:
@@ -242,7 +244,7 @@ def _limit(reader: PacedGetter) -> list[Check]:
 # -- the organization ------------------------------------------------------------------------------------
 
 
-def _organization(patient: Patient, finding: Finding) -> Iterator[Check]:
+def _organization(patient: OrganizationToCheck, finding: OrganizationSurvey) -> Iterator[Check]:
     """Which organization it is, against the file."""
     wanted, found = patient.organization.org_id, finding.org_id
     name = next((group.organization_name for group in finding.groups if group.organization_name), "unnamed")
@@ -265,7 +267,7 @@ def _organization(patient: Patient, finding: Finding) -> Iterator[Check]:
         yield Check(about="organization", text=f"{name}, org_id {found}{checked}")
 
 
-def _groups(patient: Patient, known: Sequence[AccountGroup]) -> Iterator[Check]:
+def _groups(patient: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iterator[Check]:
     """Whether the token opens the account groups that are named."""
     there = {group.aid: group for group in known}
     named = [patient.organization.account_group, *(job.account_group for job in patient.jobs)]
@@ -346,7 +348,7 @@ def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
 # -- its tests -------------------------------------------------------------------------------------------
 
 
-def _lists(patient: Patient, finding: Finding, *, exhausted: bool) -> Iterator[Check]:
+def _lists(patient: OrganizationToCheck, finding: OrganizationSurvey, *, exhausted: bool) -> Iterator[Check]:
     """Whether the lists can be read: those that the jobs need, or all where there are none."""
     every = [one for listing in finding.tests.values() for one in listing.gaps]
     missing = [one for one in every if one.of != "alerts" or one.text in finding.notes]  # else they only sort
@@ -362,7 +364,7 @@ def _lists(patient: Patient, finding: Finding, *, exhausted: bool) -> Iterator[C
     yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")
 
 
-def _tests(patient: Patient, finding: Finding, now: float) -> Iterator[Check]:
+def _tests(patient: OrganizationToCheck, finding: OrganizationSurvey, now: float) -> Iterator[Check]:
     """What each job means in the lists."""
     for job in patient.jobs:
         own = job.account_group or patient.organization.account_group or ""
@@ -370,7 +372,7 @@ def _tests(patient: Patient, finding: Finding, now: float) -> Iterator[Check]:
             yield from _job(patient.organization.name, job, own, finding, now)
 
 
-def _job(name: str, job: Job, own: str, finding: Finding, now: float) -> Iterator[Check]:
+def _job(name: str, job: Job, own: str, finding: OrganizationSurvey, now: float) -> Iterator[Check]:
     """Whether the tests of a job are known and named as written, and its selectors mean some."""
     moments = lookouts(job, now=now + finding.offset)
     if len(job.organizations) > 1:  # an id goes only where a list has it
@@ -450,7 +452,9 @@ def examine_notify(notify: Notify) -> Check:
     )
 
 
-def organizations_to_check(path: str | None, chosen: tuple[str, ...]) -> tuple[JobFile, list[Patient]]:
+def organizations_to_check(
+    path: str | None, chosen: tuple[str, ...]
+) -> tuple[JobFile, list[OrganizationToCheck]]:
     """The organizations of a job file with their jobs, or the environment's only one."""
     from orchestrator.core import only_organizations
     from orchestrator.jobfile import known_organizations, read_jobfiles
@@ -463,7 +467,7 @@ def organizations_to_check(path: str | None, chosen: tuple[str, ...]) -> tuple[J
         reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
         known = only_organizations(reading.jobfile, chosen)
     return known, [
-        Patient(
+        OrganizationToCheck(
             organization=one,
             jobs=tuple(job for job in known.jobs if one.name in job.organizations),
             source=_source(one.credential),
@@ -480,7 +484,9 @@ def _source(credential: CredentialSource) -> str:
     )
 
 
-def examine_one(patient: Patient, jobfile: JobFile, clock: Clock, tell: Tell | None) -> list[Check]:
+def examine_one(
+    patient: OrganizationToCheck, jobfile: JobFile, clock: Clock, tell: Tell | None
+) -> list[Check]:
     """All checks of one organization; a token that cannot even be read is the only one."""
     from orchestrator.app.find_tests import client_of
 

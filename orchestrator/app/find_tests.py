@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from orchestrator.api import Tell
     from orchestrator.core import Clock, JobFile
     from orchestrator.output import FoundTest
-    from orchestrator.planning import Finding
+    from orchestrator.planning import OrganizationSurvey
 
 
 # -- tests -----------------------------------------------------------------------------------------------
 
 
-def read_lists(jobfile: JobFile, clock: Clock, tell: Tell | None) -> dict[str, Finding]:
+def read_lists(jobfile: JobFile, clock: Clock, tell: Tell | None) -> dict[str, OrganizationSurvey]:
     """What each organization's lists say."""
     from orchestrator.planning import find_out
 
@@ -50,7 +50,7 @@ def client_of(jobfile: JobFile, name: str, clock: Clock) -> Any:
 
 
 def matching_tests(
-    jobfile: JobFile, findings: Mapping[str, Finding], clock: Clock, say: Callable[[str], None]
+    jobfile: JobFile, findings: Mapping[str, OrganizationSurvey], clock: Clock, say: Callable[[str], None]
 ) -> Iterator[FoundTest]:
     """The tests that are meant; `say` hears what there is to say about it."""
     from orchestrator.output import FoundTest

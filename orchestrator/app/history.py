@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.core import Event, JobFile, Run, RunState
 from orchestrator.store import Queue
-from orchestrator.worker import Lane
+from orchestrator.worker import ServedOrganization
 
 
 def places(jobfile: JobFile) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def taken_up(run: Run, jobfile: JobFile) -> Iterator[Event]:
         yield Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
 
 
-def differing(queue: Queue, lanes: Mapping[str, Lane]) -> Iterator[Event]:
+def limit_conflicts(queue: Queue, lanes: Mapping[str, ServedOrganization]) -> Iterator[Event]:
     """Live runs that pace an organization otherwise: the settings of whoever asks hold, for each grant."""
     live = {known_as for view in queue.runs() if view.processes for known_as in view.counts}
     theirs = {i: queue.bucket(i).last_limit for i in live & lanes.keys()}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from orchestrator.api import Tell
 from orchestrator.core import AccessRefused, ApiUnavailable, Reason, Result, Status, wanted_organizations
-from orchestrator.planning import Finding, Plan, Preview, survey_events
-from orchestrator.worker import Lane
+from orchestrator.planning import OrganizationSurvey, Plan, Preview, survey_events
+from orchestrator.worker import ServedOrganization
 
 if TYPE_CHECKING:
     from orchestrator.app.make_snapshots import App
 
 
-def left_out(plan: Plan, lanes: Mapping[str, Lane], in_doubt: Collection[str]) -> Plan:
+def left_out(plan: Plan, lanes: Mapping[str, ServedOrganization], in_doubt: Collection[str]) -> Plan:
     """The plan without tests whose names could not be checked just now: they are neither failed nor sent unchecked.
 
     Raises `AccessRefused` or `ApiUnavailable` when nothing is left: frozen, an empty plan would be carried on as if
@@ -67,7 +67,9 @@ PUBLIC_NOTE = (
 
 def planned(app: App, *, offline: bool, again: bool = False, tell: Tell | None = None) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
-    findings = {n: Finding() for n in wanted_organizations(app.jobfile)} if offline else app.survey(tell)
+    findings = (
+        {n: OrganizationSurvey() for n in wanted_organizations(app.jobfile)} if offline else app.survey(tell)
+    )
     lanes = app.lanes(findings, only_look=True)
     plan = app.plan(findings, lanes)
     if offline:

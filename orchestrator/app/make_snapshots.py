@@ -38,7 +38,7 @@ from orchestrator.core import (
 )
 from orchestrator.output import pause_text
 from orchestrator.planning import (
-    Finding,
+    OrganizationSurvey,
     Plan,
     Preview,
     Survey,
@@ -49,7 +49,7 @@ from orchestrator.planning import (
 )
 from orchestrator.ratelimit import Start, forecast_starts
 from orchestrator.store import Queue
-from orchestrator.worker import Lane, PoolSender, Worker, joined, stopped_by_surprises
+from orchestrator.worker import PoolSender, ServedOrganization, Worker, joined, stopped_by_surprises
 
 
 def for_run(jobfile: JobFile, run: Run) -> JobFile:
@@ -62,7 +62,7 @@ RUN_ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begin:
+class RunOptions:
     """How a run is started: under which id, with a new generation, for how long at the most (seconds)."""
 
     run_id: str | None = None
@@ -71,7 +71,7 @@ class Begin:
     seed: int | None = None
 
 
-Planned = Callable[[Plan, Mapping[str, Finding], Mapping[str, Lane]], None]
+Planned = Callable[[Plan, Mapping[str, OrganizationSurvey], Mapping[str, ServedOrganization]], None]
 """Who is told of a plan: what was found out and who is served besides."""
 
 
@@ -122,7 +122,9 @@ class App:
             client.close()
 
     # -- what is there ---------------------------------------------------------------------------------
-    def survey(self, tell: Tell | None = None, *, within: float | None = None) -> dict[str, Finding]:
+    def survey(
+        self, tell: Tell | None = None, *, within: float | None = None
+    ) -> dict[str, OrganizationSurvey]:
         """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits.
 
         Whoever has not answered `within` so many seconds is out of reach, and is sent nothing more.
@@ -144,7 +146,7 @@ class App:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _found_out(self, name: str, groups: Sequence[str], tell: Tell | None) -> Finding:
+    def _found_out(self, name: str, groups: Sequence[str], tell: Tell | None) -> OrganizationSurvey:
         organization = self.jobfile.organizations[name]
         jobs = [job for job in self.jobfile.jobs if name in job.organizations]
         return find_out(
@@ -174,9 +176,11 @@ class App:
                 " planned and nothing was sent; the same command begins anew"
             )
 
-    def lanes(self, findings: Mapping[str, Finding], *, only_look: bool = False) -> dict[str, Lane]:
+    def lanes(
+        self, findings: Mapping[str, OrganizationSurvey], *, only_look: bool = False
+    ) -> dict[str, ServedOrganization]:
         """What the worker needs to know of each organization, by its identity; `only_look` writes nothing."""
-        lanes: dict[str, Lane] = {}
+        lanes: dict[str, ServedOrganization] = {}
         for name, finding in findings.items():
             lane = self._lane(name, finding, only_look=only_look)
             other = lanes.get(lane.identity)
@@ -186,11 +190,11 @@ class App:
             self._shown |= {lane.identity: shown, shown: shown}
         return lanes
 
-    def _lane(self, name: str, finding: Finding, *, only_look: bool) -> Lane:
+    def _lane(self, name: str, finding: OrganizationSurvey, *, only_look: bool) -> ServedOrganization:
         organization = self.jobfile.organizations[name]
         # With a stranger's token it is the file's, if that says one.
         org_id = (finding.stopped and organization.org_id) or finding.org_id
-        lane = Lane(
+        lane = ServedOrganization(
             identity=self._identity(organization, org_id, only_look=only_look),
             name=name,
             limit=organization.limit,
@@ -233,7 +237,9 @@ class App:
         return self.queue.present_identity(identity(organization.base_url, org_id=org_id, name=name))
 
     # -- planning --------------------------------------------------------------------------------------
-    def plan(self, findings: Mapping[str, Finding], lanes: Mapping[str, Lane]) -> Plan:
+    def plan(
+        self, findings: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
+    ) -> Plan:
         """The tasks of a run, for the organizations that were surveyed."""
         surveys = {
             name: Survey(name=name, identity=self._identities[name], tests=finding.tests)
@@ -244,11 +250,11 @@ class App:
             plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
         return plan
 
-    def in_doubt(self, findings: Mapping[str, Finding]) -> set[str]:
+    def in_doubt(self, findings: Mapping[str, OrganizationSurvey]) -> set[str]:
         """The organizations, by identity, that could not be asked properly."""
         return {self._identities[name] for name, found in findings.items() if found.in_doubt}
 
-    def foresee(self, plan: Plan, lanes: Mapping[str, Lane], *, again: bool = False) -> Preview:
+    def foresee(self, plan: Plan, lanes: Mapping[str, ServedOrganization], *, again: bool = False) -> Preview:
         """What a run of this plan would find made already, and when it would make the rest: all, when `again`."""
         latest = {} if again else self.queue.latest(plan.tasks)
         known = {key: one for key, one in latest.items() if not still_to_make(one, self.queue.epoch())}
@@ -273,7 +279,7 @@ class App:
             refused=any(lane.stopped is not None for lane in lanes.values()),
         )
 
-    def _epoch(self, lanes: Mapping[str, Lane]) -> float:
+    def _epoch(self, lanes: Mapping[str, ServedOrganization]) -> float:
         """The API's calendar; the organizations of one file have the same one."""
         return self.clock.wall() + next((lane.offset for lane in lanes.values() if lane.offset), 0.0)
 
@@ -289,7 +295,7 @@ class App:
             )
         return run
 
-    def begin(self, plan: Plan, options: Begin) -> Run:
+    def begin(self, plan: Plan, options: RunOptions) -> Run:
         """Freeze the plan under a run id."""
         run = Run(
             id=options.run_id or self._free_run_id(),
@@ -308,7 +314,7 @@ class App:
 
     @contextmanager
     def worker(
-        self, run: Run, lanes: Mapping[str, Lane], observer: Observer, options: Begin
+        self, run: Run, lanes: Mapping[str, ServedOrganization], observer: Observer, options: RunOptions
     ) -> Iterator[Worker]:
         """A worker for the run, sending over HTTP."""
         sender = PoolSender(self.clients.values(), self.client_of, self.clock, self.queue.sending)
@@ -332,7 +338,7 @@ class App:
 def run(
     app: App,
     observer: Observer,
-    options: Begin,
+    options: RunOptions,
     *,
     planned: Planned = lambda *_: None,
     caught: Callable[[Worker], None] = lambda _: None,
@@ -349,7 +355,7 @@ def run(
         within=options.deadline,
     )
     lanes = app.lanes(findings)
-    for event in (*survey_events(findings), *history.differing(app.queue, lanes)):
+    for event in (*survey_events(findings), *history.limit_conflicts(app.queue, lanes)):
         observer.happened(event)
     if carried_on is not None:
         for event in history.taken_up(carried_on, app.jobfile):

@@ -9,7 +9,7 @@ import click
 
 from orchestrator.app import examine_one, organizations_to_check
 from orchestrator.cli.options import json_option, organization_option, store_option
-from orchestrator.cli.process import opened, telling, write_json
+from orchestrator.cli.process import open_queue, telling, write_json
 
 AT_ONCE = 8
 """Organizations that are asked side by side."""
@@ -37,7 +37,7 @@ def doctor_command(
         checks = dict(zip((one.organization.name for one in patients), examined, strict=True))
     if known.notify:
         checks["notify"] = [examine_notify(one) for one in known.notify]
-    checks["store"] = examine_store(lambda: opened(store, clock))
+    checks["store"] = examine_store(lambda: open_queue(store, clock))
     if as_json:
         write_json(checks_document(checks))
     else:

@@ -16,15 +16,15 @@ from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import Ending, Event, TesnapError
 
 if TYPE_CHECKING:
-    from orchestrator.app import App, Begin, Planned
+    from orchestrator.app import App, Planned, RunOptions
     from orchestrator.core import Clock, Run
     from orchestrator.output import Output, Report, View
     from orchestrator.worker import Worker
 
 
-def made(
+def run_and_show(
     app: App,
-    begin: Begin,
+    begin: RunOptions,
     look: Shown,
     clock: Clock,
     *,

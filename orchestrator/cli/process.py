@@ -176,7 +176,7 @@ def signals_heard() -> Iterator[None]:
 
 
 @contextmanager
-def opened(store: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Queue]:
+def open_queue(store: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Queue]:
     """The store of this option or of the default place."""
     from orchestrator.store import open_store
 
@@ -188,17 +188,17 @@ def opened(store: str | None, clock: Clock, *, read_only: bool = False) -> Itera
 
 
 @contextmanager
-def opened_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
+def open_queue_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
     """The store, read only; an empty one in a temporary folder where there is none yet."""
     from orchestrator.store import store_exists
 
     if store_exists(store or default_store()):
-        with opened(store, clock, read_only=True) as queue:
+        with open_queue(store, clock, read_only=True) as queue:
             yield queue
         return
     with (
         TemporaryDirectory(prefix="tesnap-") as folder,
-        opened(f"sqlite:///{folder}/empty.db", clock) as queue,
+        open_queue(f"sqlite:///{folder}/empty.db", clock) as queue,
     ):
         yield queue
 

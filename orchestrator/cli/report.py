@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
-from orchestrator.cli.process import opened, typed_store, write_json
+from orchestrator.cli.process import open_queue, typed_store, write_json
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
@@ -54,7 +54,7 @@ def report_command(run: str, **settings: Any) -> int:
     from orchestrator.core import SystemClock
 
     kind = _kind(settings["format_"], settings["output"])
-    with opened(settings["store"], SystemClock(), read_only=True) as queue:
+    with open_queue(settings["store"], SystemClock(), read_only=True) as queue:
         made = reported(
             queue,
             run,
@@ -148,7 +148,7 @@ def list_command(**settings: Any) -> int:
     from orchestrator.output import Wanted, list_snapshots, snapshots_documents, snapshots_table
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
-    with opened(settings["store"], SystemClock(), read_only=True) as queue:
+    with open_queue(settings["store"], SystemClock(), read_only=True) as queue:
         now = queue.epoch()
         wanted = Wanted(
             organization=settings["organization"],

@@ -21,7 +21,7 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.cli.process import Interrupted, opened, opened_to_look, typed_store
+from orchestrator.cli.process import Interrupted, open_queue, open_queue_to_look, typed_store
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
 from orchestrator.store import Queue
@@ -46,12 +46,12 @@ SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
 @pacing_options
 def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
-    from orchestrator.app import App, Begin, for_run
-    from orchestrator.cli.execute import made
+    from orchestrator.app import App, RunOptions, for_run
+    from orchestrator.cli.execute import run_and_show
     from orchestrator.core import SystemClock
 
     look, pacing, clock = shown(settings), taken(settings), SystemClock()
-    with opened(settings["store"], clock) as queue:
+    with open_queue(settings["store"], clock) as queue:
         found = queue.find_run(run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
@@ -59,7 +59,9 @@ def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
         if settings["failed"]:
             _try_failed_again(queue, found)
         app = App(for_run(pacing.applied(jobfile), found), queue=queue, clock=clock, environ=os.environ)
-        return made(app, Begin(run_id=found.id, deadline=settings["deadline"]), look, clock).exit_code
+        return run_and_show(
+            app, RunOptions(run_id=found.id, deadline=settings["deadline"]), look, clock
+        ).exit_code
 
 
 def _try_failed_again(queue: Queue, run: Run) -> None:
@@ -107,7 +109,7 @@ def cancel_command(run: str, store: str | None) -> int:
     """Give up what a run has not sent yet; what is being sent still ends."""
     from orchestrator.core import SystemClock
 
-    with opened(store, SystemClock()) as queue:
+    with open_queue(store, SystemClock()) as queue:
         found = queue.find_run(run)
         if found.state is RunState.FINISHED:
             raise UsageError(f"run {found.id} has finished: there is nothing to give up")
@@ -144,7 +146,7 @@ def settle_command(
 
     clock = SystemClock()
     if task is None:
-        with opened_to_look(store, clock) as queue:
+        with open_queue_to_look(store, clock) as queue:
             found = queue.find_run(run)
             uncertain = [r for r in queue.results(found.id) if r.status is Status.UNCERTAIN]
         if not uncertain:
@@ -155,7 +157,7 @@ def settle_command(
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
         snapshot_id = _snapshot_id(snapshot_id)
-    with opened(store, clock) as queue:
+    with open_queue(store, clock) as queue:
         found = queue.find_run(run)
         _settled(queue, found, task, snapshot_id)
     return 0
@@ -220,6 +222,6 @@ def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: 
             print("\nstopped: what was answered is noted, the rest stays uncertain", file=sys.stderr)
             return ExitCode.STOPPED_EARLY
         if answer != "":
-            with opened(store, SystemClock()) as queue:
+            with open_queue(store, SystemClock()) as queue:
                 _settled(queue, run, task.key, answer)
     return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

@@ -25,7 +25,7 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.cli.process import opened, opened_to_look, telling, write_json
+from orchestrator.cli.process import open_queue, open_queue_to_look, telling, write_json
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import ExitCode
 
@@ -53,20 +53,20 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
-    from orchestrator.app import Begin
-    from orchestrator.cli.execute import made
+    from orchestrator.app import RunOptions
+    from orchestrator.cli.execute import run_and_show
     from orchestrator.core import SystemClock
 
     look, jobfile = shown(settings), _read(jobfiles, settings)
     if settings["dry_run"]:
         return _plan(jobfile, look, store=settings["store"], again=settings["again"])
-    begin = Begin(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
+    begin = RunOptions(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
     clock = SystemClock()
-    with opened(settings["store"], clock) as queue:
+    with open_queue(settings["store"], clock) as queue:
         from orchestrator.app import App
 
         app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
-        return made(app, begin, look, clock).exit_code
+        return run_and_show(app, begin, look, clock).exit_code
 
 
 @click.command("plan")
@@ -100,8 +100,8 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 @pacing_options
 def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     """The whole run against the built-in simulator: no account, nothing leaves the machine."""
-    from orchestrator.app import App, Begin, rehearsed
-    from orchestrator.cli.execute import made
+    from orchestrator.app import App, RunOptions, rehearsed
+    from orchestrator.cli.execute import run_and_show
 
     look = shown(settings)
     jobfile = _read(jobfiles, settings, environ={**os.environ, "TE_TOKEN": "rehearsal"})
@@ -113,10 +113,12 @@ def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
         rehearsed(
             jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]
         ) as stage,
-        opened(stage.store, stage.clock) as queue,
+        open_queue(stage.store, stage.clock) as queue,
     ):
         app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
-        return made(app, Begin(seed=settings["seed"]), look, stage.clock, rehearsal=True).exit_code
+        return run_and_show(
+            app, RunOptions(seed=settings["seed"]), look, stage.clock, rehearsal=True
+        ).exit_code
 
 
 def _read(
@@ -146,7 +148,7 @@ def _plan(
     from orchestrator.output import plan_document, plan_lines
 
     clock = SystemClock()
-    with opened_to_look(store, clock) as queue, ExitStack() as stack:
+    with open_queue_to_look(store, clock) as queue, ExitStack() as stack:
         app = App(jobfile, queue=queue, clock=clock, environ=os.environ, offline=offline)
         stack.callback(app.close)
         view = planned(app, offline=offline, again=again, tell=telling(look.timezone, quiet=look.quiet))

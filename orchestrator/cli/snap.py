@@ -22,16 +22,16 @@ from orchestrator.cli.options import (
     taken,
     zone_option,
 )
-from orchestrator.cli.process import opened, telling, write_json
+from orchestrator.cli.process import open_queue, telling, write_json
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import ExitCode, Fit
 
 if TYPE_CHECKING:
     from orchestrator.app import App, Planned
     from orchestrator.core import JobFile
-    from orchestrator.jobfile import Incident, Words
-    from orchestrator.planning import Finding, Plan, Preview
-    from orchestrator.worker import Lane
+    from orchestrator.jobfile import AdhocJob, AdhocRequest
+    from orchestrator.planning import OrganizationSurvey, Plan, Preview
+    from orchestrator.worker import ServedOrganization
 
 
 FEW = 5
@@ -142,7 +142,7 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
 
     Of test ids (`-` reads them from standard input), and of what --alerting, --tag, --test-name and --type select.
     """
-    from orchestrator.cli.execute import made
+    from orchestrator.cli.execute import run_and_show
     from orchestrator.cli.run import _plan
     from orchestrator.core import SystemClock
     from orchestrator.jobfile import incident
@@ -155,13 +155,13 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     if settings["dry_run"]:
         _say(meant.notes, look)
         return _plan(jobfile, look, store=settings["store"], again=settings["again"], deployed=False)
-    from orchestrator.app import App, Begin
+    from orchestrator.app import App, RunOptions
 
-    with opened(settings["store"], clock) as queue:
+    with open_queue(settings["store"], clock) as queue:
         again = settings["again"]
         app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
         planned = _announcing(app, look, meant, again=again)
-        return made(app, Begin(again=again), look, clock, planned=planned).exit_code
+        return run_and_show(app, RunOptions(again=again), look, clock, planned=planned).exit_code
 
 
 @click.command("tests")
@@ -204,15 +204,17 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
     return ExitCode.REFUSED if any(finding.stopped for finding in findings.values()) else ExitCode.DONE
 
 
-def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> Words:
+def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> AdhocRequest:
     """What was typed, taken out of a command's settings."""
-    from orchestrator.jobfile import Words, typed_ids
+    from orchestrator.jobfile import AdhocRequest, typed_ids
 
     names = ["test_names", "types", "tags", "alerting", "enabled", "exclude", "max_tests", "account_group"]
     names += ["since", "until", "last", "around", "duration"]
     values = {name: settings.pop(name) for name in names}
     title = settings.get("title", "")
-    return Words(tests=typed_ids(tests, sys.stdin), fit=Fit(settings.pop("fit")), title=title, **values)
+    return AdhocRequest(
+        tests=typed_ids(tests, sys.stdin), fit=Fit(settings.pop("fit")), title=title, **values
+    )
 
 
 def _known(settings: Mapping[str, Any]) -> JobFile:
@@ -230,10 +232,12 @@ def _say(lines: Iterable[str], look: Shown) -> None:
 # -- snap ------------------------------------------------------------------------------------------------
 
 
-def _announcing(app: App, look: Shown, meant: Incident, *, again: bool) -> Planned:
+def _announcing(app: App, look: Shown, meant: AdhocJob, *, again: bool) -> Planned:
     """Says what is about to be done as soon as that is known."""
 
-    def planned(plan: Plan, findings: Mapping[str, Finding], lanes: Mapping[str, Lane]) -> None:
+    def planned(
+        plan: Plan, findings: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
+    ) -> None:
         if not plan.tasks and any(finding.stopped for finding in findings.values()):
             raise click.exceptions.Exit(ExitCode.REFUSED)  # why has been told; there is nothing to carry on
         view = app.foresee(plan, lanes, again=again)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.options import json_option, store_option, zone_option
-from orchestrator.cli.process import opened_to_look, typed_store, write_json
+from orchestrator.cli.process import open_queue_to_look, typed_store, write_json
 from orchestrator.cli.timezone import terminal_zone
 
 
@@ -22,7 +22,7 @@ def status_command(run: str, *, store: str | None, as_json: bool, timezone: str 
     from orchestrator.core import SystemClock
     from orchestrator.output import load_status, status_document, status_lines
 
-    with opened_to_look(store, SystemClock()) as queue:
+    with open_queue_to_look(store, SystemClock()) as queue:
         found = load_status(queue, queue.find_run(run).id)
     if as_json:
         write_json(status_document(found))
@@ -41,7 +41,7 @@ def runs_command(store: str | None, **look: Any) -> int:
     from orchestrator.core import SystemClock
     from orchestrator.output import run_document, runs_table
 
-    with opened_to_look(store, SystemClock()) as queue:
+    with open_queue_to_look(store, SystemClock()) as queue:
         views = queue.runs()
         now = queue.epoch()
     if look["as_json"]:

@@ -6,8 +6,8 @@ from orchestrator import lazy_face
 
 if TYPE_CHECKING:
     from orchestrator.jobfile.adhoc import (
-        Incident,
-        Words,
+        AdhocJob,
+        AdhocRequest,
         incident,
         known_organizations,
         looking,

@@ -51,7 +51,7 @@ _WHEN = "write --since 14:07, --last 2h, --from … --to …, or --around 14:07"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class AdhocRequest:
     """What was typed: texts as they are, durations in seconds."""
 
     tests: tuple[str, ...] = ()
@@ -73,14 +73,14 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class AdhocJob:
     """A job file of the command line's words, and what the user is told about its window."""
 
     jobfile: JobFile
     notes: tuple[str, ...] = ()
 
 
-def incident(words: Words, known: JobFile, *, now: float, timezone: str | None) -> Incident:
+def incident(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
     """The job that the words mean, for the organizations of a job file; `now` is epoch seconds.
 
     UsageError when no test or no time is named, or what is written cannot be read.
@@ -91,10 +91,10 @@ def incident(words: Words, known: JobFile, *, now: float, timezone: str | None) 
             "which tests? Name their ids, or select them with --alerting, --tag, --test-name or --type"
         )
     spec, notes = _window(words, now, timezone)
-    return Incident(jobfile=_jobfile(words, known, (spec,)), notes=notes)
+    return AdhocJob(jobfile=_jobfile(words, known, (spec,)), notes=notes)
 
 
-def looking(words: Words, known: JobFile, *, now: float, timezone: str | None) -> Incident:
+def looking(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
     """As `incident`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
     _check_texts(words)
     timed = any(one is not None for one in (words.since, words.until, words.last, words.around))
@@ -103,7 +103,7 @@ def looking(words: Words, known: JobFile, *, now: float, timezone: str | None) -
     job = made.jobs[0]
     if not job.tests:
         job = replace(job, select=job.select or Select())
-    return Incident(jobfile=replace(made, jobs=(job,)), notes=notes)
+    return AdhocJob(jobfile=replace(made, jobs=(job,)), notes=notes)
 
 
 def typed_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
     return replace(known, name=run.job, jobs=(job,))
 
 
-def selected(words: Words) -> Select | None:
+def selected(words: AdhocRequest) -> Select | None:
     """The selectors among the words, None when there are none."""
     select = Select(
         test_name=words.test_names,
@@ -164,7 +164,7 @@ def selected(words: Words) -> Select | None:
     return None if select == Select() else select
 
 
-def _check_texts(words: Words) -> None:
+def _check_texts(words: AdhocRequest) -> None:
     """Raise for an empty selector, which would mean everything, and for a title that a terminal would obey."""
     given = {
         "--test-name": words.test_names,
@@ -210,7 +210,7 @@ def _of_environment(environ: Mapping[str, str], naming: str) -> JobFile:
     return replace(made, files=())  # nothing of it can be read again
 
 
-def _jobfile(words: Words, known: JobFile, specs: tuple[WindowSpec, ...]) -> JobFile:
+def _jobfile(words: AdhocRequest, known: JobFile, specs: tuple[WindowSpec, ...]) -> JobFile:
     groups = {organization.account_group for organization in known.organizations.values()}
     job = Job(
         name=words.title or JOB_NAME,
@@ -246,7 +246,7 @@ def _type(written: str) -> str:
 # -- the window ------------------------------------------------------------------------------------------
 
 
-def _window(words: Words, now: float, timezone: str | None) -> tuple[WindowSpec, tuple[str, ...]]:
+def _window(words: AdhocRequest, now: float, timezone: str | None) -> tuple[WindowSpec, tuple[str, ...]]:
     """The window that the words mean, and notes on clock times that are not plain."""
     _check_form(words)
     spec = WindowSpec(fit=words.fit, timezone=timezone)
@@ -267,7 +267,7 @@ def _window(words: Words, now: float, timezone: str | None) -> tuple[WindowSpec,
     return _checked(replace(spec, start=start, end=end)), notes
 
 
-def _check_form(words: Words) -> None:
+def _check_form(words: AdhocRequest) -> None:
     starts = {"--since or --from": words.since, "--last": words.last, "--around": words.around}
     given = [name for name, value in starts.items() if value is not None]
     if not given:
@@ -306,7 +306,9 @@ def _check_no_length(since: str) -> None:
         raise UsageError(f"--since: {quote(since)} is a length of time, not a moment: write --last {since}")
 
 
-def _check_order(start: str, end: str, words: Words, timezone: str | None, notes: tuple[str, ...]) -> None:
+def _check_order(
+    start: str, end: str, words: AdhocRequest, timezone: str | None, notes: tuple[str, ...]
+) -> None:
     """Raise when the window would end before it starts, with what was made of the words."""
     first, last = (windows.parse_instant(text, timezone=None)[0] for text in (start, end))
     if first < last:

@@ -10,7 +10,7 @@ from typing import TypeGuard
 from orchestrator.core import harmless
 from orchestrator.output import sentences
 from orchestrator.output.table import fitted, width_of
-from orchestrator.planning import Chosen
+from orchestrator.planning import SelectedTest
 from orchestrator.windows import utc_text
 
 WIDEST = {"name": 40, "tags": 36, "account group": 30}
@@ -22,7 +22,7 @@ class FoundTest:
     """A test of an organization; `group` is what people call its account group, `aid` its id where known."""
 
     organization: str
-    chosen: Chosen
+    chosen: SelectedTest
     group: str = ""
     aid: str = ""
 
@@ -95,13 +95,13 @@ def _cells(row: FoundTest, now: float, zone: tzinfo, *, several: bool) -> dict[s
     return {name: harmless(text) for name, text in shown.items()}
 
 
-def _alerting(one: Chosen) -> str:
+def _alerting(one: SelectedTest) -> str:
     if one.alerting_since is not None:
         return f"alerting since {utc_text(one.alerting_since)}"
     return "alerting" if one.alerting else ""
 
 
-def _enabled(one: Chosen) -> str:
+def _enabled(one: SelectedTest) -> str:
     return "" if one.test is None or one.test.enabled else "disabled"
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from orchestrator.planning.alerts import lookouts
     from orchestrator.planning.discovery import (
         SERVER_ERROR,
-        Finding,
+        OrganizationSurvey,
         find_out,
         group_names,
         own_group,
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.planning.preview import Entry, Preview, make_preview
     from orchestrator.planning.scheduler import Plan, Survey, make_plan
-    from orchestrator.planning.selection import Chosen, choose, require, require_lists
+    from orchestrator.planning.selection import SelectedTest, choose, require, require_lists
     from orchestrator.planning.unreadable import NAMED_AT_MOST, Cause, merged
 else:
     __getattr__ = lazy_face(__name__)

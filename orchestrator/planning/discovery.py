@@ -24,7 +24,7 @@ from orchestrator.api import (
 from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, starts_with_alert
 from orchestrator.planning.alerts import lookouts
 from orchestrator.planning.selection import NAMED_AT_MOST, Listing
-from orchestrator.planning.unreadable import PASSING, Cause, Gap, gap
+from orchestrator.planning.unreadable import PASSING, Cause, UnreadableList, gap
 
 UNAUTHORIZED = 401
 
@@ -40,7 +40,7 @@ SAME_CLOCK = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class OrganizationSurvey:
     """What one organization answered. `offset` is how far the API's clock is ahead of ours, in seconds.
 
     `tests` are the configured tests by account group (`""`: the credential's own), with what else its lists
@@ -55,7 +55,7 @@ class Finding:
     stopped: Reason | None = None
     because: str = ""
     unreachable: bool = False
-    gap: Gap | None = None
+    gap: UnreadableList | None = None
     notes: tuple[str, ...] = ()
     whispers: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ def find_out(
     tell: Tell | None = None,
     stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
-) -> Finding:
+) -> OrganizationSurvey:
     """Ask an organization who it is, then for the lists that the jobs need of these account groups.
 
     `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others.
@@ -93,7 +93,7 @@ def find_out(
     return _with_lists(known, reading, _in_turn(groups, jobs, known=known.groups))
 
 
-def _who_it_is(reader: PacedGetter, organization: Organization) -> Finding:
+def _who_it_is(reader: PacedGetter, organization: Organization) -> OrganizationSurvey:
     """Its account groups, its id and its clock; stopped when the credential is refused or another one's."""
     try:
         groups = account_groups(reader)
@@ -101,13 +101,13 @@ def _who_it_is(reader: PacedGetter, organization: Organization) -> Finding:
         if error.status == UNAUTHORIZED:
             return _refused(error)
         missing = gap("account groups", "", error)
-        finding = Finding(
+        finding = OrganizationSurvey(
             unreachable=error.status is None or error.status >= SERVER_ERROR,
             gap=missing,
             whispers=(missing.text,),
         )
     else:
-        finding = Finding(org_id=own_org_id(groups, organization.account_group), groups=groups)
+        finding = OrganizationSurvey(org_id=own_org_id(groups, organization.account_group), groups=groups)
     if organization.org_id is not None and finding.org_id not in (None, organization.org_id):
         because = (
             f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}:"
@@ -118,7 +118,9 @@ def _who_it_is(reader: PacedGetter, organization: Organization) -> Finding:
     return replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
 
 
-def _with_lists(known: Finding, reading: _Reading, groups: Sequence[tuple[str, str]]) -> Finding:
+def _with_lists(
+    known: OrganizationSurvey, reading: _Reading, groups: Sequence[tuple[str, str]]
+) -> OrganizationSurvey:
     """What is known of the organization, with the lists of these account groups."""
     try:
         listings = reading.listings(groups)
@@ -128,7 +130,7 @@ def _with_lists(known: Finding, reading: _Reading, groups: Sequence[tuple[str, s
     return replace(known, tests=listings, notes=notes, whispers=(*known.whispers, *reading.whispers))
 
 
-def survey_events(findings: Mapping[str, Finding]) -> Iterator[Event]:
+def survey_events(findings: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
     """What the survey found, as log lines."""
     for name, finding in findings.items():
         if finding.stopped is not None:
@@ -162,8 +164,8 @@ def own_group(groups: Collection[AccountGroup]) -> AccountGroup | None:
     return marked[0] if marked else None
 
 
-def _refused(error: CatalogError) -> Finding:
-    return Finding(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
+def _refused(error: CatalogError) -> OrganizationSurvey:
+    return OrganizationSurvey(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
 
 
 def _in_turn(
@@ -179,7 +181,9 @@ def _in_turn(
     return [(aid, labels.get(aid) or _label(aid, "")) for aid in dict.fromkeys(asked)]
 
 
-def _unsearched(jobs: Sequence[Job], missing: Gap | None, listings: Mapping[str, Listing]) -> Iterator[str]:
+def _unsearched(
+    jobs: Sequence[Job], missing: UnreadableList | None, listings: Mapping[str, Listing]
+) -> Iterator[str]:
     """That one account group alone was searched where all were meant, since nobody says which there are."""
     seen = {test_id for listing in listings.values() for test_id in listing.tests or ()}
     meant = [job for job in jobs if job.everywhere]
@@ -299,7 +303,7 @@ class _Reading:
             said.append(missing.text)
             return replace(before, gaps=(*before.gaps, missing))
 
-    def _gap(self, of: str, aid: str, which: str, error: CatalogError) -> Gap:
+    def _gap(self, of: str, aid: str, which: str, error: CatalogError) -> UnreadableList:
         """What is missing, unless the credential is refused, which ends the reading."""
         if error.status == UNAUTHORIZED:
             raise error
@@ -309,5 +313,5 @@ class _Reading:
             and aid not in ("", *(one.aid for one in self._known))
         ):
             because = f"it is not open to this token, which sees {group_names(self._known)}"
-            return Gap(of=of, where=which, because=because, cause=Cause.CLOSED)
+            return UnreadableList(of=of, where=which, because=because, cause=Cause.CLOSED)
         return gap(of, which, error)

@@ -23,10 +23,10 @@ from orchestrator.core import (
 )
 from orchestrator.planning.alerts import lookouts, since_alert
 from orchestrator.planning.selection import (
-    Choice,
-    Chosen,
     Listing,
     Place,
+    SelectedTest,
+    Selection,
     choose_each,
     require,
     require_lists,
@@ -62,7 +62,7 @@ def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) ->
     """The run's tasks; `now` is epoch seconds by the API's clock. The same snapshot asked for twice is one task."""
     found: dict[str, Task] = {}
     notes: dict[str, None] = {}
-    made: list[Choice] = []
+    made: list[Selection] = []
     asked = 0
     for job in jobfile.jobs:
         choices = _choices(job, jobfile, surveys, now)
@@ -116,7 +116,7 @@ def _windows(job: Job, now: float, notes: dict[str, None]) -> list[Window]:
     return list(resolved)
 
 
-def _choices(job: Job, jobfile: JobFile, surveys: Mapping[str, Survey], now: float) -> dict[str, Choice]:
+def _choices(job: Job, jobfile: JobFile, surveys: Mapping[str, Survey], now: float) -> dict[str, Selection]:
     """The tests that the job means, by organization."""
     places = {
         name: Place(
@@ -129,7 +129,7 @@ def _choices(job: Job, jobfile: JobFile, surveys: Mapping[str, Survey], now: flo
     return choose_each(job, places, moments=lookouts(job, now=now))
 
 
-def _since_alert(job: Job, choice: Choice, now: float, notes: dict[str, None]) -> list[Window]:
+def _since_alert(job: Job, choice: Selection, now: float, notes: dict[str, None]) -> list[Window]:
     """The job's windows in one organization, whose alerts say where they start."""
     if not choice.tests:
         return []
@@ -142,14 +142,14 @@ def _since_alert(job: Job, choice: Choice, now: float, notes: dict[str, None]) -
 
 
 def _tasks(
-    job: Job, survey: Survey, choice: Choice, resolved: Sequence[Window], now: float
+    job: Job, survey: Survey, choice: Selection, resolved: Sequence[Window], now: float
 ) -> Iterable[Task]:
     for chosen in choice.tests:
         for window in resolved:
             yield _task(job, survey, chosen, window, now)
 
 
-def _task(job: Job, survey: Survey, chosen: Chosen, window: Window, now: float) -> Task:
+def _task(job: Job, survey: Survey, chosen: SelectedTest, window: Window, now: float) -> Task:
     return Task(
         organization=survey.identity,
         organization_name=survey.name,
@@ -168,7 +168,7 @@ def _task(job: Job, survey: Survey, chosen: Chosen, window: Window, now: float) 
     )
 
 
-def _display_name(job: Job, survey: Survey, chosen: Chosen, window: Window) -> str:
+def _display_name(job: Job, survey: Survey, chosen: SelectedTest, window: Window) -> str:
     """The user's template filled in, but for `{key}`, which stays until the store knows the generation."""
     filled = job.display_name.format(
         test=chosen.name or chosen.id,

@@ -14,7 +14,7 @@ from itertools import chain
 from orchestrator import core, windows
 from orchestrator.api import Alert, ConfiguredTest, Tag
 from orchestrator.core import Job, Select, SelectionError, TestRef, Window, choice, plural, quote
-from orchestrator.planning.unreadable import Gap, told, unreadable
+from orchestrator.planning.unreadable import UnreadableList, told, unreadable
 
 NAMED_AT_MOST = 10
 """Tests or account groups that one sentence names."""
@@ -33,11 +33,11 @@ class Listing:
     tests: Mapping[str, ConfiguredTest] | None = None
     tags: tuple[Tag, ...] | None = None
     alerts: tuple[Alert, ...] | None = None
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[UnreadableList, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class SelectedTest:
     """A test that is meant; `refusal` says why it must not be sent after all. Times are epoch seconds.
 
     `alerting_since` is when the earliest of its alerts began, None without one or where that is unknown.
@@ -54,7 +54,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Selection:
     """The tests that a job means in one organization.
 
     `unread` says why selectors could not be compared with everything; `gaps` are the lists that this is due to,
@@ -62,10 +62,10 @@ class Choice:
     selectors were compared with when they found nothing.
     """
 
-    tests: tuple[Chosen, ...] = ()
+    tests: tuple[SelectedTest, ...] = ()
     unread: str = ""
-    gaps: tuple[Gap, ...] = ()
-    blind: tuple[Gap, ...] = ()
+    gaps: tuple[UnreadableList, ...] = ()
+    blind: tuple[UnreadableList, ...] = ()
     searched: str = ""
     notes: tuple[str, ...] = ()
 
@@ -77,21 +77,21 @@ def choose(
     organization: str,
     own: str,
     moments: Sequence[Window],
-) -> Choice:
+) -> Selection:
     """The tests of a job in one organization; `own` is its account group, `moments` are its lookouts."""
     facts = [_Facts(listing, moments) for listing in scope(job, listings, own)]
     blind = tuple(one for each in facts for one in each.listing.gaps if one.of == "alerts")
     typed = [_typed(ref, facts) for ref in job.tests if ref.id not in job.exclude]
     notes = tuple(chain.from_iterable(_notes_on_typed(job, one, listings, organization) for one in typed))
     if job.select is None:
-        return Choice(tests=tuple(typed), notes=notes, blind=blind)
+        return Selection(tests=tuple(typed), notes=notes, blind=blind)
     selected = _select(job, job.select, facts, organization)
     known = {(one.account_group, one.id) for one in typed}
     added = (one for one in selected.tests if (one.account_group, one.id) not in known)
     return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes), blind=blind)
 
 
-def require(job: Job, choices: Mapping[str, Choice], *, looking: bool = False) -> None:
+def require(job: Job, choices: Mapping[str, Selection], *, looking: bool = False) -> None:
     """Raise SelectionError when a job means no test although everything was read, or more than `max_tests`.
 
     Whoever is only `looking` sends nothing anyway, which is not said then.
@@ -114,7 +114,7 @@ def require(job: Job, choices: Mapping[str, Choice], *, looking: bool = False) -
     raise SelectionError(f"{start}: {reasons}{end} `tesnap tests` lists all tests with their types and tags")
 
 
-def require_lists(choices: Iterable[Choice]) -> None:
+def require_lists(choices: Iterable[Selection]) -> None:
     """Raise when all that is meant could not be selected, since lists could not be read; the kind says why."""
     made = list(choices)
     lost = [missing for one in made for missing in one.gaps]
@@ -142,11 +142,11 @@ class _Facts:
             if any(alert.within(moment) for moment in moments):
                 self._alerts[alert.test_id].append(alert)
 
-    def of(self, test: ConfiguredTest) -> Chosen:
+    def of(self, test: ConfiguredTest) -> SelectedTest:
         """The test with what the other lists say of it."""
         alerts = self._alerts.get(test.id, ())
         starts = [one.started_at for one in alerts if one.started_at is not None]
-        return Chosen(
+        return SelectedTest(
             id=test.id,
             account_group=self.listing.aid,
             name=test.name,
@@ -156,7 +156,7 @@ class _Facts:
             alerting_since=min(starts, default=None),
         )
 
-    def candidates(self) -> list[Chosen]:
+    def candidates(self) -> list[SelectedTest]:
         """The tests that selectors choose from: saved events are none."""
         return [self.of(test) for test in (self.listing.tests or {}).values() if not test.saved_event]
 
@@ -164,14 +164,14 @@ class _Facts:
 # -- tests by id -----------------------------------------------------------------------------------------
 
 
-def _typed(ref: TestRef, scope: Sequence[_Facts]) -> Chosen:
+def _typed(ref: TestRef, scope: Sequence[_Facts]) -> SelectedTest:
     """The test with this id, in the first account group that has it."""
     facts = next((one for one in scope if ref.id in (one.listing.tests or {})), scope[0])
     found = (facts.listing.tests or {}).get(ref.id)
     refusal = _refusal(ref, facts.listing, found)
     if found is not None:
         return replace(facts.of(found), refusal=refusal)
-    return Chosen(id=ref.id, account_group=facts.listing.aid, name=ref.test_name, refusal=refusal)
+    return SelectedTest(id=ref.id, account_group=facts.listing.aid, name=ref.test_name, refusal=refusal)
 
 
 def _refusal(ref: TestRef, listing: Listing, found: ConfiguredTest | None) -> str | None:
@@ -186,7 +186,7 @@ def _refusal(ref: TestRef, listing: Listing, found: ConfiguredTest | None) -> st
 
 
 def _notes_on_typed(
-    job: Job, one: Chosen, listings: Mapping[str, Listing], organization: str
+    job: Job, one: SelectedTest, listings: Mapping[str, Listing], organization: str
 ) -> Iterator[str]:
     listing = listings.get(one.account_group)
     if one.test is None and listing is not None and listing.tests is not None:
@@ -201,7 +201,7 @@ def _notes_on_typed(
 # -- tests by selectors ----------------------------------------------------------------------------------
 
 
-def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str) -> Choice:
+def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str) -> Selection:
     """What the selectors find, `exclude` taken out, in the order in which it goes."""
     needed = _needed(select)
     readable = [facts for facts in scope if all(getattr(facts.listing, of) is not None for of in needed)]
@@ -215,7 +215,7 @@ def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str
     if unread:
         notes.append(f"{organization}: not every test can be selected: {unread}")
     searched = "" if kept or not readable else _searched(select, readable, candidates, len(found))
-    return Choice(
+    return Selection(
         tests=tuple(sorted(kept, key=_urgency)),
         unread=unread,
         gaps=tuple(gaps),
@@ -232,7 +232,7 @@ def _keys(select: Select) -> Iterator[tuple[str, object]]:
             yield key, value
 
 
-def _holds(key: str, value: object, one: Chosen) -> bool:
+def _holds(key: str, value: object, one: SelectedTest) -> bool:
     """Whether one key of the selectors is true of a test."""
     if one.test is None:
         return False
@@ -258,14 +258,14 @@ def _not_read(listings: Sequence[Listing]) -> str:
     return f"the lists of {some(labels)} were not read" if labels else ""
 
 
-def _excluded(job: Job, one: Chosen) -> bool:
+def _excluded(job: Job, one: SelectedTest) -> bool:
     """Whether an id or a name pattern of `exclude` is meant for this test; digits are always an id."""
     return any(
         one.id == entry if entry.isdecimal() else core.is_like(one.name or "", entry) for entry in job.exclude
     )
 
 
-def _urgency(one: Chosen) -> tuple[bool, bool, float, str, str]:
+def _urgency(one: SelectedTest) -> tuple[bool, bool, float, str, str]:
     """Tests with alerts first, the longest alerting before the others, then by name."""
     since = one.alerting_since
     return (not one.alerting, since is None, since or 0.0, (one.name or "").casefold(), one.id)
@@ -274,7 +274,7 @@ def _urgency(one: Chosen) -> tuple[bool, bool, float, str, str]:
 # -- what the user is told -------------------------------------------------------------------------------
 
 
-def _notes_on_disabled(chosen: Sequence[Chosen], organization: str) -> Iterator[str]:
+def _notes_on_disabled(chosen: Sequence[SelectedTest], organization: str) -> Iterator[str]:
     disabled = [f"{one.id} ({one.name})" for one in chosen if one.test and not one.test.enabled]
     if disabled:
         verb = "is disabled and has" if len(disabled) == 1 else "are disabled and have"
@@ -317,7 +317,7 @@ def _no_tag(pattern: str, known: Sequence[Tag]) -> str:
     return f"there is no tag {quote(pattern)} among {there}"
 
 
-def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[Chosen], found: int) -> str:
+def _searched(select: Select, scope: Sequence[_Facts], candidates: Sequence[SelectedTest], found: int) -> str:
     """What the selectors were compared with, how many tests each key alone is true of, and what is near."""
     groups = some([facts.listing.label for facts in scope if facts.listing.label])
     where = (plural(len(candidates), "test") if candidates else "no test") + (
@@ -355,7 +355,7 @@ def _key_text(key: str, value: object, moments: Sequence[Window]) -> str:
 _KEYS = {"test_name": "with a name like", "type": "of type", "tag": "with tag"}
 
 
-def _near(select: Select, candidates: Sequence[Chosen]) -> str:
+def _near(select: Select, candidates: Sequence[SelectedTest]) -> str:
     """The names that may have been meant by those that match nothing."""
     names = [one.name or "" for one in candidates]
     lost = [wanted for wanted in select.test_name if not any(core.is_like(name, wanted) for name in names)]
@@ -378,7 +378,7 @@ class Place:
     own: str
 
 
-def choose_each(job: Job, places: Mapping[str, Place], *, moments: Sequence[Window]) -> dict[str, Choice]:
+def choose_each(job: Job, places: Mapping[str, Place], *, moments: Sequence[Window]) -> dict[str, Selection]:
     """The tests of a job in each of its organizations.
 
     With several of them an id goes only where a list has it. One that no list has goes to the only organization
@@ -415,7 +415,7 @@ def _is_read(job: Job, place: Place) -> bool:
     return all(one.tests is not None for one in scope(job, place.listings, place.own))
 
 
-def _nowhere(ref: TestRef, job: Job, places: Mapping[str, Place], own: str) -> Chosen:
+def _nowhere(ref: TestRef, job: Job, places: Mapping[str, Place], own: str) -> SelectedTest:
     """A typed id that no organization's lists have, with where it was looked for."""
     read = [name for name, place in places.items() if _is_read(job, place)]
     unread = [name for name in places if name not in read]
@@ -424,4 +424,4 @@ def _nowhere(ref: TestRef, job: Job, places: Mapping[str, Place], own: str) -> C
         f"test {ref.id} is in no list of {some(read)}{tail}, so it was sent to nobody: correct the id, or name its"
         " organization alone"
     )
-    return Chosen(id=ref.id, account_group=own, name=ref.test_name, refusal=refusal)
+    return SelectedTest(id=ref.id, account_group=own, name=ref.test_name, refusal=refusal)

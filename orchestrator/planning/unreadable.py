@@ -49,7 +49,7 @@ _PERMISSIONS = {"tests": "View tests", "tags": "View tags", "alerts": "View aler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class UnreadableList:
     """One list that is missing: of what (`tests`, `tags`, `alerts`), of which account group, and why."""
 
     of: str
@@ -77,14 +77,14 @@ class Gap:
         return _REMEDIES[self.cause].format(permission=_PERMISSIONS.get(self.of, ""))
 
 
-def gap(of: str, where: str, error: CatalogError) -> Gap:
+def gap(of: str, where: str, error: CatalogError) -> UnreadableList:
     """What is missing after this error."""
-    return Gap(of=of, where=where, because=error.reason, cause=_cause(error))
+    return UnreadableList(of=of, where=where, because=error.reason, cause=_cause(error))
 
 
-def merged(gaps: Iterable[Gap]) -> list[Gap]:
+def merged(gaps: Iterable[UnreadableList]) -> list[UnreadableList]:
     """Those that fail alike in several account groups as one."""
-    where: dict[Gap, dict[str, None]] = {}
+    where: dict[UnreadableList, dict[str, None]] = {}
     for one in gaps:
         where.setdefault(replace(one, where=""), {})[one.where] = None
     return [replace(one, where=_some(list(places))) for one, places in where.items()]
@@ -95,14 +95,14 @@ def _some(places: Sequence[str]) -> str:
     return choice([*places[:NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])], last="and")
 
 
-def told(gaps: Iterable[Gap]) -> str:
+def told(gaps: Iterable[UnreadableList]) -> str:
     """All of them as one sentence, and what to do."""
     known = merged(gaps)
     texts = "; ".join(one.text.rstrip(".") for one in known)
     return f"{texts}. Do this: {'; '.join(dict.fromkeys(one.remedy for one in known))}"
 
 
-def unreadable(start: str, gaps: Iterable[Gap]) -> TesnapError:
+def unreadable(start: str, gaps: Iterable[UnreadableList]) -> TesnapError:
     """The error that nothing can be done without these lists; its kind decides the exit code."""
     known = list(gaps)
     text = f"{start}: {told(known)}"

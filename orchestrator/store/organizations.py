@@ -115,8 +115,8 @@ def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
     return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
-def hold_back(tx: Transaction, name: str, limit: Limit, *, timeout: float, gained: float) -> None:
-    """See `Queue.hold_back`."""
+def hold_all_tokens(tx: Transaction, name: str, limit: Limit, *, timeout: float, gained: float) -> None:
+    """See `Queue.hold_all_tokens`."""
     organization = lock(tx, name)
     if organization is None:
         return

@@ -77,7 +77,7 @@ class Queue(Protocol):
         """The organization's tokens, gate and held classes, as they are now."""
         ...
 
-    def hold_back(
+    def hold_all_tokens(
         self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
     ) -> None:
         """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward.
@@ -295,11 +295,11 @@ class Store:
             found = organizations.find(tx, organization)
             return Bucket(tokens=(), held={}) if found is None else organizations.bucket(tx, found)
 
-    def hold_back(
+    def hold_all_tokens(
         self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
     ) -> None:
         with self._database.write() as tx:
-            organizations.hold_back(tx, organization, limit, timeout=timeout, gained=gained)
+            organizations.hold_all_tokens(tx, organization, limit, timeout=timeout, gained=gained)
 
     # -- runs ------------------------------------------------------------------------------------------
     def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:

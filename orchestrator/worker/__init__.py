@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
-    from orchestrator.worker.organization import Lane, joined
+    from orchestrator.worker.organization import ServedOrganization, joined
     from orchestrator.worker.sender import PoolSender
     from orchestrator.worker.settlement import stopped_by_surprises
     from orchestrator.worker.worker import Worker

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from orchestrator.core import ExitCode, Reason, Run, RunState
 from orchestrator.store import RunView
-from orchestrator.worker.organization import Lanes
+from orchestrator.worker.organization import ServedOrganizations
 
 
-def exit_code(view: RunView, lanes: Lanes, *, early: bool) -> ExitCode:
+def exit_code(view: RunView, lanes: ServedOrganizations, *, early: bool) -> ExitCode:
     """The first that is true of cancelled, stopped `early`, refused, not all made, done."""
     counts, over = view.total, view.run.state is RunState.FINISHED
     if view.run.state is RunState.CANCELLED:
@@ -23,7 +23,7 @@ def exit_code(view: RunView, lanes: Lanes, *, early: bool) -> ExitCode:
     return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
 
 
-def reasons(view: RunView, lanes: Lanes, *, stopping: bool) -> dict[str, str]:
+def reasons(view: RunView, lanes: ServedOrganizations, *, stopping: bool) -> dict[str, str]:
     """Why an organization's tasks are pending, by its identity; of those that have any."""
     given_up = _given_up(view.run)
     pending = [identity for identity, counts in view.counts.items() if counts.pending]
@@ -44,7 +44,7 @@ def _given_up(run: Run) -> str | None:
     return Reason.OTHER_RUN.value if run.state is RunState.FINISHED else None
 
 
-def _why(lanes: Lanes, identity: str, *, stopping: bool) -> str:
+def _why(lanes: ServedOrganizations, identity: str, *, stopping: bool) -> str:
     lane = lanes.find(identity)
     if lane is None:
         return Reason.TOKEN_REFUSED.value

@@ -5,10 +5,10 @@ from __future__ import annotations
 from orchestrator.api import Kind, Verdict
 from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, Task, plural
 from orchestrator.ratelimit import Gate
-from orchestrator.worker.organization import Lane
+from orchestrator.worker.organization import ServedOrganization
 
 
-def attempted(lane: Lane, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
+def attempted(lane: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
     """The end of an attempt. A plain success is a debug line: its record says it all."""
     title = verdict.problem.title if verdict.problem else verdict.kind.value
     test = f"{lane.name}: test {lease.task.test_id}"
@@ -29,7 +29,7 @@ def attempted(lane: Lane, lease: Lease, verdict: Verdict, settled: Settlement) -
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
 
 
-def unsent(lane: Lane, lease: Lease, verdict: Verdict, wait: float) -> Event:
+def unsent(lane: ServedOrganization, lease: Lease, verdict: Verdict, wait: float) -> Event:
     """No connection: nothing was sent."""
     title = verdict.problem.title if verdict.problem else "no connection"
     text = f"{lane.name}: {title}; nothing was sent, next try in {wait:.0f} s"
@@ -55,7 +55,7 @@ def look_failed(lease: Lease, lost: int, error: str, wait: float) -> Event:
     return _about(lease, "evidence.later", text, "warning")
 
 
-def group_refused(lane: Lane, task: Task, refusals: int) -> Event:
+def group_refused(lane: ServedOrganization, task: Task, refusals: int) -> Event:
     """Too many 403 for one account group and is_public."""
     group = f"account group {task.account_group}" if task.account_group else "the default account group"
     public = str(task.is_public).lower()
@@ -66,7 +66,7 @@ def group_refused(lane: Lane, task: Task, refusals: int) -> Event:
     return Event(name="organization.stopped", text=text, level="error")
 
 
-def gate_stays_closed(lane: Lane, gate: Gate, *, now: float) -> Event:
+def gate_stays_closed(lane: ServedOrganization, gate: Gate, *, now: float) -> Event:
     """Refused again and again: the wait has doubled."""
     text = (
         f"{lane.name}: refused (429) {gate.closings} times in a row: somebody else uses the quota up; "
@@ -75,7 +75,7 @@ def gate_stays_closed(lane: Lane, gate: Gate, *, now: float) -> Event:
     return Event(name="gate.closed", text=text, level="warning", fields=(("closings", gate.closings),))
 
 
-def lane_stopped(lane: Lane) -> Event:
+def lane_stopped(lane: ServedOrganization) -> Event:
     """Nothing more is sent for an organization."""
     text = f"{lane.name}: {lane.stopped_because}; its other snapshots stay pending"
     return Event(name="organization.stopped", text=text, level="error")

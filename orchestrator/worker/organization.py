@@ -18,7 +18,7 @@ REFUSALS = 3
 
 
 @dataclass(slots=True, kw_only=True)
-class Lane:
+class ServedOrganization:
     """The state of one organization in one process; times are of the process's boot clock.
 
     `reload` reads the credential's source again and says whether its text changed; `reloaded` says that
@@ -104,7 +104,7 @@ class Lane:
         self.waiting, self.waiting_until = reason, None
 
 
-def joined(one: Lane, other: Lane) -> Lane:
+def joined(one: ServedOrganization, other: ServedOrganization) -> ServedOrganization:
     """Two names for one organization: one bucket, the more cautious settings, served while either may send."""
     one.name = f"{one.name}+{other.name}"
     one.limit = min(one.limit, other.limit, key=lambda limit: limit.usable)
@@ -116,18 +116,18 @@ def joined(one: Lane, other: Lane) -> Lane:
     return one
 
 
-class Lanes:
+class ServedOrganizations:
     """The lanes of a process by identity, also when another process learns who an organization really is."""
 
-    def __init__(self, lanes: Mapping[str, Lane], present: Callable[[str], str]) -> None:
+    def __init__(self, lanes: Mapping[str, ServedOrganization], present: Callable[[str], str]) -> None:
         self._lanes, self._present = list(lanes.values()), present
         self._by_identity = dict(lanes)
         self._strangers: set[str] = set()
 
-    def __iter__(self) -> Iterator[Lane]:
+    def __iter__(self) -> Iterator[ServedOrganization]:
         return iter(self._lanes)
 
-    def find(self, identity: str) -> Lane | None:
+    def find(self, identity: str) -> ServedOrganization | None:
         """The lane of an organization; None where this process has no credential for it."""
         if identity not in self._by_identity and identity not in self._strangers:
             self._look_again()
@@ -149,20 +149,20 @@ class Lanes:
 class Agenda:
     """The lanes of a process in the order of their next look; a lane's own `look_at` is what counts."""
 
-    def __init__(self, lanes: Iterable[Lane]) -> None:
-        self._heap: list[tuple[float, int, Lane]] = []
+    def __init__(self, lanes: Iterable[ServedOrganization]) -> None:
+        self._heap: list[tuple[float, int, ServedOrganization]] = []
         self._entries = 0
         for lane in lanes:
             self.put(lane, lane.look_at)
 
-    def put(self, lane: Lane, at: float) -> None:
+    def put(self, lane: ServedOrganization, at: float) -> None:
         """Look at the lane at this time instead of any other; infinity: not until it is put again."""
         lane.look_at = at
         if at < math.inf:
             self._entries += 1
             heapq.heappush(self._heap, (at, self._entries, lane))
 
-    def due(self, now: float) -> Iterator[Lane]:
+    def due(self, now: float) -> Iterator[ServedOrganization]:
         """Take out the lanes that are due, one by one; one that is put again for now comes again."""
         while self._heap and self._heap[0][0] <= now:
             at, _, lane = heapq.heappop(self._heap)

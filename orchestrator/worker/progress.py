@@ -9,7 +9,7 @@ from dataclasses import replace
 from orchestrator.core import Clock, Counts, Observer, Progress, Reason, Run, Waiting
 from orchestrator.ratelimit import estimate_done
 from orchestrator.store import Queue, RunView
-from orchestrator.worker.organization import Lane, Lanes
+from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
 
 SHOWN_EVERY = 1.0
 """Seconds between two looks at how far the run is."""
@@ -25,7 +25,7 @@ class Showing:
         self,
         run: Run,
         queue: Queue,
-        lanes: Lanes,
+        lanes: ServedOrganizations,
         clock: Clock,
         observer: Observer,
         *,
@@ -94,7 +94,7 @@ class Showing:
         self._observer.progress(Progress(now=self._clock.wall(), counts=self._view.total, waiting=waiting))
 
 
-def _waiting(lane: Lane, counts: Counts) -> Waiting | None:
+def _waiting(lane: ServedOrganization, counts: Counts) -> Waiting | None:
     if lane.waiting is None or not counts.pending:
         return None
     until = lane.waiting_until

@@ -12,7 +12,7 @@ from orchestrator.core import Lease, LeaseLost, Observer, RetryRules, Snapshot
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Queue
 from orchestrator.worker import notices, settlement
-from orchestrator.worker.organization import Lanes
+from orchestrator.worker.organization import ServedOrganizations
 from orchestrator.worker.sender import Looked, Lost, Sender
 
 Group = tuple[str, str, str]
@@ -34,7 +34,7 @@ class Evidence:
         run_id: str,
         queue: Queue,
         sender: Sender,
-        lanes: Lanes,
+        lanes: ServedOrganizations,
         observer: Observer,
         *,
         rules: RetryRules,

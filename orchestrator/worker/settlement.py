@@ -25,7 +25,7 @@ from orchestrator.core import (
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Queue
 from orchestrator.worker import notices
-from orchestrator.worker.organization import Lane
+from orchestrator.worker.organization import ServedOrganization
 
 CLOCK_TOLERANCE = 2.0
 """Seconds by which a saved event's `createdDate` (whole seconds, the API's clock) may precede its grant."""
@@ -132,7 +132,7 @@ def surprise(expected: bool | None, snapshot: Snapshot) -> Problem | None:
     )
 
 
-def stopped_by_surprises(queue: Queue, run: Run, lanes: Mapping[str, Lane]) -> Iterator[Event]:
+def stopped_by_surprises(queue: Queue, run: Run, lanes: Mapping[str, ServedOrganization]) -> Iterator[Event]:
     """Stop each organization of which the run refers to a snapshot that is not what its job file expects."""
     for result in queue.results(run.id):
         lane = lanes.get(result.task.organization)

@@ -10,7 +10,7 @@ from orchestrator.ratelimit import longest_hold
 from orchestrator.store import Queue
 from orchestrator.worker import notices
 from orchestrator.worker.clock_guard import STEP, Gain
-from orchestrator.worker.organization import Lane, Lanes
+from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
 
 OVERLAP = 5.0
 """Seconds of settlements read again at each look: on PostgreSQL commits may become visible out of order."""
@@ -27,7 +27,9 @@ _SAID = {Status.FAILED: FAILED, Status.UNCERTAIN: UNCERTAIN, Status.CREATED: CRE
 class Watch:
     """Reports each settled task of a run once, by whatever process it was settled, and says what changed."""
 
-    def __init__(self, run_id: str, queue: Queue, observer: Observer, lanes: Lanes, *, poll: float) -> None:
+    def __init__(
+        self, run_id: str, queue: Queue, observer: Observer, lanes: ServedOrganizations, *, poll: float
+    ) -> None:
         self._run_id, self._queue, self._observer, self._poll = run_id, queue, observer, poll
         self._seen = bytearray()  # what was told, by position, so that memory grows one byte a task
         self.reported = 0
@@ -37,7 +39,7 @@ class Watch:
         self._since, self._ahead = -math.inf, -math.inf
         self._recovered = -math.inf
         self._gain = Gain([lane.limit for lane in lanes])
-        self._lanes, self._to_hold, self._held_anew = lanes, list[Lane](), False
+        self._lanes, self._to_hold, self._held_anew = lanes, list[ServedOrganization](), False
         self._state = ""
 
     def changed(self, now: float) -> set[str]:
@@ -77,10 +79,10 @@ class Watch:
         return self._gain.beyond(lease.granted_at - boot)
 
     def must_hold(self) -> None:
-        """Note that the store's clock has gained: nothing may be granted before `hold_back` has returned."""
+        """Note that the store's clock has gained: nothing may be granted before `hold_all_tokens` has returned."""
         self._to_hold = list(self._lanes)
 
-    def hold_back(self, boot: Callable[[], float]) -> None:
+    def hold_all_tokens(self, boot: Callable[[], float]) -> None:
         """Bring no token back before one full hold, by our own clock, after its last use; told once per step.
 
         What the store does not take stays noted.
@@ -94,17 +96,17 @@ class Watch:
             self._held_anew = False
             self._observer.happened(notices.clock_stepped())
 
-    def _hold(self, lane: Lane, boot: Callable[[], float]) -> bool:
+    def _hold(self, lane: ServedOrganization, boot: Callable[[], float]) -> bool:
         """Hold one organization's slots; whether that begins now, or only makes up for what was gained since."""
         last = self._queue.bucket(lane.identity).last_grant
         before, at, now = boot(), self._queue.now(), boot()
         anew = last != lane.last_grant or lane.quiet_since == -math.inf
         if anew:
-            self._queue.hold_back(lane.identity, lane.limit, timeout=lane.timeout)
+            self._queue.hold_all_tokens(lane.identity, lane.limit, timeout=lane.timeout)
             lane.last_grant, lane.quiet_since = last, now
         elif now - max(lane.quiet_since, lane.answered_at) < longest_hold(lane.limit, lane.timeout):
             gained = max(0.0, at - before - lane.ahead)
-            self._queue.hold_back(lane.identity, lane.limit, timeout=lane.timeout, gained=gained)
+            self._queue.hold_all_tokens(lane.identity, lane.limit, timeout=lane.timeout, gained=gained)
         lane.ahead = at - now
         return anew
 

@@ -35,7 +35,7 @@ from orchestrator.core import (
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff, Wait
 from orchestrator.store import Ask, Queue, RunView
 from orchestrator.worker import ending, notices, settlement
-from orchestrator.worker.organization import REFUSALS, Agenda, Lane, Lanes
+from orchestrator.worker.organization import REFUSALS, Agenda, ServedOrganization, ServedOrganizations
 from orchestrator.worker.progress import Showing
 from orchestrator.worker.reconcile import Evidence
 from orchestrator.worker.sender import Looked, Sender, Sent
@@ -71,7 +71,7 @@ class Worker:
         run: Run,
         queue: Queue,
         sender: Sender,
-        lanes: Mapping[str, Lane],
+        lanes: Mapping[str, ServedOrganization],
         clock: Clock,
         *,
         observer: Observer,
@@ -80,8 +80,8 @@ class Worker:
         deadline: float | None = None,
     ) -> None:
         self.run, self._queue, self._sender = run, queue, sender
-        self._lanes = Lanes(lanes, queue.present_identity)
-        self._flying: dict[tuple[str, int], Lane] = {}
+        self._lanes = ServedOrganizations(lanes, queue.present_identity)
+        self._flying: dict[tuple[str, int], ServedOrganization] = {}
         self._clock, self._observer, self._rules = clock, observer, rules
         self._draw = Random(seed)
         self._started, self._set_at = clock.boot(), clock.wall() - clock.boot()
@@ -127,7 +127,7 @@ class Worker:
         try:
             self._collect()
             self._look(now)
-            self._watch.hold_back(self._clock.boot)
+            self._watch.hold_all_tokens(self._clock.boot)
             if not self._stopping.begun:
                 self._grant_all(now)
             finished = self._finished()
@@ -203,20 +203,20 @@ class Worker:
         self._evidence.looked(end, now, ahead=epoch - self._queue.now(), stopping=self._stopping.begun)
         self._ask_again(lane)
 
-    def _held_back(self, lane: Lane, end: Sent) -> None:
+    def _held_back(self, lane: ServedOrganization, end: Sent) -> None:
         """Not a byte left: this process itself saw to that."""
         if isinstance(end.refused, GrantStale) and not self._stopping.begun:
             self._unreachable(lane, end.lease, TOO_SLOW)
         if not isinstance(end.refused, LeaseLost):
             self._write(end.lease, None)
 
-    def _ask_again(self, lane: Lane | None) -> None:
+    def _ask_again(self, lane: ServedOrganization | None) -> None:
         """Have a grant asked for: a look for evidence may have queued a task once more."""
         if lane is not None:
             lane.empty = False
             self._agenda.put(lane, 0.0)
 
-    def _settle(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
+    def _settle(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
         settled = settlement.settlement(verdict, lease, self._backoff(lane), now=store_now, draw=self._draw)
         self._observer.happened(notices.attempted(lane, lease, verdict, settled))
@@ -253,7 +253,7 @@ class Worker:
         if gate is not None and lane is not None and gate.closings >= CLOSINGS_TO_DOUBLE:
             self._observer.happened(notices.gate_stays_closed(lane, gate, now=self._queue.now()))
 
-    def _learn(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
+    def _learn(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """What one answer says about the organization."""
         problem = verdict.problem.title if verdict.problem else ""
         if verdict.kind is Kind.CREATED and verdict.snapshot is not None:
@@ -269,14 +269,14 @@ class Worker:
         elif verdict.kind is Kind.FORBIDDEN and lane.forbidden(lease.task):
             self._observer.happened(notices.group_refused(lane, lease.task, REFUSALS))
 
-    def _stop_lane(self, lane: Lane, reason: Reason, because: str) -> None:
+    def _stop_lane(self, lane: ServedOrganization, reason: Reason, because: str) -> None:
         if lane.stopped is None:
             lane.stop(reason, because)
             self._announce = True
             self._observer.happened(notices.lane_stopped(lane))
 
     # -- no connection -----------------------------------------------------------------------------------
-    def _answered(self, lane: Lane, offset: float | None) -> None:
+    def _answered(self, lane: ServedOrganization, offset: float | None) -> None:
         self._announce |= lane.connect_failures > 0
         lane.connect_failures, self._unreachable_since = 0, None
         lane.answered_at = self._clock.boot()
@@ -284,7 +284,7 @@ class Worker:
             lane.offset = offset
             lane.calendar = self._clock.wall() + offset - self._clock.boot()
 
-    def _unreachable(self, lane: Lane, lease: Lease, verdict: Verdict) -> None:
+    def _unreachable(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """Nothing was sent: the organization is left alone for a while; it was no attempt."""
         now = self._clock.boot()
         self._announce |= lane.connect_failures == 0
@@ -303,7 +303,7 @@ class Worker:
             return 0.0
         return now - self._unreachable_since
 
-    def _backoff(self, lane: Lane) -> Backoff:
+    def _backoff(self, lane: ServedOrganization) -> Backoff:
         return Backoff(rules=self._rules, scale=min(1.0, lane.limit.per / ORDINARY_PERIOD))
 
     # -- looking at the store ----------------------------------------------------------------------------
@@ -351,7 +351,7 @@ class Worker:
             for lane in self._lanes:
                 self._look_again(lane, now)
 
-    def _look_again(self, lane: Lane, now: float) -> None:
+    def _look_again(self, lane: ServedOrganization, now: float) -> None:
         """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
         if lane.stopped is not None or lane.waiting is Reason.API_UNREACHABLE or lane.look_at <= now:
             return
@@ -384,7 +384,7 @@ class Worker:
         """How many more requests can be sent at once; looks for evidence are requests, too."""
         return self._sender.capacity - len(self._flying) - self._evidence.under_way
 
-    def _grant(self, lane: Lane, now: float) -> None:
+    def _grant(self, lane: ServedOrganization, now: float) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
         while lane.room > 0 and not self._full():
             granted = self._queue.grant(self._ask(lane))
@@ -395,7 +395,7 @@ class Worker:
             if self._watch.gained(granted, self._clock.boot()):
                 self._watch.must_hold()
                 self._write(granted, None)
-                self._watch.hold_back(self._clock.boot)
+                self._watch.hold_all_tokens(self._clock.boot)
                 continue
             lane.waiting = lane.waiting_until = None
             lane.in_flight += 1
@@ -404,7 +404,7 @@ class Worker:
         if lane.room > 0:
             self._agenda.put(lane, now)
 
-    def _ask(self, lane: Lane) -> Ask:
+    def _ask(self, lane: ServedOrganization) -> Ask:
         return Ask(
             organization=lane.identity,
             run_id=self.run.id,
@@ -415,7 +415,7 @@ class Worker:
             without=lane.refused,
         )
 
-    def _wait(self, lane: Lane, wait: Wait | None, now: float) -> None:
+    def _wait(self, lane: ServedOrganization, wait: Wait | None, now: float) -> None:
         if wait is None or (wait.until is None and lane.in_flight):  # what is left there is on the wire
             lane.waiting = lane.waiting_until = None
             return

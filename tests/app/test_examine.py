@@ -15,7 +15,7 @@ from orchestrator.api.client import Client
 from orchestrator.app.examine import (
     Check,
     Level,
-    Patient,
+    OrganizationToCheck,
     check_lines,
     checks_document,
     examine,
@@ -47,13 +47,15 @@ SOURCE = "the token in the variable TE_TOKEN"
 LAST_HOUR = (WindowSpec(last=3600.0),)
 
 
-def patient(base_url: str = "https://api.thousandeyes.com/v7", *jobs: Job, **settings: Any) -> Patient:
+def patient(
+    base_url: str = "https://api.thousandeyes.com/v7", *jobs: Job, **settings: Any
+) -> OrganizationToCheck:
     """An organization to look at, with one job of a test that exists."""
     organization = Organization(
         name="acme", credential=CredentialSource(env="TE_TOKEN"), base_url=base_url, **settings
     )
     usual = job("night", tests=(TestRef(id="202701", test_name="Checkout 1"),))
-    return Patient(organization=organization, jobs=jobs or (usual,), source=SOURCE)
+    return OrganizationToCheck(organization=organization, jobs=jobs or (usual,), source=SOURCE)
 
 
 def job(name: str, **settings: Any) -> Job:

@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 import orchestrator.store.postgres  # noqa: F401 - imported once, in the process that all others are forked from
 from orchestrator.api.credentials import Bearer
 from orchestrator.api.transport import Connection, _Pool
-from orchestrator.app.make_snapshots import App, Begin, run
+from orchestrator.app.make_snapshots import App, RunOptions, run
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.tasks import Lease, Run, Settlement, Status, Task
 from orchestrator.output.formats import Output
@@ -80,7 +80,7 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
         client._adapter.poolmanager.pool_classes_by_scheme = {"http": mortal_pool(fate, life.seed)}
     view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=app.name_of))
     try:
-        return run(app, view, Begin(run_id=life.errand.run_id, seed=life.seed)).exit_code
+        return run(app, view, RunOptions(run_id=life.errand.run_id, seed=life.seed)).exit_code
     finally:
         app.close()
         queue.close()

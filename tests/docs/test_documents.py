@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from orchestrator.cli import tesnap
 from orchestrator.cli.snap import snap_command
 from orchestrator.simulator import Simulator, Tag, World, serve
-from tests.support.documents import COMMAND, Words, code_of, pipelines
+from tests.support.documents import COMMAND, AdhocRequest, code_of, pipelines
 from tests.support.incident import alerting_world, posted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ RUNBOOK = ROOT / "docs" / "runbook.md"
 COMMANDS_PAGE = ROOT / "docs" / "commands.md"
 
 
-def parsed(words: Words) -> None:
+def parsed(words: AdhocRequest) -> None:
     """Read a command line as the command does, without running it; raises click's error."""
     with tesnap.make_context(COMMAND, list(words)) as context:
         name, command, rest = tesnap.resolve_command(context, [*context._protected_args, *context.args])
@@ -35,7 +35,7 @@ def parsed(words: Words) -> None:
             pass
 
 
-def typed_in(path: Path) -> list[Words]:
+def typed_in(path: Path) -> list[AdhocRequest]:
     """Every whole command line of a document."""
     lines, pieces = code_of(path)
     return [words for pipeline in pipelines([*lines, *pieces]) for words in pipeline if words]
@@ -49,7 +49,7 @@ def typed_in(path: Path) -> list[Words]:
         for words in typed_in(path)
     ],
 )
-def test_a_command_line_of_a_document_can_be_typed(document: str, words: Words) -> None:
+def test_a_command_line_of_a_document_can_be_typed(document: str, words: AdhocRequest) -> None:
     """Its command exists and takes these options and values."""
     # --help and --version end with Exit; a sentence may name a command without its files
     with suppress(click.exceptions.Exit, click.MissingParameter):
@@ -152,7 +152,7 @@ def environ(tmp_path: Path) -> Iterator[tuple[Simulator, dict[str, str]]]:
         )
 
 
-def run(pipeline: list[Words], environ: dict[str, str]) -> Result:
+def run(pipeline: list[AdhocRequest], environ: dict[str, str]) -> Result:
     """Each command with the output of the one before as its input; the last one's result."""
     text = ""
     for words in pipeline:

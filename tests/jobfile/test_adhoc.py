@@ -23,8 +23,8 @@ from orchestrator.core.jobs import (
     Window,
 )
 from orchestrator.jobfile.adhoc import (
-    Incident,
-    Words,
+    AdhocJob,
+    AdhocRequest,
     incident,
     known_organizations,
     looking,
@@ -50,11 +50,11 @@ def at(text: str) -> float:
 NOW = at("2026-11-20T15:16:20Z")  # 16:16:20 in Berlin
 
 
-def asked(*, now: float = NOW, timezone: str = BERLIN, known: JobFile = KNOWN, **words: Any) -> Incident:
+def asked(*, now: float = NOW, timezone: str = BERLIN, known: JobFile = KNOWN, **words: Any) -> AdhocJob:
     """What the words mean, for one test unless they say which."""
     if not {"tests", "tags", "alerting", "test_names", "types"} & set(words):
         words["tests"] = ("202701",)
-    return incident(Words(**words), known, now=now, timezone=timezone)
+    return incident(AdhocRequest(**words), known, now=now, timezone=timezone)
 
 
 def job_of(**words: Any) -> Job:
@@ -131,7 +131,7 @@ def test_an_empty_selector_is_refused(name: str, option: str, blank: str) -> Non
     for words in ({name: (blank,)}, {name: ("http-server", blank), "tests": ("202701",)}):
         for make in (incident, looking):
             with pytest.raises(UsageError, match=f"^{option} is empty: .* or leave the option out$"):
-                make(Words(last=3600.0, **words), KNOWN, now=NOW, timezone=BERLIN)
+                make(AdhocRequest(last=3600.0, **words), KNOWN, now=NOW, timezone=BERLIN)
 
 
 def test_an_account_group_has_digits() -> None:
@@ -267,9 +267,9 @@ def test_since_alert_is_left_to_the_survey() -> None:
 
 def test_looking_needs_neither_tests_nor_a_time() -> None:
     """Without selectors every test is meant, and alerting is now."""
-    (job,) = looking(Words(), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
+    (job,) = looking(AdhocRequest(), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
     assert (job.select, job.windows) == (Select(), ())
-    (timed,) = looking(Words(alerting=True, last=3600.0), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
+    (timed,) = looking(AdhocRequest(alerting=True, last=3600.0), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
     assert timed.windows[0].last == 3600.0
 
 

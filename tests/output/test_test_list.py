@@ -18,14 +18,14 @@ from orchestrator.output.test_list import (
     table_of_tests,
     yaml_of_tests,
 )
-from orchestrator.planning.selection import Chosen
+from orchestrator.planning.selection import SelectedTest
 
 NOON = 1_795_003_200.0
 CHECKOUT = FoundTest(
     organization="acme",
     aid="2001",
     group="account group 2001 (EU)",
-    chosen=Chosen(
+    chosen=SelectedTest(
         id="202701",
         name="Checkout",
         test=ConfiguredTest(id="202701", name="Checkout", type="page-load"),
@@ -36,7 +36,7 @@ CHECKOUT = FoundTest(
 )
 LOGIN = FoundTest(
     organization="acme",
-    chosen=Chosen(
+    chosen=SelectedTest(
         id="7", name="Login\x1b[2J", test=ConfiguredTest(id="7", type="http-server", enabled=False)
     ),
 )
@@ -80,7 +80,7 @@ def test_documents_leave_out_what_is_not_known() -> None:
 @given(st.text(min_size=1, max_size=40), st.text(max_size=20))
 def test_the_yaml_is_a_job_files_tests_whatever_they_are_called(name: str, tag: str) -> None:
     """Every plain name survives the way into a job file, and no name or tag breaks out of its place."""
-    row = FoundTest(organization="acme", chosen=Chosen(id="7", name=name, tags=(tag,)))
+    row = FoundTest(organization="acme", chosen=SelectedTest(id="7", name=name, tags=(tag,)))
     written = "\n    ".join(yaml_of_tests([row]))
     text = f"version: 1\njobs:\n  - name: n\n    windows: [{{last: 1h}}]\n    {written}\n"
     try:
@@ -107,5 +107,5 @@ class _Stdin:
 def test_a_family_of_emoji_keeps_its_name() -> None:
     """Joiners are plain parts of names: a reused id is noticed of such a test, too."""
     name = "\U0001f4e1 \U0001f469\u200d\U0001f469\u200d\U0001f467"
-    (_, line) = yaml_of_tests([FoundTest(organization="acme", chosen=Chosen(id="7", name=name))])
+    (_, line) = yaml_of_tests([FoundTest(organization="acme", chosen=SelectedTest(id="7", name=name))])
     assert f'test_name: "{name}"' in line

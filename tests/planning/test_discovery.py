@@ -21,7 +21,7 @@ from orchestrator.core.jobs import (
     WindowSpec,
 )
 from orchestrator.core.tasks import Reason
-from orchestrator.planning.discovery import Finding, find_out
+from orchestrator.planning.discovery import OrganizationSurvey, find_out
 from orchestrator.planning.unreadable import Cause
 from orchestrator.simulator import Simulator, World, example_world
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
@@ -57,7 +57,7 @@ def world(**changes: Any) -> World:
 
 def asked(
     *jobs: Job, of: World | None = None, organization: Organization = ACME, groups: tuple[str, ...] = ("",)
-) -> tuple[Finding, list[str]]:
+) -> tuple[OrganizationSurvey, list[str]]:
     """What is found out for these jobs, and what was read for it."""
     clock = VirtualClock()
     notepad = Notepad(VirtualGetter(Simulator(of or world()), clock, "token-1"))
@@ -176,7 +176,7 @@ class Closed:
         return replace(answer, **self._changes) if path == self._path else answer
 
 
-def without_groups(*jobs: Job, **changes: Any) -> Finding:
+def without_groups(*jobs: Job, **changes: Any) -> OrganizationSurvey:
     """What is found out where the list of account groups is answered otherwise."""
     clock = VirtualClock()
     getter = VirtualGetter(Simulator(world()), clock, "token-1")

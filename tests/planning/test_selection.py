@@ -14,8 +14,8 @@ from orchestrator.core import patterns
 from orchestrator.core.errors import AccessRefused, SelectionError
 from orchestrator.core.jobs import SINCE_ALERT, Fit, Job, Select, TestRef, Window, WindowSpec
 from orchestrator.planning.alerts import lookouts, since_alert
-from orchestrator.planning.selection import Choice, Listing, choose, require, require_lists
-from orchestrator.planning.unreadable import Cause, Gap
+from orchestrator.planning.selection import Listing, Selection, choose, require, require_lists
+from orchestrator.planning.unreadable import Cause, UnreadableList
 
 NOON = 1_795_003_200
 HOUR = 3600
@@ -41,8 +41,10 @@ ALERTS = (
 )
 
 
-NO_TAGS = Gap(of="tags", where="account group 7", because="Forbidden.", cause=Cause.FORBIDDEN)
-NO_ALERTS = Gap(of="alerts", where="account group 7", because="No answer.", cause=Cause.UNREACHABLE)
+NO_TAGS = UnreadableList(of="tags", where="account group 7", because="Forbidden.", cause=Cause.FORBIDDEN)
+NO_ALERTS = UnreadableList(
+    of="alerts", where="account group 7", because="No answer.", cause=Cause.UNREACHABLE
+)
 
 
 def listing(aid: str = "", **changes: Any) -> Listing:
@@ -62,13 +64,13 @@ def job(**settings: Any) -> Job:
     return Job(name="night", organizations=("acme",), **settings)
 
 
-def chosen(asked: Job, *listings: Listing, moments: tuple[Window, ...] = (LAST_HOUR,)) -> Choice:
+def chosen(asked: Job, *listings: Listing, moments: tuple[Window, ...] = (LAST_HOUR,)) -> Selection:
     """What the job means in these account groups."""
     known = {one.aid: one for one in listings or (listing(),)}
     return choose(asked, known, organization="acme", own="", moments=moments)
 
 
-def ids(choice: Choice) -> list[str]:
+def ids(choice: Selection) -> list[str]:
     """The ids of the tests that are meant."""
     return [one.id for one in choice.tests]
 

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.api.catalog import CatalogError
 from orchestrator.core.errors import AccessRefused, ApiUnavailable, SelectionError
 from orchestrator.core.tasks import Problem
-from orchestrator.planning.unreadable import Cause, Gap, gap, told, unreadable
+from orchestrator.planning.unreadable import Cause, UnreadableList, gap, told, unreadable
 
 
 def failed(status: int | None, **more: bool) -> CatalogError:
@@ -60,6 +60,6 @@ def test_the_same_trouble_is_said_once() -> None:
 
 def test_account_groups_are_no_list_with_a_permission_of_its_own() -> None:
     """Nobody documents a permission's name for them."""
-    missing = Gap(of="account groups", where="", because="Forbidden.", cause=Cause.FORBIDDEN)
+    missing = UnreadableList(of="account groups", where="", because="Forbidden.", cause=Cause.FORBIDDEN)
     assert missing.text == "the account groups cannot be read: Forbidden."
     assert missing.remedy.startswith("have an administrator let the token's user read the account groups")

@@ -13,7 +13,7 @@ from orchestrator.core.tasks import Lease, RunState, Status
 from orchestrator.simulator import most_in_any_window, refusals, scripted
 from orchestrator.store.queue import Store
 from orchestrator.windows.instants import utc_text
-from orchestrator.worker.organization import Lane
+from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Lost, Sent
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
@@ -22,13 +22,13 @@ StageMaker = Callable[..., Stage]
 GOOD, BAD = "token-1", "token-of-yesterday"
 
 
-def lane_of(worker: Worker) -> Lane:
+def lane_of(worker: Worker) -> ServedOrganization:
     """The only lane of a worker."""
     (lane,) = worker._lanes
     return lane
 
 
-def rotating(at: Stage, worker: Worker) -> Lane:
+def rotating(at: Stage, worker: Worker) -> ServedOrganization:
     """The token's source always has the good text; what is sent with is what was read last."""
     lane = lane_of(worker)
 
@@ -40,7 +40,7 @@ def rotating(at: Stage, worker: Worker) -> Lane:
     return lane
 
 
-def expire(at: Stage, lane: Lane, after: float) -> None:
+def expire(at: Stage, lane: ServedOrganization, after: float) -> None:
     """Have the token in use replaced after a while."""
     at.timeline.at(at.clock.boot() + after, lambda: at.tokens.update({lane.identity: BAD}))
 

@@ -76,7 +76,7 @@ def test_a_clock_set_forward_brings_no_token_back_too_early(postgres_stage: Stag
 def test_a_step_is_not_forgotten_while_the_store_is_away(postgres_stage: StageMaker) -> None:
     """What could not be held when the step was seen is held before anything is granted."""
     at = postgres_stage()
-    notebook = run_through(at, 400.0, 100.0, failing=["hold_back"])
+    notebook = run_through(at, 400.0, 100.0, failing=["hold_all_tokens"])
     assert refusals(at.simulator.log) == []
     assert [event.name for event in notebook.events].count("clock.stepped") == 1
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.api.credentials import Bearer
-from orchestrator.app import history as earlier
+from orchestrator.app import history
 from orchestrator.app.make_snapshots import App
 from orchestrator.core.events import Event
 from orchestrator.core.jobs import JobFile, Limit
@@ -119,7 +119,7 @@ def differing(at: Stage, apps: list[App], limits: Mapping[str, Limit]) -> list[E
     jobfile = replace(plain, organizations=organizations)
     app = App(jobfile, queue=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1"))
     apps.append(app)
-    return list(earlier.differing(app.queue, app.lanes(at.findings(jobfile))))
+    return list(history.limit_conflicts(app.queue, app.lanes(at.findings(jobfile))))
 
 
 def at_work(at: Stage) -> Worker:

@@ -38,7 +38,7 @@ def test_a_clock_that_was_set_forward_is_made_up_for(world: World) -> None:
     """Whoever saw the step holds all slots back for a full hold, tokens that were never out among them."""
     identity = world.begin(7)
     world.make(identity)
-    world.store.hold_back(identity, LIMIT)
+    world.store.hold_all_tokens(identity, LIMIT)
     assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
     world.advance(LIMIT.hold)
     spend(world, identity)
@@ -50,7 +50,7 @@ def test_what_has_no_answer_is_held_for_longer_when_the_clock_was_set_forward(wo
     for _ in range(5):
         world.sent(identity)
     world.advance(1)
-    world.store.hold_back(identity, LIMIT)
+    world.store.hold_all_tokens(identity, LIMIT)
     out = TIMEOUT + LIMIT.grace + LIMIT.per
     assert world.wait(identity) == Wait(until=world.store.now() + out, reason=Reason.OWN_QUOTA)
 
@@ -64,7 +64,7 @@ def test_a_token_that_was_granted_too_early_is_held_for_as_long_as_one_without_a
         world.make(identity)
     world.advance(LIMIT.hold)
     world.store.give_back(world.lease(identity))
-    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT)
+    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     out = TIMEOUT + LIMIT.grace + LIMIT.per
     held = sorted(token.returns_at - world.store.now() for token in world.store.bucket(identity).tokens)
     assert held == [LIMIT.hold] * 4 + [out]
@@ -77,10 +77,10 @@ def test_what_the_clock_gains_while_tokens_are_held_is_added_to_their_time(world
     for _ in range(3):
         world.make(identity)
     world.sent(identity)
-    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT)
+    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     for _ in range(3):
         world.advance(50)
-        world.store.hold_back(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
+        world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
     held = sorted(token.returns_at - start for token in world.store.bucket(identity).tokens)
     assert held == [LIMIT.hold + 1.5] * 4 + [TIMEOUT + LIMIT.grace + LIMIT.per + 1.5]
 
@@ -89,12 +89,12 @@ def test_an_answer_after_the_clock_was_made_up_for_counts_from_itself(world: Wor
     """By whatever process: what the clock gains later is added to its time, too."""
     identity = world.begin(12)
     lease = world.sent(identity)
-    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT)
+    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     world.advance(50)
     world.open().settle(lease, created(lease))
     answered = world.store.now()
     world.advance(50)
-    world.store.hold_back(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
+    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
     returns = [token.returns_at for token in world.store.bucket(identity).tokens]
     assert returns == [answered + LIMIT.hold + 0.5] + [answered - 50 + LIMIT.hold + 0.5] * 4
 
@@ -103,10 +103,10 @@ def test_however_much_the_clock_gains_a_whole_hold_from_now_is_enough(world: Wor
     """A step of a day, seen by several processes, does not keep the slots away for days."""
     identity = world.begin(12)
     spend(world, identity)
-    world.store.hold_back(identity, LIMIT)
+    world.store.hold_all_tokens(identity, LIMIT)
     for _ in range(2):
         world.advance(10)
-        world.store.hold_back(identity, LIMIT, gained=DAY)
+        world.store.hold_all_tokens(identity, LIMIT, gained=DAY)
     assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
 
 

@@ -11,7 +11,7 @@ from markdown_it.token import Token
 
 COMMAND = "tesnap"
 
-Words = tuple[str, ...]
+AdhocRequest = tuple[str, ...]
 
 
 def code_of(path: Path) -> tuple[list[str], list[str]]:
@@ -26,13 +26,13 @@ def _inline(tokens: Iterable[Token]) -> Iterator[str]:
         yield from (child.content for child in token.children or () if child.type == "code_inline")
 
 
-def pipelines(lines: Iterable[str]) -> list[list[Words]]:
+def pipelines(lines: Iterable[str]) -> list[list[AdhocRequest]]:
     """The commands of each line that starts `tesnap`, without its comment and where its output goes."""
     bare = (line.strip().removeprefix("$ ") for line in lines)
     return [_pipeline(line) for line in bare if line.partition(" ")[0] == COMMAND]
 
 
-def _pipeline(line: str) -> list[Words]:
+def _pipeline(line: str) -> list[AdhocRequest]:
     words = shlex.shlex(line, posix=True, punctuation_chars="|>")
     words.whitespace_split = True
     commands: list[list[str]] = [[]]

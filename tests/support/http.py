@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.credentials import Bearer
-from orchestrator.app.make_snapshots import App, Begin, run
+from orchestrator.app.make_snapshots import App, RunOptions, run
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import (
@@ -97,7 +97,7 @@ def run_over_http(
         jobfile, queue=queue, clock=clock, environ={}, read=lambda organization: known[organization.name]
     )
     try:
-        return run(app, notebook, Begin(**{"seed": 0, **begin})), notebook
+        return run(app, notebook, RunOptions(**{"seed": 0, **begin})), notebook
     finally:
         app.close()
         queue.close()

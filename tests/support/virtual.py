@@ -29,12 +29,12 @@ from orchestrator.core.jobs import (
     WindowSpec,
 )
 from orchestrator.core.tasks import Lease, Result, Run
-from orchestrator.planning.discovery import Finding, find_out
+from orchestrator.planning.discovery import OrganizationSurvey, find_out
 from orchestrator.planning.scheduler import Survey, make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.store.opening import open_store
 from orchestrator.store.queue import Store
-from orchestrator.worker.organization import Lane
+from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Looked, Lost, Sent, first_byte, look
 from orchestrator.worker.worker import Worker
 
@@ -311,7 +311,7 @@ class Stage:
             name=name, jobs=tuple(jobs or made), organizations=known, http=Http(timeout=self.timeout)
         )
 
-    def findings(self, jobfile: JobFile) -> dict[str, Finding]:
+    def findings(self, jobfile: JobFile) -> dict[str, OrganizationSurvey]:
         """The survey of every organization."""
         found = {}
         for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
@@ -332,13 +332,13 @@ class Stage:
         """A process that runs the job file; its survey found the API's calendar so far ahead."""
         queue = queue or self.open()
         findings = self.findings(jobfile)
-        lanes: dict[str, Lane] = {}
+        lanes: dict[str, ServedOrganization] = {}
         surveys: dict[str, Survey] = {}
         for at, (name, finding) in enumerate(findings.items(), start=1):
             organization = jobfile.organizations[name]
             identity = queue.join(organization.base_url, name, finding.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
-            lanes[identity] = Lane(
+            lanes[identity] = ServedOrganization(
                 identity=identity, name=name, limit=organization.limit, timeout=self.timeout, offset=offset
             )
             surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)

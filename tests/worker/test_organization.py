@@ -6,11 +6,11 @@ import pytest
 
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Reason
-from orchestrator.worker.organization import Lane, joined
+from orchestrator.worker.organization import ServedOrganization, joined
 
 
-def lane(name: str, *, offset: float = 0.0, use: int = 5, refused: bool = False) -> Lane:
-    made = Lane(identity="acme", name=name, limit=Limit(use=use), timeout=60.0, offset=offset)
+def lane(name: str, *, offset: float = 0.0, use: int = 5, refused: bool = False) -> ServedOrganization:
+    made = ServedOrganization(identity="acme", name=name, limit=Limit(use=use), timeout=60.0, offset=offset)
     if refused:
         made.stop(Reason.TOKEN_REFUSED, "401")
     return made
