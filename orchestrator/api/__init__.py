@@ -12,16 +12,16 @@ if TYPE_CHECKING:
         ConfiguredTest,
         Getter,
         Tag,
-        account_groups,
-        alerts,
-        tags,
-        tests,
+        read_account_groups,
+        read_alerts,
+        read_tags,
+        read_tests,
     )
     from orchestrator.api.client import Client, snapshot_call
-    from orchestrator.api.credentials import Bearer, ReadBearer, all_bearers, read_bearer
-    from orchestrator.api.read_limit import PacedGetter, Pause, Tell
+    from orchestrator.api.credentials import Bearer, ReadBearer, read_bearer, read_bearers
+    from orchestrator.api.read_limit import OnPause, PacedGetter, Pause
     from orchestrator.api.response import Answer, as_object, dig, explain, parse_object, text_id, text_of
-    from orchestrator.api.verdict import Kind, Verdict, judge
-    from orchestrator.api.webhook import HttpPoster, address_of
+    from orchestrator.api.verdict import Outcome, Verdict, judge
+    from orchestrator.api.webhook import HttpPoster, read_address
 else:
     __getattr__ = lazy_face(__name__)

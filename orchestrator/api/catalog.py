@@ -116,14 +116,14 @@ class Alert:
         return begun and (self.ended_at is None or self.ended_at > window.start)
 
 
-def account_groups(getter: Getter) -> tuple[AccountGroup, ...]:
+def read_account_groups(getter: Getter) -> tuple[AccountGroup, ...]:
     """The account groups of the token's user."""
     found = _read(getter, "the account groups", "/account-groups", (), "accountGroups")
     groups = ((text_id(item.get("aid")), item) for item in found)
     return tuple(_account_group(aid, item) for aid, item in groups if aid)
 
 
-def tests(getter: Getter, aid: str | None) -> tuple[ConfiguredTest, ...]:
+def read_tests(getter: Getter, aid: str | None) -> tuple[ConfiguredTest, ...]:
     """All configured tests of an account group (None: the token's own), and its saved events."""
     found = _read(getter, "the tests", "/tests", _aid(aid), "tests")
     return tuple(
@@ -131,14 +131,14 @@ def tests(getter: Getter, aid: str | None) -> tuple[ConfiguredTest, ...]:
     )
 
 
-def tags(getter: Getter, aid: str | None) -> tuple[Tag, ...]:
+def read_tags(getter: Getter, aid: str | None) -> tuple[Tag, ...]:
     """The tags of an account group with the tests they are assigned to."""
     query = (*_aid(aid), ("expand", "assignments"))
     found = _read(getter, "the tags", "/tags", query, "tags")
     return tuple(_tag(key, item) for key, item in ((text_id(item.get("id")), item) for item in found) if key)
 
 
-def alerts(
+def read_alerts(
     getter: Getter, aid: str | None, window: Window | None = None, *, now: float | None = None
 ) -> tuple[Alert, ...]:
     """The alerts of tests that are active; with a window, those that were so at any moment of it.

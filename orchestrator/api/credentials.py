@@ -147,7 +147,7 @@ class BearerInHand:
         return self._bearer != before
 
 
-def all_bearers(
+def read_bearers(
     jobfile: JobFile, names: Collection[str], read: ReadBearer, secrets: set[str]
 ) -> dict[str, BearerInHand]:
     """Every organization's credential, or one error that names all that are missing or malformed."""

@@ -53,7 +53,7 @@ class Pause:
     most: int | None = None
 
 
-Tell = Callable[[Pause], None]
+OnPause = Callable[[Pause], None]
 
 
 class PacedGetter:
@@ -69,7 +69,7 @@ class PacedGetter:
         clock: Clock,
         *,
         name: str = "",
-        tell: Tell | None = None,
+        tell: OnPause | None = None,
         patience: float = PATIENCE,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -136,7 +136,7 @@ class PacedGetter:
         finally:
             answered.set()
 
-    def _speak(self, tell: Tell, path: str, answered: threading.Event) -> None:
+    def _speak(self, tell: OnPause, path: str, answered: threading.Event) -> None:
         begun, due = self._clock.boot(), SLOW
         while not answered.wait(self._clock.real(begun + due - self._clock.boot())):
             if self._clock.boot() < begun + due - NAP:

@@ -48,7 +48,7 @@ _FORBIDDEN = (
 )
 
 
-class Kind(StrEnum):
+class Outcome(StrEnum):
     """What came of one attempt at a snapshot."""
 
     CREATED = "created"
@@ -70,7 +70,7 @@ class Verdict:
     the server asked for, in seconds, at most an hour. `closing` is set for both kinds of 429.
     """
 
-    kind: Kind
+    outcome: Outcome
     http_status: int | None = None
     snapshot: Snapshot | None = None
     problem: Problem | None = None
@@ -83,33 +83,33 @@ def judge(answer: Answer, lease: Lease) -> Verdict:
     """What this answer means for the task that the lease is for."""
     if not answer.sent:
         problem = Problem(title=answer.failure or "no connection", detail="Nothing was sent.")
-        return Verdict(kind=Kind.UNSENT, problem=problem)
+        return Verdict(outcome=Outcome.UNSENT, problem=problem)
     if answer.status is None:
         problem = Problem(title="No answer", detail=sentence(answer.failure) + " It may have been created.")
-        return Verdict(kind=Kind.UNCERTAIN, problem=problem)
+        return Verdict(outcome=Outcome.UNCERTAIN, problem=problem)
     if 200 <= answer.status < 300:
         return _made(answer, answer.status)
-    kind = kind_of(answer.status, answer.headers)
+    outcome = outcome_of(answer.status, answer.headers)
     wait = retry_after(answer.headers)
     return Verdict(
-        kind=kind,
+        outcome=outcome,
         http_status=answer.status,
         problem=explain(answer, hint=_hint(answer.status, lease)),
-        closing=_closing(kind, answer.headers, wait),
+        closing=_closing(outcome, answer.headers, wait),
         retry_after=wait,
     )
 
 
-def kind_of(status: int, headers: Mapping[str, str]) -> Kind:
+def outcome_of(status: int, headers: Mapping[str, str]) -> Outcome:
     """The kind of an answer that is no 2xx."""
     if status == 429:
         spent = _number(headers.get("x-organization-rate-limit-remaining")) == 0
-        return Kind.GENERAL_LIMIT if spent else Kind.QUOTA
+        return Outcome.GENERAL_LIMIT if spent else Outcome.QUOTA
     if status in (303, 408) or not 300 <= status < 600:
-        return Kind.UNCERTAIN
+        return Outcome.UNCERTAIN
     if status >= 500:
-        return Kind.SERVER_ERROR
-    return {401: Kind.UNAUTHORIZED, 403: Kind.FORBIDDEN}.get(status, Kind.REJECTED)
+        return Outcome.SERVER_ERROR
+    return {401: Outcome.UNAUTHORIZED, 403: Outcome.FORBIDDEN}.get(status, Outcome.REJECTED)
 
 
 def parse_snapshot(body: bytes) -> Snapshot | None:
@@ -153,20 +153,20 @@ def general_reset(headers: Mapping[str, str]) -> float:
 def _made(answer: Answer, status: int) -> Verdict:
     snapshot = parse_snapshot(answer.body)
     if snapshot is not None:
-        return Verdict(kind=Kind.CREATED, http_status=status, snapshot=snapshot)
+        return Verdict(outcome=Outcome.CREATED, http_status=status, snapshot=snapshot)
     detail = "The API says that the snapshot was made, but the answer has no readable id: look for it in the web app."
     if answer.failure:
         detail = f"{sentence(answer.failure)} {detail}"
     problem = Problem(title="Created, answer unreadable", detail=detail)
-    return Verdict(kind=Kind.UNCERTAIN, http_status=status, problem=problem, unreadable=True)
+    return Verdict(outcome=Outcome.UNCERTAIN, http_status=status, problem=problem, unreadable=True)
 
 
-def _closing(kind: Kind, headers: Mapping[str, str], wait: float | None) -> Closing | None:
-    if kind not in (Kind.QUOTA, Kind.GENERAL_LIMIT):
+def _closing(outcome: Outcome, headers: Mapping[str, str], wait: float | None) -> Closing | None:
+    if outcome not in (Outcome.QUOTA, Outcome.GENERAL_LIMIT):
         return None
     if wait is not None:
         return Closing(seconds=wait, doubles=False)
-    if kind is Kind.GENERAL_LIMIT:
+    if outcome is Outcome.GENERAL_LIMIT:
         return Closing(seconds=general_reset(headers), doubles=False)
     return Closing()
 

@@ -82,7 +82,7 @@ class HttpPoster:
         return tls_context(self._http.ca_bundle or from_environ or None)
 
 
-def address_of(notify: Notify) -> str:
+def read_address(notify: Notify) -> str:
     """The address in the receiver's file; UsageError, which does not quote it, when there is none that can be used."""
     try:
         return check_address(Path(notify.url_file).read_text(encoding="utf-8").strip())

@@ -17,13 +17,13 @@ from orchestrator.api import (
     AccountGroup,
     Answer,
     Getter,
+    OnPause,
     PacedGetter,
-    Tell,
-    address_of,
     as_object,
     dig,
     explain,
     parse_object,
+    read_address,
     text_id,
     text_of,
 )
@@ -114,7 +114,7 @@ class OrganizationToCheck:
 
 
 def examine(
-    patient: OrganizationToCheck, getter: Getter, clock: Clock, tell: Tell | None = None
+    patient: OrganizationToCheck, getter: Getter, clock: Clock, tell: OnPause | None = None
 ) -> list[Check]:
     """All checks of one organization, in the order in which they build on each other.
 
@@ -442,7 +442,7 @@ def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> li
 def examine_notify(notify: Notify) -> Check:
     """Whether there is an address to tell; nothing is sent to it."""
     try:
-        address_of(notify)
+        read_address(notify)
     except UsageError as error:
         remedy = f"write the webhook's address into {notify.url_file}, or correct url_file"
         return trouble(notify.format, f"{notify.url_file}: {error}", remedy)
@@ -485,7 +485,7 @@ def _source(credential: CredentialSource) -> str:
 
 
 def examine_one(
-    patient: OrganizationToCheck, jobfile: JobFile, clock: Clock, tell: Tell | None
+    patient: OrganizationToCheck, jobfile: JobFile, clock: Clock, tell: OnPause | None
 ) -> list[Check]:
     """All checks of one organization; a token that cannot even be read is the only one."""
     from orchestrator.app.find_tests import client_of

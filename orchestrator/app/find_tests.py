@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.api import Tell
+    from orchestrator.api import OnPause
     from orchestrator.core import Clock, JobFile
     from orchestrator.output import FoundTest
     from orchestrator.planning import OrganizationSurvey
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # -- tests -----------------------------------------------------------------------------------------------
 
 
-def read_lists(jobfile: JobFile, clock: Clock, tell: Tell | None) -> dict[str, OrganizationSurvey]:
+def read_lists(jobfile: JobFile, clock: Clock, tell: OnPause | None) -> dict[str, OrganizationSurvey]:
     """What each organization's lists say."""
     from orchestrator.planning import find_out
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.api import Tell
+from orchestrator.api import OnPause
 from orchestrator.core import AccessRefused, ApiUnavailable, Reason, Result, Status, wanted_organizations
 from orchestrator.planning import OrganizationSurvey, Plan, Preview, survey_events
 from orchestrator.worker import ServedOrganization
@@ -65,7 +65,7 @@ PUBLIC_NOTE = (
 )
 
 
-def planned(app: App, *, offline: bool, again: bool = False, tell: Tell | None = None) -> Preview:
+def planned(app: App, *, offline: bool, again: bool = False, tell: OnPause | None = None) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
     findings = (
         {n: OrganizationSurvey() for n in wanted_organizations(app.jobfile)} if offline else app.survey(tell)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 
 from orchestrator import __version__
-from orchestrator.api import Client, ReadBearer, Tell, all_bearers, read_bearer
+from orchestrator.api import Client, OnPause, ReadBearer, read_bearer, read_bearers
 from orchestrator.app import history
 from orchestrator.app.make_plan import PUBLIC_NOTE, left_out, still_to_make
 from orchestrator.app.organizations import SURVEYS_AT_ONCE
@@ -96,7 +96,7 @@ class App:
         self._late: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         self.bearers = (
-            {} if offline else all_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
+            {} if offline else read_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
         )
         self.clients = {name: self._client(name, environ) for name in self.bearers}
 
@@ -123,7 +123,7 @@ class App:
 
     # -- what is there ---------------------------------------------------------------------------------
     def survey(
-        self, tell: Tell | None = None, *, within: float | None = None
+        self, tell: OnPause | None = None, *, within: float | None = None
     ) -> dict[str, OrganizationSurvey]:
         """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits.
 
@@ -146,7 +146,7 @@ class App:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _found_out(self, name: str, groups: Sequence[str], tell: Tell | None) -> OrganizationSurvey:
+    def _found_out(self, name: str, groups: Sequence[str], tell: OnPause | None) -> OrganizationSurvey:
         organization = self.jobfile.organizations[name]
         jobs = [job for job in self.jobfile.jobs if name in job.organizations]
         return find_out(

@@ -15,17 +15,17 @@ from pathlib import Path
 
 from orchestrator.api import Bearer
 from orchestrator.core import Clock, Http, Job, JobFile, Organization, ScaledClock
-from orchestrator.simulator import Bearer as Token
 from orchestrator.simulator import (
-    ConfiguredTest,
     Simulator,
+    Tenant,
+    TenantBearer,
+    TenantTest,
     World,
-    known_organization,
+    known_tenant,
     ordinary_faults,
     serve,
     world_of,
 )
-from orchestrator.simulator import Organization as Tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +78,10 @@ def world_for(jobfile: JobFile, now: float) -> World:
     return world_of(_known(jobfile, organization, now) for organization in jobfile.organizations.values())
 
 
-def _known(jobfile: JobFile, organization: Organization, now: float) -> tuple[Tenant, Token]:
+def _known(jobfile: JobFile, organization: Organization, now: float) -> tuple[Tenant, TenantBearer]:
     jobs = _jobs(jobfile, organization.name)
     selects = [job.select for job in jobs if job.select]
-    tenant, token = known_organization(
+    tenant, token = known_tenant(
         organization.name,
         _token(organization.name),
         org_id=organization.org_id or "",
@@ -98,7 +98,7 @@ def _known(jobfile: JobFile, organization: Organization, now: float) -> tuple[Te
     return own, token
 
 
-def _named(tests: Sequence[ConfiguredTest], names: Mapping[str, str]) -> tuple[ConfiguredTest, ...]:
+def _named(tests: Sequence[TenantTest], names: Mapping[str, str]) -> tuple[TenantTest, ...]:
     """The tests, called what the job file expects them to be called."""
     return tuple(replace(test, name=names.get(test.test_id, test.name)) for test in tests)
 

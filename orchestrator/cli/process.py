@@ -30,7 +30,7 @@ from orchestrator.core import (
 if TYPE_CHECKING:
     from types import FrameType
 
-    from orchestrator.api import Tell
+    from orchestrator.api import OnPause
     from orchestrator.core import Clock
     from orchestrator.store import Queue
 
@@ -217,7 +217,7 @@ def default_store() -> str:
     return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
 
 
-def telling(timezone: str | None = None, *, quiet: bool = False) -> Tell | None:
+def telling(timezone: str | None = None, *, quiet: bool = False) -> OnPause | None:
     """Whoever tells on standard error what reading waits for; nobody when it is to be quiet."""
     from orchestrator.output import pause_text
 

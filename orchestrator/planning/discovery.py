@@ -14,12 +14,12 @@ from orchestrator.api import (
     AccountGroup,
     CatalogError,
     Getter,
+    OnPause,
     PacedGetter,
-    Tell,
-    account_groups,
-    alerts,
-    tags,
-    tests,
+    read_account_groups,
+    read_alerts,
+    read_tags,
+    read_tests,
 )
 from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, starts_with_alert
 from orchestrator.planning.alerts import lookouts
@@ -74,7 +74,7 @@ def find_out(
     *,
     clock: Clock,
     jobs: Sequence[Job] = (),
-    tell: Tell | None = None,
+    tell: OnPause | None = None,
     stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
 ) -> OrganizationSurvey:
@@ -96,7 +96,7 @@ def find_out(
 def _who_it_is(reader: PacedGetter, organization: Organization) -> OrganizationSurvey:
     """Its account groups, its id and its clock; stopped when the credential is refused or another one's."""
     try:
-        groups = account_groups(reader)
+        groups = read_account_groups(reader)
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
@@ -145,7 +145,11 @@ def survey_events(findings: Mapping[str, OrganizationSurvey]) -> Iterator[Event]
 
 
 def _paced(
-    getter: Getter, clock: Clock, organization: Organization, tell: Tell | None, stopped: Callable[[], bool]
+    getter: Getter,
+    clock: Clock,
+    organization: Organization,
+    tell: OnPause | None,
+    stopped: Callable[[], bool],
 ) -> PacedGetter:
     if isinstance(getter, PacedGetter):
         return getter
@@ -279,7 +283,7 @@ class _Reading:
 
     def _read_tests(self, before: Listing, aid: str, which: str) -> Listing:
         try:
-            return replace(before, tests={test.id: test for test in tests(self._getter, aid or None)})
+            return replace(before, tests={test.id: test for test in read_tests(self._getter, aid or None)})
         except CatalogError as error:
             missing = self._gap("tests", aid, which, error)
             self.notes.append(f"{missing.short}, so they are known by id alone: {missing.because}")
@@ -287,7 +291,7 @@ class _Reading:
 
     def _read_tags(self, before: Listing, aid: str, which: str) -> Listing:
         try:
-            return replace(before, tags=tags(self._getter, aid or None))
+            return replace(before, tags=read_tags(self._getter, aid or None))
         except CatalogError as error:
             missing = self._gap("tags", aid, which, error)
             self.notes.append(missing.text)
@@ -296,7 +300,7 @@ class _Reading:
     def _read_alerts(self, before: Listing, aid: str, which: str, span: Window, *, asked: bool) -> Listing:
         """The alerts; that they are missing matters only where they were asked for, else they only sort."""
         try:
-            return replace(before, alerts=alerts(self._getter, aid or None, span, now=self._now))
+            return replace(before, alerts=read_alerts(self._getter, aid or None, span, now=self._now))
         except CatalogError as error:
             missing = self._gap("alerts", aid, which, error)
             said = self.notes if asked else self.whispers

@@ -18,49 +18,56 @@ two readings of one document that disagree show up as a failing test.
 from __future__ import annotations
 
 from orchestrator.simulator.api import Exchange, Simulator
-from orchestrator.simulator.faults import Fault, FaultPlan, ordinary_faults, parse_faults, scripted
-from orchestrator.simulator.log import Entry, made_twice, makespan, most_in_any_window, read_log, refusals
+from orchestrator.simulator.faults import Fault, FaultPlan, ordinary_faults, parse_faults, script_faults
+from orchestrator.simulator.log import (
+    LoggedRequest,
+    find_duplicates,
+    makespan,
+    most_in_any_window,
+    read_log,
+    refusals,
+)
 from orchestrator.simulator.messages import Reply, Request
 from orchestrator.simulator.server import PacedClock, serve
 from orchestrator.simulator.world import (
-    AccountGroup,
-    Alert,
-    Bearer,
-    ConfiguredTest,
-    Organization,
-    Tag,
+    Tenant,
+    TenantAlert,
+    TenantBearer,
+    TenantGroup,
+    TenantTag,
+    TenantTest,
     World,
     example_world,
-    known_organization,
+    known_tenant,
     world_of,
 )
 
 __all__ = [
-    "AccountGroup",
-    "Alert",
-    "Bearer",
-    "ConfiguredTest",
-    "Entry",
     "Exchange",
     "Fault",
     "FaultPlan",
-    "Organization",
+    "LoggedRequest",
     "PacedClock",
     "Reply",
     "Request",
     "Simulator",
-    "Tag",
+    "Tenant",
+    "TenantAlert",
+    "TenantBearer",
+    "TenantGroup",
+    "TenantTag",
+    "TenantTest",
     "World",
     "example_world",
-    "known_organization",
-    "made_twice",
+    "find_duplicates",
+    "known_tenant",
     "makespan",
     "most_in_any_window",
     "ordinary_faults",
     "parse_faults",
     "read_log",
     "refusals",
-    "scripted",
+    "script_faults",
     "serve",
     "world_of",
 ]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from orchestrator.simulator.api import Simulator
 from orchestrator.simulator.faults import FaultPlan, parse_faults
-from orchestrator.simulator.log import Entry
+from orchestrator.simulator.log import LoggedRequest
 from orchestrator.simulator.quota import POLICIES
 from orchestrator.simulator.server import PacedClock, serve
 from orchestrator.simulator.world import World, example_world, world_from_json
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _log(path: Path | None) -> Iterator[Callable[[Entry], None]]:
+def _log(path: Path | None) -> Iterator[Callable[[LoggedRequest], None]]:
     """What appends each entry to the file at once, so that it outlives a kill; nothing without a file."""
     if path is None:
         yield lambda _: None
@@ -48,12 +48,12 @@ def _log(path: Path | None) -> Iterator[Callable[[Entry], None]]:
         yield lambda entry: _append(file, entry)
 
 
-def _append(file: io.FileIO, entry: Entry) -> None:
+def _append(file: io.FileIO, entry: LoggedRequest) -> None:
     if not file.closed:  # an answer on its way while the process ends
         file.write(entry.to_line().encode())
 
 
-def _simulator(options: argparse.Namespace, log: Callable[[Entry], None]) -> Simulator:
+def _simulator(options: argparse.Namespace, log: Callable[[LoggedRequest], None]) -> Simulator:
     return Simulator(
         _world(options),
         limit=options.limit,

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from orchestrator.simulator.drafts import date_seconds
 from orchestrator.simulator.messages import Refusal, Request, invalid
-from orchestrator.simulator.world import Alert
+from orchestrator.simulator.world import TenantAlert
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _INTERVAL = re.compile(r"(\d+)([smhdw]?)", re.ASCII)
@@ -32,7 +32,7 @@ class Range:
         return self.start <= moment <= self.end
 
 
-def chosen_alerts(alerts: tuple[Alert, ...], request: Request, now: float) -> list[Alert]:
+def chosen_alerts(alerts: tuple[TenantAlert, ...], request: Request, now: float) -> list[TenantAlert]:
     """The alerts that a request means, newest first."""
     state = request.query.get("state")
     if state not in {None, "trigger", "clear"}:
@@ -43,7 +43,7 @@ def chosen_alerts(alerts: tuple[Alert, ...], request: Request, now: float) -> li
     return sorted(meant, key=lambda alert: (-alert.start, alert.alert_id))
 
 
-def page(alerts: list[Alert], request: Request, size: int) -> tuple[list[Alert], str | None]:
+def page(alerts: list[TenantAlert], request: Request, size: int) -> tuple[list[TenantAlert], str | None]:
     """One page of them and the absolute address of the next."""
     size = _size(request, size)
     first = _first(request)
@@ -55,7 +55,7 @@ def page(alerts: list[Alert], request: Request, size: int) -> tuple[list[Alert],
     return alerts[first:rest], f"{request.base_url}/alerts?{query}"
 
 
-def _is_meant(alert: Alert, state: str | None, span: Range | None, now: float) -> bool:
+def _is_meant(alert: TenantAlert, state: str | None, span: Range | None, now: float) -> bool:
     cleared = alert.end if alert.end is not None and alert.end <= now else None
     if span is None:
         return (cleared is not None) == (state == "clear")

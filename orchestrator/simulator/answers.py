@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orchestrator.simulator.drafts import Draft
+from orchestrator.simulator.drafts import SnapshotRequest
 from orchestrator.simulator.messages import iso
-from orchestrator.simulator.world import AccountGroup, Alert, Bearer, ConfiguredTest, Organization, Tag
+from orchestrator.simulator.world import Tenant, TenantAlert, TenantBearer, TenantGroup, TenantTag, TenantTest
 
 Json = dict[str, object]
 
@@ -25,13 +25,13 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class TenantSnapshot:
     """A snapshot that was made; `created` in epoch seconds of the server's clock."""
 
     number: int
-    source: ConfiguredTest
+    source: TenantTest
     aid: str
-    draft: Draft
+    draft: SnapshotRequest
     saved_event: bool
     created: float
     start_round: int
@@ -52,9 +52,9 @@ class Snapshot:
         return str(_FIRST_SNAPSHOT_TEST + self.number)
 
     @property
-    def as_test(self) -> ConfiguredTest:
+    def as_test(self) -> TenantTest:
         """What GET /tests lists of it, if it is a saved event."""
-        return ConfiguredTest(
+        return TenantTest(
             test_id=self.test_id,
             name=self.draft.display_name,
             type=self.source.type,
@@ -64,7 +64,7 @@ class Snapshot:
         )
 
 
-def snapshot_answer(snapshot: Snapshot, bearer: Bearer, base: str) -> Json:
+def snapshot_answer(snapshot: TenantSnapshot, bearer: TenantBearer, base: str) -> Json:
     """The 201 of a snapshot."""
     test = test_answer(snapshot.as_test, bearer, base)
     app = f"{_APP}/view/tests/?testId={snapshot.test_id}&__a={snapshot.aid}"
@@ -84,7 +84,7 @@ def snapshot_answer(snapshot: Snapshot, bearer: Bearer, base: str) -> Json:
     }
 
 
-def test_answer(test: ConfiguredTest, bearer: Bearer, base: str) -> Json:
+def test_answer(test: TenantTest, bearer: TenantBearer, base: str) -> Json:
     """A test as lists and snapshots show it."""
     results = f"{base}/test-results/{test.test_id}"
     return {
@@ -106,7 +106,7 @@ def test_answer(test: ConfiguredTest, bearer: Bearer, base: str) -> Json:
     }
 
 
-def tag_answer(tag: Tag, aid: str, base: str, *, assignments: bool) -> Json:
+def tag_answer(tag: TenantTag, aid: str, base: str, *, assignments: bool) -> Json:
     """A tag; the assignments of a static one when they are asked for."""
     shown: Json = {"assignments": [{"id": i, "type": "test"} for i in tag.tests]}
     return {
@@ -129,7 +129,7 @@ def tag_answer(tag: Tag, aid: str, base: str, *, assignments: bool) -> Json:
     }
 
 
-def alert_answer(alert: Alert, test: ConfiguredTest | None, base: str, now: float) -> Json:
+def alert_answer(alert: TenantAlert, test: TenantTest | None, base: str, now: float) -> Json:
     """An alert, active or cleared as of now, with the fields that are called deprecated too."""
     kind = test.type if test else "http-server"
     end = alert.end if alert.end is not None and alert.end <= now else None
@@ -161,7 +161,7 @@ def alert_answer(alert: Alert, test: ConfiguredTest | None, base: str, now: floa
 
 
 def account_group_answer(
-    group: AccountGroup, organization: Organization, current: str, *, shows_org_id: bool
+    group: TenantGroup, organization: Tenant, current: str, *, shows_org_id: bool
 ) -> Json:
     """An account group, with its organization if this server shows it."""
     owner: Json = {"organizationName": organization.name, "orgId": organization.org_id}
@@ -173,7 +173,7 @@ def account_group_answer(
     }
 
 
-def user_answer(bearer: Bearer, groups: list[AccountGroup], current: AccountGroup, base: str) -> Json:
+def user_answer(bearer: TenantBearer, groups: list[TenantGroup], current: TenantGroup, base: str) -> Json:
     """Whose token this is, and what it may see."""
     role: Json = {
         "name": "Regular User",
@@ -194,7 +194,7 @@ def user_answer(bearer: Bearer, groups: list[AccountGroup], current: AccountGrou
     }
 
 
-def role_answer(bearer: Bearer, base: str) -> Json:
+def role_answer(bearer: TenantBearer, base: str) -> Json:
     """The one role there is, with the permissions of the token that asks."""
     granted: list[Json] = [
         {
@@ -214,11 +214,11 @@ def role_answer(bearer: Bearer, base: str) -> Json:
     }
 
 
-def _brief(group: AccountGroup) -> Json:
+def _brief(group: TenantGroup) -> Json:
     return {"aid": group.aid, "accountGroupName": group.name}
 
 
-def _uid(bearer: Bearer) -> str:
+def _uid(bearer: TenantBearer) -> str:
     return str(sum(map(ord, bearer.user)))
 
 

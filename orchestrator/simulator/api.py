@@ -14,10 +14,10 @@ from email.utils import formatdate
 from urllib.parse import urlsplit
 
 from orchestrator.simulator.faults import Fault, FaultPlan, foreign_moments
-from orchestrator.simulator.log import Entry
+from orchestrator.simulator.log import LoggedRequest
 from orchestrator.simulator.messages import Reply, Request, problem
 from orchestrator.simulator.origin import Case, Origin
-from orchestrator.simulator.quota import POLICIES, Limit
+from orchestrator.simulator.quota import POLICIES, Quota
 from orchestrator.simulator.world import World
 
 
@@ -50,13 +50,13 @@ class Simulator:
         faults: FaultPlan | None = None,
         latency: tuple[float, float] = (0.2, 0.1),
         seed: int = 0,
-        on_entry: Callable[[Entry], None] | None = None,
+        on_entry: Callable[[LoggedRequest], None] | None = None,
     ) -> None:
         if policy not in POLICIES:
             raise ValueError(f"no policy is called {policy!r}; there are {', '.join(POLICIES)}")
-        self.world, self.log = world, list[Entry]()
+        self.world, self.log = world, list[LoggedRequest]()
         self.foreign_uses: list[tuple[str, float, bool]] = []  # organization, when, whether it got a slot
-        self._origin = Origin(world, Limit(limit=limit, period=period), POLICIES[policy])
+        self._origin = Origin(world, Quota(limit=limit, period=period), POLICIES[policy])
         self._faults, self._latency, self._seed = faults or FaultPlan(), latency, seed
         self._chance = random.Random(seed)
         self._on_entry = on_entry
@@ -150,9 +150,9 @@ def _gateway(request: Request, fault: Fault) -> Reply:
 _REDIRECTS = range(300, 400)
 
 
-def _entry(exchange: Exchange, case: Case | None, sent: Reply | None, at: float) -> Entry:
+def _entry(exchange: Exchange, case: Case | None, sent: Reply | None, at: float) -> LoggedRequest:
     draft, snapshot = (case.draft, case.snapshot) if case else (None, None)
-    return Entry(
+    return LoggedRequest(
         arrived=exchange.arrived,
         method=exchange.request.method,
         path=exchange.request.path,

@@ -17,7 +17,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", r
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class SnapshotRequest:
     """A valid request for a snapshot; times in epoch seconds."""
 
     display_name: str
@@ -26,7 +26,7 @@ class Draft:
     is_public: bool
 
 
-def read_draft(request: Request, now: float) -> Draft:
+def read_draft(request: Request, now: float) -> SnapshotRequest:
     """The request's body; a Refusal with every wrong field, or 415 for another content type."""
     media_type = (request.header("Content-Type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -39,7 +39,7 @@ def read_draft(request: Request, now: float) -> Draft:
     if errors or start is None or end is None:
         raise Refusal(invalid(errors, request.path))
     public = content.get("isPublic") is True
-    return Draft(display_name=str(content["displayName"]), start=start, end=end, is_public=public)
+    return SnapshotRequest(display_name=str(content["displayName"]), start=start, end=end, is_public=public)
 
 
 def date_seconds(text: str) -> float | None:

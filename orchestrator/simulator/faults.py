@@ -97,8 +97,8 @@ class FaultPlan:
         return None
 
 
-def scripted(faults: Iterable[str | None]) -> FaultPlan:
-    """A plan from the faults of the first POSTs: `scripted([None, "reset-after", "500"])`."""
+def script_faults(faults: Iterable[str | None]) -> FaultPlan:
+    """A plan from the faults of the first POSTs: `script_faults([None, "reset-after", "500"])`."""
     return FaultPlan(script=tuple(None if text is None else Fault.parse(text) for text in faults))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class LoggedRequest:
     """One request as the server saw it; all times in epoch seconds of the true clock.
 
     `counted` means that a snapshot was made and used a slot, whatever the client got to hear;
@@ -50,19 +50,19 @@ class Entry:
 Wanted = tuple[str | None, str | None, str | None, float | None, float | None, bool | None]
 
 
-def read_log(path: Path) -> list[Entry]:
+def read_log(path: Path) -> list[LoggedRequest]:
     """The entries of a log file; a last line that is still being written is left out."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [Entry(**json.loads(line)) for line in lines if line.endswith("\n")]
+    return [LoggedRequest(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
-def creations(log: Iterable[Entry], organization: str | None = None) -> list[Entry]:
+def creations(log: Iterable[LoggedRequest], organization: str | None = None) -> list[LoggedRequest]:
     """The requests that made a snapshot, in the order in which they counted."""
     made = [e for e in log if e.counted and organization in {None, e.organization}]
     return sorted(made, key=_counted_at)
 
 
-def most_in_any_window(log: Iterable[Entry], organization: str, period: float) -> int:
+def most_in_any_window(log: Iterable[LoggedRequest], organization: str, period: float) -> int:
     """The most snapshots of an organization in any window that holds its start and not its end."""
     moments = [_counted_at(entry) for entry in creations(log, organization)]
     most = first = 0
@@ -73,23 +73,23 @@ def most_in_any_window(log: Iterable[Entry], organization: str, period: float) -
     return most
 
 
-def refusals(log: Iterable[Entry]) -> list[Entry]:
+def refusals(log: Iterable[LoggedRequest]) -> list[LoggedRequest]:
     """The requests that were answered with 429, Too Many Requests."""
     return [entry for entry in log if entry.status == 429]
 
 
-def made_twice(log: Iterable[Entry]) -> dict[Wanted, int]:
+def find_duplicates(log: Iterable[LoggedRequest]) -> dict[Wanted, int]:
     """What was made more than once, and how often."""
     times = Counter(entry.wanted for entry in creations(log))
     return {wanted: count for wanted, count in times.items() if count > 1}
 
 
-def makespan(log: Iterable[Entry]) -> float:
+def makespan(log: Iterable[LoggedRequest]) -> float:
     """Seconds from the first POST's arrival to the last snapshot that counted; 0 if none did."""
     posts = [entry for entry in log if entry.method == "POST"]
     made = creations(posts)
     return _counted_at(made[-1]) - min(entry.arrived for entry in posts) if made else 0.0
 
 
-def _counted_at(entry: Entry) -> float:
+def _counted_at(entry: LoggedRequest) -> float:
     return entry.counted_at if entry.counted_at is not None else entry.arrived

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.simulator import answers, quota
 from orchestrator.simulator.alerts import chosen_alerts, page
-from orchestrator.simulator.answers import Snapshot
-from orchestrator.simulator.drafts import Draft, read_draft
+from orchestrator.simulator.answers import TenantSnapshot
+from orchestrator.simulator.drafts import SnapshotRequest, read_draft
 from orchestrator.simulator.messages import (
     PLAIN,
     PREFIX,
@@ -33,10 +33,10 @@ from orchestrator.simulator.world import (
     VIEW_ALERTS,
     VIEW_TAGS,
     VIEW_TESTS,
-    AccountGroup,
-    Bearer,
-    ConfiguredTest,
-    Organization,
+    Tenant,
+    TenantBearer,
+    TenantGroup,
+    TenantTest,
     World,
 )
 
@@ -50,28 +50,28 @@ class Case:
 
     request: Request
     at: float
-    bearer: Bearer | None = None
-    organization: Organization | None = None
+    bearer: TenantBearer | None = None
+    organization: Tenant | None = None
     aid: str | None = None
     test_id: str | None = None
-    draft: Draft | None = None
-    snapshot: Snapshot | None = None
+    draft: SnapshotRequest | None = None
+    snapshot: TenantSnapshot | None = None
     exhausted: str | None = None  # which limit refused it
 
 
 class Origin:
     """The server behind the gateway: the world, and what has been used and made in it."""
 
-    def __init__(self, world: World, limit: quota.Limit, policy: quota.Policy) -> None:
+    def __init__(self, world: World, limit: quota.Quota, policy: quota.Policy) -> None:
         self.world = world
         self._limits = {one.org_id: _own(one, limit) for one in world.organizations}
         self._policy = policy
         self._organizations = {o.org_id: o for o in world.organizations}
         self._bearers = {bearer.token: bearer for bearer in world.bearers}
         self._uses: dict[str, quota.Uses] = defaultdict(quota.Uses)
-        self._general: dict[str, quota.General] = defaultdict(quota.General)
-        self._made: list[Snapshot] = []
-        self._saved: dict[tuple[str, str], list[ConfiguredTest]] = defaultdict(list)
+        self._general: dict[str, quota.GeneralQuota] = defaultdict(quota.GeneralQuota)
+        self._made: list[TenantSnapshot] = []
+        self._saved: dict[tuple[str, str], list[TenantTest]] = defaultdict(list)
 
     def hear(self, request: Request, at: float, *, foreign: bool = False) -> tuple[Case, Reply]:
         """Act on a request and answer it; with `foreign` somebody else is quicker to every free slot."""
@@ -142,7 +142,7 @@ class Origin:
             raise Refusal(problem(403, "Public snapshots are not enabled in this region", case.request.path))
         self._use_quota(case, foreign=foreign)
         step = test.interval if self.world.aligns_rounds else 1
-        snapshot = case.snapshot = Snapshot(
+        snapshot = case.snapshot = TenantSnapshot(
             number=len(self._made) + 1,
             source=test,
             aid=group.aid,
@@ -155,7 +155,7 @@ class Origin:
         self._keep(snapshot, _known(case.organization).org_id)
         return answer(201, answers.snapshot_answer(snapshot, _known(case.bearer), case.request.base_url))
 
-    def _source(self, case: Case, group: AccountGroup) -> ConfiguredTest:
+    def _source(self, case: Case, group: TenantGroup) -> TenantTest:
         tests = (test for test in self._tests_of(case, group) if test.test_id == case.test_id)
         test = next(tests, None)
         if test is None:
@@ -182,7 +182,7 @@ class Origin:
             )
         raise Refusal(reply)
 
-    def _keep(self, snapshot: Snapshot, org_id: str) -> None:
+    def _keep(self, snapshot: TenantSnapshot, org_id: str) -> None:
         self._made.append(snapshot)
         if snapshot.saved_event:
             self._saved[org_id, snapshot.aid].append(snapshot.as_test)
@@ -232,12 +232,12 @@ class Origin:
             raise Refusal(problem(404, "There is no such role", case.request.path))
         return answer(200, answers.role_answer(_known(case.bearer), case.request.base_url))
 
-    def _groups(self, case: Case) -> list[AccountGroup]:
+    def _groups(self, case: Case) -> list[TenantGroup]:
         """The account groups that the token opens."""
         aids = _known(case.bearer).aids
         return [g for g in _known(case.organization).account_groups if not aids or g.aid in aids]
 
-    def _group(self, case: Case, permission: str | None = None) -> AccountGroup:
+    def _group(self, case: Case, permission: str | None = None) -> TenantGroup:
         """The account group of a request: the one named by `aid`, or the token's default."""
         bearer, aid = _known(case.bearer), case.request.query.get("aid")
         if permission is not None and permission not in bearer.permissions:
@@ -252,7 +252,7 @@ class Origin:
         case.aid = groups[0].aid
         return groups[0]
 
-    def _tests_of(self, case: Case, group: AccountGroup) -> list[ConfiguredTest]:
+    def _tests_of(self, case: Case, group: TenantGroup) -> list[TenantTest]:
         return [*group.tests, *self._saved[_known(case.organization).org_id, group.aid]]
 
     def _with_general_headers(self, case: Case, reply: Reply) -> Reply:
@@ -286,6 +286,6 @@ def _known(value: _T | None) -> _T:
     return value
 
 
-def _own(organization: Organization, limit: quota.Limit) -> quota.Limit:
+def _own(organization: Tenant, limit: quota.Quota) -> quota.Quota:
     """The organization's snapshot limit: everybody's, unless it has one of its own."""
-    return quota.Limit(limit=organization.limit or limit.limit, period=organization.period or limit.period)
+    return quota.Quota(limit=organization.limit or limit.limit, period=organization.period or limit.period)

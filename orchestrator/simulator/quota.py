@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Quota:
     """`limit` uses per `period` seconds."""
 
     limit: int = 5  # the published figure
@@ -31,23 +31,23 @@ class Uses:
 
 
 Verdict: TypeAlias = tuple[Uses, bool]
-Policy: TypeAlias = Callable[[Limit, Uses, float], Verdict]
+Policy: TypeAlias = Callable[[Quota, Uses, float], Verdict]
 
 
-def sliding(limit: Limit, uses: Uses, now: float) -> Verdict:
+def sliding(limit: Quota, uses: Uses, now: float) -> Verdict:
     """Never more than the limit in any window; refusals cost nothing."""
     recent = _recent(limit, uses, now)
     allowed = len(recent) < limit.limit
     return Uses(moments=(*recent, now) if allowed else recent), allowed
 
 
-def refusals_count(limit: Limit, uses: Uses, now: float) -> Verdict:
+def refusals_count(limit: Quota, uses: Uses, now: float) -> Verdict:
     """As sliding, but whoever keeps asking is kept out."""
     recent = _recent(limit, uses, now)[-limit.limit :]
     return Uses(moments=(*recent, now)), len(recent) < limit.limit
 
 
-def fixed(limit: Limit, uses: Uses, now: float) -> Verdict:
+def fixed(limit: Quota, uses: Uses, now: float) -> Verdict:
     """Windows that start with the first request after the last window's end."""
     if not uses.moments or now >= uses.moments[0] + limit.period:
         return Uses(moments=(now,)), limit.limit > 0
@@ -55,12 +55,12 @@ def fixed(limit: Limit, uses: Uses, now: float) -> Verdict:
     return (Uses(moments=(*uses.moments, now)) if allowed else uses), allowed
 
 
-def token_bucket(limit: Limit, uses: Uses, now: float) -> Verdict:
+def token_bucket(limit: Quota, uses: Uses, now: float) -> Verdict:
     """A bucket of `limit` tokens, refilled continuously."""
     return _bucket(limit, uses, now, capacity=limit.limit)
 
 
-def burst_1(limit: Limit, uses: Uses, now: float) -> Verdict:
+def burst_1(limit: Quota, uses: Uses, now: float) -> Verdict:
     """A bucket that holds a single token: evenly spaced requests only."""
     return _bucket(limit, uses, now, capacity=1)
 
@@ -73,19 +73,19 @@ POLICIES: Mapping[str, Policy] = {
     "burst_1": burst_1,
 }
 
-_GENERAL = Limit(limit=240, period=60.0)  # 240 requests a minute per organization, as published
+_GENERAL = Quota(limit=240, period=60.0)  # 240 requests a minute per organization, as published
 _ROUNDING = 1e-9  # a token that is missing only this much is there: floats add up to 0.9999999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class General:
+class GeneralQuota:
     """The general limit of one organization: a fixed window from the first request."""
 
-    limit: Limit = _GENERAL
+    limit: Quota = _GENERAL
     start: float = -math.inf
     used: int = 0
 
-    def counted(self, now: float) -> tuple[General, bool]:
+    def counted(self, now: float) -> tuple[GeneralQuota, bool]:
         """One more request, and whether it is let through."""
         window = self if now < self.start + self.limit.period else replace(self, start=now, used=0)
         allowed = window.used < self.limit.limit
@@ -99,11 +99,11 @@ class General:
         return {f"X-Organization-Rate-Limit-{n}": str(v) for n, v in zip(names, values, strict=True)}
 
 
-def _recent(limit: Limit, uses: Uses, now: float) -> tuple[float, ...]:
+def _recent(limit: Quota, uses: Uses, now: float) -> tuple[float, ...]:
     return tuple(moment for moment in uses.moments if moment + limit.period > now)
 
 
-def _bucket(limit: Limit, uses: Uses, now: float, *, capacity: int) -> Verdict:
+def _bucket(limit: Quota, uses: Uses, now: float, *, capacity: int) -> Verdict:
     before = capacity if uses.level is None else uses.level
     elapsed = now - uses.since if uses.level is not None else 0.0
     level = min(float(capacity), before + elapsed * limit.limit / limit.period)

@@ -22,7 +22,7 @@ _CUT_HEAD = b"HTTP/1.1 201 Crea"
 _MOST_BODY = 1_000_000  # bytes; a valid request has less than a thousand
 
 
-class Clock(Protocol):
+class ServerClock(Protocol):
     """What the server needs of time; seconds."""
 
     def wall(self) -> float:
@@ -50,7 +50,7 @@ class PacedClock:
 
 @contextlib.contextmanager
 def serve(
-    simulator: Simulator, *, clock: Clock | None = None, port: int = 0, hang: float = 30.0
+    simulator: Simulator, *, clock: ServerClock | None = None, port: int = 0, hang: float = 30.0
 ) -> Iterator[str]:
     """Serve on 127.0.0.1 and yield the base URL, `/v7` included; port 0 is any free one.
 
@@ -73,7 +73,7 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False  # a hanging answer must not keep the server from stopping
     request_queue_size = 128
     simulator: Simulator
-    clock: Clock
+    clock: ServerClock
     hang: float
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ _LONG_AGO = 1_767_225_600.0  # 1 January 2026
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfiguredTest:
+class TenantTest:
     """A test; an endpoint test is not listed by GET /tests and cannot be snapshotted."""
 
     test_id: str
@@ -35,7 +35,7 @@ class ConfiguredTest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tag:
+class TenantTag:
     """`key:value`, assigned to tests; the API never lists the assignments of a dynamic one."""
 
     tag_id: str
@@ -46,7 +46,7 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class TenantAlert:
     """An alert of a test, active from `start` until `end` (epoch seconds; None: still active)."""
 
     alert_id: str
@@ -56,30 +56,30 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountGroup:
+class TenantGroup:
     """A part of an organization, with its own tests."""
 
     aid: str
     name: str
     default: bool = False
-    tests: tuple[ConfiguredTest, ...] = ()
-    tags: tuple[Tag, ...] = ()
-    alerts: tuple[Alert, ...] = ()
+    tests: tuple[TenantTest, ...] = ()
+    tags: tuple[TenantTag, ...] = ()
+    alerts: tuple[TenantAlert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Organization:
+class Tenant:
     """What the snapshot limit counts for; `limit` and `period` where it has one of its own."""
 
     org_id: str
     name: str
-    account_groups: tuple[AccountGroup, ...] = ()
+    account_groups: tuple[TenantGroup, ...] = ()
     limit: int | None = None
     period: float | None = None  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bearer:
+class TenantBearer:
     """An API token: whose it is and what it opens (`aids` empty: every account group)."""
 
     token: str = field(repr=False)
@@ -95,8 +95,8 @@ class Bearer:
 class World:
     """Everything that exists, and how the server reads what its documents leave open."""
 
-    organizations: tuple[Organization, ...] = ()
-    bearers: tuple[Bearer, ...] = ()
+    organizations: tuple[Tenant, ...] = ()
+    bearers: tuple[TenantBearer, ...] = ()
     public_is_saved_event: bool = True  # version 7's text; version 6 said the opposite
     share_links_allowed: bool = True  # some regions answer 403
     shows_org_id: bool = True  # `orgId` is optional in GET /account-groups
@@ -127,7 +127,7 @@ def example_world(
     return World(organizations=tuple(parts), bearers=tuple(bearers), **switches)
 
 
-def known_organization(
+def known_tenant(
     name: str,
     token: str,
     *,
@@ -137,7 +137,7 @@ def known_organization(
     types: Sequence[str] = (),
     tags: Sequence[str] = (),
     alerting_since: float | None = None,
-) -> tuple[Organization, Bearer]:
+) -> tuple[Tenant, TenantBearer]:
     """An organization in which everything that a job file asks for exists.
 
     `tests` maps an aid ("" for the token's default one) to the test ids in it. Selectors find one more
@@ -147,19 +147,19 @@ def known_organization(
     org_id = org_id or str(uuid.uuid5(_SPACE, name).int % 10**6)
     ids_by_aid = tests or {"": ()}
     default = "" if "" in ids_by_aid else next(iter(ids_by_aid))
-    groups: list[AccountGroup] = []
+    groups: list[TenantGroup] = []
     for aid, ids in ids_by_aid.items():
         own = aid or f"{org_id}0"
-        named = [ConfiguredTest(test_id=i, name=f"Test {i}") for i in dict.fromkeys(ids)]
+        named = [TenantTest(test_id=i, name=f"Test {i}") for i in dict.fromkeys(ids)]
         found = _selectable(own, test_names, types) if test_names or types or tags else ()
         groups.append(_group(own, [*named, *found], tags, alerting_since, default=aid == default))
-    organization = Organization(org_id=org_id, name=name, account_groups=tuple(groups))
-    return organization, Bearer(token=token, name=name, org_id=org_id)
+    organization = Tenant(org_id=org_id, name=name, account_groups=tuple(groups))
+    return organization, TenantBearer(token=token, name=name, org_id=org_id)
 
 
-def world_of(parts: Iterable[tuple[Organization, Bearer]], **switches: Any) -> World:
-    """A world of the organizations made by `known_organization`; those with one orgId become one."""
-    made, organizations = list(parts), dict[str, Organization]()
+def world_of(parts: Iterable[tuple[Tenant, TenantBearer]], **switches: Any) -> World:
+    """A world of the organizations made by `known_tenant`; those with one orgId become one."""
+    made, organizations = list(parts), dict[str, Tenant]()
     for part, _ in made:
         known = organizations.get(part.org_id)
         organizations[part.org_id] = _united(known, part) if known else part
@@ -182,56 +182,56 @@ _SPACE = uuid.UUID("6d6f7274-0000-4000-8000-74656e616e74")  # any fixed one: ids
 _TYPES = ("http-server", "page-load", "agent-to-server", "dns-server")
 _NAMES = ("Checkout", "Login", "Search", "Payment")
 _PARTS: dict[str, type] = {
-    "organizations": Organization,
-    "bearers": Bearer,
-    "account_groups": AccountGroup,
-    "tests": ConfiguredTest,
-    "tags": Tag,
-    "alerts": Alert,
+    "organizations": Tenant,
+    "bearers": TenantBearer,
+    "account_groups": TenantGroup,
+    "tests": TenantTest,
+    "tags": TenantTag,
+    "alerts": TenantAlert,
 }
 
 
-def _example_organization(n: int, tests: int, account_groups: int, now: float) -> Organization:
+def _example_organization(n: int, tests: int, account_groups: int, now: float) -> Tenant:
     groups = []
     for g in range(account_groups):
         place = n * account_groups + g
         ids = range(202701 + place * tests, 202701 + (place + 1) * tests)
         made = [_example_test(i, number) for i, number in enumerate(ids)]
         groups.append(_example_group(str(2001 + place), made, now, default=g == 0))
-    return Organization(org_id=str(1001 + n), name=f"org-{n + 1}", account_groups=tuple(groups))
+    return Tenant(org_id=str(1001 + n), name=f"org-{n + 1}", account_groups=tuple(groups))
 
 
-def _example_test(i: int, number: int) -> ConfiguredTest:
+def _example_test(i: int, number: int) -> TenantTest:
     name = f"{_NAMES[i % len(_NAMES)]} {i + 1}"
-    return ConfiguredTest(test_id=str(number), name=name, type=_TYPES[i % len(_TYPES)])
+    return TenantTest(test_id=str(number), name=name, type=_TYPES[i % len(_TYPES)])
 
 
-def _example_group(aid: str, tests: list[ConfiguredTest], now: float, *, default: bool) -> AccountGroup:
+def _example_group(aid: str, tests: list[TenantTest], now: float, *, default: bool) -> TenantGroup:
     """Every second test is the payments team's; the first is alerting, the second was."""
     ids = [test.test_id for test in tests]
     tags = (
-        Tag(tag_id=_id(aid, "team"), key="team", value="payments", tests=tuple(ids[::2])),
-        Tag(tag_id=_id(aid, "os"), key="os", value="linux", tests=tuple(ids), dynamic=True),
+        TenantTag(tag_id=_id(aid, "team"), key="team", value="payments", tests=tuple(ids[::2])),
+        TenantTag(tag_id=_id(aid, "os"), key="os", value="linux", tests=tuple(ids), dynamic=True),
     )
     ends = (None, now - 3600)
     alerts = tuple(
-        Alert(alert_id=_id(aid, "alert", i), test_id=i, start=now - 7200, end=end)
+        TenantAlert(alert_id=_id(aid, "alert", i), test_id=i, start=now - 7200, end=end)
         for i, end in zip(ids, ends, strict=False)
     )
     name = f"Group {aid}"
-    return AccountGroup(aid=aid, name=name, default=default, tests=tuple(tests), tags=tags, alerts=alerts)
+    return TenantGroup(aid=aid, name=name, default=default, tests=tuple(tests), tags=tags, alerts=alerts)
 
 
-def _example_bearers(n: int, organization: Organization, tokens: int) -> list[Bearer]:
+def _example_bearers(n: int, organization: Tenant, tokens: int) -> list[TenantBearer]:
     names = [f"token-{n + 1}" + (f"-{k}" if k > 1 else "") for k in range(1, tokens + 1)]
-    return [Bearer(token=name, name=name, org_id=organization.org_id) for name in names]
+    return [TenantBearer(token=name, name=name, org_id=organization.org_id) for name in names]
 
 
-def _selectable(aid: str, names: Sequence[str], types: Sequence[str]) -> Iterable[ConfiguredTest]:
+def _selectable(aid: str, names: Sequence[str], types: Sequence[str]) -> Iterable[TenantTest]:
     """Tests that selectors will find, one for each name and type."""
     for name, kind in product(names or _NAMES[:3], types or _TYPES[:1]):
         number = uuid.uuid5(_SPACE, f"{aid}/{name}/{kind}").int % 10**9
-        yield ConfiguredTest(test_id=str(number), name=_matching(name), type=kind)
+        yield TenantTest(test_id=str(number), name=_matching(name), type=kind)
 
 
 def _matching(pattern: str) -> str:
@@ -239,11 +239,11 @@ def _matching(pattern: str) -> str:
     return pattern.replace("*", "").replace("?", "x") or "Test"
 
 
-def _united(one: Organization, other: Organization) -> Organization:
+def _united(one: Tenant, other: Tenant) -> Tenant:
     """One organization with the account groups of both; the first one's default stays."""
     groups = {group.aid: group for group in one.account_groups}
     for group in other.account_groups:
-        known = groups.get(group.aid) or AccountGroup(aid=group.aid, name=group.name)
+        known = groups.get(group.aid) or TenantGroup(aid=group.aid, name=group.name)
         tests = {test.test_id: test for test in (*known.tests, *group.tests)}
         tags, alerts = (*known.tags, *group.tags), (*known.alerts, *group.alerts)
         groups[group.aid] = replace(known, tests=tuple(tests.values()), tags=tags, alerts=alerts)
@@ -251,16 +251,16 @@ def _united(one: Organization, other: Organization) -> Organization:
 
 
 def _group(
-    aid: str, tests: list[ConfiguredTest], tags: Sequence[str], alerting_since: float | None, *, default: bool
-) -> AccountGroup:
+    aid: str, tests: list[TenantTest], tags: Sequence[str], alerting_since: float | None, *, default: bool
+) -> TenantGroup:
     ids = tuple(test.test_id for test in tests)
     pairs = [tag.partition(":") for tag in tags]
-    made = tuple(Tag(tag_id=_id(aid, k, v), key=k, value=v, tests=ids) for k, _, v in pairs)
+    made = tuple(TenantTag(tag_id=_id(aid, k, v), key=k, value=v, tests=ids) for k, _, v in pairs)
     alerting = ids if alerting_since is not None else ()
     alerts = tuple(
-        Alert(alert_id=_id(aid, "alert", i), test_id=i, start=alerting_since or 0.0) for i in alerting
+        TenantAlert(alert_id=_id(aid, "alert", i), test_id=i, start=alerting_since or 0.0) for i in alerting
     )
-    return AccountGroup(
+    return TenantGroup(
         aid=aid, name=f"Group {aid}", default=default, tests=tuple(tests), tags=made, alerts=alerts
     )
 
@@ -279,6 +279,6 @@ def _build(kind: type, content: Mapping[str, Any]) -> Any:
 def _value(kind: type, key: str, value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    if key in _PARTS and kind is not Tag:
+    if key in _PARTS and kind is not TenantTag:
         return tuple(_build(_PARTS[key], part) for part in value)
     return tuple(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.api import Kind, Verdict
+from orchestrator.api import Outcome, Verdict
 from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, Task, plural
 from orchestrator.ratelimit import Gate
 from orchestrator.worker.organization import ServedOrganization
@@ -10,13 +10,13 @@ from orchestrator.worker.organization import ServedOrganization
 
 def attempted(lane: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
     """The end of an attempt. A plain success is a debug line: its record says it all."""
-    title = verdict.problem.title if verdict.problem else verdict.kind.value
+    title = verdict.problem.title if verdict.problem else verdict.outcome.value
     test = f"{lane.name}: test {lease.task.test_id}"
     if settled.closing is not None:
         return _about(
             lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made", "warning"
         )
-    if settled.status is Status.QUEUED and verdict.kind is Kind.SERVER_ERROR:
+    if settled.status is Status.QUEUED and verdict.outcome is Outcome.SERVER_ERROR:
         text = f"{test}: {title}; next attempt in {settled.retry_in:.0f} s"
         return _about(lease, "attempt.retry", text, "warning")
     if settled.status is Status.UNCERTAIN:

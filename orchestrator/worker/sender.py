@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from orchestrator.api import Answer, CatalogError, Client, ConfiguredTest, Getter, snapshot_call, tests
+from orchestrator.api import Answer, CatalogError, Client, ConfiguredTest, Getter, read_tests, snapshot_call
 from orchestrator.core import Clock, GrantStale, Lease, Result, Task, TesnapError
 from orchestrator.ratelimit import may_send
 
@@ -197,7 +197,7 @@ class PoolSender:
 def look(getter: Getter, lost: Sequence[Lost]) -> Looked:
     """Read the tests of the account group that the tasks have in common."""
     try:
-        return Looked(lost=lost, tests=tuple(tests(getter, lost[0][0].task.account_group or None)))
+        return Looked(lost=lost, tests=tuple(read_tests(getter, lost[0][0].task.account_group or None)))
     except CatalogError as error:
         passing = error.status is None or error.status in PASSING or error.status >= SERVER_ERROR
         return Looked(lost=lost, error=str(error), lasting=not passing)

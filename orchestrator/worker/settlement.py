@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from random import Random
 
-from orchestrator.api import ConfiguredTest, Kind, Verdict
+from orchestrator.api import ConfiguredTest, Outcome, Verdict
 from orchestrator.core import (
     Closing,
     Event,
@@ -33,16 +33,16 @@ CLOCK_TOLERANCE = 2.0
 
 def settlement(verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random) -> Settlement:
     """What is written of an attempt that was sent; `now` is store time."""
-    match verdict.kind:
-        case Kind.CREATED:
+    match verdict.outcome:
+        case Outcome.CREATED:
             return _settled(Status.CREATED, verdict, lease)
-        case Kind.QUOTA | Kind.GENERAL_LIMIT:
+        case Outcome.QUOTA | Outcome.GENERAL_LIMIT:
             return _again(verdict, lease, closing=verdict.closing or Closing())
-        case Kind.UNAUTHORIZED:
+        case Outcome.UNAUTHORIZED:
             return _again(verdict, lease)
-        case Kind.SERVER_ERROR:
+        case Outcome.SERVER_ERROR:
             return _after_server_error(verdict, lease, backoff, now=now, draw=draw)
-        case Kind.UNCERTAIN:
+        case Outcome.UNCERTAIN:
             return Settlement(
                 status=Status.UNCERTAIN,
                 answered=verdict.unreadable,

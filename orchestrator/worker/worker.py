@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 from typing import TypeVarTuple
 
-from orchestrator.api import Kind, Verdict, judge
+from orchestrator.api import Outcome, Verdict, judge
 from orchestrator.core import (
     Clock,
     Counts,
@@ -57,7 +57,9 @@ TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.
 STORE_TROUBLE = (StoreUnavailable, StoreUnusable)
 """Once a run has begun, a store that became unwritable is waited for like one that does not answer."""
 
-TOO_SLOW = Verdict(kind=Kind.UNSENT, problem=Problem(title="the connection, or the store, took too long"))
+TOO_SLOW = Verdict(
+    outcome=Outcome.UNSENT, problem=Problem(title="the connection, or the store, took too long")
+)
 """What a grant that grew stale means: a network that slow, or a machine that slept, counts as no connection."""
 
 Ts = TypeVarTuple("Ts")
@@ -189,7 +191,7 @@ class Worker:
         verdict = judge(end.answer, end.lease)
         if end.answer.status is not None:
             self._answered(lane, end.answer.date_offset)
-        if verdict.kind is Kind.UNSENT:
+        if verdict.outcome is Outcome.UNSENT:
             self._unreachable(lane, end.lease, verdict)
             self._write(end.lease, None)
             return
@@ -256,17 +258,17 @@ class Worker:
     def _learn(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """What one answer says about the organization."""
         problem = verdict.problem.title if verdict.problem else ""
-        if verdict.kind is Kind.CREATED and verdict.snapshot is not None:
+        if verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
             lane.success(lease.task)
             wrong = settlement.surprise(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
                 self._stop_lane(lane, Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
-        elif verdict.kind is Kind.REJECTED:
+        elif verdict.outcome is Outcome.REJECTED:
             lane.confirmed = True
-        elif verdict.kind is Kind.UNAUTHORIZED:
+        elif verdict.outcome is Outcome.UNAUTHORIZED:
             if lane.unauthorized(lease, self._clock.boot()):
                 self._stop_lane(lane, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
-        elif verdict.kind is Kind.FORBIDDEN and lane.forbidden(lease.task):
+        elif verdict.outcome is Outcome.FORBIDDEN and lane.forbidden(lease.task):
             self._observer.happened(notices.group_refused(lane, lease.task, REFUSALS))
 
     def _stop_lane(self, lane: ServedOrganization, reason: Reason, because: str) -> None:

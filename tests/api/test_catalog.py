@@ -20,10 +20,10 @@ from orchestrator.api.catalog import (
     Getter,
     Query,
     Tag,
-    account_groups,
-    alerts,
     page_of,
-    tags,
+    read_account_groups,
+    read_alerts,
+    read_tags,
 )
 from orchestrator.api.response import Answer
 from orchestrator.core.jobs import Window
@@ -51,10 +51,10 @@ def ok(body: object) -> Answer:
 MAX = ("max", str(PAGE_SIZE))
 
 READS: list[Callable[[Getter], object]] = [
-    account_groups,
-    lambda getter: catalog.tests(getter, None),
-    lambda getter: tags(getter, None),
-    lambda getter: alerts(getter, None),
+    read_account_groups,
+    lambda getter: catalog.read_tests(getter, None),
+    lambda getter: read_tags(getter, None),
+    lambda getter: read_alerts(getter, None),
 ]
 
 
@@ -75,7 +75,7 @@ def test_account_groups_are_read() -> None:
             ]
         }
     )
-    found = account_groups(shelf)
+    found = read_account_groups(shelf)
     assert found == (
         AccountGroup(aid="1234", name="A", current=True, organization_name="Acme", org_id="9"),
         AccountGroup(aid="5678", default=True, org_id="9"),
@@ -100,7 +100,7 @@ def test_tests_and_saved_events_are_read() -> None:
             ]
         }
     )
-    assert catalog.tests(shelf, "1234") == (
+    assert catalog.read_tests(shelf, "1234") == (
         ConfiguredTest(
             id="202701",
             name="Checkout",
@@ -130,7 +130,7 @@ def test_tags_have_the_tests_they_are_assigned_to() -> None:
             ]
         }
     )
-    found = tags(shelf, "1234")
+    found = read_tags(shelf, "1234")
     assert found == (Tag(id="t", key="team", value="payments", test_ids=("1", "2")), Tag(id="u", key="x"))
     assert [tag.text for tag in found] == ["team:payments", "x"]
     assert shelf.asked == [("/tags", (("aid", "1234"), ("expand", "assignments")))]
@@ -145,7 +145,9 @@ def test_alerts_name_their_test_by_its_link() -> None:
     shelf = Shelf(
         {"alerts": [alert("a", "11", alertType="HTTP Server", startDate="2023-06-06T00:00:00Z"), {"id": "b"}]}
     )
-    assert alerts(shelf, "1") == (Alert(id="a", test_id="11", type="HTTP Server", started_at=1686009600.0),)
+    assert read_alerts(shelf, "1") == (
+        Alert(id="a", test_id="11", type="HTTP Server", started_at=1686009600.0),
+    )
     assert shelf.asked == [("/alerts", (("aid", "1"), ("state", "trigger"), MAX))]
 
 
@@ -162,7 +164,7 @@ def test_alerts_of_a_window_are_those_active_at_any_moment_of_it() -> None:
         alert("before", "5", startDate="2023-06-05T02:00:00Z", endDate="2023-06-06T00:00:00Z"),
     ]
     shelf = Shelf({"alerts": active}, {"alerts": cleared})
-    assert [one.id for one in alerts(shelf, None, window, now=1686020000)] == ["early", "within"]
+    assert [one.id for one in read_alerts(shelf, None, window, now=1686020000)] == ["early", "within"]
     assert shelf.asked[1][1] == (
         ("state", "clear"),
         ("startDate", "2023-06-06T00:00:00Z"),
@@ -175,7 +177,7 @@ def test_pages_are_followed() -> None:
     """The next link of one page is the path and query of the next request."""
     first = {"alerts": [alert("a", "1")], "_links": {"next": {"href": f"{BASE}/alerts?aid=1&cursor=x%3D%3D"}}}
     shelf = Shelf(first, {"alerts": [alert("b", "2")]})
-    assert [one.id for one in alerts(shelf, "1")] == ["a", "b"]
+    assert [one.id for one in read_alerts(shelf, "1")] == ["a", "b"]
     assert shelf.asked[1] == ("/alerts", (("aid", "1"), ("cursor", "x==")))
 
 
@@ -183,7 +185,7 @@ def test_pages_that_go_round_in_circles_end() -> None:
     """A page that names itself is the last one."""
     page = {"alerts": [alert("a", "1")], "_links": {"next": {"href": f"{BASE}/alerts?cursor=x"}}}
     shelf = Shelf(page)
-    assert len(alerts(shelf, None)) == 1
+    assert len(read_alerts(shelf, None)) == 1
     assert len(shelf.asked) == 2
 
 
@@ -191,7 +193,7 @@ def test_pages_that_lead_back_leave_the_list_incomplete() -> None:
     """Two pages that name each other say of neither that it is the last one."""
     there, back = ({"alerts": [], "_links": {"next": {"href": f"{BASE}/alerts?cursor={n}"}}} for n in "xy")
     with pytest.raises(CatalogError, match=r"incomplete.*lead back to one that was read before"):
-        alerts(Shelf(there, back, there), None)
+        read_alerts(Shelf(there, back, there), None)
 
 
 def test_pages_are_bounded_and_the_bound_is_said() -> None:
@@ -202,7 +204,7 @@ def test_pages_are_bounded_and_the_bound_is_said() -> None:
     ]
     shelf = Shelf(*pages)
     with pytest.raises(CatalogError, match=f"After {MOST_PAGES} items it goes on") as caught:
-        alerts(shelf, None)
+        read_alerts(shelf, None)
     assert len(shelf.asked) == MOST_PAGES
     assert caught.value.incomplete
 
@@ -213,13 +215,13 @@ def test_as_many_pages_as_are_read_are_no_trouble() -> None:
         {"alerts": [alert(str(n), "1")], "_links": {"next": {"href": f"{BASE}/alerts?cursor={n}"}}}
         for n in range(MOST_PAGES - 1)
     ]
-    assert len(alerts(Shelf(*pages, {"alerts": [alert("last", "1")]}), None)) == MOST_PAGES
+    assert len(read_alerts(Shelf(*pages, {"alerts": [alert("last", "1")]}), None)) == MOST_PAGES
 
 
 def test_a_server_that_takes_no_large_pages_is_asked_for_its_own() -> None:
     """A refused `max` costs one request and not the list."""
     shelf = Shelf(Answer(sent=True, status=400), {"alerts": [alert("a", "1")]})
-    assert [one.id for one in alerts(shelf, "1")] == ["a"]
+    assert [one.id for one in read_alerts(shelf, "1")] == ["a"]
     assert shelf.asked[1] == ("/alerts", (("aid", "1"), ("state", "trigger")))
 
 
@@ -237,7 +239,7 @@ def test_a_page_behind_a_gateway_is_asked_of_our_own_address(href: str) -> None:
     """The link's host never gets the credential; its cursor goes to the base URL, with the account group asked for."""
     first = {"alerts": [alert("a", "1")], "_links": {"next": {"href": href}}}
     shelf = Shelf(first, {"alerts": [alert("b", "2")]})
-    assert [one.id for one in alerts(shelf, "1")] == ["a", "b"]
+    assert [one.id for one in read_alerts(shelf, "1")] == ["a", "b"]
     assert shelf.asked[1] == ("/alerts", (("aid", "1"), ("state", "trigger"), MAX, ("cursor", "x==")))
 
 
@@ -246,7 +248,7 @@ def test_a_third_page_behind_a_gateway_goes_on_from_the_second() -> None:
     hrefs = [f"http://inside/v7/alerts?cursor={n}" for n in "xy"]
     pages = [{"alerts": [alert(h[-1], "1")], "_links": {"next": {"href": h}}} for h in hrefs]
     shelf = Shelf(*pages, {"alerts": [alert("z", "1")]})
-    assert len(alerts(shelf, None)) == 3
+    assert len(read_alerts(shelf, None)) == 3
     assert [dict(query).get("cursor") for _, query in shelf.asked] == [None, "x", "y"]
 
 
@@ -275,14 +277,14 @@ def test_a_link_to_anywhere_else_is_not_followed_and_said(href: str) -> None:
     assert page_of(BASE, href) is None
     shelf = Shelf({"alerts": [alert("a", "1")], "_links": {"next": {"href": href}}})
     with pytest.raises(CatalogError, match="After 1 item its next page is at"):
-        alerts(shelf, "1")
+        read_alerts(shelf, "1")
     assert len(shelf.asked) == 1
 
 
 @pytest.mark.parametrize("following", [None, "", {"href": ""}, {"href": None}, {}])
 def test_a_page_without_a_link_is_the_last(following: object) -> None:
     """An empty link is none."""
-    assert alerts(Shelf({"alerts": [], "_links": {"next": following}}), None) == ()
+    assert read_alerts(Shelf({"alerts": [], "_links": {"next": following}}), None) == ()
 
 
 @pytest.mark.parametrize(

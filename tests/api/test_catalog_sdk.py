@@ -18,7 +18,16 @@ from orchestrator.api import catalog
 from orchestrator.api.catalog import Query
 from orchestrator.api.response import Answer
 from orchestrator.jobfile.types import TestType
-from orchestrator.simulator import Alert, ConfiguredTest, Reply, Request, Simulator, Tag, World, example_world
+from orchestrator.simulator import (
+    Reply,
+    Request,
+    Simulator,
+    TenantAlert,
+    TenantTag,
+    TenantTest,
+    World,
+    example_world,
+)
 
 NOW = 1_795_000_000.0
 BASE = "https://api.thousandeyes.com/v7"
@@ -32,9 +41,9 @@ def world() -> World:
     made = example_world(1, 3, now=NOW)
     (organization,) = made.organizations
     (group,) = organization.account_groups
-    odd = ConfiguredTest(test_id="9", name="Über <all> | =1", enabled=False, saved_event=True, type="bgp")
-    tags = (*group.tags, Tag(tag_id="t-9", key="edge", value="", tests=("9", "202701")))
-    alerts = (*group.alerts, Alert(alert_id="a-9", test_id="9", start=NOW - 60.0))
+    odd = TenantTest(test_id="9", name="Über <all> | =1", enabled=False, saved_event=True, type="bgp")
+    tags = (*group.tags, TenantTag(tag_id="t-9", key="edge", value="", tests=("9", "202701")))
+    alerts = (*group.alerts, TenantAlert(alert_id="a-9", test_id="9", start=NOW - 60.0))
     group = replace(group, tests=(*group.tests, odd), tags=tags, alerts=alerts)
     return replace(made, organizations=(replace(organization, account_groups=(group,)),))
 
@@ -109,7 +118,7 @@ def test_the_sdk_knows_every_field_that_the_simulator_sends(
 def test_tests_mean_the_same_to_the_sdk() -> None:
     """Names, kinds, states and times."""
     theirs = understood(sdk_tests.Tests, said("/tests"))
-    ours = catalog.tests(written(theirs), None)
+    ours = catalog.read_tests(written(theirs), None)
     assert [(one.id, one.name, one.type, one.enabled, one.saved_event) for one in ours] == [
         (one.test_id, one.test_name, one.type.value, one.enabled, one.saved_event) for one in theirs.tests
     ]
@@ -128,7 +137,7 @@ def test_the_types_of_the_grammar_are_the_sdks() -> None:
 def test_tags_mean_the_same_to_the_sdk() -> None:
     """Keys, values, whether they are dynamic, and the tests that they are assigned to."""
     theirs = understood(Tags, said("/tags", expand="assignments"))
-    ours = catalog.tags(written(theirs), None)
+    ours = catalog.read_tags(written(theirs), None)
     assert [(one.id, one.key, one.value, one.dynamic) for one in ours] == [
         (one.id, one.key, one.value, one.type.value == "dynamic") for one in theirs.tags
     ]
@@ -142,7 +151,7 @@ def test_tags_mean_the_same_to_the_sdk() -> None:
 def test_alerts_mean_the_same_to_the_sdk(state: str) -> None:
     """Whose they are, since when and until when."""
     theirs = understood(Alerts, said("/alerts", state=state))
-    ours = catalog.alerts(written(theirs), None)
+    ours = catalog.read_alerts(written(theirs), None)
     assert [(one.id, one.type, one.started_at, one.ended_at) for one in ours] == [
         (one.id, one.alert_type.value, seconds(one.start_date), seconds(one.end_date))
         for one in theirs.alerts
@@ -153,7 +162,7 @@ def test_alerts_mean_the_same_to_the_sdk(state: str) -> None:
 def test_account_groups_mean_the_same_to_the_sdk() -> None:
     """Ids, names, which one is current, and whose they are."""
     theirs = understood(AccountGroups, said("/account-groups"))
-    ours = catalog.account_groups(written(theirs))
+    ours = catalog.read_account_groups(written(theirs))
     assert [(one.aid, one.name, one.org_id, one.organization_name) for one in ours] == [
         (one.aid, one.account_group_name, one.org_id, one.organization_name) for one in theirs.account_groups
     ]

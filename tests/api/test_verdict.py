@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api.response import Answer, clean, explain, instant
-from orchestrator.api.verdict import Kind, Verdict, general_reset, judge, parse_snapshot, retry_after
+from orchestrator.api.verdict import Outcome, Verdict, general_reset, judge, parse_snapshot, retry_after
 from orchestrator.core.jobs import RetryRules, Window
 from orchestrator.core.tasks import (
     SNAPSHOT_LIFETIME,
@@ -61,38 +61,38 @@ def detail(one: Verdict) -> str:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "outcome"),
     [
-        (None, Kind.UNCERTAIN),
-        (100, Kind.UNCERTAIN),
-        (103, Kind.UNCERTAIN),
-        (201, Kind.UNCERTAIN),  # without an id
-        (204, Kind.UNCERTAIN),
-        (301, Kind.REJECTED),
-        (302, Kind.REJECTED),
-        (303, Kind.UNCERTAIN),
-        (304, Kind.REJECTED),
-        (307, Kind.REJECTED),
-        (308, Kind.REJECTED),
-        (400, Kind.REJECTED),
-        (401, Kind.UNAUTHORIZED),
-        (403, Kind.FORBIDDEN),
-        (404, Kind.REJECTED),
-        (408, Kind.UNCERTAIN),
-        (415, Kind.REJECTED),
-        (429, Kind.QUOTA),
-        (499, Kind.REJECTED),
-        (500, Kind.SERVER_ERROR),
-        (502, Kind.SERVER_ERROR),
-        (503, Kind.SERVER_ERROR),
-        (599, Kind.SERVER_ERROR),
-        (600, Kind.UNCERTAIN),
-        (999, Kind.UNCERTAIN),
+        (None, Outcome.UNCERTAIN),
+        (100, Outcome.UNCERTAIN),
+        (103, Outcome.UNCERTAIN),
+        (201, Outcome.UNCERTAIN),  # without an id
+        (204, Outcome.UNCERTAIN),
+        (301, Outcome.REJECTED),
+        (302, Outcome.REJECTED),
+        (303, Outcome.UNCERTAIN),
+        (304, Outcome.REJECTED),
+        (307, Outcome.REJECTED),
+        (308, Outcome.REJECTED),
+        (400, Outcome.REJECTED),
+        (401, Outcome.UNAUTHORIZED),
+        (403, Outcome.FORBIDDEN),
+        (404, Outcome.REJECTED),
+        (408, Outcome.UNCERTAIN),
+        (415, Outcome.REJECTED),
+        (429, Outcome.QUOTA),
+        (499, Outcome.REJECTED),
+        (500, Outcome.SERVER_ERROR),
+        (502, Outcome.SERVER_ERROR),
+        (503, Outcome.SERVER_ERROR),
+        (599, Outcome.SERVER_ERROR),
+        (600, Outcome.UNCERTAIN),
+        (999, Outcome.UNCERTAIN),
     ],
 )
-def test_a_status_has_one_meaning(status: int | None, kind: Kind) -> None:
+def test_a_status_has_one_meaning(status: int | None, outcome: Outcome) -> None:
     """The table of the rules, one by one."""
-    assert verdict(status).kind is kind
+    assert verdict(status).outcome is outcome
 
 
 @given(
@@ -105,17 +105,19 @@ def test_nothing_is_created_without_a_2xx_and_an_id(
 ) -> None:
     """Whatever comes back, `created` needs both; a problem is told for everything else."""
     one = verdict(status, body, failure=failure)
-    assert (one.kind is Kind.CREATED) == (one.snapshot is not None)
-    assert one.kind is not Kind.CREATED or (status is not None and 200 <= status < 300)
-    assert (one.problem is None) == (one.kind is Kind.CREATED)
+    assert (one.outcome is Outcome.CREATED) == (one.snapshot is not None)
+    assert one.outcome is not Outcome.CREATED or (status is not None and 200 <= status < 300)
+    assert (one.problem is None) == (one.outcome is Outcome.CREATED)
     assert one.problem is None or one.problem.title
-    assert one.unreadable == (status is not None and 200 <= status < 300 and one.kind is not Kind.CREATED)
+    assert one.unreadable == (
+        status is not None and 200 <= status < 300 and one.outcome is not Outcome.CREATED
+    )
 
 
 def test_unsent_is_unsent_whatever_else_is_said() -> None:
     """The flag decides; the reason becomes the title."""
     one = judge(Answer(sent=False, failure="connection refused by 127.0.0.1:1"), LEASE)
-    assert (one.kind, one.http_status) == (Kind.UNSENT, None)
+    assert (one.outcome, one.http_status) == (Outcome.UNSENT, None)
     assert one.problem is not None
     assert one.problem.title == "connection refused by 127.0.0.1:1"
 
@@ -133,8 +135,8 @@ def test_no_answer_is_uncertain_and_says_why() -> None:
 def test_a_2xx_without_an_id_is_created_but_unreadable(body: object) -> None:
     """It is never to be sent again, and the request counts as answered."""
     one = verdict(201, body)
-    assert (one.kind, one.unreadable, settled(one).answered, one.snapshot) == (
-        Kind.UNCERTAIN,
+    assert (one.outcome, one.unreadable, settled(one).answered, one.snapshot) == (
+        Outcome.UNCERTAIN,
         True,
         True,
         None,
@@ -175,7 +177,7 @@ FULL = {
 def test_a_full_snapshot_is_read() -> None:
     """Every field that is used, the link as it came."""
     one = verdict(201, FULL)
-    assert one.kind is Kind.CREATED
+    assert one.outcome is Outcome.CREATED
     assert one.snapshot == Snapshot(
         id="wdiac",
         event_id="281474976710706",
@@ -193,7 +195,7 @@ def test_a_full_snapshot_is_read() -> None:
     "value", [None, 7, "x", [], {}, [1], {"appLink": None}, {"href": 3}, {"appLink": {"href": 3}}, True]
 )
 def test_every_field_but_the_id_may_be_anything(name: str, value: object) -> None:
-    """A field of another kind is as good as missing."""
+    """A field of another outcome is as good as missing."""
     snapshot = parse_snapshot(json.dumps(FULL | {name: value}).encode())
     assert snapshot is not None
     assert snapshot.id == "wdiac"
@@ -289,7 +291,7 @@ def test_an_impossible_moment_in_an_old_store_does_not_keep_it_from_being_read(s
 def test_a_plain_429_closes_for_the_limits_own_period() -> None:
     """No header is documented for the snapshot limit: the wait is ours, and doubles."""
     one = verdict(429, X_Organization_Rate_Limit_Remaining="17", X_Organization_Rate_Limit_Reset="30")
-    assert (one.kind, one.closing) == (Kind.QUOTA, Closing(seconds=None, doubles=True))
+    assert (one.outcome, one.closing) == (Outcome.QUOTA, Closing(seconds=None, doubles=True))
     assert "Nothing was made." in detail(one)
 
 
@@ -297,7 +299,7 @@ def test_the_general_limit_closes_until_its_reset() -> None:
     """With nothing remaining, `Reset` is used: a date relative to the server's own clock."""
     spent: dict[str, Any] = {"X_Organization_Rate_Limit_Remaining": "0", "Date": DATE}
     one = verdict(429, X_Organization_Rate_Limit_Reset=str(DATE_EPOCH + 42), **spent)
-    assert (one.kind, one.closing) == (Kind.GENERAL_LIMIT, Closing(seconds=42.0, doubles=False))
+    assert (one.outcome, one.closing) == (Outcome.GENERAL_LIMIT, Closing(seconds=42.0, doubles=False))
 
 
 @pytest.mark.parametrize(

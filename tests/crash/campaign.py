@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from orchestrator.core.clock import SystemClock
-from orchestrator.simulator import Entry, read_log
+from orchestrator.simulator import LoggedRequest, read_log
 from orchestrator.store.opening import open_store
 from tests.crash.judge import Output, Seen, violations
 from tests.crash.ledger import DIED, Note, read_ledger
@@ -211,7 +211,7 @@ class Campaign:
         return self._draw.choices(list(weights), list(weights.values()))[0]
 
     # -- evidence ------------------------------------------------------------------------------------------
-    def seen(self, log: Sequence[Entry]) -> Seen:
+    def seen(self, log: Sequence[LoggedRequest]) -> Seen:
         """All that there is to judge by."""
         store = open_store(self._orders.store, clock=SystemClock())
         try:
@@ -230,7 +230,7 @@ class Campaign:
             broken=self._broken,
         )
 
-    def outcome(self, log: Sequence[Entry], seconds: float) -> Outcome:
+    def outcome(self, log: Sequence[LoggedRequest], seconds: float) -> Outcome:
         """What it came to."""
         seen = self.seen(log)
         return Outcome(

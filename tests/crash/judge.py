@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.tasks import Result, Status, Task
-from orchestrator.simulator import Entry, made_twice, most_in_any_window, refusals
+from orchestrator.simulator import LoggedRequest, find_duplicates, most_in_any_window, refusals
 from tests.crash import ledger as noted
 from tests.crash.ledger import Note
 
@@ -50,7 +50,7 @@ class Output:
 class Seen:
     """Everything there is to judge by; `plans` is how many tasks each run was to have."""
 
-    log: Sequence[Entry]
+    log: Sequence[LoggedRequest]
     period: float
     limit: int
     plans: Mapping[str, int] = field(default_factory=dict)
@@ -69,13 +69,13 @@ def violations(seen: Seen) -> list[Violation]:
     return [*found, *(Violation(law=Law.BROKEN, text=text) for text in seen.broken)]
 
 
-def busiest(log: Sequence[Entry], period: float) -> int:
+def busiest(log: Sequence[LoggedRequest], period: float) -> int:
     """The most snapshots of any organization in any window."""
     organizations = {entry.organization for entry in log if entry.organization}
     return max((most_in_any_window(log, one, period) for one in organizations), default=0)
 
 
-def snapshot_refusals(log: Sequence[Entry]) -> list[Entry]:
+def snapshot_refusals(log: Sequence[LoggedRequest]) -> list[LoggedRequest]:
     """Requests that the limit on snapshots refused.
 
     The limit of 240 requests a minute is another one, and not scaled here: the surveys of hundreds of
@@ -93,7 +93,7 @@ def _quota(seen: Seen) -> Iterator[Violation]:
 
 
 def _made(seen: Seen) -> Iterator[Violation]:
-    for wanted, times in made_twice(seen.log).items():
+    for wanted, times in find_duplicates(seen.log).items():
         yield Violation(law=Law.TWICE, text=f"test {wanted[2]} of {wanted[3]} was made {times} times")
     made: dict[Wanted, float] = {}
     for entry in sorted(_whole_posts(seen.log), key=lambda entry: entry.arrived):
@@ -104,7 +104,7 @@ def _made(seen: Seen) -> Iterator[Violation]:
             made.setdefault(asked, entry.counted_at or entry.arrived)
 
 
-def _whole_posts(log: Sequence[Entry]) -> Iterator[Entry]:
+def _whole_posts(log: Sequence[LoggedRequest]) -> Iterator[LoggedRequest]:
     return (entry for entry in log if entry.method == "POST" and entry.start is not None)
 
 
@@ -124,7 +124,7 @@ def _tasks(seen: Seen) -> dict[str, Result]:
     return {result.task.key: result for results in seen.results.values() for result in results}
 
 
-def _asked(entry: Entry) -> Wanted:
+def _asked(entry: LoggedRequest) -> Wanted:
     return (entry.test, entry.start, entry.end, entry.is_public)
 
 
@@ -132,7 +132,7 @@ def _wanted(task: Task) -> Wanted:
     return (task.test_id, float(task.window.start), float(task.window.end), task.is_public)
 
 
-def _task(key: str, result: Result, made: Entry | None) -> Iterator[Violation]:
+def _task(key: str, result: Result, made: LoggedRequest | None) -> Iterator[Violation]:
     status = result.status
     if not status.settled:
         yield Violation(law=Law.LOST, text=f"task {key} is still {status} when all is done")

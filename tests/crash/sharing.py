@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from orchestrator.simulator import Entry, example_world, makespan, read_log
+from orchestrator.simulator import LoggedRequest, example_world, makespan, read_log
 from tests.crash.campaign import FINISHED
 from tests.crash.load import HOUR, LIMIT, PERIOD, Errand
 from tests.crash.mortal import Life, live
@@ -31,7 +31,7 @@ PATIENCE = 60.0
 class Shared:
     """What processes did together: the server's log, their exit codes, and how long they took."""
 
-    log: Sequence[Entry]
+    log: Sequence[LoggedRequest]
     codes: Sequence[int | None]
     tests: int
     period: float
@@ -94,7 +94,9 @@ class Start:
         return dict(self.records[-1].get("counts", {})) if self.records else {}
 
 
-def start_at_once(store: str, folder: Path, *, starts: int, tests: int) -> tuple[list[Start], list[Entry]]:
+def start_at_once(
+    store: str, folder: Path, *, starts: int, tests: int
+) -> tuple[list[Start], list[LoggedRequest]]:
     """The same job file, started so many times at once by the command line; and the server's log."""
     log, file = folder / "server.jsonl", folder / "jobs.yaml"
     with simulator(log, organizations=1, tests=tests, faults="", latency=PROMPT) as base_url:

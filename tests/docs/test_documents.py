@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from orchestrator.cli import tesnap
 from orchestrator.cli.snap import snap_command
-from orchestrator.simulator import Simulator, Tag, World, serve
+from orchestrator.simulator import Simulator, TenantTag, World, serve
 from tests.support.documents import COMMAND, AdhocRequest, code_of, pipelines
 from tests.support.incident import alerting_world, posted
 
@@ -126,7 +126,7 @@ def world() -> World:
     (organization,) = made.organizations
     first, *others = organization.account_groups
     tests = (replace(first.tests[0], name="EU Checkout"), *first.tests[1:])
-    tags = (*first.tags, Tag(tag_id="s", key="service", value="web", tests=(tests[0].test_id,)))
+    tags = (*first.tags, TenantTag(tag_id="s", key="service", value="web", tests=(tests[0].test_id,)))
     groups = (replace(first, tests=tests, tags=tags), *others)
     return replace(made, organizations=(replace(organization, account_groups=groups),))
 

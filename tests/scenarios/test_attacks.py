@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.errors import GrantStale
 from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, RunState, Status
-from orchestrator.simulator import most_in_any_window, refusals, scripted
+from orchestrator.simulator import most_in_any_window, refusals, script_faults
 from orchestrator.store.queue import Store
 from orchestrator.windows.instants import utc_text
 from orchestrator.worker.organization import ServedOrganization
@@ -125,7 +125,7 @@ def what_comes(at: Stage, job: Job) -> bool:
 
 def test_a_run_that_is_stopped_tells_about_what_became_uncertain(stage: StageMaker) -> None:
     """One request hangs; it is cut after 20 s, and its record is printed although nothing was looked for yet."""
-    at = stage(faults=scripted([None, "hang"]))
+    at = stage(faults=script_faults([None, "hang"]))
     worker, notebook = at.worker(at.jobfile(3))
     begun = at.clock.boot()
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
@@ -137,7 +137,7 @@ def test_a_run_that_is_stopped_tells_about_what_became_uncertain(stage: StageMak
 
 def test_being_asked_twice_means_now(stage: StageMaker) -> None:
     """The second signal cuts what is on the wire."""
-    at = stage(faults=scripted([None, "hang"]))
+    at = stage(faults=script_faults([None, "hang"]))
     worker, _ = at.worker(at.jobfile(3))
     begun = at.clock.boot()
     for after in (5, 6):
@@ -172,7 +172,7 @@ class LateLooks(VirtualSender):
 
 def test_a_resend_is_made_before_the_run_ends(stage: StageMaker) -> None:
     """The look that queues the last task once more ends between two looks at the store."""
-    at = stage(faults=scripted([None, "reset-after"]))
+    at = stage(faults=script_faults([None, "reset-after"]))
     worker, notebook = at.worker(at.jobfile(3, on_uncertain=OnUncertain.RESEND))
     at.senders[-1].__class__ = LateLooks
     (ending,) = drive(at.timeline, [worker])

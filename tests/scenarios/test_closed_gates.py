@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.core.events import Event
 from orchestrator.ratelimit.bucket import GATE_JITTER
-from orchestrator.simulator import Exchange, Reply, Simulator, scripted
+from orchestrator.simulator import Exchange, Reply, Simulator, script_faults
 from tests.support.virtual import Notebook, Stage, VirtualGetter
 
 StageMaker = Callable[..., Stage]
@@ -72,7 +72,7 @@ def test_a_server_that_says_when_is_asked_again_exactly_then(
     stage: StageMaker, says: Callable[[float], Mapping[str, str]]
 ) -> None:
     """Not before, not a period later, and however often it says so the wait does not double."""
-    at = stage(tests=8, faults=scripted([None, *["429-before"] * 3]))  # with both snapshots that is five
+    at = stage(tests=8, faults=script_faults([None, *["429-before"] * 3]))  # with both snapshots that is five
     refusing(at, says)
     ending, notebook = at.run(at.jobfile(2))
     assert (ending.exit_code, ending.counts.created) == (0, 2)
@@ -88,7 +88,7 @@ def test_a_refusal_that_does_not_say_when_waits_for_a_period(
     stage: StageMaker, says: Callable[[float], Mapping[str, str]]
 ) -> None:
     """The snapshot limit, also beside a general limit that is not used up: W and some jitter."""
-    at = stage(tests=8, faults=scripted(["429-before"]))
+    at = stage(tests=8, faults=script_faults(["429-before"]))
     refusing(at, says)
     at.run(at.jobfile(3))
     (wait,) = waits(at)
@@ -114,7 +114,7 @@ def test_the_general_limit_as_the_server_keeps_it_costs_the_rest_of_its_minute(s
 
 def test_three_closings_in_a_row_double_the_wait_and_tell_the_user(stage: StageMaker) -> None:
     """W, W, then 2 W; the third one is told, with how many there were and when the next try is."""
-    at = stage(tests=8, faults=scripted(["429-before"] * 4))
+    at = stage(tests=8, faults=script_faults(["429-before"] * 4))
     ending, notebook = at.run(at.jobfile(3))
     assert (ending.exit_code, ending.counts.created) == (0, 3)
     assert [round(wait / PERIOD / (1 + GATE_JITTER / 2), 1) for wait in waits(at)] == [1.0, 1.0, 2.0, 2.0]
@@ -127,7 +127,7 @@ def test_three_closings_in_a_row_double_the_wait_and_tell_the_user(stage: StageM
 
 def test_two_closings_in_a_row_are_no_news(stage: StageMaker) -> None:
     """And an answered probe begins the count anew."""
-    at = stage(tests=8, faults=scripted(["429-before", "429-before", None, "429-before", "429-before"]))
+    at = stage(tests=8, faults=script_faults(["429-before", "429-before", None, "429-before", "429-before"]))
     ending, notebook = at.run(at.jobfile(4))
     assert (ending.exit_code, ending.counts.created) == (0, 4)
     assert closings(notebook) == []
@@ -135,7 +135,7 @@ def test_two_closings_in_a_row_are_no_news(stage: StageMaker) -> None:
 
 def test_a_long_wait_that_a_server_asks_for_ends_after_an_hour(stage: StageMaker) -> None:
     """A day is a mistake or a joke."""
-    at = stage(tests=8, faults=scripted(["429-before"]))
+    at = stage(tests=8, faults=script_faults(["429-before"]))
     refusing(at, lambda now: {"Retry-After": "86400"})
     ending, _ = at.run(at.jobfile(1))
     assert ending.exit_code == 0

@@ -16,7 +16,7 @@ import pytest
 
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Lease, Result, Settlement, Status, Task
-from orchestrator.simulator import Entry
+from orchestrator.simulator import LoggedRequest
 from tests.crash import ledger as noted
 from tests.crash.campaign import campaign
 from tests.crash.judge import Law, Output, Seen, violations
@@ -205,7 +205,7 @@ def test_without_recovery_the_run_does_not_end(stage: StageMaker, ledger: Path) 
 
 # -- the judge ---------------------------------------------------------------------------------------------
 
-ENTRY = Entry(
+ENTRY = LoggedRequest(
     arrived=100.0,
     method="POST",
     path="/v7/tests/1/snapshot",
@@ -235,7 +235,7 @@ RECORD = {"event": "snapshot.created", "task": TASK.key, "snapshot_id": "s1"}
 
 
 def judged(
-    log: tuple[Entry, ...] = (ENTRY,), results: tuple[Result, ...] = (RESULT,), **more: object
+    log: tuple[LoggedRequest, ...] = (ENTRY,), results: tuple[Result, ...] = (RESULT,), **more: object
 ) -> list[Law]:
     """Which laws were broken."""
     plain = Seen(log=log, period=3.0, limit=5, plans={"r": 1}, results={"r": results})

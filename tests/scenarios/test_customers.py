@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.simulator import Entry, Simulator, World, example_world, serve
+from orchestrator.simulator import LoggedRequest, Simulator, World, example_world, serve
 from tests.support.incident import Started, install, start
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("customers")]
@@ -27,7 +27,7 @@ class Day:
     """What came of one run over the folder."""
 
     started: Started
-    log: tuple[Entry, ...]
+    log: tuple[LoggedRequest, ...]
     folder: Path
 
     @property

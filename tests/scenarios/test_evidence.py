@@ -13,7 +13,7 @@ from orchestrator.core.events import Ending
 from orchestrator.core.jobs import OnUncertain
 from orchestrator.core.tasks import Reason, RunState, Status
 from orchestrator.output import sentences as narrate
-from orchestrator.simulator import scripted
+from orchestrator.simulator import script_faults
 from orchestrator.worker.sender import Lost, look
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualGetter, VirtualSender, drive
@@ -68,7 +68,7 @@ def hindered(at: Stage, status: int, times: int = 1_000_000) -> tuple[Ending, No
 
 def lossy(stage: StageMaker) -> Stage:
     """A server whose answers get lost, eight after the first."""
-    return stage(tests=12, faults=scripted([None, *["reset-after"] * 8]))
+    return stage(tests=12, faults=script_faults([None, *["reset-after"] * 8]))
 
 
 def requests(at: Stage, method: str) -> int:
@@ -121,7 +121,7 @@ def test_a_list_that_may_not_be_read_is_not_asked_for_again(stage: StageMaker) -
 
 def test_a_look_that_a_stop_cut_off_concludes_nothing(stage: StageMaker) -> None:
     """The next start looks, finds, and sends nothing again."""
-    at = stage(tests=3, faults=scripted([None, "reset-after"]))
+    at = stage(tests=3, faults=script_faults([None, "reset-after"]))
     jobfile = at.jobfile(2, is_public=True, on_uncertain=OnUncertain.RESEND)
     worker, notebook = at.worker(jobfile)
     at.senders[-1].__class__ = Hindered
@@ -141,7 +141,7 @@ def test_a_process_without_the_credential_leaves_the_search_to_others(
     stage: StageMaker, *, alone: bool
 ) -> None:
     """It concludes nothing, and does not wait for what it cannot do itself."""
-    at = stage(organizations=2, tests=4, faults=scripted([None, None, "reset-after", "reset-after"]))
+    at = stage(organizations=2, tests=4, faults=script_faults([None, None, "reset-after", "reset-after"]))
     both = at.jobfile(2, is_public=True)
     worker, notebook = at.worker(both)
     workers = [worker]
@@ -166,7 +166,7 @@ def test_a_process_without_the_credential_leaves_the_search_to_others(
 
 def test_what_a_cancelled_run_lost_is_said_to_stay_uncertain(stage: StageMaker) -> None:
     """Whatever its policy: it is not sent once more, has its record, and `settle` finds it."""
-    at = stage(tests=8, faults=scripted([None, "reset-before"]))
+    at = stage(tests=8, faults=script_faults([None, "reset-before"]))
     worker, notebook = at.worker(at.jobfile(8, on_uncertain=OnUncertain.RESEND))
     at.timeline.at(at.clock.boot() + 30, lambda: at.open().end_run("r1", RunState.CANCELLED))
     (ending,) = drive(at.timeline, [worker])
@@ -179,7 +179,7 @@ def test_what_a_cancelled_run_lost_is_said_to_stay_uncertain(stage: StageMaker) 
 
 def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: StageMaker) -> None:
     """From the lost answer to the look, a minute and a half later."""
-    at = stage(tests=3, faults=scripted([None, "reset-after"]))
+    at = stage(tests=3, faults=script_faults([None, "reset-after"]))
     _, notebook = at.run(at.jobfile(2, is_public=True))
     told = [p.waiting[0] for p in notebook.progresses if p.counts.uncertain and not p.counts.pending]
     assert len(told) > 80
@@ -195,7 +195,7 @@ def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: 
 
 def test_it_is_said_also_when_the_organizations_id_is_learnt_meanwhile(stage: StageMaker) -> None:
     """It has another identity then, and waits as before."""
-    at = stage(tests=3, faults=scripted([None, "reset-after"]), switches={"shows_org_id": False})
+    at = stage(tests=3, faults=script_faults([None, "reset-after"]), switches={"shows_org_id": False})
     jobfile = at.jobfile(2)
     worker, notebook = at.worker(jobfile)
     (organization,) = jobfile.organizations.values()

@@ -12,7 +12,7 @@ from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import RetryRules
 from orchestrator.core.tasks import Lease
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import made_twice, most_in_any_window, scripted
+from orchestrator.simulator import find_duplicates, most_in_any_window, script_faults
 from orchestrator.store.queue import Queue, Store
 from orchestrator.worker.sender import Looked
 from tests.support.virtual import Stage, drive
@@ -79,7 +79,7 @@ def test_a_store_that_fails_for_a_while_loses_nothing(
     stage: StageMaker, call: str, *, after: bool, times: int
 ) -> None:
     """Whichever call fails: the run ends, each task has one record, and what may exist twice says so."""
-    at = stage(tests=8, faults=scripted([None, "reset-after", "500"]))
+    at = stage(tests=8, faults=script_faults([None, "reset-after", "500"]))
     queue = at.open()
     worker, notebook = at.worker(at.jobfile(8), queue=queue)
     failing(queue, call, first=2, times=times, after=after)
@@ -89,7 +89,7 @@ def test_a_store_that_fails_for_a_while_loses_nothing(
     assert ending.exit_code == 3 or unwritten
     assert sorted(r.task.position for r in notebook.results) == list(range(8))
     said = {r.task.test_id: r for r in notebook.results}
-    assert all(said[wanted[2] or ""].duplicate_possible for wanted in made_twice(at.simulator.log))
+    assert all(said[wanted[2] or ""].duplicate_possible for wanted in find_duplicates(at.simulator.log))
     assert most_in_any_window(at.simulator.log, at.simulator.world.organizations[0].org_id, 300.0) <= 5
 
 
@@ -98,7 +98,7 @@ def test_a_store_that_fails_while_a_look_is_collected_does_not_hang_the_run(
     stage: StageMaker, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """The look is made again, and its task has its record."""
-    at = stage(tests=3, faults=scripted([None, "reset-after"]))
+    at = stage(tests=3, faults=script_faults([None, "reset-after"]))
     queue = at.open()
     worker, notebook = at.worker(at.jobfile(2, is_public=True), queue=queue)
     collect = worker._looked_for

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import OnUncertain
 from orchestrator.core.tasks import Result, Status
-from orchestrator.simulator import Fault, FaultPlan, made_twice, most_in_any_window, scripted
+from orchestrator.simulator import Fault, FaultPlan, find_duplicates, most_in_any_window, script_faults
 from tests.support.virtual import Notebook, Stage, drive
 
 StageMaker = Callable[..., Stage]
@@ -44,7 +44,7 @@ def judge(at: Stage, ending: Ending, notebook: Notebook, tasks: int) -> None:
     said = {r.task.test_id: r for r in notebook.results}
     assert not {t for t in made if said[t].status is Status.FAILED and not flagged(said[t])}
     assert {r.task.test_id for r in notebook.results if r.status is Status.CREATED} <= made
-    for wanted in made_twice(at.simulator.log):
+    for wanted in find_duplicates(at.simulator.log):
         assert flagged(said[wanted[2] or ""])
     org = at.simulator.world.organizations[0].org_id
     assert most_in_any_window(at.simulator.log, org, at.limit.per) <= 5
@@ -65,7 +65,7 @@ def test_on_a_bad_day_every_task_ends_and_nothing_is_lost(
 
 def test_a_lost_answer_is_found_among_the_saved_events(stage: StageMaker) -> None:
     """A private snapshot whose answer was lost is found by its display name and settles the task."""
-    at = stage(faults=scripted([None, "reset-after"]))
+    at = stage(faults=script_faults([None, "reset-after"]))
     ending, notebook = at.run(at.jobfile(3, is_public=True, display_name="{test} [{key}]"))
     assert ending.counts.created == 3
     assert [r.found for r in notebook.results if r.found] == ["saved_event"]
@@ -73,7 +73,7 @@ def test_a_lost_answer_is_found_among_the_saved_events(stage: StageMaker) -> Non
 
 def test_a_share_link_whose_answer_was_lost_stays_uncertain(stage: StageMaker) -> None:
     """Share links are listed nowhere: not finding one proves nothing, and nothing is sent twice."""
-    at = stage(faults=scripted([None, "reset-after"]))
+    at = stage(faults=script_faults([None, "reset-after"]))
     ending, notebook = at.run(at.jobfile(3))
     assert (ending.exit_code, ending.counts.uncertain) == (3, 1)
     assert len([e for e in at.simulator.log if e.snapshot]) == 3
@@ -82,16 +82,16 @@ def test_a_share_link_whose_answer_was_lost_stays_uncertain(stage: StageMaker) -
 
 def test_resend_sends_once_more_and_says_so(stage: StageMaker) -> None:
     """With `on_uncertain: resend` the snapshot is made again, flagged as a possible duplicate."""
-    at = stage(faults=scripted([None, "reset-after", None]))
+    at = stage(faults=script_faults([None, "reset-after", None]))
     ending, notebook = at.run(at.jobfile(3, on_uncertain=OnUncertain.RESEND))
     assert (ending.exit_code, ending.counts.created) == (0, 3)
     assert [r.duplicate_possible for r in notebook.results].count(True) == 1
-    assert len(made_twice(at.simulator.log)) == 1
+    assert len(find_duplicates(at.simulator.log)) == 1
 
 
 def test_server_errors_are_retried_until_the_rules_allow_no_more(stage: StageMaker) -> None:
     """A task that gets nothing but 500 fails after eight attempts, possibly made, the others go on."""
-    at = stage(tests=3, faults=scripted([None] + ["500"] * 16))
+    at = stage(tests=3, faults=script_faults([None] + ["500"] * 16))
     ending, notebook = at.run(at.jobfile(3))
     assert ending.counts.failed + ending.counts.created == 3
     assert {r.attempts for r in notebook.results if r.status is Status.FAILED} <= {8}
@@ -100,7 +100,7 @@ def test_server_errors_are_retried_until_the_rules_allow_no_more(stage: StageMak
 
 def test_a_refusal_by_somebody_elses_use_loses_nothing(stage: StageMaker) -> None:
     """A foreign client takes the quota: one probe after a period, then the rest; no attempt is counted."""
-    at = stage(faults=scripted([None, None, "foreign"]))
+    at = stage(faults=script_faults([None, None, "foreign"]))
     ending, notebook = at.run(at.jobfile(12))
     assert (ending.exit_code, ending.counts.created) == (0, 12)
     assert {r.attempts for r in notebook.results} == {1}

@@ -14,7 +14,7 @@ from orchestrator.core.events import Event
 from orchestrator.core.jobs import JobFile, Limit
 from orchestrator.core.tasks import Status
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import scripted
+from orchestrator.simulator import script_faults
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Stage, drive
 
@@ -32,7 +32,7 @@ def posts(at: Stage) -> int:
 
 def failed_once(stage: StageMaker, fault: str = FAILS) -> tuple[Stage, JobFile]:
     """A finished run of three, of which the second went wrong."""
-    at = stage(tests=3, faults=scripted([None, fault]))
+    at = stage(tests=3, faults=script_faults([None, fault]))
     jobfile = at.jobfile(3)
     ending, _ = at.run(jobfile, run_id="r1")
     assert (ending.exit_code, ending.counts.created) == (3, 2)

@@ -13,7 +13,7 @@ from orchestrator.api.client import Client
 from orchestrator.api.credentials import Bearer
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.jobs import Http, OnUncertain, TestRef
-from orchestrator.simulator import Simulator, example_world, made_twice, scripted, serve
+from orchestrator.simulator import Simulator, example_world, find_duplicates, script_faults, serve
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http, simulated
 from tests.support.wire import Peer, Server
 
@@ -27,7 +27,7 @@ def lists_read(simulator: Simulator) -> int:
 
 def test_a_run_that_is_carried_on_looks_once_more_for_what_is_uncertain(tmp_path: Path) -> None:
     """Not finding it proved nothing: the next start of the same run asks again, and sends nothing."""
-    with simulated(tests=3, faults=scripted([None, "reset-after"])) as (simulator, url):
+    with simulated(tests=3, faults=script_faults([None, "reset-after"])) as (simulator, url):
         jobfile = jobfile_for(simulator, url)
         first, _ = run_over_http(simulator, jobfile, tmp_path / "store.db", run_id="again")
         posts, before = sum(e.method == "POST" for e in simulator.log), lists_read(simulator)
@@ -40,7 +40,7 @@ def test_a_run_that_is_carried_on_looks_once_more_for_what_is_uncertain(tmp_path
 
 def test_a_resend_over_http_is_made_before_the_run_ends(tmp_path: Path) -> None:
     """Its look for evidence wakes the worker between two looks at the store."""
-    with simulated(tests=3, faults=scripted([None, "reset-after"])) as (simulator, url):
+    with simulated(tests=3, faults=script_faults([None, "reset-after"])) as (simulator, url):
         jobfile = jobfile_for(simulator, url, on_uncertain=OnUncertain.RESEND)
         ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db")
     assert (ending.exit_code, ending.counts.created) == (0, 3)
@@ -57,7 +57,7 @@ def test_each_name_of_an_organization_looks_in_its_own_account_group(tmp_path: P
             ("east", "west"), world.bearers, organization.account_groups, strict=True
         )
     }
-    lost = scripted([None, *["reset-after"] * 3])
+    lost = script_faults([None, *["reset-after"] * 3])
     simulator = Simulator(
         replace(world, bearers=tuple(tokens.values())), period=PERIOD, latency=PROMPT, faults=lost
     )
@@ -78,7 +78,7 @@ def test_each_name_of_an_organization_looks_in_its_own_account_group(tmp_path: P
         )
         bearers = {name: Bearer(bearer.token) for name, bearer in tokens.items()}
         ending, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db", bearers=bearers)
-    assert (ending.exit_code, ending.counts.created, made_twice(simulator.log)) == (0, 4, {})
+    assert (ending.exit_code, ending.counts.created, find_duplicates(simulator.log)) == (0, 4, {})
     assert [result.found for result in notebook.results].count("saved_event") == 3
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Lease, Settlement
-from orchestrator.simulator import made_twice, refusals, scripted
+from orchestrator.simulator import find_duplicates, refusals, script_faults
 from orchestrator.store import leases
 from orchestrator.store.queue import Store
 from tests.support.virtual import Stage, drive
@@ -41,13 +41,13 @@ class FreesOnError(Store):
 
 def test_a_token_freed_on_an_error_is_seen(stage: StageMaker) -> None:
     """A 502 after the origin acted has used the quota, and the task made again exists twice."""
-    at = stage(faults=scripted([None, "502-after", "502-after", "502-after"]))
+    at = stage(faults=script_faults([None, "502-after", "502-after", "502-after"]))
     queue = at.open()
     queue.__class__ = FreesOnError
     worker, _ = at.worker(at.jobfile(30), queue=queue)
     drive(at.timeline, [worker])
     assert refusals(at.simulator.log)
-    assert made_twice(at.simulator.log)
+    assert find_duplicates(at.simulator.log)
 
 
 def test_a_bucket_of_six_is_seen(stage: StageMaker) -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from orchestrator.core.events import Ending
-from orchestrator.simulator import Entry, Simulator, made_twice, most_in_any_window, refusals
+from orchestrator.simulator import LoggedRequest, Simulator, find_duplicates, most_in_any_window, refusals
 from tests.support.http import PERIOD, jobfile_for, run_over_http, simulated
 from tests.support.postgres import Server, new_database, own_server
 from tests.support.virtual import Notebook
@@ -46,7 +46,7 @@ def judge(simulator: Simulator, ending: Ending, notebook: Notebook) -> None:
     """Everything made once and recorded once, without a refusal, within the limit; the trouble was told and is over."""
     assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, TESTS, TESTS)
     assert sum(entry.counted for entry in simulator.log) == TESTS
-    assert made_twice(simulator.log) == {}
+    assert find_duplicates(simulator.log) == {}
     assert refusals(simulator.log) == []
     assert most_in_any_window(simulator.log, simulator.world.organizations[0].org_id, PERIOD) <= 5
     told = [event.name for event in notebook.events if event.name.startswith("store.")]
@@ -64,7 +64,7 @@ def test_a_server_that_is_started_anew_under_a_run_costs_time_and_nothing_else(o
         threading.Event().wait(2.0)
         own.start()
 
-    def on_entry(entry: Entry) -> None:
+    def on_entry(entry: LoggedRequest) -> None:
         if entry.counted and sum(one.counted for one in simulator.log) >= 2:
             begin.set()
 
@@ -104,7 +104,7 @@ def test_a_session_that_is_killed_at_each_answer_forgets_none_of_them(own: Serve
     url = new_database(own.url, "forgetful")
     with psycopg.connect(f"{own.url}/postgres", autocommit=True, application_name="nemesis") as side:
 
-        def on_entry(entry: Entry) -> None:
+        def on_entry(entry: LoggedRequest) -> None:
             if entry.counted:
                 side.execute(
                     "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE application_name = 'tesnap'"

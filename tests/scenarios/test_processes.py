@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.core.tasks import Lease
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.simulator import made_twice
+from orchestrator.simulator import find_duplicates
 from orchestrator.simulator.log import creations
 from orchestrator.store.queue import Store
 from orchestrator.store.views import Ask
@@ -41,7 +41,7 @@ def test_eight_processes_share_one_organization(store: str, tmp_path: Path) -> N
     shared = share(store, tmp_path, processes=8, tests=15)
     assert all_came_to_their_end(shared)
     assert len(creations(shared.log)) == 15
-    assert made_twice(shared.log) == {}
+    assert find_duplicates(shared.log) == {}
     assert snapshot_refusals(shared.log) == []
     assert busiest(shared.log, PERIOD) == 5
     assert shared.ratio <= BUSY_MACHINE
@@ -61,7 +61,7 @@ def test_ten_starts_at_once_make_each_snapshot_once_and_print_ten_outputs(store:
         assert sum(start.counts.values()) == 6
         assert start.counts["created"] == events.count("snapshot.created")
     assert sum(start.counts["created"] for start in starts) == 6
-    assert (len(creations(log)), made_twice(log), snapshot_refusals(log)) == (6, {}, [])
+    assert (len(creations(log)), find_duplicates(log), snapshot_refusals(log)) == (6, {}, [])
 
 
 class Overtaken(Store):

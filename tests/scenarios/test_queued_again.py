@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.jobs import OnUncertain, WindowSpec
 from orchestrator.core.tasks import RunState, Status
-from orchestrator.simulator import scripted
+from orchestrator.simulator import script_faults
 from orchestrator.store.views import RunView
 from tests.support.virtual import Stage, drive
 
@@ -20,7 +20,7 @@ WINDOW = (WindowSpec(start="2026-11-18T08:00:00Z", end="2026-11-18T09:00:00Z"),)
 @pytest.mark.parametrize("after", [100.0, 303.2], ids=["while some wait", "with the last on the wire"])
 def test_the_run_makes_it_and_tells_it_once_more(stage: StageMaker, by: str, after: float) -> None:
     """Its output has the link, its counts and its exit code are true, and it does not end before."""
-    at = stage(tests=12, faults=scripted(["400"]))
+    at = stage(tests=12, faults=script_faults(["400"]))
     first = at.jobfile(10, windows=WINDOW)
     worker, notebook = at.worker(first, run_id="r1")
     workers = [worker]
@@ -44,7 +44,7 @@ def test_the_run_makes_it_and_tells_it_once_more(stage: StageMaker, by: str, aft
 
 def test_a_resend_that_another_process_queues_at_the_last_moment_is_waited_for(stage: StageMaker) -> None:
     """As many ends were told as there are now, though one of them is no end any more."""
-    at = stage(tests=3, faults=scripted(["reset-after"]))
+    at = stage(tests=3, faults=script_faults(["reset-after"]))
     queue, other = at.open(), at.open()
     worker, _ = at.worker(at.jobfile(2, on_uncertain=OnUncertain.RESEND), queue=queue)
     view = queue.view
@@ -62,7 +62,7 @@ def test_a_resend_that_another_process_queues_at_the_last_moment_is_waited_for(s
 @pytest.mark.parametrize("seed", [0, 1, 21, 23, 25, 45])
 def test_it_is_told_whoever_makes_it_and_whenever(stage: StageMaker, seed: int) -> None:
     """The other process may settle it between two looks of this one, which ends then."""
-    at = stage(tests=12, faults=scripted(["400"]), latency=(2.2, 2.0), seed=seed)
+    at = stage(tests=12, faults=script_faults(["400"]), latency=(2.2, 2.0), seed=seed)
     jobfile = at.jobfile(3, windows=WINDOW)
     worker, notebook = at.worker(jobfile, run_id="r1")
     workers = [worker]
@@ -83,7 +83,7 @@ def test_it_is_told_whoever_makes_it_and_whenever(stage: StageMaker, seed: int) 
 
 def test_what_is_settled_by_hand_in_a_run_at_work_is_made_and_told(stage: StageMaker) -> None:
     """It was told as uncertain; its link is in the output all the same."""
-    at = stage(tests=12, faults=scripted(["reset-before"]))
+    at = stage(tests=12, faults=script_faults(["reset-before"]))
     worker, notebook = at.worker(at.jobfile(8))
 
     def by_hand() -> None:

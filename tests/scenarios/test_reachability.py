@@ -12,7 +12,7 @@ from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import Job, JobFile, RetryRules, WindowSpec
 from orchestrator.core.tasks import Lease
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import scripted
+from orchestrator.simulator import script_faults
 from orchestrator.store.queue import Store
 from orchestrator.windows.instants import utc_text
 from orchestrator.worker.sender import Sent
@@ -141,7 +141,7 @@ def gone_at(at: Stage, queue: Store, after: float) -> None:
 
 def test_a_second_signal_ends_the_run_at_once_while_the_store_is_away(stage: StageMaker) -> None:
     """The first one is patient for the request on the wire; the second cuts it and waits for nothing."""
-    at = stage(tests=8, faults=scripted([None, "hang"]))
+    at = stage(tests=8, faults=script_faults([None, "hang"]))
     queue = at.open()
     worker, notebook = at.worker(at.jobfile(8), queue=queue)
     begun = at.clock.boot()
@@ -159,7 +159,7 @@ def test_one_signal_while_the_store_is_away_waits_for_what_is_on_the_wire_and_no
     stage: StageMaker,
 ) -> None:
     """Twenty seconds; the store may come back until then, and what came of the request be stored."""
-    at = stage(tests=8, faults=scripted([None, "hang"]))
+    at = stage(tests=8, faults=script_faults([None, "hang"]))
     queue = at.open()
     worker, _ = at.worker(at.jobfile(8), queue=queue)
     begun = at.clock.boot()
@@ -172,7 +172,7 @@ def test_one_signal_while_the_store_is_away_waits_for_what_is_on_the_wire_and_no
 
 def test_what_was_cut_without_a_store_is_uncertain_at_the_next_start(stage: StageMaker) -> None:
     """Its intent was durable before its first byte: nothing is sent twice."""
-    at = stage(tests=8, faults=scripted([None, "hang"]))
+    at = stage(tests=8, faults=script_faults([None, "hang"]))
     queue = at.open()
     worker, _ = at.worker(at.jobfile(8), queue=queue)
     begun = at.clock.boot()

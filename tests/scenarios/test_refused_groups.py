@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.jobs import Job, Priority, TestRef, WindowSpec
 from orchestrator.core.tasks import Reason, Status
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import Entry, Exchange, Fault, Request, Simulator, scripted
+from orchestrator.simulator import Exchange, Fault, LoggedRequest, Request, Simulator, script_faults
 from orchestrator.windows.instants import utc_text
 from tests.support.virtual import Stage, drive
 
@@ -52,7 +52,7 @@ def job_in(at: Stage, group: str, count: int, *, public: bool = False) -> Job:
     )
 
 
-def posts(at: Stage) -> list[Entry]:
+def posts(at: Stage) -> list[LoggedRequest]:
     """The requests for snapshots in the order of their arrival."""
     return sorted((e for e in at.simulator.log if e.method == "POST"), key=lambda entry: entry.arrived)
 
@@ -106,7 +106,7 @@ def test_what_is_refused_as_public_is_made_in_the_same_group_as_private(stage: S
 
 def test_a_group_in_which_something_was_made_is_never_given_up(stage: StageMaker) -> None:
     """Later 403 fail their own tasks; the rest is still tried."""
-    at = stage(tests=12, faults=scripted([None, *["403-before"] * 4]))
+    at = stage(tests=12, faults=script_faults([None, *["403-before"] * 4]))
     ending, _ = at.run(at.jobfile(12))
     assert (ending.exit_code, ending.counts.created, ending.counts.failed) == (3, 8, 4)
 

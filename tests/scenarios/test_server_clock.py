@@ -12,7 +12,7 @@ from orchestrator.api.response import Answer
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, Status
-from orchestrator.simulator import ConfiguredTest, Simulator, example_world, refusals, scripted, serve
+from orchestrator.simulator import Simulator, TenantTest, example_world, refusals, script_faults, serve
 from orchestrator.windows.instants import utc_text
 from orchestrator.worker.worker import Worker
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http
@@ -141,7 +141,7 @@ def lost(at: Stage) -> Notebook:
 @AHEAD_OR_BEHIND
 def test_a_lost_answer_is_found_whatever_the_server_s_clock_says(stage: StageMaker, offset: float) -> None:
     """Its saved event was created after the grant by the clock that dates it."""
-    at = stage(tests=3, faults=scripted(["reset-after"]), switches={"clock_offset": offset})
+    at = stage(tests=3, faults=script_faults(["reset-after"]), switches={"clock_offset": offset})
     (result,) = lost(at).results
     assert (result.status, result.found) == (Status.CREATED, "saved_event")
 
@@ -149,7 +149,7 @@ def test_a_lost_answer_is_found_whatever_the_server_s_clock_says(stage: StageMak
 @pytest.mark.parametrize("seconds", [3600.0, -3600.0], ids=["forward", "back"])
 def test_a_lost_answer_is_found_though_our_calendar_was_set_since(stage: StageMaker, seconds: float) -> None:
     """The survey knew how far it was off; between the grant and the look it is set right."""
-    at = stage(tests=3, faults=scripted(["reset-after"]), switches={"clock_offset": seconds})
+    at = stage(tests=3, faults=script_faults(["reset-after"]), switches={"clock_offset": seconds})
     window = ending_at(at, at.clock.wall() - 3 * 3600)
     jobfile = at.jobfile(1, windows=(window,), is_public=True, display_name="{test}")
     worker, notebook = at.worker(jobfile, offset=seconds)
@@ -164,14 +164,14 @@ def saved_before(at: Stage, seconds: float) -> None:
     (organization,) = at.simulator.world.organizations
     (group,) = organization.account_groups
     created = at.clock.wall() + at.simulator.world.clock_offset - seconds
-    event = ConfiguredTest(test_id="999", name=group.tests[0].name, saved_event=True, created=created)
+    event = TenantTest(test_id="999", name=group.tests[0].name, saved_event=True, created=created)
     at.simulator._origin._saved[organization.org_id, group.aid].append(event)
 
 
 @pytest.mark.parametrize("offset", [0.0, *OFFSETS], ids=["same", "ahead", "behind"])
 def test_a_saved_event_older_than_the_grant_is_somebody_else_s(stage: StageMaker, offset: float) -> None:
     """The request never arrived; an event of the same name from before proves nothing."""
-    at = stage(tests=3, faults=scripted(["reset-before"]), switches={"clock_offset": offset})
+    at = stage(tests=3, faults=script_faults(["reset-before"]), switches={"clock_offset": offset})
     saved_before(at, 5.0)
     (result,) = lost(at).results
     assert (result.status, result.found) == (Status.UNCERTAIN, None)
@@ -179,7 +179,7 @@ def test_a_saved_event_older_than_the_grant_is_somebody_else_s(stage: StageMaker
 
 def test_a_saved_event_that_the_store_knows_is_another_task_s(stage: StageMaker) -> None:
     """Two tasks of one name, side by side: the one that was made is no evidence of the one that was lost."""
-    at = stage(tests=4, faults=scripted([None, "reset-before"]))
+    at = stage(tests=4, faults=script_faults([None, "reset-before"]))
     notebook = run_of_one_name(at)
     assert sorted(r.status for r in notebook.results) == [Status.CREATED, Status.CREATED, Status.UNCERTAIN]
     assert len({r.snapshot.event_id for r in notebook.results if r.snapshot}) == 2
@@ -187,7 +187,7 @@ def test_a_saved_event_that_the_store_knows_is_another_task_s(stage: StageMaker)
 
 def test_of_two_lost_answers_of_one_name_each_finds_its_own(stage: StageMaker) -> None:
     """An event that has settled one task settles no other one."""
-    at = stage(tests=4, faults=scripted([None, "reset-after", "reset-after"]))
+    at = stage(tests=4, faults=script_faults([None, "reset-after", "reset-after"]))
     notebook = run_of_one_name(at)
     assert [r.status for r in notebook.results] == [Status.CREATED] * 3
     assert len({r.snapshot.event_id or r.snapshot.id for r in notebook.results if r.snapshot}) == 3
@@ -195,7 +195,7 @@ def test_of_two_lost_answers_of_one_name_each_finds_its_own(stage: StageMaker) -
 
 def test_one_event_settles_one_of_two_lost_tasks(stage: StageMaker) -> None:
     """One of the two was made: nobody knows which, and no more than one is said to be."""
-    at = stage(tests=4, faults=scripted([None, "reset-after", "reset-before"]))
+    at = stage(tests=4, faults=script_faults([None, "reset-after", "reset-before"]))
     notebook = run_of_one_name(at)
     assert sorted(r.status for r in notebook.results) == [Status.CREATED, Status.CREATED, Status.UNCERTAIN]
 
@@ -225,7 +225,7 @@ def test_over_http_the_survey_and_the_answers_say_how_far_the_clock_is_off(
     """The first answer of the run is lost; its event is found by what the lists' `Date` said before."""
     clock = SystemClock()
     world = example_world(1, 2, now=clock.wall(), clock_offset=offset)
-    simulator = Simulator(world, period=PERIOD, latency=PROMPT, faults=scripted(["reset-after"]))
+    simulator = Simulator(world, period=PERIOD, latency=PROMPT, faults=script_faults(["reset-after"]))
     with serve(simulator, clock=clock, hang=TIMEOUT + 1) as url:
         jobfile = jobfile_for(simulator, url, is_public=True)
         ending, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db")

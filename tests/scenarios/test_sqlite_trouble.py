@@ -17,7 +17,7 @@ import pytest
 from orchestrator.app.examine import Level, examine_store
 from orchestrator.core.jobs import RetryRules
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import made_twice, refusals
+from orchestrator.simulator import find_duplicates, refusals
 from orchestrator.store import sqlite
 from orchestrator.store.queue import Store
 from orchestrator.store.sqlite import SqliteDatabase
@@ -45,7 +45,7 @@ def judge(at: Stage, notebook: Notebook) -> None:
     """Everything made once, recorded once, never over the limit."""
     assert len(notebook.results) == STORED
     assert len([entry for entry in at.simulator.log if entry.counted]) == STORED
-    assert made_twice(at.simulator.log) == {}
+    assert find_duplicates(at.simulator.log) == {}
     assert refusals(at.simulator.log) == []
 
 

@@ -12,7 +12,7 @@ from orchestrator.api.credentials import Bearer, read_bearer
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import CredentialSource
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import Entry, Simulator
+from orchestrator.simulator import LoggedRequest, Simulator
 from tests.support.http import jobfile_for, run_over_http, simulated
 from tests.support.virtual import Notebook
 
@@ -44,13 +44,15 @@ def expire(simulator: Simulator, text: str) -> None:
     bearers[text] = replace(bearers[text], expired=True)
 
 
-def interrupted(folder: Path, happens: Callable[[Path], object]) -> tuple[Ending, Notebook, list[Entry]]:
+def interrupted(
+    folder: Path, happens: Callable[[Path], object]
+) -> tuple[Ending, Notebook, list[LoggedRequest]]:
     """A run whose token is refused from its first snapshot on, when this has happened to its file."""
     path = folder / "token"
-    happened: list[Entry] = []
+    happened: list[LoggedRequest] = []
     path.write_text(f"{FIRST}\n")
 
-    def after_the_first(entry: Entry) -> None:
+    def after_the_first(entry: LoggedRequest) -> None:
         if entry.counted and not happened:
             happened.append(entry)
             happens(path)
@@ -110,7 +112,7 @@ def test_the_run_goes_on_when_the_token_is_replaced_later(tmp_path: Path) -> Non
     path, store = tmp_path / "token", tmp_path / "store.db"
     path.write_text(FIRST)
 
-    def after_the_first(entry: Entry) -> None:
+    def after_the_first(entry: LoggedRequest) -> None:
         if entry.counted:
             expire(simulator, FIRST)
 

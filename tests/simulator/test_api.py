@@ -18,11 +18,11 @@ from orchestrator.simulator import (
     Simulator,
     World,
     example_world,
-    made_twice,
+    find_duplicates,
     most_in_any_window,
-    scripted,
+    script_faults,
 )
-from orchestrator.simulator.world import EXAMPLE_TIME, VIEW_TESTS, ConfiguredTest
+from orchestrator.simulator.world import EXAMPLE_TIME, VIEW_TESTS, TenantTest
 
 NOW = EXAMPLE_TIME + 4800  # 2026-11-18T12:26:40Z
 BODY: dict[str, Any] = {
@@ -212,7 +212,7 @@ def test_saved_events_and_endpoint_tests_cannot_be_snapshotted(switch: str) -> N
     """A 400, not a 404."""
     world = example_world()
     group = world.organizations[0].account_groups[0]
-    odd = ConfiguredTest(test_id="5", name="odd", **{switch: True})  # type: ignore[arg-type]  # two booleans
+    odd = TenantTest(test_id="5", name="odd", **{switch: True})  # type: ignore[arg-type]  # two booleans
     organization = replace(world.organizations[0], account_groups=(replace(group, tests=(odd,)),))
     assert ask(simulator(replace(world, organizations=(organization,))), post(test="5")).status == 400
 
@@ -449,7 +449,7 @@ def test_the_current_user_is_the_tokens() -> None:
 )
 def test_each_fault_is_answered_and_logged(fault: str, status: int | None, made: bool) -> None:
     """The log knows what was made whatever the client got to hear."""
-    sim = simulator(faults=scripted([fault]))
+    sim = simulator(faults=script_faults([fault]))
     reply = sim.process(sim.accept(post(), NOW), NOW)
     assert (reply and reply.status) == status
     entry = sim.log[0]
@@ -457,7 +457,7 @@ def test_each_fault_is_answered_and_logged(fault: str, status: int | None, made:
     assert (entry.answered is None) == (status is None)
     again = ask(sim, post())
     assert again.status == (429 if fault == "foreign" else 201)
-    assert bool(made_twice(sim.log)) is made
+    assert bool(find_duplicates(sim.log)) is made
 
 
 def test_a_foreign_client_takes_slots_at_its_rate() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from orchestrator.simulator import Fault, FaultPlan, ordinary_faults, parse_faults, scripted
+from orchestrator.simulator import Fault, FaultPlan, ordinary_faults, parse_faults, script_faults
 from orchestrator.simulator.__main__ import main
 
 
@@ -80,5 +80,5 @@ def test_rates_are_kept() -> None:
 
 def test_a_script_comes_first() -> None:
     """The nth POST gets the nth fault; after the script all is well."""
-    plan = scripted([None, "cut-body"])
+    plan = script_faults([None, "cut-body"])
     assert [plan.strikes("POST", n, 0.0) for n in (1, 2, 3)] == [None, Fault("cut-body", after=True), None]

@@ -8,9 +8,16 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.simulator import Entry, made_twice, makespan, most_in_any_window, read_log, refusals
+from orchestrator.simulator import (
+    LoggedRequest,
+    find_duplicates,
+    makespan,
+    most_in_any_window,
+    read_log,
+    refusals,
+)
 
-MADE = Entry(
+MADE = LoggedRequest(
     arrived=0.0,
     method="POST",
     path="/v7/tests/1/snapshot",
@@ -28,7 +35,7 @@ MADE = Entry(
 )
 
 
-def at(moment: float, **changes: object) -> Entry:
+def at(moment: float, **changes: object) -> LoggedRequest:
     return replace(MADE, arrived=moment - 1, counted_at=moment, **changes)  # type: ignore[arg-type]  # fields of Entry
 
 
@@ -51,7 +58,7 @@ def test_the_same_snapshot_made_again_is_seen() -> None:
     """Title and snapshot id do not matter; window, test and is_public do."""
     again = at(9.0, snapshot="fghij", display_name="other")
     log = [at(1.0), again, at(2.0, is_public=True), at(3.0, counted=False)]
-    assert made_twice(log) == {MADE.wanted: 2}
+    assert find_duplicates(log) == {MADE.wanted: 2}
 
 
 def test_makespan_runs_from_the_first_arrival_to_the_last_count() -> None:

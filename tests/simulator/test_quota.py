@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.simulator.quota import POLICIES, General, Limit, Uses
+from orchestrator.simulator.quota import POLICIES, GeneralQuota, Quota, Uses
 
-LIMIT = Limit(limit=5, period=300.0)
+LIMIT = Quota(limit=5, period=300.0)
 gaps = st.lists(st.floats(0, 400) | st.sampled_from([0.0, 60.0, 150.0, 299.999, 300.0]), max_size=60)
 
 
-def accepted(policy: str, moments: list[float], limit: Limit = LIMIT) -> list[float]:
+def accepted(policy: str, moments: list[float], limit: Quota = LIMIT) -> list[float]:
     uses, allowed = Uses(), []
     for moment in moments:
         uses, yes = POLICIES[policy](limit, uses, moment)
@@ -38,7 +38,7 @@ def most(moments: list[float], period: float) -> int:
 @given(gaps, st.integers(1, 7), st.floats(1, 600))
 def test_sliding_never_passes_the_limit(steps: list[float], limit: int, period: float) -> None:
     """No window of the period holds more than the limit."""
-    allowed = accepted("sliding", moments_of(steps), Limit(limit=limit, period=period))
+    allowed = accepted("sliding", moments_of(steps), Quota(limit=limit, period=period))
     assert most(allowed, period) <= limit
 
 
@@ -111,7 +111,7 @@ def test_a_fixed_window_starts_anew_at_its_end() -> None:
 
 def test_the_general_limit_is_a_fixed_window_from_the_first_request() -> None:
     """240 pass, the next is refused with nothing remaining, and a minute after the first all is well."""
-    general, verdicts = General(), []
+    general, verdicts = GeneralQuota(), []
     for _ in range(241):
         general, allowed = general.counted(1000.5)
         verdicts.append(allowed)

@@ -27,7 +27,7 @@ from orchestrator.simulator import (
     example_world,
     most_in_any_window,
     read_log,
-    scripted,
+    script_faults,
     serve,
 )
 from orchestrator.simulator.world import world_to_json
@@ -46,7 +46,7 @@ def served(
     faults: list[str | None] | None = None, *, speed: float = 1.0, hang: float = 30.0, **options: Any
 ) -> Iterator[tuple[Simulator, http.client.HTTPConnection]]:
     world = options.pop("world", example_world())
-    sim = Simulator(world, faults=scripted(faults or []), **{"latency": (0.0, 0.0), **options})
+    sim = Simulator(world, faults=script_faults(faults or []), **{"latency": (0.0, 0.0), **options})
     with serve(sim, clock=PacedClock(speed), hang=hang) as url, closing(connection(url)) as client:
         yield sim, client
 

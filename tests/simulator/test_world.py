@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.simulator import World, example_world, known_organization, world_of
+from orchestrator.simulator import World, example_world, known_tenant, world_of
 from orchestrator.simulator.world import world_from_json, world_to_json
 
 
@@ -32,7 +32,7 @@ def test_a_misspelt_key_of_a_world_is_named() -> None:
 
 def test_a_known_organization_has_what_a_job_file_names() -> None:
     """Ids in their account groups, and tests that its selectors will find."""
-    part = known_organization(
+    part = known_tenant(
         "acme",
         "secret",
         tests={"1234": ["7", "8", "7"], "": ["9"]},
@@ -53,15 +53,15 @@ def test_a_known_organization_has_what_a_job_file_names() -> None:
 
 def test_a_token_never_shows_in_a_world_that_is_printed() -> None:
     """A failing test prints its world; the token's text is not part of it."""
-    part = known_organization("acme", "very-secret", tests={"1": ["2"]})
+    part = known_tenant("acme", "very-secret", tests={"1": ["2"]})
     assert "very-secret" not in repr(World(organizations=(part[0],), bearers=(part[1],)))
 
 
 def test_two_names_of_one_organization_are_one() -> None:
     """Both tokens open it, with the account groups and tests of both."""
     parts = [
-        known_organization("a", "one", org_id="7", tests={"1": ["11"]}),
-        known_organization("b", "two", org_id="7", tests={"1": ["11", "12"], "2": ["21"]}),
+        known_tenant("a", "one", org_id="7", tests={"1": ["11"]}),
+        known_tenant("b", "two", org_id="7", tests={"1": ["11", "12"], "2": ["21"]}),
     ]
     world = world_of(parts)
     (organization,) = world.organizations

@@ -19,7 +19,7 @@ import orchestrator
 from orchestrator.api.catalog import Query
 from orchestrator.api.response import Answer
 from orchestrator.core.clock import VirtualClock
-from orchestrator.simulator import Alert, Entry, Reply, Simulator, World, example_world
+from orchestrator.simulator import LoggedRequest, Reply, Simulator, TenantAlert, World, example_world
 from orchestrator.simulator.api import Exchange
 
 LONGEST = 60.0
@@ -39,7 +39,9 @@ def alerting_world(*, now: float | None = None) -> World:
         starts = [now - 600 * (6 * first + at + 1) for at in range(6)]
         ends = [None, now - 300]
         alerts = (
-            Alert(alert_id=f"{group.aid}-{at}", test_id=test.test_id, start=starts[at], end=ends[at % 2])
+            TenantAlert(
+                alert_id=f"{group.aid}-{at}", test_id=test.test_id, start=starts[at], end=ends[at % 2]
+            )
             for at, test in enumerate(tests)
         )
         groups.append(replace(group, alerts=tuple(alerts)))
@@ -89,7 +91,7 @@ def longest_first(world: World) -> list[str]:
     return [alert.test_id for alert in sorted(alerts, key=lambda alert: alert.start)]
 
 
-def posted(log: list[Entry]) -> list[str]:
+def posted(log: list[LoggedRequest]) -> list[str]:
     """The tests whose snapshots were asked for, in the order of arrival."""
     posts = sorted((entry for entry in log if entry.method == "POST"), key=lambda entry: entry.arrived)
     return [post.path.split("/")[3] for post in posts]

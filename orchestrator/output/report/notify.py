@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Protocol
 from urllib.parse import quote
 
-from orchestrator.api import address_of
+from orchestrator.api import read_address
 from orchestrator.core import Clock, Event, Notify, Result, UsageError, harmless, in_texts, markdown, masked
 from orchestrator.output import records
 from orchestrator.output.report.page import Entry, Report, page_of
@@ -146,7 +146,7 @@ def _line(entry: Entry, clean: _Clean, *, several: bool) -> Line:
 def _told(notify: Notify, report: Report, poster: Poster, seconds: float) -> Event:
     """Tell one receiver."""
     try:
-        problem = poster.post(address_of(notify), body(report, notify.format), seconds=seconds)
+        problem = poster.post(read_address(notify), body(report, notify.format), seconds=seconds)
     except UsageError as error:
         problem = str(error)
     fields = (("format", notify.format), ("url_file", notify.url_file))
