@@ -49,7 +49,13 @@ from orchestrator.planning import (
 )
 from orchestrator.ratelimit import Start, forecast_starts
 from orchestrator.store import Queue
-from orchestrator.worker import PoolSender, ServedOrganization, Worker, joined, stopped_by_surprises
+from orchestrator.worker import (
+    ApiCalendar,
+    PoolSender,
+    ServedOrganization,
+    Worker,
+    stop_on_unexpected_snapshots,
+)
 
 
 def for_run(jobfile: JobFile, run: Run) -> JobFile:
@@ -183,10 +189,11 @@ class App:
         lanes: dict[str, ServedOrganization] = {}
         for name, finding in findings.items():
             lane = self._lane(name, finding, only_look=only_look)
-            other = lanes.get(lane.identity)
-            lanes[lane.identity] = lane if other is None else joined(other, lane)
+            known = lanes.setdefault(lane.identity, lane)
+            if known is not lane:
+                known.merge(lane)
             self._identities[name] = lane.identity
-            shown = lanes[lane.identity].name
+            shown = known.name
             self._shown |= {lane.identity: shown, shown: shown}
         return lanes
 
@@ -200,7 +207,7 @@ class App:
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
             reload=self.bearers[name].reload if name in self.bearers else lambda: False,
-            offset=finding.offset,
+            calendar=ApiCalendar(offset=finding.offset),
         )
         if finding.stopped is not None:
             lane.stop(finding.stopped, finding.because)
@@ -281,7 +288,9 @@ class App:
 
     def _epoch(self, lanes: Mapping[str, ServedOrganization]) -> float:
         """The API's calendar; the organizations of one file have the same one."""
-        return self.clock.wall() + next((lane.offset for lane in lanes.values() if lane.offset), 0.0)
+        return self.clock.wall() + next(
+            (lane.calendar.offset for lane in lanes.values() if lane.calendar.offset), 0.0
+        )
 
     # -- running ---------------------------------------------------------------------------------------
     def find_run(self, run_id: str | None) -> Run | None:
@@ -373,7 +382,7 @@ def run(
             observer.happened(Event(name="plan.note", text=note, level=level))
         carried_on = app.begin(plan, options)
     if any(job.expect_saved_event is not None for job in app.jobfile.jobs):
-        for event in stopped_by_surprises(app.queue, carried_on, lanes):
+        for event in stop_on_unexpected_snapshots(app.queue, carried_on, lanes):
             observer.happened(event)
     if options.deadline is not None:  # it counts from the start, the survey included
         options = replace(options, deadline=max(0.0, options.deadline - app.clock.boot() + started))

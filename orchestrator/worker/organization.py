@@ -17,13 +17,32 @@ REFUSALS = 3
 """So many 403 without a success for one (account group, is_public), and the rest of it is not tried."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCalendar:
+    """How far the API's calendar is ahead of our wall clock (`offset`, seconds).
+
+    And of our boot clock (`beyond_boot`) once an answer's `Date` was read: our calendar may be set meanwhile.
+    """
+
+    offset: float = 0.0
+    beyond_boot: float | None = None
+
+    @classmethod
+    def read(cls, offset: float, *, wall: float, boot: float) -> ApiCalendar:
+        """The calendar from an offset that was read at this moment."""
+        return cls(offset=offset, beyond_boot=wall + offset - boot)
+
+    def epoch(self, *, wall: float, boot: float) -> float:
+        """The API's calendar now, in epoch seconds; before anything is known of it, ours."""
+        return wall + self.offset if self.beyond_boot is None else boot + self.beyond_boot
+
+
 @dataclass(slots=True, kw_only=True)
 class ServedOrganization:
     """The state of one organization in one process; times are of the process's boot clock.
 
     `reload` reads the credential's source again and says whether its text changed; `reloaded` says that
-    nothing was made with the new text yet. `offset` is how far the API's calendar is ahead of ours in seconds.
-    `calendar` is the API's calendar less our boot clock, once a `Date` was seen: ours may be set meanwhile.
+    nothing was made with the new text yet.
     `answered_at` is the time of the last answer; `last_grant`, in store time, is that of anybody's last grant as
     it was when the store's clock had gained, and `quiet_since` when we first saw that one; `ahead` is how far that
     clock was ahead of ours when the slots were last held.
@@ -34,8 +53,7 @@ class ServedOrganization:
     limit: Limit
     timeout: float
     reload: Callable[[], bool] = lambda: False
-    offset: float = 0.0
-    calendar: float | None = None
+    calendar: ApiCalendar = ApiCalendar()
     confirmed: bool = False
     in_flight: int = 0
     last_grant: float | None = None
@@ -71,10 +89,6 @@ class ServedOrganization:
         """Why nothing can be sent here at present, whatever the bucket says."""
         return self.stopped or (Reason.API_UNREACHABLE if self.connect_failures else None)
 
-    def epoch(self, *, wall: float, boot: float) -> float:
-        """The API's calendar now; before anything is known of it, ours."""
-        return wall + self.offset if self.calendar is None else boot + self.calendar
-
     def forbidden(self, task: Task) -> bool:
         """Note a 403; whether that was the one too many."""
         pair = (task.account_group, task.is_public)
@@ -103,17 +117,16 @@ class ServedOrganization:
         self.stopped, self.stopped_because = reason, because
         self.waiting, self.waiting_until = reason, None
 
-
-def joined(one: ServedOrganization, other: ServedOrganization) -> ServedOrganization:
-    """Two names for one organization: one bucket, the more cautious settings, served while either may send."""
-    one.name = f"{one.name}+{other.name}"
-    one.limit = min(one.limit, other.limit, key=lambda limit: limit.usable)
-    before, after = one.reload, other.reload
-    one.reload = lambda: any([before(), after()])
-    if other.stopped is None:
-        one.stopped = one.waiting = None
-    one.offset = one.offset or other.offset  # whoever was refused before may know nothing of the calendar
-    return one
+    def merge(self, other: ServedOrganization) -> None:
+        """Take in another name of this organization: the more cautious settings, served while either may send."""
+        self.name = f"{self.name}+{other.name}"
+        self.limit = min(self.limit, other.limit, key=lambda limit: limit.usable)
+        before, after = self.reload, other.reload
+        self.reload = lambda: any([before(), after()])
+        if other.stopped is None:
+            self.stopped = self.waiting = None
+        if not self.calendar.offset:  # one that was refused may know nothing of the calendar
+            self.calendar = other.calendar
 
 
 class ServedOrganizations:

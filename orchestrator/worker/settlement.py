@@ -119,7 +119,7 @@ def resend(lease: Lease, result: Result) -> bool:
     return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends == 0 and not answered
 
 
-def surprise(expected: bool | None, snapshot: Snapshot) -> Problem | None:
+def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> Problem | None:
     """What is wrong with a first answer that contradicts `expect_saved_event`."""
     if expected is None or snapshot.saved_event is None or snapshot.saved_event == expected:
         return None
@@ -132,13 +132,15 @@ def surprise(expected: bool | None, snapshot: Snapshot) -> Problem | None:
     )
 
 
-def stopped_by_surprises(queue: Queue, run: Run, lanes: Mapping[str, ServedOrganization]) -> Iterator[Event]:
+def stop_on_unexpected_snapshots(
+    queue: Queue, run: Run, lanes: Mapping[str, ServedOrganization]
+) -> Iterator[Event]:
     """Stop each organization of which the run refers to a snapshot that is not what its job file expects."""
     for result in queue.results(run.id):
         lane = lanes.get(result.task.organization)
         if lane is None or lane.stopped is not None or result.snapshot is None:
             continue
-        wrong = surprise(result.task.expect_saved_event, result.snapshot)
+        wrong = unexpected_snapshot(result.task.expect_saved_event, result.snapshot)
         if wrong is not None:
             lane.stop(Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
             yield notices.lane_stopped(lane)

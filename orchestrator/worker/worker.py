@@ -35,7 +35,13 @@ from orchestrator.core import (
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff, Wait
 from orchestrator.store import Ask, Queue, RunView
 from orchestrator.worker import ending, notices, settlement
-from orchestrator.worker.organization import REFUSALS, Agenda, ServedOrganization, ServedOrganizations
+from orchestrator.worker.organization import (
+    REFUSALS,
+    Agenda,
+    ApiCalendar,
+    ServedOrganization,
+    ServedOrganizations,
+)
 from orchestrator.worker.progress import Showing
 from orchestrator.worker.reconcile import Evidence
 from orchestrator.worker.sender import Looked, Sender, Sent
@@ -88,8 +94,8 @@ class Worker:
         self._draw = Random(seed)
         self._started, self._set_at = clock.boot(), clock.wall() - clock.boot()
         for lane in self._lanes:
-            if lane.offset:
-                lane.calendar = self._set_at + lane.offset
+            if lane.calendar.offset:
+                lane.calendar = ApiCalendar.read(lane.calendar.offset, wall=clock.wall(), boot=clock.boot())
         self._poll = min((lane.limit.poll for lane in self._lanes), default=1.0)
         self._agenda = Agenda(self._lanes)
         self._watch = Watch(run.id, queue, observer, self._lanes, poll=self._poll)
@@ -201,7 +207,7 @@ class Worker:
         self._evidence.came_back(end)
         lane, now = self._lanes.find(end.lost[0][0].task.organization), self._clock.boot()
         wall = self._clock.wall()
-        epoch = wall if lane is None else lane.epoch(wall=wall, boot=now)
+        epoch = wall if lane is None else lane.calendar.epoch(wall=wall, boot=now)
         self._evidence.looked(end, now, ahead=epoch - self._queue.now(), stopping=self._stopping.begun)
         self._ask_again(lane)
 
@@ -260,7 +266,7 @@ class Worker:
         problem = verdict.problem.title if verdict.problem else ""
         if verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
             lane.success(lease.task)
-            wrong = settlement.surprise(lease.task.expect_saved_event, verdict.snapshot)
+            wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
                 self._stop_lane(lane, Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
         elif verdict.outcome is Outcome.REJECTED:
@@ -283,8 +289,7 @@ class Worker:
         lane.connect_failures, self._unreachable_since = 0, None
         lane.answered_at = self._clock.boot()
         if offset is not None:
-            lane.offset = offset
-            lane.calendar = self._clock.wall() + offset - self._clock.boot()
+            lane.calendar = ApiCalendar.read(offset, wall=self._clock.wall(), boot=self._clock.boot())
 
     def _unreachable(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """Nothing was sent: the organization is left alone for a while; it was no attempt."""
@@ -412,7 +417,7 @@ class Worker:
             run_id=self.run.id,
             limit=lane.limit,
             timeout=lane.timeout,
-            epoch=lane.epoch(wall=self._clock.wall(), boot=self._clock.boot()),
+            epoch=lane.calendar.epoch(wall=self._clock.wall(), boot=self._clock.boot()),
             boot=self._clock.boot(),
             without=lane.refused,
         )

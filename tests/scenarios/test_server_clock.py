@@ -14,6 +14,7 @@ from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, Status
 from orchestrator.simulator import Simulator, TenantTest, example_world, refusals, script_faults, serve
 from orchestrator.windows.instants import utc_text
+from orchestrator.worker.organization import ApiCalendar
 from orchestrator.worker.worker import Worker
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
@@ -40,8 +41,7 @@ def with_dates(at: Stage, worker: Worker, *, surveyed: bool = True) -> None:
     at.senders[-1].offset = offset  # type: ignore[attr-defined] # of the class it has by now
     if surveyed:
         for lane in worker._lanes:
-            lane.offset = offset
-            lane.calendar = at.clock.wall() + offset - at.clock.boot()
+            lane.calendar = ApiCalendar.read(offset, wall=at.clock.wall(), boot=at.clock.boot())
 
 
 # -- windows -----------------------------------------------------------------------------------------------

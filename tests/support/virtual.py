@@ -34,7 +34,7 @@ from orchestrator.planning.scheduler import Survey, make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.store.opening import open_store
 from orchestrator.store.queue import Store
-from orchestrator.worker.organization import ServedOrganization
+from orchestrator.worker.organization import ApiCalendar, ServedOrganization
 from orchestrator.worker.sender import Looked, Lost, Sent, first_byte, look
 from orchestrator.worker.worker import Worker
 
@@ -339,7 +339,11 @@ class Stage:
             identity = queue.join(organization.base_url, name, finding.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             lanes[identity] = ServedOrganization(
-                identity=identity, name=name, limit=organization.limit, timeout=self.timeout, offset=offset
+                identity=identity,
+                name=name,
+                limit=organization.limit,
+                timeout=self.timeout,
+                calendar=ApiCalendar(offset=offset),
             )
             surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)
         plan = make_plan(jobfile, surveys, now=self.clock.wall())
