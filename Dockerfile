@@ -19,13 +19,14 @@ COPY orchestrator ./orchestrator
 RUN ["pip", "--python", "/opt/tesnap/bin/python", "install", "--no-deps", "--no-build-isolation", "."]
 # What only the building needed.
 RUN ["pip", "--python", "/opt/tesnap/bin/python", "uninstall", "--yes", "setuptools"]
-# A folder that any user id may write; a volume mounted here brings its own permissions.
-RUN ["install", "-d", "-m", "1777", "/opt/store"]
+# A folder that any user id may write; a volume mounted here brings its own permissions. It stands in a tree of
+# its own because COPY copies what is in a folder and not the folder: copied by itself it would lose its mode.
+RUN ["install", "-d", "-m", "1777", "/opt/image/var/lib/tesnap"]
 
 FROM python:3.13-slim
 RUN ["python", "-m", "pip", "uninstall", "--yes", "pip"]
 COPY --from=builder /opt/tesnap /opt/tesnap
-COPY --from=builder /opt/store /var/lib/tesnap
+COPY --from=builder /opt/image/ /
 ENV PATH=/opt/tesnap/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/var/lib/tesnap \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -22,6 +22,11 @@ finish() {
 trap finish EXIT
 chmod 755 "$place"
 say() { printf '\n== %s\n' "$*"; }
+# COPY of a folder: what is in it, with its modes; the folder it goes to is made as root's, 0755.
+copy() {
+    mkdir -p "$2"
+    cp -R --preserve=mode "$1"* "$2"
+}
 
 if [ "$(id -u)" = 0 ]; then
     become() { setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"; }
@@ -63,7 +68,13 @@ pip --python "$place/opt/tesnap/bin/python" uninstall --yes setuptools
 "$place/base/bin/python" -m pip uninstall --yes pip -qq --disable-pip-version-check
 cd /
 rm -rf "$place/src"
-install -d -m 1777 "$place/store"
+install -d -m 1777 "$place/opt/image/var/lib/tesnap"
+copy "$place/opt/image/" "$place/"
+store=$place/var/lib/tesnap
+if [ "$(stat -c %a "$store")" != 1777 ]; then
+    echo "the store's folder lost its mode on the way into the image" >&2
+    exit 1
+fi
 if "$place/opt/tesnap/bin/python" -c "import pip" 2>/dev/null; then
     echo "pip is still there" >&2
     exit 1
@@ -72,27 +83,35 @@ install -d -m 755 "$place/jobs"
 du -sh "$place/opt/tesnap" | sed "s|$place||"
 
 say "3 the tree is read-only, the store is not"
-chmod -R a-w "$place/opt" "$place/jobs"
+chmod -R a-w "$place/opt" "$place/jobs" "$place/var/lib"
+chmod 1777 "$store"
 # $0 is the tree: bound read-only where the kernel lets us, the store bound writable over it.
-enclose='mount --bind "$0" "$0" && mount --bind "$0/store" "$0/store" && mount -o remount,bind,ro "$0" && exec "$@"'
+enclose='mount --bind "$0" "$0" && mount --bind "$0/var/lib/tesnap" "$0/var/lib/tesnap" && mount -o remount,bind,ro "$0" && exec "$@"'
 if [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null; then
-    inside=(unshare --mount bash -c "$enclose" "$place" setpriv --reuid "$uid" --regid "$uid" --clear-groups)
+    within=(unshare --mount bash -c "$enclose" "$place")
+    inside=("${within[@]}" setpriv --reuid "$uid" --regid "$uid" --clear-groups)
+    # Whoever starts it with `--user` has another id, which has no name in the image either.
+    other=("${within[@]}" setpriv --reuid "$((uid + 1))" --regid "$((uid + 1))" --clear-groups)
 else
     inside=(env)
+    other=(env)
 fi
 if "${inside[@]}" touch "$place/opt/tesnap/written" 2>/dev/null; then
     echo "the tree can be written" >&2
     exit 1
 fi
-"${inside[@]}" touch "$place/store/written"
-"${inside[@]}" rm "$place/store/written"
-echo "as $("${inside[@]}" id -u):$("${inside[@]}" id -g): tree refused, store written"
+for as in inside other; do
+    declare -n who=$as
+    "${who[@]}" touch "$store/written"
+    "${who[@]}" rm "$store/written"
+    echo "as $("${who[@]}" id -u):$("${who[@]}" id -g): tree refused, store written"
+done
 
 # The image's variables and no others. Each program in front of tesnap is exec'd away, so that it is the
 # process that was started, as process 1 of a container is.
-tesnap=("${inside[@]}" env -i PATH="$place/opt/tesnap/bin:/usr/bin:/bin" HOME="$place/store"
+tesnap=("${inside[@]}" env -i PATH="$place/opt/tesnap/bin:/usr/bin:/bin" HOME="$store"
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-    TESNAP_STORE="sqlite:///$place/store/tesnap.db" TE_TOKEN=token-1)
+    TESNAP_STORE="sqlite:///$store/tesnap.db" TE_TOKEN=token-1)
 
 address_file=$place/address
 touch "$address_file"

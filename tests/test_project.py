@@ -270,7 +270,7 @@ def dockerfile(instruction: str) -> list[list[str]]:
 def shown_steps() -> str:
     """What `make container-steps` does, in the words of the Dockerfile."""
     script = (ROOT / "scripts" / "container-steps.sh").read_text("utf-8").replace('"', "")
-    for here, there in (("$place/base/bin/", ""), ("$python", "python"), ("$place/store", "/opt/store")):
+    for here, there in (("$place/base/bin/", ""), ("$python", "python")):
         script = script.replace(here, there)
     return script.replace("$place", "").replace("$source/", "")
 
@@ -295,6 +295,15 @@ def test_what_is_copied_into_the_image_is_shown_and_not_kept_away() -> None:
     assert [name for name in copied if name not in taken or f"!{name}" not in ignored] == []
 
 
+def test_the_stores_folder_reaches_the_image_with_its_mode() -> None:
+    """COPY copies what is in a folder: the one that any user id may write stands below what is copied."""
+    made = [words[-1] for words in dockerfile("RUN") if words[:2] == ["install", "-d"]]
+    kept = [words[1:] for words in dockerfile("COPY") if "--from=builder" in words and made[0].startswith(words[1])]
+    (volume,) = dockerfile("VOLUME")
+    assert [(source, made) for source, _ in kept] == [("/opt/image/", [f"/opt/image{volume[0]}"])]
+    assert f"\ncopy {' '.join(kept[0])}\n" in shown_steps()
+
+
 # ------------------------------------------------------------------------------------ Kubernetes
 
 
@@ -312,6 +321,9 @@ def test_a_pod_is_started_again_only_when_that_helps(name: str) -> None:
     codes = {code: r["action"] for r in rules if "onExitCodes" in r for code in r["onExitCodes"]["values"]}
     assert codes == {1: "FailJob", 2: "FailJob", 3: "FailJob", 4: "FailJob", 5: "Count"}
     assert [r["action"] for r in rules if "onPodConditions" in r] == ["Ignore"]
+    # Required up to Kubernetes 1.34, and `True` is what its default is later.
+    conditions = [condition for r in rules for condition in r.get("onPodConditions", ())]
+    assert conditions == [{"type": "DisruptionTarget", "status": "True"}]
     assert job_spec(name)["template"]["spec"]["restartPolicy"] == "Never"
 
 
