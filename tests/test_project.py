@@ -298,7 +298,11 @@ def test_what_is_copied_into_the_image_is_shown_and_not_kept_away() -> None:
 def test_the_stores_folder_reaches_the_image_with_its_mode() -> None:
     """COPY copies what is in a folder: the one that any user id may write stands below what is copied."""
     made = [words[-1] for words in dockerfile("RUN") if words[:2] == ["install", "-d"]]
-    kept = [words[1:] for words in dockerfile("COPY") if "--from=builder" in words and made[0].startswith(words[1])]
+    kept = [
+        words[1:]
+        for words in dockerfile("COPY")
+        if "--from=builder" in words and made[0].startswith(words[1])
+    ]
     (volume,) = dockerfile("VOLUME")
     assert [(source, made) for source, _ in kept] == [("/opt/image/", [f"/opt/image{volume[0]}"])]
     assert f"\ncopy {' '.join(kept[0])}\n" in shown_steps()
