@@ -45,15 +45,15 @@ from orchestrator.output import span
 from orchestrator.planning import (
     NAMED_AT_MOST,
     SERVER_ERROR,
-    Cause,
     OrganizationSurvey,
-    choose,
-    find_out,
+    UnreadableCause,
+    alert_windows,
+    check_selection,
     group_names,
-    lookouts,
-    merged,
+    merge_alike,
     own_group,
-    require,
+    select_tests,
+    survey_organization,
 )
 from orchestrator.store import RunView
 
@@ -129,14 +129,14 @@ def examine(
     own = patient.organization.account_group or ""
     jobs = patient.jobs or (_anything(patient.organization),)
     groups = dict.fromkeys(job.account_group or own for job in jobs)
-    finding = find_out(reader, patient.organization, groups, jobs=jobs, clock=clock)
-    checks = [_token(patient, user), *_clock(reader), *_organization(patient, finding)]
-    checks += _groups(patient, finding.groups)
+    survey = survey_organization(reader, patient.organization, groups, jobs=jobs, clock=clock)
+    checks = [_token(patient, user), *_clock(reader), *_organization(patient, survey)]
+    checks += _groups(patient, survey.groups)
     if user.status == 200:
-        aids = dict.fromkeys((*groups, *finding.tests))
-        checks += _permission(parse_object(user.body) or {}, reader, list(aids), finding.groups)
-    checks += _lists(patient, finding, exhausted=reader.remaining == 0)
-    return [*checks, *_tests(patient, finding, clock.wall()), *_limit(reader)]
+        aids = dict.fromkeys((*groups, *survey.listings))
+        checks += _permission(parse_object(user.body) or {}, reader, list(aids), survey.groups)
+    checks += _lists(patient, survey, exhausted=reader.remaining == 0)
+    return [*checks, *_tests(patient, survey, clock.wall()), *_limit(reader)]
 
 
 def _anything(organization: Organization) -> Job:
@@ -244,16 +244,16 @@ def _limit(reader: PacedGetter) -> list[Check]:
 # -- the organization ------------------------------------------------------------------------------------
 
 
-def _organization(patient: OrganizationToCheck, finding: OrganizationSurvey) -> Iterator[Check]:
+def _organization(patient: OrganizationToCheck, survey: OrganizationSurvey) -> Iterator[Check]:
     """Which organization it is, against the file."""
-    wanted, found = patient.organization.org_id, finding.org_id
-    name = next((group.organization_name for group in finding.groups if group.organization_name), "unnamed")
-    if finding.gap is not None:
-        yield trouble("account groups", finding.gap.text, finding.gap.remedy)
-    elif not finding.groups and finding.stopped is not None:
+    wanted, found = patient.organization.org_id, survey.org_id
+    name = next((group.organization_name for group in survey.groups if group.organization_name), "unnamed")
+    if survey.unreadable_groups is not None:
+        yield trouble("account groups", survey.unreadable_groups.text, survey.unreadable_groups.remedy)
+    elif not survey.groups and survey.stopped is not None:
         remedy = f"{patient.source}: {_RENEWAL}"
-        yield Check(about="token", text=finding.because, remedy=remedy, level=Level.REFUSED)
-    elif not finding.groups:
+        yield Check(about="token", text=survey.because, remedy=remedy, level=Level.REFUSED)
+    elif not survey.groups:
         remedy = "have the token's user added to an account group"
         yield trouble("organization", "the token sees no account group", remedy)
     elif wanted is not None and found is not None and wanted != found:
@@ -348,54 +348,56 @@ def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
 # -- its tests -------------------------------------------------------------------------------------------
 
 
-def _lists(patient: OrganizationToCheck, finding: OrganizationSurvey, *, exhausted: bool) -> Iterator[Check]:
+def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhausted: bool) -> Iterator[Check]:
     """Whether the lists can be read: those that the jobs need, or all where there are none."""
-    every = [one for listing in finding.tests.values() for one in listing.gaps]
-    missing = [one for one in every if one.of != "alerts" or one.text in finding.notes]  # else they only sort
-    for one in merged(missing):
-        said = one.cause is Cause.CLOSED or (one.cause is Cause.BUSY and exhausted)
+    every = [one for listing in survey.listings.values() for one in listing.unreadable]
+    missing = [one for one in every if one.of != "alerts" or one.text in survey.notes]  # else they only sort
+    for one in merge_alike(missing):
+        said = one.cause is UnreadableCause.CLOSED or (one.cause is UnreadableCause.BUSY and exhausted)
         if not said:
             yield trouble(one.of, one.text, one.remedy)
-    if patient.jobs or missing or not finding.tests:
+    if patient.jobs or missing or not survey.listings:
         return
-    tests = plural(sum(len(one.tests or ()) for one in finding.tests.values()), "test")
-    alerts = plural(sum(len(one.alerts or ()) for one in finding.tests.values()), "alert")
-    groups = plural(len(finding.tests), "account group")
+    tests = plural(sum(len(one.tests or ()) for one in survey.listings.values()), "test")
+    alerts = plural(sum(len(one.alerts or ()) for one in survey.listings.values()), "alert")
+    groups = plural(len(survey.listings), "account group")
     yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")
 
 
-def _tests(patient: OrganizationToCheck, finding: OrganizationSurvey, now: float) -> Iterator[Check]:
+def _tests(patient: OrganizationToCheck, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
     """What each job means in the lists."""
     for job in patient.jobs:
         own = job.account_group or patient.organization.account_group or ""
-        if own in finding.tests and finding.tests[own].tests is not None:
-            yield from _job(patient.organization.name, job, own, finding, now)
+        if own in survey.listings and survey.listings[own].tests is not None:
+            yield from _job(patient.organization.name, job, own, survey, now)
 
 
-def _job(name: str, job: Job, own: str, finding: OrganizationSurvey, now: float) -> Iterator[Check]:
+def _job(name: str, job: Job, own: str, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
     """Whether the tests of a job are known and named as written, and its selectors mean some."""
-    moments = lookouts(job, now=now + finding.offset)
+    moments = alert_windows(job, now=now + survey.offset)
     if len(job.organizations) > 1:  # an id goes only where a list has it
-        seen = {test_id for listing in finding.tests.values() for test_id in listing.tests or ()}
+        seen = {test_id for listing in survey.listings.values() for test_id in listing.tests or ()}
         here = tuple(ref for ref in job.tests if ref.id in seen)
         if not here and job.select is None:
             yield Check(about="tests", text=f"{job.name}: none of its ids is in a list of this organization")
             return
         job = replace(job, tests=here)
-    made = choose(job, finding.tests, organization=name, own=own, moments=moments)
+    made = select_tests(job, survey.listings, organization=name, own=own, moments=moments)
     refusals = [one.refusal for one in made.tests if one.refusal]
     yield from (trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
     remedy = "correct the id, name its account_group, or take it out; `tesnap tests` shows what there is"
     notes = [
-        note.removeprefix(f"{name}: ") for note in made.notes if not (made.unread and made.unread in note)
+        note.removeprefix(f"{name}: ")
+        for note in made.notes
+        if not (made.incomplete and made.incomplete in note)
     ]
     yield from (trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
     try:
-        require(job, {name: made}, looking=True)
+        check_selection(job, {name: made}, looking=True)
     except SelectionError as error:
         yield trouble("tests", str(error), "correct the selectors")
         return
-    if not refusals and not notes and not made.unread:
+    if not refusals and not notes and not made.incomplete:
         yield Check(about="tests", text=f"{job.name}: {plural(len(made.tests), 'test')}, as written")
 
 

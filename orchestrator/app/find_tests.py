@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 def read_lists(jobfile: JobFile, clock: Clock, tell: OnPause | None) -> dict[str, OrganizationSurvey]:
     """What each organization's lists say."""
-    from orchestrator.planning import find_out
+    from orchestrator.planning import survey_organization
 
-    findings = {}
+    surveys = {}
     with ExitStack() as stack:
         for name, organization in jobfile.organizations.items():
             client = client_of(jobfile, name, clock)
             stack.callback(client.close)
             groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
-            findings[name] = find_out(
+            surveys[name] = survey_organization(
                 client, organization, groups, jobs=jobfile.jobs, clock=clock, tell=tell, all_lists=True
             )
-    return findings
+    return surveys
 
 
 def client_of(jobfile: JobFile, name: str, clock: Clock) -> Any:
@@ -50,29 +50,29 @@ def client_of(jobfile: JobFile, name: str, clock: Clock) -> Any:
 
 
 def matching_tests(
-    jobfile: JobFile, findings: Mapping[str, OrganizationSurvey], clock: Clock, say: Callable[[str], None]
+    jobfile: JobFile, surveys: Mapping[str, OrganizationSurvey], clock: Clock, say: Callable[[str], None]
 ) -> Iterator[FoundTest]:
     """The tests that are meant; `say` hears what there is to say about it."""
     from orchestrator.output import FoundTest
-    from orchestrator.planning import choose, lookouts, own_group, require, require_lists
+    from orchestrator.planning import alert_windows, check_lists, check_selection, own_group, select_tests
 
-    job, choices = jobfile.jobs[0], {}
-    for name, finding in findings.items():
-        if finding.stopped:
-            say(f"{name}: {finding.because}")
+    job, selections = jobfile.jobs[0], {}
+    for name, survey in surveys.items():
+        if survey.stopped:
+            say(f"{name}: {survey.because}")
             continue
         own = job.account_group or jobfile.organizations[name].account_group or ""
-        moments = lookouts(job, now=clock.wall() + finding.offset)
-        choices[name] = choose(job, finding.tests, organization=name, own=own, moments=moments)
-        for note in finding.notes:
+        moments = alert_windows(job, now=clock.wall() + survey.offset)
+        selections[name] = select_tests(job, survey.listings, organization=name, own=own, moments=moments)
+        for note in survey.notes:
             say(f"{name}: {note}")
-    require(job, choices, looking=True)
-    require_lists(choices.values())
-    for name, choice in choices.items():
+    check_selection(job, selections, looking=True)
+    check_lists(selections.values())
+    for name, choice in selections.items():
         for note in choice.notes:
             say(note)
-        finding, current = findings[name], own_group(findings[name].groups)
+        survey, current = surveys[name], own_group(surveys[name].groups)
         for one in choice.tests:
-            listing = finding.tests.get(one.account_group)
+            listing = survey.listings.get(one.account_group)
             aid = one.account_group or (current.aid if current else "")
             yield FoundTest(organization=name, chosen=one, group=listing.label if listing else "", aid=aid)

@@ -67,14 +67,14 @@ PUBLIC_NOTE = (
 
 def planned(app: App, *, offline: bool, again: bool = False, tell: OnPause | None = None) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
-    findings = (
+    surveys = (
         {n: OrganizationSurvey() for n in wanted_organizations(app.jobfile)} if offline else app.survey(tell)
     )
-    lanes = app.lanes(findings, only_look=True)
-    plan = app.plan(findings, lanes)
+    lanes = app.lanes(surveys, only_look=True)
+    plan = app.plan(surveys, lanes)
     if offline:
         plan = taken_as_written(plan)
-    events = tuple(event.text for event in survey_events(findings) if event.level != "debug")
+    events = tuple(event.text for event in survey_events(surveys) if event.level != "debug")
     return app.foresee(replace(plan, notes=events + plan.notes), lanes, again=again)
 
 

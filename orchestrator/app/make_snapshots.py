@@ -41,11 +41,10 @@ from orchestrator.planning import (
     OrganizationSurvey,
     Plan,
     Preview,
-    Survey,
-    find_out,
     make_plan,
     make_preview,
     survey_events,
+    survey_organization,
 )
 from orchestrator.ratelimit import Start, forecast_starts
 from orchestrator.store import Queue
@@ -155,7 +154,7 @@ class App:
     def _found_out(self, name: str, groups: Sequence[str], tell: OnPause | None) -> OrganizationSurvey:
         organization = self.jobfile.organizations[name]
         jobs = [job for job in self.jobfile.jobs if name in job.organizations]
-        return find_out(
+        return survey_organization(
             self.clients[name],
             organization,
             groups,
@@ -183,12 +182,12 @@ class App:
             )
 
     def lanes(
-        self, findings: Mapping[str, OrganizationSurvey], *, only_look: bool = False
+        self, surveys: Mapping[str, OrganizationSurvey], *, only_look: bool = False
     ) -> dict[str, ServedOrganization]:
         """What the worker needs to know of each organization, by its identity; `only_look` writes nothing."""
         lanes: dict[str, ServedOrganization] = {}
-        for name, finding in findings.items():
-            lane = self._lane(name, finding, only_look=only_look)
+        for name, survey in surveys.items():
+            lane = self._lane(name, survey, only_look=only_look)
             known = lanes.setdefault(lane.identity, lane)
             if known is not lane:
                 known.merge(lane)
@@ -197,20 +196,20 @@ class App:
             self._shown |= {lane.identity: shown, shown: shown}
         return lanes
 
-    def _lane(self, name: str, finding: OrganizationSurvey, *, only_look: bool) -> ServedOrganization:
+    def _lane(self, name: str, survey: OrganizationSurvey, *, only_look: bool) -> ServedOrganization:
         organization = self.jobfile.organizations[name]
         # With a stranger's token it is the file's, if that says one.
-        org_id = (finding.stopped and organization.org_id) or finding.org_id
+        org_id = (survey.stopped and organization.org_id) or survey.org_id
         lane = ServedOrganization(
             identity=self._identity(organization, org_id, only_look=only_look),
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
             reload=self.bearers[name].reload if name in self.bearers else lambda: False,
-            calendar=ApiCalendar(offset=finding.offset),
+            calendar=ApiCalendar(offset=survey.offset),
         )
-        if finding.stopped is not None:
-            lane.stop(finding.stopped, finding.because)
+        if survey.stopped is not None:
+            lane.stop(survey.stopped, survey.because)
             self._refused.add(name)
         return lane
 
@@ -245,21 +244,17 @@ class App:
 
     # -- planning --------------------------------------------------------------------------------------
     def plan(
-        self, findings: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
+        self, surveys: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
     ) -> Plan:
         """The tasks of a run, for the organizations that were surveyed."""
-        surveys = {
-            name: Survey(name=name, identity=self._identities[name], tests=finding.tests)
-            for name, finding in findings.items()
-        }
-        plan = make_plan(self.jobfile, surveys, now=self._epoch(lanes))
+        plan = make_plan(self.jobfile, surveys, self._identities, now=self._epoch(lanes))
         if any(task.expect_saved_event is None for task in plan.tasks):
             plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
         return plan
 
-    def in_doubt(self, findings: Mapping[str, OrganizationSurvey]) -> set[str]:
+    def in_doubt(self, surveys: Mapping[str, OrganizationSurvey]) -> set[str]:
         """The organizations, by identity, that could not be asked properly."""
-        return {self._identities[name] for name, found in findings.items() if found.in_doubt}
+        return {self._identities[name] for name, found in surveys.items() if found.in_doubt}
 
     def foresee(self, plan: Plan, lanes: Mapping[str, ServedOrganization], *, again: bool = False) -> Preview:
         """What a run of this plan would find made already, and when it would make the rest: all, when `again`."""
@@ -359,12 +354,12 @@ def run(
     """
     started = app.clock.boot()
     carried_on = app.find_run(options.run_id)
-    findings = app.survey(
+    surveys = app.survey(
         lambda one: observer.happened(Event(name="survey.waiting", text=pause_text(one, zone))),
         within=options.deadline,
     )
-    lanes = app.lanes(findings)
-    for event in (*survey_events(findings), *history.limit_conflicts(app.queue, lanes)):
+    lanes = app.lanes(surveys)
+    for event in (*survey_events(surveys), *history.limit_conflicts(app.queue, lanes)):
         observer.happened(event)
     if carried_on is not None:
         for event in history.taken_up(carried_on, app.jobfile):
@@ -374,9 +369,9 @@ def run(
         for event in history.unfinished(app.queue, app.jobfile):
             observer.happened(event)
         app.require_answers()
-        plan = app.plan(findings, lanes)
-        planned(plan, findings, lanes)
-        plan = left_out(plan, lanes, app.in_doubt(findings))
+        plan = app.plan(surveys, lanes)
+        planned(plan, surveys, lanes)
+        plan = left_out(plan, lanes, app.in_doubt(surveys))
         for note in plan.notes:
             level = "info" if note == PUBLIC_NOTE else "warning"
             observer.happened(Event(name="plan.note", text=note, level=level))

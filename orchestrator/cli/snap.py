@@ -189,8 +189,8 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
         _words((), settings), _known(settings), now=clock.wall(), timezone=clock_zone(timezone, os.environ)
     )
     _say(meant.notes, look)
-    findings = read_lists(meant.jobfile, clock, telling(timezone))
-    rows = list(matching_tests(meant.jobfile, findings, clock, lambda line: _say([line], look)))
+    surveys = read_lists(meant.jobfile, clock, telling(timezone))
+    rows = list(matching_tests(meant.jobfile, surveys, clock, lambda line: _say([line], look)))
     if as_json:
         write_json(documents_of_tests(rows))
     else:
@@ -201,7 +201,7 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
         )
         for line in lines:
             print(line)
-    return ExitCode.REFUSED if any(finding.stopped for finding in findings.values()) else ExitCode.DONE
+    return ExitCode.REFUSED if any(survey.stopped for survey in surveys.values()) else ExitCode.DONE
 
 
 def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> AdhocRequest:
@@ -236,9 +236,9 @@ def _announcing(app: App, look: Shown, meant: AdhocJob, *, again: bool) -> Plann
     """Says what is about to be done as soon as that is known."""
 
     def planned(
-        plan: Plan, findings: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
+        plan: Plan, surveys: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
     ) -> None:
-        if not plan.tasks and any(finding.stopped for finding in findings.values()):
+        if not plan.tasks and any(survey.stopped for survey in surveys.values()):
             raise click.exceptions.Exit(ExitCode.REFUSED)  # why has been told; there is nothing to carry on
         view = app.foresee(plan, lanes, again=again)
         _say([*meant.notes, *_announcement(view, look, terminal=sys.stderr.isatty())], look)
@@ -252,15 +252,18 @@ def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str
     from orchestrator.output import clock_time, headline
 
     zone, name = terminal_zone(look.timezone, os.environ)
-    yield from spans((entry.task.window for entry in view.entries), now=view.now, timezone=name)
+    yield from spans((snapshot.task.window for snapshot in view.snapshots), now=view.now, timezone=name)
     matches = len(
-        {(entry.task.organization, entry.task.account_group, entry.task.test_id) for entry in view.entries}
+        {
+            (snapshot.task.organization, snapshot.task.account_group, snapshot.task.test_id)
+            for snapshot in view.snapshots
+        }
     )
     if not terminal or matches <= FEW:
         return
-    starts = [entry.starts_at for entry in view.entries if entry.starts_at is not None]
-    soon = [entry for entry in view.entries if entry.group == 1 and entry.starts_at is not None]
-    first = sum((entry.starts_at or 0.0) <= view.now + AT_ONCE for entry in soon)
+    starts = [snapshot.starts_at for snapshot in view.snapshots if snapshot.starts_at is not None]
+    soon = [snapshot for snapshot in view.snapshots if snapshot.group == 1 and snapshot.starts_at is not None]
+    first = sum((snapshot.starts_at or 0.0) <= view.now + AT_ONCE for snapshot in soon)
     if starts and not first:
         yield f"{matches} tests match. The first at {clock_time(min(starts), view.now, zone)}: all slots are used. Ctrl-C stops."
     elif starts:

@@ -10,7 +10,7 @@ from orchestrator import core
 from orchestrator.core import Status, harmless, plural
 from orchestrator.output import sentences
 from orchestrator.output.table import fitted
-from orchestrator.planning import Entry, Preview
+from orchestrator.planning import PlannedSnapshot, Preview
 
 
 def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterator[str]:
@@ -18,7 +18,7 @@ def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterato
     yield _headline(view)
     for note in view.notes:
         yield f"note: {note}"
-    for organization in dict.fromkeys(entry.organization for entry in view.entries):
+    for organization in dict.fromkeys(snapshot.organization for snapshot in view.snapshots):
         yield ""
         yield from _organization(view, organization, zone)
     yield ""
@@ -26,10 +26,10 @@ def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterato
 
 
 def _headline(view: Preview) -> str:
-    total = len(view.entries)
-    existing = sum(entry.existing is not None for entry in view.entries)
-    public = Counter(entry.task.is_public for entry in view.entries)
-    organizations = len({entry.organization for entry in view.entries})
+    total = len(view.snapshots)
+    existing = sum(snapshot.existing is not None for snapshot in view.snapshots)
+    public = Counter(snapshot.task.is_public for snapshot in view.snapshots)
+    organizations = len({snapshot.organization for snapshot in view.snapshots})
     parts = [
         f"{harmless(view.jobfile.name)}: {plural(total, 'snapshot')} of {plural(organizations, 'organization')}",
         f"{existing} already there" if existing else "",
@@ -41,23 +41,23 @@ def _headline(view: Preview) -> str:
 
 
 def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[str]:
-    entries = [entry for entry in view.entries if entry.organization == organization]
+    snapshots = [snapshot for snapshot in view.snapshots if snapshot.organization == organization]
     limit = view.limits[organization]
     yield f"{harmless(organization)} ({limit.usable} slots every {sentences.span(limit.per)})"
-    whens = [_when(entry, view.now, zone) for entry in entries]
+    whens = [_when(snapshot, view.now, zone) for snapshot in snapshots]
     width = max(13, *map(len, whens)) if whens else 13
     yield f"  {'group':>5}  {'start':<{width}}  {'priority':<8}  {'test':<28}  window"
-    for entry, when in zip(entries, whens, strict=True):
-        yield f"  {_line(entry, f'{when:<{width}}', view.now, zone)}"
-        if entry.task.refusal is not None:
-            yield f"         {harmless(entry.task.refusal)}"
+    for snapshot, when in zip(snapshots, whens, strict=True):
+        yield f"  {_line(snapshot, f'{when:<{width}}', view.now, zone)}"
+        if snapshot.task.refusal is not None:
+            yield f"         {harmless(snapshot.task.refusal)}"
 
 
-def _line(entry: Entry, when: str, now: float, zone: tzinfo) -> str:
-    task = entry.task
+def _line(snapshot: PlannedSnapshot, when: str, now: float, zone: tzinfo) -> str:
+    task = snapshot.task
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
     window = sentences.window_text(task.window, zone) + _year(task.window.start, now)
-    group = "" if entry.group is None else str(entry.group)
+    group = "" if snapshot.group is None else str(snapshot.group)
     return f"{group:>5}  {when}  {task.priority.word:<8}  {fitted(test, 28)}  {window}"
 
 
@@ -67,15 +67,15 @@ def _year(start: float, now: float) -> str:
     return "" if year == this else f", {year}"
 
 
-def _when(entry: Entry, now: float, zone: tzinfo) -> str:
-    if entry.existing is not None:
-        made = entry.existing.status is Status.CREATED
-        return "exists" if made else entry.existing.status.value
-    if entry.task.refusal is not None:
+def _when(snapshot: PlannedSnapshot, now: float, zone: tzinfo) -> str:
+    if snapshot.existing is not None:
+        made = snapshot.existing.status is Status.CREATED
+        return "exists" if made else snapshot.existing.status.value
+    if snapshot.task.refusal is not None:
         return "refused"
-    if entry.starts_at is None:
+    if snapshot.starts_at is None:
         return "not known yet"
-    return sentences.clock_time(entry.starts_at, now, zone, seconds=True)
+    return sentences.clock_time(snapshot.starts_at, now, zone, seconds=True)
 
 
 def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
@@ -93,17 +93,17 @@ def plan_document(view: Preview) -> dict[str, object]:
     return {
         "job": view.jobfile.name,
         "planned_at": core.utc(view.now),
-        "snapshots": [_object(entry) for entry in view.entries],
+        "snapshots": [_object(snapshot) for snapshot in view.snapshots],
         "notes": list(view.notes),
         "ends_at": None if view.ends_at is None else core.utc(view.ends_at),
         "active_deadline_seconds": view.active_deadline,
     }
 
 
-def _object(entry: Entry) -> dict[str, object]:
-    task = entry.task
+def _object(snapshot: PlannedSnapshot) -> dict[str, object]:
+    task = snapshot.task
     known: dict[str, object | None] = {
-        "organization": entry.organization,
+        "organization": snapshot.organization,
         "account_group": task.account_group or None,
         "job_name": task.job_name,
         "priority": task.priority.word,
@@ -112,9 +112,9 @@ def _object(entry: Entry) -> dict[str, object]:
         "start": core.utc(task.window.start),
         "end": core.utc(task.window.end),
         "is_public": task.is_public,
-        "group": entry.group,
-        "starts_at": None if entry.starts_at is None else core.utc(entry.starts_at),
-        "existing": None if entry.existing is None else entry.existing.status.value,
+        "group": snapshot.group,
+        "starts_at": None if snapshot.starts_at is None else core.utc(snapshot.starts_at),
+        "existing": None if snapshot.existing is None else snapshot.existing.status.value,
         "refusal": task.refusal,
     }
     return {key: value for key, value in known.items() if value is not None}

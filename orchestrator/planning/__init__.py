@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
-    from orchestrator.planning.alerts import lookouts
+    from orchestrator.planning.alerts import alert_windows
     from orchestrator.planning.discovery import (
         SERVER_ERROR,
         OrganizationSurvey,
-        find_out,
         group_names,
         own_group,
         survey_events,
+        survey_organization,
     )
-    from orchestrator.planning.preview import Entry, Preview, make_preview
-    from orchestrator.planning.scheduler import Plan, Survey, make_plan
-    from orchestrator.planning.selection import SelectedTest, choose, require, require_lists
-    from orchestrator.planning.unreadable import NAMED_AT_MOST, Cause, merged
+    from orchestrator.planning.preview import PlannedSnapshot, Preview, make_preview
+    from orchestrator.planning.scheduler import Plan, make_plan
+    from orchestrator.planning.selection import SelectedTest, check_lists, check_selection, select_tests
+    from orchestrator.planning.unreadable import NAMED_AT_MOST, UnreadableCause, merge_alike
 else:
     __getattr__ = lazy_face(__name__)

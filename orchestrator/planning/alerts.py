@@ -9,7 +9,7 @@ from orchestrator import windows
 from orchestrator.core import SINCE_ALERT, Job, SelectionError, Window, WindowSpec
 
 
-def lookouts(job: Job, *, now: float) -> tuple[Window, ...]:
+def alert_windows(job: Job, *, now: float) -> tuple[Window, ...]:
     """The windows in which an active alert makes a test of the job an alerting one; this moment without any."""
     found: list[Window] = []
     for spec in job.windows:
@@ -21,7 +21,7 @@ def lookouts(job: Job, *, now: float) -> tuple[Window, ...]:
     return tuple(found) or (Window(start=int(now), end=int(now)),)
 
 
-def since_alert(
+def windows_since_alert(
     job: Job, starts: Sequence[float], *, now: float
 ) -> tuple[tuple[WindowSpec, ...], tuple[str, ...]]:
     """The job's windows with the beginning of the earliest alert filled in, and what the user is told.

@@ -22,9 +22,9 @@ from orchestrator.api import (
     read_tests,
 )
 from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, starts_with_alert
-from orchestrator.planning.alerts import lookouts
+from orchestrator.planning.alerts import alert_windows
 from orchestrator.planning.selection import NAMED_AT_MOST, Listing
-from orchestrator.planning.unreadable import PASSING, Cause, UnreadableList, gap
+from orchestrator.planning.unreadable import PASSING_CAUSES, UnreadableCause, UnreadableList, unreadable_list
 
 UNAUTHORIZED = 401
 
@@ -43,31 +43,31 @@ SAME_CLOCK = 5.0
 class OrganizationSurvey:
     """What one organization answered. `offset` is how far the API's clock is ahead of ours, in seconds.
 
-    `tests` are the configured tests by account group (`""`: the credential's own), with what else its lists
+    `listings` are the configured tests by account group (`""`: the credential's own), with what else its lists
     say. With `stopped` nothing is to be sent for it, and `because` says why; `unreachable`: it gave no answer,
-    or a server error. `gap` is why its account groups are not known. `notes` are worth a line each.
+    or a server error. `unreadable_groups` says why its account groups are not known. `notes` are worth a line each.
     """
 
     org_id: str | None = None
     groups: tuple[AccountGroup, ...] = ()
-    tests: Mapping[str, Listing] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
     offset: float = 0.0
     stopped: Reason | None = None
     because: str = ""
     unreachable: bool = False
-    gap: UnreadableList | None = None
+    unreadable_groups: UnreadableList | None = None
     notes: tuple[str, ...] = ()
-    whispers: tuple[str, ...] = ()
+    debug_notes: tuple[str, ...] = ()
 
     @property
     def in_doubt(self) -> bool:
         """Whether its tests, and what they are called, are not known for the moment."""
-        gaps = (one for listing in self.tests.values() for one in listing.gaps)
-        away = any(one.of == "tests" and one.cause in PASSING for one in gaps)
+        lists = (one for listing in self.listings.values() for one in listing.unreadable)
+        away = any(one.of == "tests" and one.cause in PASSING_CAUSES for one in lists)
         return self.stopped is not None or self.unreachable or away
 
 
-def find_out(
+def survey_organization(
     getter: Getter,
     organization: Organization,
     groups: Collection[str],
@@ -100,22 +100,22 @@ def _who_it_is(reader: PacedGetter, organization: Organization) -> OrganizationS
     except CatalogError as error:
         if error.status == UNAUTHORIZED:
             return _refused(error)
-        missing = gap("account groups", "", error)
-        finding = OrganizationSurvey(
+        missing = unreadable_list("account groups", "", error)
+        survey = OrganizationSurvey(
             unreachable=error.status is None or error.status >= SERVER_ERROR,
-            gap=missing,
-            whispers=(missing.text,),
+            unreadable_groups=missing,
+            debug_notes=(missing.text,),
         )
     else:
-        finding = OrganizationSurvey(org_id=own_org_id(groups, organization.account_group), groups=groups)
-    if organization.org_id is not None and finding.org_id not in (None, organization.org_id):
+        survey = OrganizationSurvey(org_id=own_org_id(groups, organization.account_group), groups=groups)
+    if organization.org_id is not None and survey.org_id not in (None, organization.org_id):
         because = (
-            f"the token belongs to organization {finding.org_id}, the job file says org_id {organization.org_id}:"
+            f"the token belongs to organization {survey.org_id}, the job file says org_id {organization.org_id}:"
             " put the right token there, or correct org_id"
         )
-        return replace(finding, stopped=Reason.TOKEN_REFUSED, because=because)
+        return replace(survey, stopped=Reason.TOKEN_REFUSED, because=because)
     offset = reader.offset or 0.0
-    return replace(finding, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
+    return replace(survey, offset=offset if abs(offset) >= SAME_CLOCK else 0.0)
 
 
 def _with_lists(
@@ -126,22 +126,24 @@ def _with_lists(
         listings = reading.listings(groups)
     except CatalogError as error:
         return _refused(error)
-    notes = (*_unsearched(reading.jobs, known.gap, listings), *reading.notes)
-    return replace(known, tests=listings, notes=notes, whispers=(*known.whispers, *reading.whispers))
+    notes = (*_unsearched(reading.jobs, known.unreadable_groups, listings), *reading.notes)
+    return replace(
+        known, listings=listings, notes=notes, debug_notes=(*known.debug_notes, *reading.debug_notes)
+    )
 
 
-def survey_events(findings: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
+def survey_events(surveys: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
     """What the survey found, as log lines."""
-    for name, finding in findings.items():
-        if finding.stopped is not None:
+    for name, survey in surveys.items():
+        if survey.stopped is not None:
             yield Event(
                 name="organization.stopped",
-                text=f"{name}: {finding.because.rstrip('.')}; its tasks stay pending",
+                text=f"{name}: {survey.because.rstrip('.')}; its tasks stay pending",
                 level="error",
             )
         make = partial(Event, name="plan.note")
-        yield from (make(text=f"{name}: {note}", level="warning") for note in finding.notes)
-        yield from (make(text=f"{name}: {whisper}", level="debug") for whisper in finding.whispers)
+        yield from (make(text=f"{name}: {note}", level="warning") for note in survey.notes)
+        yield from (make(text=f"{name}: {note}", level="debug") for note in survey.debug_notes)
 
 
 def _paced(
@@ -226,7 +228,7 @@ class _Reading:
         all_lists: bool,
     ) -> None:
         self.notes: list[str] = []
-        self.whispers: list[str] = []
+        self.debug_notes: list[str] = []
         self.jobs = jobs
         self._getter, self._organization, self._now = getter, organization, now
         self._known, self._all_lists = known, all_lists
@@ -276,7 +278,7 @@ class _Reading:
     def _span(self, jobs: Sequence[Job]) -> Window | None:
         """From the first to the last moment in which an alert matters; None when none does."""
         curious = [job for job in jobs if self._all_lists or job.select is not None or starts_with_alert(job)]
-        moments = [moment for job in curious for moment in lookouts(job, now=self._now)]
+        moments = [moment for job in curious for moment in alert_windows(job, now=self._now)]
         if not moments:
             return Window(start=int(self._now), end=int(self._now)) if self._all_lists else None
         return Window(start=min(m.start for m in moments), end=max(m.end for m in moments))
@@ -285,29 +287,29 @@ class _Reading:
         try:
             return replace(before, tests={test.id: test for test in read_tests(self._getter, aid or None)})
         except CatalogError as error:
-            missing = self._gap("tests", aid, which, error)
+            missing = self._missing("tests", aid, which, error)
             self.notes.append(f"{missing.short}, so they are known by id alone: {missing.because}")
-            return replace(before, gaps=(*before.gaps, missing))
+            return replace(before, unreadable=(*before.unreadable, missing))
 
     def _read_tags(self, before: Listing, aid: str, which: str) -> Listing:
         try:
             return replace(before, tags=read_tags(self._getter, aid or None))
         except CatalogError as error:
-            missing = self._gap("tags", aid, which, error)
+            missing = self._missing("tags", aid, which, error)
             self.notes.append(missing.text)
-            return replace(before, gaps=(*before.gaps, missing))
+            return replace(before, unreadable=(*before.unreadable, missing))
 
     def _read_alerts(self, before: Listing, aid: str, which: str, span: Window, *, asked: bool) -> Listing:
         """The alerts; that they are missing matters only where they were asked for, else they only sort."""
         try:
             return replace(before, alerts=read_alerts(self._getter, aid or None, span, now=self._now))
         except CatalogError as error:
-            missing = self._gap("alerts", aid, which, error)
-            said = self.notes if asked else self.whispers
+            missing = self._missing("alerts", aid, which, error)
+            said = self.notes if asked else self.debug_notes
             said.append(missing.text)
-            return replace(before, gaps=(*before.gaps, missing))
+            return replace(before, unreadable=(*before.unreadable, missing))
 
-    def _gap(self, of: str, aid: str, which: str, error: CatalogError) -> UnreadableList:
+    def _missing(self, of: str, aid: str, which: str, error: CatalogError) -> UnreadableList:
         """What is missing, unless the credential is refused, which ends the reading."""
         if error.status == UNAUTHORIZED:
             raise error
@@ -317,5 +319,5 @@ class _Reading:
             and aid not in ("", *(one.aid for one in self._known))
         ):
             because = f"it is not open to this token, which sees {group_names(self._known)}"
-            return UnreadableList(of=of, where=which, because=because, cause=Cause.CLOSED)
-        return gap(of, which, error)
+            return UnreadableList(of=of, where=which, because=because, cause=UnreadableCause.CLOSED)
+        return unreadable_list(of, which, error)

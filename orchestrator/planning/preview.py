@@ -11,7 +11,7 @@ from orchestrator.ratelimit import ASSUMED_LATENCY, Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class PlannedSnapshot:
     """One snapshot of a plan: when it starts (epoch seconds) and in which group, or what exists already."""
 
     task: Task
@@ -26,7 +26,7 @@ class Preview:
     """A plan as a user sees it; `now` is epoch seconds. `refused`: an organization let nobody look."""
 
     jobfile: JobFile
-    entries: tuple[Entry, ...]
+    snapshots: tuple[PlannedSnapshot, ...]
     notes: tuple[str, ...]
     now: float
     limits: Mapping[str, Limit]
@@ -35,7 +35,7 @@ class Preview:
     @property
     def ends_at(self) -> float | None:
         """When the last answer is about to come; None when nothing is to be made."""
-        starts = [entry.starts_at for entry in self.entries if entry.starts_at is not None]
+        starts = [snapshot.starts_at for snapshot in self.snapshots if snapshot.starts_at is not None]
         return max(starts) + ASSUMED_LATENCY if starts else None
 
     @property
@@ -59,9 +59,11 @@ def make_preview(
     """Put a plan, what exists already and the forecast together, in the order in which things will go."""
     coming = {start.task.key: start for start in starts}
     names = {identity: name for identity, (name, _) in shown.items()}
-    entries = [_entry(task, names, known.get(task.base_key), coming.get(task.key), now) for task in tasks]
+    snapshots = [
+        _planned_snapshot(task, names, known.get(task.base_key), coming.get(task.key), now) for task in tasks
+    ]
     last = math.inf
-    entries.sort(
+    snapshots.sort(
         key=lambda e: (
             e.organization,
             e.existing is None,
@@ -71,7 +73,7 @@ def make_preview(
     )
     return Preview(
         jobfile=jobfile,
-        entries=tuple(entries),
+        snapshots=tuple(snapshots),
         notes=tuple(notes),
         now=now,
         limits=dict(shown.values()),
@@ -79,11 +81,11 @@ def make_preview(
     )
 
 
-def _entry(
+def _planned_snapshot(
     task: Task, names: Mapping[str, str], known: Result | None, start: Start | None, now: float
-) -> Entry:
+) -> PlannedSnapshot:
     name = names.get(task.organization, task.organization)
     if start is None:
-        return Entry(task=task, organization=name, existing=known)
+        return PlannedSnapshot(task=task, organization=name, existing=known)
     starts_at = None if start.after is None else now + start.after
-    return Entry(task=task, organization=name, starts_at=starts_at, group=start.group)
+    return PlannedSnapshot(task=task, organization=name, starts_at=starts_at, group=start.group)

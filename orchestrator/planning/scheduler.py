@@ -1,13 +1,13 @@
-"""A job file becomes tasks, in order, each with the earliest time it may go; and what `plan` shows.
+"""The plan of a run: a job file's tasks, in order, each with the earliest time it may go.
 
-`make_plan` is pure: the same file, the same surveys and the same time give the same tasks. `forecast`
-asks the bucket's own arithmetic when each of them will start, so that plan and run agree.
+Pure: the same file, the same surveys and the same time give the same tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from orchestrator import windows
 from orchestrator.core import (
@@ -21,33 +21,20 @@ from orchestrator.core import (
     Window,
     starts_with_alert,
 )
-from orchestrator.planning.alerts import lookouts, since_alert
+from orchestrator.planning.alerts import alert_windows, windows_since_alert
+from orchestrator.planning.discovery import OrganizationSurvey
 from orchestrator.planning.selection import (
-    Listing,
     Place,
     SelectedTest,
     Selection,
-    choose_each,
-    require,
-    require_lists,
+    check_lists,
+    check_selection,
+    select_tests_by_organization,
 )
-from orchestrator.planning.unreadable import unreadable
+from orchestrator.planning.unreadable import unreadable_error
 from orchestrator.windows import format_duration
 
 _KEY_MARK = "\ufdd1"  # where the template has its key, and no name has anything: no character
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What was found out about an organization before planning.
-
-    `tests` are the configured tests by account group, with what else its lists say; a group that could not
-    be read is missing.
-    """
-
-    name: str
-    identity: str
-    tests: Mapping[str, Listing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,27 +45,121 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def make_plan(jobfile: JobFile, surveys: Mapping[str, Survey], *, now: float) -> Plan:
-    """The run's tasks; `now` is epoch seconds by the API's clock. The same snapshot asked for twice is one task."""
-    found: dict[str, Task] = {}
-    notes: dict[str, None] = {}
-    made: list[Selection] = []
-    asked = 0
+def make_plan(
+    jobfile: JobFile,
+    surveys: Mapping[str, OrganizationSurvey],
+    identities: Mapping[str, str],
+    *,
+    now: float,
+) -> Plan:
+    """The run's tasks for the organizations that were surveyed.
+
+    `identities` says under which identity the store knows each; `now` is epoch seconds by the API's clock.
+    The same snapshot asked for twice is one task.
+    """
+    scheduler = _Scheduler(jobfile, surveys, identities, now)
     for job in jobfile.jobs:
-        choices = _choices(job, jobfile, surveys, now)
-        require(job, choices)
-        made += choices.values()
-        resolved = [] if starts_with_alert(job) else _windows(job, now, notes)
-        for name, chosen in choices.items():
-            notes.update(dict.fromkeys(chosen.notes))
-            spans = _since_alert(job, chosen, now, notes) if starts_with_alert(job) else resolved
-            asked += len(chosen.tests) * len(spans)
-            _check_size(asked)
-            for task in _tasks(job, surveys[name], chosen, spans, now):
-                _keep(found, task, notes)
-    require_lists(made)
-    ordered = (replace(task, position=at) for at, task in enumerate(found.values()))
-    return Plan(tasks=tuple(ordered), notes=tuple(notes))
+        scheduler.add(job)
+    check_lists(scheduler.selections)
+    ordered = (replace(task, position=at) for at, task in enumerate(scheduler.tasks.values()))
+    return Plan(tasks=tuple(ordered), notes=tuple(scheduler.notes))
+
+
+class _Scheduler:
+    """The tasks by key, the notes and the selections of the jobs that were added so far."""
+
+    def __init__(
+        self,
+        jobfile: JobFile,
+        surveys: Mapping[str, OrganizationSurvey],
+        identities: Mapping[str, str],
+        now: float,
+    ) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.notes: dict[str, None] = {}
+        self.selections: list[Selection] = []
+        self._jobfile, self._surveys, self._identities, self._now = jobfile, surveys, identities, now
+        self._asked = 0
+
+    def add(self, job: Job) -> None:
+        """Add the tasks of one job, organization by organization; SelectionError when it means none."""
+        selections = self._select(job)
+        check_selection(job, selections)
+        self.selections += selections.values()
+        common = None if starts_with_alert(job) else self._windows(job)
+        for name, selection in selections.items():
+            self.notes.update(dict.fromkeys(selection.notes))
+            resolved = self._windows_since_alert(job, selection) if common is None else common
+            self._asked += len(selection.tests) * len(resolved)
+            _check_size(self._asked)
+            for test, window in itertools.product(selection.tests, resolved):
+                self._keep(self._task(job, name, test, window))
+
+    def _select(self, job: Job) -> dict[str, Selection]:
+        """The tests that the job means, by organization."""
+        places = {
+            name: Place(
+                listings=self._surveys[name].listings,
+                own=job.account_group or self._jobfile.organizations[name].account_group or "",
+            )
+            for name in job.organizations
+            if name in self._surveys
+        }
+        return select_tests_by_organization(job, places, moments=alert_windows(job, now=self._now))
+
+    def _windows(self, job: Job) -> list[Window]:
+        resolved: dict[Window, None] = {}
+        for spec in job.windows:
+            resolution = windows.resolve(spec, now=self._now)
+            resolved.update(dict.fromkeys(resolution.windows))
+            self.notes.update((f"{job.name}: {note}", None) for note in resolution.notes)
+        for window in resolved:
+            old = windows.too_old(window, now=self._now)
+            if old:
+                self.notes[f"{job.name}: {old}"] = None
+        return list(resolved)
+
+    def _windows_since_alert(self, job: Job, selection: Selection) -> list[Window]:
+        """The job's windows in one organization, whose alerts say where they start."""
+        if not selection.tests:
+            return []
+        starts = [one.alerting_since for one in selection.tests if one.alerting_since is not None]
+        if selection.unreadable_alerts and not starts:
+            raise unreadable_error(
+                "since alert: nobody knows when an alert began", selection.unreadable_alerts
+            )
+        specs, notes = windows_since_alert(job, starts, now=self._now)
+        self.notes.update(dict.fromkeys(notes))
+        return self._windows(replace(job, windows=specs))
+
+    def _task(self, job: Job, organization: str, test: SelectedTest, window: Window) -> Task:
+        return Task(
+            organization=self._identities[organization],
+            organization_name=organization,
+            account_group=test.account_group,
+            test_id=test.id,
+            test_name=test.name,
+            window=window,
+            is_public=job.is_public,
+            display_name=_display_name(job, organization, test, window),
+            job_name=job.name,
+            priority=job.priority,
+            ready_at=window.end + job.data_delay if window.end > self._now else 0.0,
+            on_uncertain=job.on_uncertain,
+            expect_saved_event=job.expect_saved_event,
+            refusal=test.refusal,
+        )
+
+    def _keep(self, task: Task) -> None:
+        """Keep the first of those that are one snapshot: the highest priority and every refusal hold for it."""
+        before = self.tasks.setdefault(task.key, task)
+        if before is task:
+            return
+        jobs = f"{before.job_name} and {task.job_name}"
+        self.notes[f"test {task.test_id} {_span(task.window)}: wanted by {jobs}; made once"] = None
+        priority, refusal = min(before.priority, task.priority), before.refusal or task.refusal
+        if (priority, refusal) != (before.priority, before.refusal):
+            self.tasks[task.key] = replace(before, priority=priority, refusal=refusal)
 
 
 def _check_size(asked: int) -> None:
@@ -90,94 +171,16 @@ def _check_size(asked: int) -> None:
         )
 
 
-def _keep(found: dict[str, Task], task: Task, notes: dict[str, None]) -> None:
-    """Keep the first of those that are one snapshot: the highest priority and every refusal hold for it."""
-    before = found.setdefault(task.key, task)
-    if before is task:
-        return
-    notes[
-        f"test {task.test_id} {_span(task.window)}: wanted by {before.job_name} and {task.job_name}; made once"
-    ] = None
-    priority, refusal = min(before.priority, task.priority), before.refusal or task.refusal
-    if (priority, refusal) != (before.priority, before.refusal):
-        found[task.key] = replace(before, priority=priority, refusal=refusal)
-
-
-def _windows(job: Job, now: float, notes: dict[str, None]) -> list[Window]:
-    resolved: dict[Window, None] = {}
-    for spec in job.windows:
-        resolution = windows.resolve(spec, now=now)
-        resolved.update(dict.fromkeys(resolution.windows))
-        notes.update((f"{job.name}: {note}", None) for note in resolution.notes)
-    for window in resolved:
-        old = windows.too_old(window, now=now)
-        if old:
-            notes[f"{job.name}: {old}"] = None
-    return list(resolved)
-
-
-def _choices(job: Job, jobfile: JobFile, surveys: Mapping[str, Survey], now: float) -> dict[str, Selection]:
-    """The tests that the job means, by organization."""
-    places = {
-        name: Place(
-            listings=surveys[name].tests,
-            own=job.account_group or jobfile.organizations[name].account_group or "",
-        )
-        for name in job.organizations
-        if name in surveys
-    }
-    return choose_each(job, places, moments=lookouts(job, now=now))
-
-
-def _since_alert(job: Job, choice: Selection, now: float, notes: dict[str, None]) -> list[Window]:
-    """The job's windows in one organization, whose alerts say where they start."""
-    if not choice.tests:
-        return []
-    starts = [one.alerting_since for one in choice.tests if one.alerting_since is not None]
-    if choice.blind and not starts:
-        raise unreadable("since alert: nobody knows when an alert began", choice.blind)
-    specs, told = since_alert(job, starts, now=now)
-    notes.update(dict.fromkeys(told))
-    return _windows(replace(job, windows=specs), now, notes)
-
-
-def _tasks(
-    job: Job, survey: Survey, choice: Selection, resolved: Sequence[Window], now: float
-) -> Iterable[Task]:
-    for chosen in choice.tests:
-        for window in resolved:
-            yield _task(job, survey, chosen, window, now)
-
-
-def _task(job: Job, survey: Survey, chosen: SelectedTest, window: Window, now: float) -> Task:
-    return Task(
-        organization=survey.identity,
-        organization_name=survey.name,
-        account_group=chosen.account_group,
-        test_id=chosen.id,
-        test_name=chosen.name,
-        window=window,
-        is_public=job.is_public,
-        display_name=_display_name(job, survey, chosen, window),
-        job_name=job.name,
-        priority=job.priority,
-        ready_at=window.end + job.data_delay if window.end > now else 0.0,
-        on_uncertain=job.on_uncertain,
-        expect_saved_event=job.expect_saved_event,
-        refusal=chosen.refusal,
-    )
-
-
-def _display_name(job: Job, survey: Survey, chosen: SelectedTest, window: Window) -> str:
+def _display_name(job: Job, organization: str, test: SelectedTest, window: Window) -> str:
     """The user's template filled in, but for `{key}`, which stays until the store knows the generation."""
     filled = job.display_name.format(
-        test=chosen.name or chosen.id,
-        test_id=chosen.id,
+        test=test.name or test.id,
+        test_id=test.id,
         start=_minute(window.start),
         end=_minute(window.end),
         duration=format_duration(window.seconds),
         job=job.name,
-        organization=survey.name,
+        organization=organization,
         key=_KEY_MARK,
     )
     return filled.replace(KEY_FIELD, KEY_AS_TEXT).replace(_KEY_MARK, KEY_FIELD)

@@ -14,7 +14,7 @@ from itertools import chain
 from orchestrator import core, windows
 from orchestrator.api import Alert, ConfiguredTest, Tag
 from orchestrator.core import Job, Select, SelectionError, TestRef, Window, choice, plural, quote
-from orchestrator.planning.unreadable import UnreadableList, told, unreadable
+from orchestrator.planning.unreadable import UnreadableList, describe_missing, unreadable_error
 
 NAMED_AT_MOST = 10
 """Tests or account groups that one sentence names."""
@@ -25,7 +25,7 @@ class Listing:
     """What the lists of one account group say; None for a list that was not, or could not be, read.
 
     `aid` is what a request names, empty for the credential's own group; `label` is what people read, and
-    `gaps` say why lists are missing.
+    `unreadable` says why lists are missing.
     """
 
     aid: str = ""
@@ -33,7 +33,7 @@ class Listing:
     tests: Mapping[str, ConfiguredTest] | None = None
     tags: tuple[Tag, ...] | None = None
     alerts: tuple[Alert, ...] | None = None
-    gaps: tuple[UnreadableList, ...] = ()
+    unreadable: tuple[UnreadableList, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +57,20 @@ class SelectedTest:
 class Selection:
     """The tests that a job means in one organization.
 
-    `unread` says why selectors could not be compared with everything; `gaps` are the lists that this is due to,
-    none where nobody tried to read them. `blind` are the lists of alerts that are missing. `searched` is what the
+    `incomplete` says why selectors could not be compared with everything; `unreadable` are the lists that this is due to,
+    none where nobody tried to read them. `unreadable_alerts` are the lists of alerts that are missing. `searched` is what the
     selectors were compared with when they found nothing.
     """
 
     tests: tuple[SelectedTest, ...] = ()
-    unread: str = ""
-    gaps: tuple[UnreadableList, ...] = ()
-    blind: tuple[UnreadableList, ...] = ()
+    incomplete: str = ""
+    unreadable: tuple[UnreadableList, ...] = ()
+    unreadable_alerts: tuple[UnreadableList, ...] = ()
     searched: str = ""
     notes: tuple[str, ...] = ()
 
 
-def choose(
+def select_tests(
     job: Job,
     listings: Mapping[str, Listing],
     *,
@@ -78,25 +78,27 @@ def choose(
     own: str,
     moments: Sequence[Window],
 ) -> Selection:
-    """The tests of a job in one organization; `own` is its account group, `moments` are its lookouts."""
+    """The tests of a job in one organization; `own` is its account group, `moments` are those in which its alerts matter."""
     facts = [_Facts(listing, moments) for listing in scope(job, listings, own)]
-    blind = tuple(one for each in facts for one in each.listing.gaps if one.of == "alerts")
+    unreadable_alerts = tuple(one for each in facts for one in each.listing.unreadable if one.of == "alerts")
     typed = [_typed(ref, facts) for ref in job.tests if ref.id not in job.exclude]
     notes = tuple(chain.from_iterable(_notes_on_typed(job, one, listings, organization) for one in typed))
     if job.select is None:
-        return Selection(tests=tuple(typed), notes=notes, blind=blind)
+        return Selection(tests=tuple(typed), notes=notes, unreadable_alerts=unreadable_alerts)
     selected = _select(job, job.select, facts, organization)
     known = {(one.account_group, one.id) for one in typed}
     added = (one for one in selected.tests if (one.account_group, one.id) not in known)
-    return replace(selected, tests=(*typed, *added), notes=(*notes, *selected.notes), blind=blind)
+    return replace(
+        selected, tests=(*typed, *added), notes=(*notes, *selected.notes), unreadable_alerts=unreadable_alerts
+    )
 
 
-def require(job: Job, choices: Mapping[str, Selection], *, looking: bool = False) -> None:
+def check_selection(job: Job, selections: Mapping[str, Selection], *, looking: bool = False) -> None:
     """Raise SelectionError when a job means no test although everything was read, or more than `max_tests`.
 
     Whoever is only `looking` sends nothing anyway, which is not said then.
     """
-    total = sum(len(one.tests) for one in choices.values())
+    total = sum(len(one.tests) for one in selections.values())
     place, unsent = f"{job.place}: " if job.place else "", "" if looking else ", so nothing was sent"
     if job.max_tests is not None and total > job.max_tests:
         limit = "max_tests" if job.place else "--max-tests"
@@ -104,22 +106,22 @@ def require(job: Job, choices: Mapping[str, Selection], *, looking: bool = False
             f"{place}{total} tests match, more than the {job.max_tests} that {limit} allows{unsent}:"
             f" look at them with `tesnap tests`, then narrow them down by tag, type or name, or set {limit} to {total}"
         )
-    if total or not choices or any(one.unread for one in choices.values()):
+    if total or not selections or any(one.incomplete for one in selections.values()):
         return
     start = f"{place}no test is meant{unsent}"
     if job.select is None:
         raise SelectionError(f"{start}: every test that is named is also excluded")
-    reasons = "; ".join(one.searched for one in choices.values())
+    reasons = "; ".join(one.searched for one in selections.values())
     end = "" if reasons.endswith("?") else "."
     raise SelectionError(f"{start}: {reasons}{end} `tesnap tests` lists all tests with their types and tags")
 
 
-def require_lists(choices: Iterable[Selection]) -> None:
+def check_lists(selections: Iterable[Selection]) -> None:
     """Raise when all that is meant could not be selected, since lists could not be read; the kind says why."""
-    made = list(choices)
-    lost = [missing for one in made for missing in one.gaps]
+    made = list(selections)
+    lost = [missing for one in made for missing in one.unreadable]
     if lost and not any(one.tests for one in made):
-        raise unreadable("no test can be selected", lost)
+        raise unreadable_error("no test can be selected", lost)
 
 
 def scope(job: Job, listings: Mapping[str, Listing], own: str) -> list[Listing]:
@@ -206,8 +208,8 @@ def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str
     needed = _needed(select)
     readable = [facts for facts in scope if all(getattr(facts.listing, of) is not None for of in needed)]
     rest = [facts.listing for facts in scope if facts not in readable]
-    gaps = [missing for listing in rest for missing in listing.gaps if missing.of in needed]
-    unread = told(gaps) if gaps else _not_read(rest)
+    unreadable = [missing for listing in rest for missing in listing.unreadable if missing.of in needed]
+    unread = describe_missing(unreadable) if unreadable else _not_read(rest)
     candidates = [one for facts in readable for one in facts.candidates()]
     found = [one for one in candidates if all(_holds(key, value, one) for key, value in _keys(select))]
     kept = [one for one in found if not _excluded(job, one)]
@@ -217,8 +219,8 @@ def _select(job: Job, select: Select, scope: Sequence[_Facts], organization: str
     searched = "" if kept or not readable else _searched(select, readable, candidates, len(found))
     return Selection(
         tests=tuple(sorted(kept, key=_urgency)),
-        unread=unread,
-        gaps=tuple(gaps),
+        incomplete=unread,
+        unreadable=tuple(unreadable),
         searched=f"{organization} has {searched}" if searched else "",
         notes=tuple(notes),
     )
@@ -378,7 +380,9 @@ class Place:
     own: str
 
 
-def choose_each(job: Job, places: Mapping[str, Place], *, moments: Sequence[Window]) -> dict[str, Selection]:
+def select_tests_by_organization(
+    job: Job, places: Mapping[str, Place], *, moments: Sequence[Window]
+) -> dict[str, Selection]:
     """The tests of a job in each of its organizations.
 
     With several of them an id goes only where a list has it. One that no list has goes to the only organization
@@ -389,7 +393,7 @@ def choose_each(job: Job, places: Mapping[str, Place], *, moments: Sequence[Wind
     for name, place in places.items():
         mine = tuple(ref for ref in job.tests if name in homes.get(ref.id, places))
         share = replace(job, tests=mine)
-        made[name] = choose(share, place.listings, organization=name, own=place.own, moments=moments)
+        made[name] = select_tests(share, place.listings, organization=name, own=place.own, moments=moments)
     lost = [ref for ref in job.tests if homes.get(ref.id) == () and ref.id not in job.exclude]
     if lost:
         first = next(name for name in places if _is_read(job, places[name]))

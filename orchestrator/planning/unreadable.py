@@ -19,7 +19,7 @@ WHERE_ROLES_ARE = "Account Settings > Users and Roles > Roles"
 """Where ThousandEyes' web app keeps permissions."""
 
 
-class Cause(StrEnum):
+class UnreadableCause(StrEnum):
     """Why a list is missing, as far as that decides what to do."""
 
     UNREACHABLE = "unreachable"  # no answer, or none that is whole
@@ -31,17 +31,17 @@ class Cause(StrEnum):
     NOT_THE_API = "not_the_api"  # anything else: what answers there is no such list
 
 
-PASSING = frozenset({Cause.UNREACHABLE, Cause.SERVER, Cause.BUSY})
+PASSING_CAUSES = frozenset({UnreadableCause.UNREACHABLE, UnreadableCause.SERVER, UnreadableCause.BUSY})
 """Causes that are gone by themselves."""
 
 _REMEDIES = {
-    Cause.UNREACHABLE: "check the network, the proxy and base_url, then try again",
-    Cause.SERVER: "the trouble is on ThousandEyes' side or a gateway's: try again shortly",
-    Cause.BUSY: "the limit on requests is used up, which all users and tokens of the organization share: try again in a minute",
-    Cause.FORBIDDEN: f"have an administrator add '{{permission}}' to a role of the token's user ({WHERE_ROLES_ARE})",
-    Cause.CLOSED: "correct the account group, or have the token's user added to it",
-    Cause.INCOMPLETE: "check base_url, and a gateway that changes the addresses in answers",
-    Cause.NOT_THE_API: "what answers is not the API's list: check that base_url is the API's, /v7 included",
+    UnreadableCause.UNREACHABLE: "check the network, the proxy and base_url, then try again",
+    UnreadableCause.SERVER: "the trouble is on ThousandEyes' side or a gateway's: try again shortly",
+    UnreadableCause.BUSY: "the limit on requests is used up, which all users and tokens of the organization share: try again in a minute",
+    UnreadableCause.FORBIDDEN: f"have an administrator add '{{permission}}' to a role of the token's user ({WHERE_ROLES_ARE})",
+    UnreadableCause.CLOSED: "correct the account group, or have the token's user added to it",
+    UnreadableCause.INCOMPLETE: "check base_url, and a gateway that changes the addresses in answers",
+    UnreadableCause.NOT_THE_API: "what answers is not the API's list: check that base_url is the API's, /v7 included",
 }
 
 _PERMISSIONS = {"tests": "View tests", "tags": "View tags", "alerts": "View alerts"}
@@ -55,7 +55,7 @@ class UnreadableList:
     of: str
     where: str
     because: str
-    cause: Cause
+    cause: UnreadableCause
 
     @property
     def short(self) -> str:
@@ -72,20 +72,20 @@ class UnreadableList:
     @property
     def remedy(self) -> str:
         """What to do about it."""
-        if self.cause is Cause.FORBIDDEN and self.of not in _PERMISSIONS:
+        if self.cause is UnreadableCause.FORBIDDEN and self.of not in _PERMISSIONS:
             return f"have an administrator let the token's user read the {self.of} ({WHERE_ROLES_ARE})"
         return _REMEDIES[self.cause].format(permission=_PERMISSIONS.get(self.of, ""))
 
 
-def gap(of: str, where: str, error: CatalogError) -> UnreadableList:
+def unreadable_list(of: str, where: str, error: CatalogError) -> UnreadableList:
     """What is missing after this error."""
     return UnreadableList(of=of, where=where, because=error.reason, cause=_cause(error))
 
 
-def merged(gaps: Iterable[UnreadableList]) -> list[UnreadableList]:
+def merge_alike(missing: Iterable[UnreadableList]) -> list[UnreadableList]:
     """Those that fail alike in several account groups as one."""
     where: dict[UnreadableList, dict[str, None]] = {}
-    for one in gaps:
+    for one in missing:
         where.setdefault(replace(one, where=""), {})[one.where] = None
     return [replace(one, where=_some(list(places))) for one, places in where.items()]
 
@@ -95,31 +95,33 @@ def _some(places: Sequence[str]) -> str:
     return choice([*places[:NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])], last="and")
 
 
-def told(gaps: Iterable[UnreadableList]) -> str:
+def describe_missing(missing: Iterable[UnreadableList]) -> str:
     """All of them as one sentence, and what to do."""
-    known = merged(gaps)
+    known = merge_alike(missing)
     texts = "; ".join(one.text.rstrip(".") for one in known)
     return f"{texts}. Do this: {'; '.join(dict.fromkeys(one.remedy for one in known))}"
 
 
-def unreadable(start: str, gaps: Iterable[UnreadableList]) -> TesnapError:
+def unreadable_error(start: str, missing: Iterable[UnreadableList]) -> TesnapError:
     """The error that nothing can be done without these lists; its kind decides the exit code."""
-    known = list(gaps)
-    text = f"{start}: {told(known)}"
+    known = list(missing)
+    text = f"{start}: {describe_missing(known)}"
     causes = {one.cause for one in known}
-    if causes & {Cause.CLOSED, Cause.INCOMPLETE, Cause.NOT_THE_API}:
+    if causes & {UnreadableCause.CLOSED, UnreadableCause.INCOMPLETE, UnreadableCause.NOT_THE_API}:
         return SelectionError(text)
-    if causes & PASSING:
+    if causes & PASSING_CAUSES:
         return ApiUnavailable(text)
     return AccessRefused(text)
 
 
-def _cause(error: CatalogError) -> Cause:
+def _cause(error: CatalogError) -> UnreadableCause:
     status = error.status
     if error.incomplete:
-        return Cause.INCOMPLETE
+        return UnreadableCause.INCOMPLETE
     if status is None or error.cut_off:
-        return Cause.UNREACHABLE
+        return UnreadableCause.UNREACHABLE
     if status >= 500:
-        return Cause.SERVER
-    return {401: Cause.FORBIDDEN, 403: Cause.FORBIDDEN, 429: Cause.BUSY}.get(status, Cause.NOT_THE_API)
+        return UnreadableCause.SERVER
+    return {401: UnreadableCause.FORBIDDEN, 403: UnreadableCause.FORBIDDEN, 429: UnreadableCause.BUSY}.get(
+        status, UnreadableCause.NOT_THE_API
+    )

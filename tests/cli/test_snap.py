@@ -24,7 +24,7 @@ from orchestrator.cli.snap import _announcement
 from orchestrator.core.errors import SelectionError, UsageError
 from orchestrator.core.jobs import JobFile, Window
 from orchestrator.core.tasks import Task
-from orchestrator.planning.preview import Entry, Preview
+from orchestrator.planning.preview import PlannedSnapshot, Preview
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TESTS
 from tests.support.incident import Gateway, alerting_world, longest_first, markdown_table, posted
@@ -408,7 +408,7 @@ HOUR = Window(start=int(NOW) - 3600, end=int(NOW))
 
 def announced(matches: int, *, terminal: bool = True, used: bool = False) -> list[str]:
     """What is said before so many tests go, five at a time; with `used` slots that others have."""
-    entries = []
+    snapshots = []
     for at in range(matches):
         task = Task(
             organization="o",
@@ -420,10 +420,10 @@ def announced(matches: int, *, terminal: bool = True, used: bool = False) -> lis
             job_name="j",
         )
         starts = NOW + 300 * (at // 5 + used)
-        entries.append(Entry(task=task, organization="o", starts_at=starts, group=at // 5 + 1))
+        snapshots.append(PlannedSnapshot(task=task, organization="o", starts_at=starts, group=at // 5 + 1))
     view = Preview(
         jobfile=JobFile(name="j", jobs=(), organizations={}),
-        entries=tuple(entries),
+        snapshots=tuple(snapshots),
         notes=(),
         now=NOW,
         limits={},

@@ -21,8 +21,8 @@ from orchestrator.core.jobs import (
     WindowSpec,
 )
 from orchestrator.core.tasks import Reason
-from orchestrator.planning.discovery import OrganizationSurvey, find_out
-from orchestrator.planning.unreadable import Cause
+from orchestrator.planning.discovery import OrganizationSurvey, survey_organization
+from orchestrator.planning.unreadable import UnreadableCause
 from orchestrator.simulator import Simulator, World, example_world
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
 from tests.support.incident import Script
@@ -61,7 +61,7 @@ def asked(
     """What is found out for these jobs, and what was read for it."""
     clock = VirtualClock()
     notepad = Notepad(VirtualGetter(Simulator(of or world()), clock, "token-1"))
-    return find_out(notepad, organization, groups, jobs=jobs, clock=clock), notepad.seen
+    return survey_organization(notepad, organization, groups, jobs=jobs, clock=clock), notepad.seen
 
 
 def job(**settings: Any) -> Job:
@@ -71,18 +71,18 @@ def job(**settings: Any) -> Job:
 
 def test_a_job_of_ids_reads_the_tests_alone() -> None:
     """Without selectors tags and alerts are not read."""
-    finding, seen = asked(job(tests=(TestRef(id="202701"),)))
+    survey, seen = asked(job(tests=(TestRef(id="202701"),)))
     assert seen == ["/account-groups", "/tests"]
-    assert set(finding.tests) == {""}
-    assert (finding.org_id, finding.tests[""].label) == ("1001", "account group 2001 (Group 2001)")
+    assert set(survey.listings) == {""}
+    assert (survey.org_id, survey.listings[""].label) == ("1001", "account group 2001 (Group 2001)")
 
 
 def test_selectors_read_what_they_need_once() -> None:
     """Several jobs over one account group share its lists; alerts need a request for each state."""
     jobs = (job(select=Select(tag=("team:*",))), job(select=Select(alerting=True)))
-    finding, seen = asked(*jobs)
+    survey, seen = asked(*jobs)
     assert seen == ["/account-groups", "/tests", "/tags", "/alerts trigger", "/alerts clear"]
-    lists = finding.tests[""]
+    lists = survey.listings[""]
     assert [tag.text for tag in lists.tags or ()] == ["team:payments", "os:linux"]
     assert [tag.dynamic for tag in lists.tags or ()] == [False, True]
     assert {alert.test_id for alert in lists.alerts or ()} == {"202701", "202702"}
@@ -90,9 +90,9 @@ def test_selectors_read_what_they_need_once() -> None:
 
 def test_a_job_that_looks_everywhere_reads_every_account_group() -> None:
     """The credential's own group goes by no aid, all others by theirs."""
-    finding, seen = asked(job(select=Select(test_name=("Login",)), everywhere=True))
+    survey, seen = asked(job(select=Select(test_name=("Login",)), everywhere=True))
     assert [line for line in seen if line.startswith("/tests")] == ["/tests", "/tests aid=2002"]
-    assert list(finding.tests) == ["", "2002"]
+    assert list(survey.listings) == ["", "2002"]
 
 
 @pytest.mark.parametrize(("test_id", "reads"), [("202701", 1), ("202707", 2), ("999", 2)])
@@ -119,10 +119,10 @@ def test_alerts_are_read_over_all_pages() -> None:
     organization = replace(
         example_world(1, 12).organizations[0], account_groups=(replace(groups[0], alerts=alerts),)
     )
-    finding, seen = asked(
+    survey, seen = asked(
         job(select=Select(alerting=True)), of=world(organizations=(organization,), page_size=5)
     )
-    assert len(finding.tests[""].alerts or ()) == 12
+    assert len(survey.listings[""].alerts or ()) == 12
     assert seen.count("/alerts trigger") == 3
 
 
@@ -136,31 +136,31 @@ def without(*permissions: str) -> World:
 
 def test_a_list_that_is_refused_leaves_the_others() -> None:
     """A missing permission is a note, and why the list is missing stays with it."""
-    finding, _ = asked(job(select=Select(tag=("team:*",))), of=without(VIEW_TAGS))
-    lists = finding.tests[""]
+    survey, _ = asked(job(select=Select(tag=("team:*",))), of=without(VIEW_TAGS))
+    lists = survey.listings[""]
     assert lists.tags is None
     assert lists.tests is not None
-    assert [(gap.of, gap.where, gap.cause) for gap in lists.gaps] == [
-        ("tags", "account group 2001 (Group 2001)", Cause.FORBIDDEN)
+    assert [(missing.of, missing.where, missing.cause) for missing in lists.unreadable] == [
+        ("tags", "account group 2001 (Group 2001)", UnreadableCause.FORBIDDEN)
     ]
-    assert finding.notes[0].startswith(
+    assert survey.notes[0].startswith(
         "the tags of account group 2001 (Group 2001) cannot be read: Forbidden."
     )
 
 
 def test_alerts_that_only_sort_are_missed_in_silence() -> None:
     """A selection by name goes on without the permission to see alerts."""
-    finding, _ = asked(job(select=Select(test_name=("Login",))), of=without(VIEW_ALERTS))
-    assert finding.notes == ()
-    assert "the alerts of account group 2001 (Group 2001) cannot be read" in finding.whispers[0]
+    survey, _ = asked(job(select=Select(test_name=("Login",))), of=without(VIEW_ALERTS))
+    assert survey.notes == ()
+    assert "the alerts of account group 2001 (Group 2001) cannot be read" in survey.debug_notes[0]
 
 
 def test_tests_that_cannot_be_read_are_known_by_id() -> None:
     """Without the tests, nothing else of the account group is read."""
-    finding, seen = asked(job(select=Select(tag=("team:*",))), of=without(VIEW_TESTS))
+    survey, seen = asked(job(select=Select(tag=("team:*",))), of=without(VIEW_TESTS))
     assert seen == ["/account-groups", "/tests"]
-    assert finding.tests[""].tests is None
-    assert "so they are known by id alone" in finding.notes[0]
+    assert survey.listings[""].tests is None
+    assert "so they are known by id alone" in survey.notes[0]
 
 
 class Closed:
@@ -181,13 +181,13 @@ def without_groups(*jobs: Job, **changes: Any) -> OrganizationSurvey:
     clock = VirtualClock()
     getter = VirtualGetter(Simulator(world()), clock, "token-1")
     closed = Closed(getter, "/account-groups", **{"status": 500, "body": b"", **changes})
-    return find_out(closed, ACME, [""], jobs=jobs, clock=clock)
+    return survey_organization(closed, ACME, [""], jobs=jobs, clock=clock)
 
 
 def test_account_groups_that_cannot_be_searched_are_said() -> None:
     """Selectors that mean all account groups say which one alone they were compared with, and what to do."""
-    finding = without_groups(job(select=Select(alerting=True), everywhere=True))
-    (note,) = finding.notes
+    survey = without_groups(job(select=Select(alerting=True), everywhere=True))
+    (note,) = survey.notes
     assert note == (
         "the account groups cannot be read: Internal server error. Only the token's own account group is searched,"
         " and NOT the others that the token may open: the trouble is on ThousandEyes' side or a gateway's: try"
@@ -202,8 +202,8 @@ def test_account_groups_that_cannot_be_searched_are_said() -> None:
 @pytest.mark.parametrize(("test_id", "notes"), [("202701", 0), ("999", 1)])
 def test_account_groups_matter_only_to_ids_that_are_not_found(test_id: str, notes: int) -> None:
     """An id that the token's own account group has needs no other one."""
-    finding = without_groups(job(tests=(TestRef(id=test_id),), everywhere=True))
-    assert len(finding.notes) == notes
+    survey = without_groups(job(tests=(TestRef(id=test_id),), everywhere=True))
+    assert len(survey.notes) == notes
 
 
 def test_account_groups_do_not_matter_to_a_job_of_one() -> None:
@@ -213,9 +213,9 @@ def test_account_groups_do_not_matter_to_a_job_of_one() -> None:
 
 def test_an_account_group_that_is_not_the_tokens_is_said_with_those_that_are() -> None:
     """Not the permission is missing: the number is wrong."""
-    finding, _ = asked(job(select=Select(), account_group="99"), groups=("99",))
-    (missing,) = finding.tests["99"].gaps
-    assert missing.cause is Cause.CLOSED
+    survey, _ = asked(job(select=Select(), account_group="99"), groups=("99",))
+    (missing,) = survey.listings["99"].unreadable
+    assert missing.cause is UnreadableCause.CLOSED
     assert missing.text == (
         "the tests of account group 99 cannot be read: it is not open to this token, which sees"
         " 2001 (Group 2001) and 2002 (Group 2002)"
@@ -224,16 +224,16 @@ def test_an_account_group_that_is_not_the_tokens_is_said_with_those_that_are() -
 
 def test_a_refused_token_stops_the_organization() -> None:
     """A 401 ends the reading at once."""
-    finding, seen = asked(job(), of=world(bearers=()))
-    assert finding.stopped is Reason.TOKEN_REFUSED
+    survey, seen = asked(job(), of=world(bearers=()))
+    assert survey.stopped is Reason.TOKEN_REFUSED
     assert seen == ["/account-groups"]
 
 
 def test_another_organization_than_the_job_file_says_is_stopped() -> None:
     """A wrong `org_id` stops it before any of its lists is read."""
-    finding, seen = asked(job(), organization=replace(ACME, org_id="4711"))
-    assert finding.stopped is Reason.TOKEN_REFUSED
-    assert "belongs to organization 1001, the job file says org_id 4711" in finding.because
+    survey, seen = asked(job(), organization=replace(ACME, org_id="4711"))
+    assert survey.stopped is Reason.TOKEN_REFUSED
+    assert "belongs to organization 1001, the job file says org_id 4711" in survey.because
     assert seen == ["/account-groups"]
 
 
@@ -245,4 +245,4 @@ def test_the_clock_difference_is_noted_unless_it_is_rounding(offset: float, expe
     """`Date` has whole seconds, so a difference of a few is none."""
     clock = VirtualClock()
     script = Script(clock, (200, {}), offset=offset)
-    assert find_out(script, ACME, [""], clock=clock).offset == expected
+    assert survey_organization(script, ACME, [""], clock=clock).offset == expected

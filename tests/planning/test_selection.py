@@ -13,9 +13,9 @@ from orchestrator.api.catalog import Alert, ConfiguredTest, Tag
 from orchestrator.core import patterns
 from orchestrator.core.errors import AccessRefused, SelectionError
 from orchestrator.core.jobs import SINCE_ALERT, Fit, Job, Select, TestRef, Window, WindowSpec
-from orchestrator.planning.alerts import lookouts, since_alert
-from orchestrator.planning.selection import Listing, Selection, choose, require, require_lists
-from orchestrator.planning.unreadable import Cause, UnreadableList
+from orchestrator.planning.alerts import alert_windows, windows_since_alert
+from orchestrator.planning.selection import Listing, Selection, check_lists, check_selection, select_tests
+from orchestrator.planning.unreadable import UnreadableCause, UnreadableList
 
 NOON = 1_795_003_200
 HOUR = 3600
@@ -41,9 +41,11 @@ ALERTS = (
 )
 
 
-NO_TAGS = UnreadableList(of="tags", where="account group 7", because="Forbidden.", cause=Cause.FORBIDDEN)
+NO_TAGS = UnreadableList(
+    of="tags", where="account group 7", because="Forbidden.", cause=UnreadableCause.FORBIDDEN
+)
 NO_ALERTS = UnreadableList(
-    of="alerts", where="account group 7", because="No answer.", cause=Cause.UNREACHABLE
+    of="alerts", where="account group 7", because="No answer.", cause=UnreadableCause.UNREACHABLE
 )
 
 
@@ -67,7 +69,7 @@ def job(**settings: Any) -> Job:
 def chosen(asked: Job, *listings: Listing, moments: tuple[Window, ...] = (LAST_HOUR,)) -> Selection:
     """What the job means in these account groups."""
     known = {one.aid: one for one in listings or (listing(),)}
-    return choose(asked, known, organization="acme", own="", moments=moments)
+    return select_tests(asked, known, organization="acme", own="", moments=moments)
 
 
 def ids(choice: Selection) -> list[str]:
@@ -180,7 +182,7 @@ def test_a_job_of_one_account_group_does_not_look_elsewhere() -> None:
 def refused(asked: Job, *listings: Listing) -> str:
     """The error that says why nothing is meant."""
     with pytest.raises(SelectionError) as caught:
-        require(asked, {"acme": chosen(asked, *listings)})
+        check_selection(asked, {"acme": chosen(asked, *listings)})
     return str(caught.value)
 
 
@@ -232,7 +234,7 @@ def test_an_account_group_without_tests_is_said_as_a_sentence() -> None:
     for select in (Select(), Select(test_name=("x",), alerting=True)):
         empty = {"acme": chosen(job(select=select), listing(tests={}))}
         with pytest.raises(SelectionError) as caught:
-            require(job(select=select), empty, looking=True)
+            check_selection(job(select=select), empty, looking=True)
         assert str(caught.value) == (
             "no test is meant: acme has no test in account group 7. `tesnap tests` lists all tests with their types"
             " and tags"
@@ -258,9 +260,9 @@ def test_more_tests_than_allowed_are_refused_with_their_number() -> None:
     """`max_tests` counts what is meant over all organizations of the job."""
     asked = job(select=Select(test_name=("checkout",)), max_tests=3)
     one = chosen(asked)
-    require(asked, {"acme": one})
+    check_selection(asked, {"acme": one})
     with pytest.raises(SelectionError) as caught:
-        require(asked, {"acme": one, "other": one})
+        check_selection(asked, {"acme": one, "other": one})
     assert str(caught.value) == (
         "4 tests match, more than the 3 that --max-tests allows, so nothing was sent: look at them with"
         " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 4"
@@ -269,7 +271,7 @@ def test_more_tests_than_allowed_are_refused_with_their_number() -> None:
     with pytest.raises(
         SelectionError, match=r"^jobs\.yaml:7:5: 4 .* that max_tests allows.* set max_tests to 4$"
     ):
-        require(filed, {"acme": one, "other": one})
+        check_selection(filed, {"acme": one, "other": one})
 
 
 def test_a_tag_where_there_are_none_is_said_so() -> None:
@@ -288,7 +290,7 @@ def test_a_state_that_no_test_has_is_said_as_a_sentence() -> None:
 def test_one_organization_without_a_match_is_no_error_when_another_has_one() -> None:
     """A job over many organizations fails only when it means nothing in any of them."""
     asked = job(select=Select(test_name=("checkout",)))
-    require(asked, {"acme": chosen(asked), "other": chosen(asked, listing(tests={}))})
+    check_selection(asked, {"acme": chosen(asked), "other": chosen(asked, listing(tests={}))})
 
 
 def test_disabled_tests_are_named() -> None:
@@ -302,7 +304,7 @@ def test_disabled_tests_are_named() -> None:
 def test_lists_that_cannot_be_read_are_no_empty_selection() -> None:
     """The note says what is missing, and only a plan with nothing at all in it is refused."""
     asked = job(select=Select(tag=("team:core",)))
-    unread = chosen(asked, listing(tags=None, gaps=(NO_TAGS, NO_ALERTS)))
+    unread = chosen(asked, listing(tags=None, unreadable=(NO_TAGS, NO_ALERTS)))
     assert unread.tests == ()
     (note,) = unread.notes
     assert note == (
@@ -310,28 +312,29 @@ def test_lists_that_cannot_be_read_are_no_empty_selection() -> None:
         " have an administrator add 'View tags' to a role of the token's user (Account Settings > Users and Roles"
         " > Roles)"
     )
-    require(asked, {"acme": unread})
+    check_selection(asked, {"acme": unread})
     with pytest.raises(AccessRefused, match="the tags of account group 7 cannot be read"):
-        require_lists([unread])
-    require_lists([unread, chosen(asked)])
+        check_lists([unread])
+    check_lists([unread, chosen(asked)])
 
 
 def test_lists_that_are_not_needed_are_not_blamed() -> None:
     """Tags that cannot be read say nothing of alerts, which only sort."""
     unread = chosen(
-        job(select=Select(tag=("team:core",))), listing(tags=None, alerts=None, gaps=(NO_TAGS, NO_ALERTS))
+        job(select=Select(tag=("team:core",))),
+        listing(tags=None, alerts=None, unreadable=(NO_TAGS, NO_ALERTS)),
     )
-    assert unread.gaps == (NO_TAGS,)
-    assert "alerts" not in unread.unread
-    assert unread.blind == (NO_ALERTS,)
+    assert unread.unreadable == (NO_TAGS,)
+    assert "alerts" not in unread.incomplete
+    assert unread.unreadable_alerts == (NO_ALERTS,)
 
 
 def test_an_organization_that_was_not_asked_is_no_empty_selection() -> None:
     """A stopped organization, or a plan made offline, has no lists: nothing is said to be wrong with them."""
     asked = job(select=Select(alerting=True))
-    nothing = choose(asked, {}, organization="acme", own="", moments=(LAST_HOUR,))
-    require(asked, {"acme": nothing})
-    require_lists([nothing])
+    nothing = select_tests(asked, {}, organization="acme", own="", moments=(LAST_HOUR,))
+    check_selection(asked, {"acme": nothing})
+    check_lists([nothing])
 
 
 def test_alerts_that_only_sort_are_not_needed() -> None:
@@ -346,22 +349,22 @@ def test_alerts_that_only_sort_are_not_needed() -> None:
 def test_the_lookout_of_a_window_is_the_window() -> None:
     """Alerts matter in the windows as they are resolved, and now when there is none."""
     spec = WindowSpec(start="2026-11-18T10:30:00Z", end="2026-11-18T12:00:00Z", fit=Fit.COVER)
-    assert lookouts(job(windows=(spec,)), now=NOON) == (Window(start=NOON - 2 * HOUR, end=NOON),)
-    assert lookouts(job(), now=NOON + 0.5) == (Window(start=NOON, end=NOON),)
+    assert alert_windows(job(windows=(spec,)), now=NOON) == (Window(start=NOON - 2 * HOUR, end=NOON),)
+    assert alert_windows(job(), now=NOON + 0.5) == (Window(start=NOON, end=NOON),)
 
 
 def test_a_window_since_an_alert_starts_where_the_earliest_did() -> None:
     """Its lookout is its end, and its start the earliest of the alerts."""
     asked = job(windows=(WindowSpec(start=SINCE_ALERT, end="2026-11-18T12:00:00Z", fit=Fit.COVER),))
-    assert lookouts(asked, now=NOON + 60) == (Window(start=NOON, end=NOON),)
-    (spec,), notes = since_alert(asked, [NOON - 600.0, NOON - 5000.0], now=NOON + 60)
+    assert alert_windows(asked, now=NOON + 60) == (Window(start=NOON, end=NOON),)
+    (spec,), notes = windows_since_alert(asked, [NOON - 600.0, NOON - 5000.0], now=NOON + 60)
     assert (spec.start, spec.end, notes) == ("2026-11-18T10:36:40Z", "2026-11-18T12:00:00Z", ())
 
 
 def test_an_alert_from_long_ago_gives_the_longest_window_and_says_so() -> None:
     """An alert that nobody cleared for weeks does not keep the window from being made."""
     asked = job(windows=(WindowSpec(start=SINCE_ALERT, end="2026-11-18T12:00:00Z", fit=Fit.COVER),))
-    (spec,), (note,) = since_alert(asked, [NOON - 900 * HOUR], now=NOON + 60)
+    (spec,), (note,) = windows_since_alert(asked, [NOON - 900 * HOUR], now=NOON + 60)
     assert spec.start == "2026-11-16T12:00:00Z"
     assert "longer ago than the 48h" in note
 
@@ -370,7 +373,7 @@ def test_since_alert_without_an_alert_is_an_error() -> None:
     """There is no moment to start from, so a time has to be written."""
     asked = job(windows=(WindowSpec(start=SINCE_ALERT, fit=Fit.COVER),))
     with pytest.raises(SelectionError, match="write a time, such as --since 14:07"):
-        since_alert(asked, [], now=NOON)
+        windows_since_alert(asked, [], now=NOON)
 
 
 # -- patterns --------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.api.catalog import ConfiguredTest
 from orchestrator.core.jobs import Job, TestRef, Window
-from orchestrator.planning.selection import Listing, Place, choose_each
+from orchestrator.planning.selection import Listing, Place, select_tests_by_organization
 
 LAST_HOUR = Window(start=1_794_999_600, end=1_795_003_200)
 OWN = {"1": ConfiguredTest(id="1", name="Checkout EU")}
@@ -21,7 +21,7 @@ def places(**listings: Listing) -> dict[str, Place]:
 
 def meant(asked: Job, known: dict[str, Place]) -> dict[str, list[str]]:
     """The ids of the tests that are meant in each organization; a refused one has a minus."""
-    made = choose_each(asked, known, moments=(LAST_HOUR,))
+    made = select_tests_by_organization(asked, known, moments=(LAST_HOUR,))
     return {
         name: [f"-{test.id}" if test.refusal else test.id for test in one.tests] for name, one in made.items()
     }
@@ -42,7 +42,9 @@ def test_an_id_goes_only_where_a_list_has_it() -> None:
     known = places(acme=Listing(tests=OWN), globex=Listing(tests=OTHER))
     assert meant(several("1", "77"), known) == {"acme": ["1"], "globex": ["77"]}
     notes = [
-        note for one in choose_each(several("1", "77"), known, moments=()).values() for note in one.notes
+        note
+        for one in select_tests_by_organization(several("1", "77"), known, moments=()).values()
+        for note in one.notes
     ]
     assert notes == []
 
@@ -51,7 +53,7 @@ def test_an_id_that_no_list_has_is_refused() -> None:
     """It is said where it was looked for, and how to send it all the same."""
     known = places(acme=Listing(tests=OWN), globex=Listing(tests=OTHER))
     assert meant(several("99", "1"), known) == {"acme": ["-99", "1"], "globex": []}
-    (lost, _) = choose_each(several("99", "1"), known, moments=())["acme"].tests
+    (lost, _) = select_tests_by_organization(several("99", "1"), known, moments=())["acme"].tests
     assert lost.refusal == (
         "test 99 is in no list of acme and globex, so it was sent to nobody: correct the id, or name its organization"
         " alone"
@@ -65,7 +67,7 @@ def test_an_id_that_no_list_has_may_be_of_the_only_one_that_was_not_read() -> No
     assert meant(several("99"), one) == {"acme": [], "globex": ["99"]}
     two = places(dark=UNREAD, acme=Listing(tests=OWN), globex=UNREAD)
     assert meant(several("99"), two) == {"dark": [], "acme": ["-99"], "globex": []}
-    (lost,) = choose_each(several("99"), two, moments=())["acme"].tests
+    (lost,) = select_tests_by_organization(several("99"), two, moments=())["acme"].tests
     assert "no list of acme (those of dark and globex could not be read)" in (lost.refusal or "")
     assert meant(several("99"), places(dark=UNREAD, globex=UNREAD)) == {"dark": ["99"], "globex": ["99"]}
 
@@ -74,5 +76,5 @@ def test_with_one_organization_an_id_that_its_list_has_not_is_sent_all_the_same(
     """A test may be hidden from the token; that the API may answer 404 is said."""
     known = places(acme=Listing(tests=OWN))
     assert meant(several("99"), known) == {"acme": ["99"]}
-    (note,) = choose_each(several("99"), known, moments=())["acme"].notes
+    (note,) = select_tests_by_organization(several("99"), known, moments=())["acme"].notes
     assert note.startswith("acme: test 99 is not in the list of tests")

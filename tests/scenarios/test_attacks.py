@@ -249,12 +249,12 @@ def test_who_an_organization_is_may_be_learnt_in_the_middle_of_a_run(stage: Stag
 
 def unnamed(at: Stage, queue: Store, count: str) -> tuple[Worker, Notebook]:
     """A worker that could not read who its organization is."""
-    findings = at.findings
-    at.findings = lambda jobfile: {n: replace(f, org_id=None) for n, f in findings(jobfile).items()}  # type: ignore[method-assign] # one process cannot read it
+    surveys = at.surveys
+    at.surveys = lambda jobfile: {n: replace(f, org_id=None) for n, f in surveys(jobfile).items()}  # type: ignore[method-assign] # one process cannot read it
     try:
         return at.worker(at.jobfile(int(count)), queue=queue)
     finally:
-        at.findings = findings  # type: ignore[method-assign] # the others can
+        at.surveys = surveys  # type: ignore[method-assign] # the others can
 
 
 def test_two_runs_that_share_tasks_make_each_once(stage: StageMaker) -> None:

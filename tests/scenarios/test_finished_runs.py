@@ -119,7 +119,7 @@ def differing(at: Stage, apps: list[App], limits: Mapping[str, Limit]) -> list[E
     jobfile = replace(plain, organizations=organizations)
     app = App(jobfile, queue=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1"))
     apps.append(app)
-    return list(history.limit_conflicts(app.queue, app.lanes(at.findings(jobfile))))
+    return list(history.limit_conflicts(app.queue, app.lanes(at.surveys(jobfile))))
 
 
 def at_work(at: Stage) -> Worker:

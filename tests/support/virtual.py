@@ -29,8 +29,8 @@ from orchestrator.core.jobs import (
     WindowSpec,
 )
 from orchestrator.core.tasks import Lease, Result, Run
-from orchestrator.planning.discovery import OrganizationSurvey, find_out
-from orchestrator.planning.scheduler import Survey, make_plan
+from orchestrator.planning.discovery import OrganizationSurvey, survey_organization
+from orchestrator.planning.scheduler import make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.store.opening import open_store
 from orchestrator.store.queue import Store
@@ -311,12 +311,12 @@ class Stage:
             name=name, jobs=tuple(jobs or made), organizations=known, http=Http(timeout=self.timeout)
         )
 
-    def findings(self, jobfile: JobFile) -> dict[str, OrganizationSurvey]:
+    def surveys(self, jobfile: JobFile) -> dict[str, OrganizationSurvey]:
         """The survey of every organization."""
         found = {}
         for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
             getter = VirtualGetter(self.simulator, self.clock, ORGANIZATION_TOKENS.format(at))
-            found[name] = find_out(getter, organization, [""], clock=self.clock)
+            found[name] = survey_organization(getter, organization, [""], clock=self.clock)
         return found
 
     def worker(
@@ -331,12 +331,12 @@ class Stage:
     ) -> tuple[Worker, Notebook]:
         """A process that runs the job file; its survey found the API's calendar so far ahead."""
         queue = queue or self.open()
-        findings = self.findings(jobfile)
+        surveys = self.surveys(jobfile)
         lanes: dict[str, ServedOrganization] = {}
-        surveys: dict[str, Survey] = {}
-        for at, (name, finding) in enumerate(findings.items(), start=1):
+        identities: dict[str, str] = {}
+        for at, (name, survey) in enumerate(surveys.items(), start=1):
             organization = jobfile.organizations[name]
-            identity = queue.join(organization.base_url, name, finding.org_id)
+            identity = queue.join(organization.base_url, name, survey.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             lanes[identity] = ServedOrganization(
                 identity=identity,
@@ -345,8 +345,8 @@ class Stage:
                 timeout=self.timeout,
                 calendar=ApiCalendar(offset=offset),
             )
-            surveys[name] = Survey(name=name, identity=identity, tests=finding.tests)
-        plan = make_plan(jobfile, surveys, now=self.clock.wall())
+            identities[name] = identity
+        plan = make_plan(jobfile, surveys, identities, now=self.clock.wall())
         run = queue.start_run(
             Run(id=run_id, job=jobfile.name, created_at=self.clock.wall(), tasks=len(plan.tasks)),
             plan.tasks,
