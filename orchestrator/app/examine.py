@@ -41,7 +41,7 @@ from orchestrator.core import (
     choice,
     plural,
 )
-from orchestrator.output import span
+from orchestrator.output import duration_text
 from orchestrator.planning import (
     NAMED_AT_MOST,
     SERVER_ERROR,
@@ -205,7 +205,7 @@ def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer)
 
 def _exhausted(reader: PacedGetter) -> Check:
     most = "" if reader.most is None else f" of {reader.most}"
-    text = f"used up: 0{most} requests a minute left, again in {span(reader.reset_in)}"
+    text = f"used up: 0{most} requests a minute left, again in {duration_text(reader.reset_in)}"
     remedy = (
         "wait until then and look again; if it stays so, find out what else asks so much of this organization"
         " (dashboards, exporters, scripts): all its users and tokens share the limit"
@@ -229,7 +229,7 @@ def _clock(reader: PacedGetter) -> list[Check]:
     if abs(reader.offset) <= MOST_SKEW:
         return [Check(about="clock", text="within a minute of the API's")]
     side = "behind" if reader.offset > 0 else "ahead of"
-    text = f"this machine's clock is {span(abs(reader.offset))} {side} the API's: windows would be the wrong ones"
+    text = f"this machine's clock is {duration_text(abs(reader.offset))} {side} the API's: windows would be the wrong ones"
     return [trouble("clock", text, _SET_CLOCK)]
 
 

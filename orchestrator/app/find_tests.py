@@ -75,4 +75,4 @@ def matching_tests(
         for one in choice.tests:
             listing = survey.listings.get(one.account_group)
             aid = one.account_group or (current.aid if current else "")
-            yield FoundTest(organization=name, chosen=one, group=listing.label if listing else "", aid=aid)
+            yield FoundTest(organization=name, selected=one, group=listing.label if listing else "", aid=aid)

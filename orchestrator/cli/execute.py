@@ -125,8 +125,8 @@ def _told(app: App, report: Report) -> list[Event]:
     if not app.jobfile.notify:
         return []
     from orchestrator.api import HttpPoster
-    from orchestrator.output import tell
+    from orchestrator.output import notify_all
 
     agent = f"tesnap/{__version__}"
     poster = HttpPoster(clock=app.clock, http=app.jobfile.http, environ=os.environ, user_agent=agent)
-    return tell(app.jobfile.notify, report, poster=poster, clock=app.clock)
+    return notify_all(app.jobfile.notify, report, poster=poster, clock=app.clock)

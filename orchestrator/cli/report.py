@@ -19,7 +19,7 @@ from orchestrator.windows import parse_duration
 
 if TYPE_CHECKING:
     from orchestrator.core import Ending
-    from orchestrator.output import Kind, Report
+    from orchestrator.output import Report, ReportFormat
     from orchestrator.store import Queue
 
 
@@ -77,7 +77,7 @@ def reported(
     secrets: Collection[str] = (),
 ) -> Report:
     """The report of a run from what the store knows now, and at its end from how it ended."""
-    from orchestrator.output import make_report, why_pending
+    from orchestrator.output import make_report, pending_reasons
 
     found = queue.find_run(run)
     view = queue.view(found.id)
@@ -91,24 +91,24 @@ def reported(
         show_links=show_links,
         ending=ending,
         secrets=secrets,
-        reasons=why_pending(queue, view) if ending is None else ending.reasons,
+        reasons=pending_reasons(queue, view) if ending is None else ending.reasons,
         holds={identity: limit.hold for identity, limit in limits.items() if limit},
         live=ending is None and view.processes > 0,
         where=typed_store(),
     )
 
 
-def _kind(form: str | None, output: str | None) -> Kind:
-    from orchestrator.output import SUFFIXES, Kind
+def _kind(form: str | None, output: str | None) -> ReportFormat:
+    from orchestrator.output import SUFFIXES, ReportFormat
 
     if form is not None:
-        return Kind(form)
-    return SUFFIXES.get(Path(output or "").suffix.lower(), Kind.TABLE)
+        return ReportFormat(form)
+    return SUFFIXES.get(Path(output or "").suffix.lower(), ReportFormat.TABLE)
 
 
-def _put(report: Report, kind: Kind, output: str | None) -> None:
+def _put(report: Report, kind: ReportFormat, output: str | None) -> None:
     from orchestrator.core import plural
-    from orchestrator.output import Kind, is_stream, render, write_report, write_rows
+    from orchestrator.output import ReportFormat, is_stream, render, write_report, write_rows
 
     if output not in (None, "-"):
         write_report(str(output), report, kind)
@@ -116,7 +116,7 @@ def _put(report: Report, kind: Kind, output: str | None) -> None:
             "" if is_stream(Path(str(output))) else ", readable by you alone: a link opens for whoever has it"
         )
         print(f"wrote {output}: {plural(len(report.results), 'snapshot')}{alone}", file=sys.stderr)
-    elif kind is Kind.TABLE:
+    elif kind is ReportFormat.TABLE:
         write_rows(report, sys.stdout, kind)
     else:
         print(render(report, kind), end="")
@@ -145,18 +145,18 @@ def _put(report: Report, kind: Kind, output: str | None) -> None:
 def list_command(**settings: Any) -> int:
     """List the snapshots of all runs that still exist, those that are deleted first on top."""
     from orchestrator.core import SystemClock
-    from orchestrator.output import Wanted, list_snapshots, snapshots_documents, snapshots_table
+    from orchestrator.output import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
     with open_queue(settings["store"], SystemClock(), read_only=True) as queue:
         now = queue.epoch()
-        wanted = Wanted(
+        wanted = SnapshotFilter(
             organization=settings["organization"],
             test=settings["test"],
             made_since=_moment(settings["made_since"], now, settings["timezone"]),
             within=settings["expiring_within"],
         )
-        found = list_snapshots(queue, wanted)
+        found = find_snapshots(queue, wanted)
     show_links = settings["links"] == "show"
     if settings["as_json"]:
         write_json(snapshots_documents(found, show_links=show_links))

@@ -200,13 +200,13 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
 def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: str | None) -> int:
     """Ask about one after another; nothing is held while somebody looks."""
     from orchestrator.core import SystemClock
-    from orchestrator.output import look_for
+    from orchestrator.output import describe_uncertain
 
     zone, _ = terminal_zone(timezone, os.environ)
     interactive, where = sys.stdin.isatty(), typed_store()
     for result in uncertain:
         task = result.task
-        for line in look_for(result, zone):
+        for line in describe_uncertain(result, zone):
             print(line)
         if not interactive:
             print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created{where}\n")

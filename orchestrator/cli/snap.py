@@ -249,7 +249,7 @@ def _announcing(app: App, look: Shown, meant: AdhocJob, *, again: bool) -> Plann
 def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str]:
     """The windows, and on a terminal how many tests match and how long they will take."""
     from orchestrator.jobfile import spans
-    from orchestrator.output import clock_time, headline
+    from orchestrator.output import clock_time, match_text
 
     zone, name = terminal_zone(look.timezone, os.environ)
     yield from spans((snapshot.task.window for snapshot in view.snapshots), now=view.now, timezone=name)
@@ -267,4 +267,4 @@ def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str
     if starts and not first:
         yield f"{matches} tests match. The first at {clock_time(min(starts), view.now, zone)}: all slots are used. Ctrl-C stops."
     elif starts:
-        yield headline(matches, first, max(starts), view.now, zone)
+        yield match_text(matches, first, max(starts), view.now, zone)

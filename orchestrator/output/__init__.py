@@ -7,27 +7,32 @@ from orchestrator import lazy_face
 if TYPE_CHECKING:
     from orchestrator.output.formats import Format, Output
     from orchestrator.output.plan_text import plan_document, plan_lines
-    from orchestrator.output.report.notify import tell
+    from orchestrator.output.report.notify import notify_all
     from orchestrator.output.report.page import Report, make_report
     from orchestrator.output.report.render import (
         SUFFIXES,
-        Kind,
+        ReportFormat,
         check_report_path,
         is_stream,
         render,
         write_report,
         write_rows,
     )
-    from orchestrator.output.sentences import clock_time, headline, last_line, pause_text, span
-    from orchestrator.output.snapshots import Wanted, list_snapshots, snapshots_documents, snapshots_table
+    from orchestrator.output.sentences import clock_time, duration_text, last_line, match_text, pause_text
+    from orchestrator.output.snapshots import (
+        SnapshotFilter,
+        find_snapshots,
+        snapshots_documents,
+        snapshots_table,
+    )
     from orchestrator.output.status_text import (
+        describe_uncertain,
         load_status,
-        look_for,
+        pending_reasons,
         run_document,
         runs_table,
         status_document,
         status_lines,
-        why_pending,
     )
     from orchestrator.output.terminal import View
     from orchestrator.output.test_list import (

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from orchestrator.core import Clock, Ending, Result, Run, markdown, masked, spreadsheet
 from orchestrator.output import records, sentences
 from orchestrator.output.streams import Lines
-from orchestrator.output.table import fitted
+from orchestrator.output.table import fit_to
 
 _COLOURS = {"created": "32", "existing": "36", "FAILED": "31", "UNCERTAIN": "33"}
 
@@ -100,16 +100,16 @@ class _JsonLines:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._log = records.recorder(Lines(output.stdout), secrets=output.secrets)
+        self._log = records.record_logger(Lines(output.stdout), secrets=output.secrets)
 
     def started(self, run: Run, tasks: int) -> None:
-        records.emit(self._log, records.started(run, tasks))
+        records.write_record(self._log, records.start_record(run, tasks))
 
     def settled(self, result: Result, run_id: str) -> None:
-        records.emit(self._log, _record(result, run_id, self._output))
+        records.write_record(self._log, _record(result, run_id, self._output))
 
     def ended(self, ending: Ending) -> None:
-        records.emit(self._log, records.finished(ending, now=self._output.clock.wall()))
+        records.write_record(self._log, records.end_record(ending, now=self._output.clock.wall()))
 
 
 class _Rows:
@@ -132,7 +132,7 @@ class _Rows:
         self._lines.write(masked(text, self._secrets) + "\n")
 
 
-def results(output: Output) -> Results:
+def make_results(output: Output) -> Results:
     """The way to write results that the output asks for."""
     match output.chosen_format:
         case Format.JSONL:
@@ -149,15 +149,15 @@ def results(output: Output) -> Results:
             return _Rows(output, head, lambda result, _: _table_row(_row(result, output), columns, colours))
 
 
-def _row(result: Result, output: Output) -> sentences.Row:
-    return sentences.row(result, output.zone, show_links=output.show_links)
+def _row(result: Result, output: Output) -> sentences.SnapshotRow:
+    return sentences.snapshot_row(result, output.zone, show_links=output.show_links)
 
 
 def _record(result: Result, run_id: str, output: Output) -> records.Record:
-    return records.snapshot(result, run_id=run_id, show_links=output.show_links)
+    return records.snapshot_record(result, run_id=run_id, show_links=output.show_links)
 
 
-def _table_row(row: sentences.Row, columns: int, colours: dict[str, str]) -> str:
+def _table_row(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]) -> str:
     """The row's line, and under it the test's id, the local time and the link, which is never wrapped, or the error."""
     indent = " " * (_STATUS + len(_GAP))
     about = _GAP.join(part for part in (row.test_id, row.local) if part)
@@ -170,14 +170,14 @@ def _table_row(row: sentences.Row, columns: int, colours: dict[str, str]) -> str
     return "\n".join(line for line in (_table_line(row, columns, colours), *lines) if line.strip())
 
 
-def _table_line(row: sentences.Row, columns: int, colours: dict[str, str]) -> str:
+def _table_line(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]) -> str:
     """Status, test, organization and window, each in its column."""
     room = columns - _STATUS - _WINDOW - 3 * len(_GAP)
-    status = fitted(row.status, _STATUS)
+    status = fit_to(row.status, _STATUS)
     if row.status in colours:
         status = f"\x1b[{colours[row.status]}m{status}\x1b[0m"
-    test = fitted(row.test, room - room // 3)
-    return _GAP.join((status, test, fitted(row.organization, room // 3), row.window)).rstrip()
+    test = fit_to(row.test, room - room // 3)
+    return _GAP.join((status, test, fit_to(row.organization, room // 3), row.window)).rstrip()
 
 
 _MARKDOWN_HEAD = """\
@@ -185,14 +185,14 @@ _MARKDOWN_HEAD = """\
 | --- | --- | --- | --- | --- | --- |"""
 
 
-def _markdown_row(row: sentences.Row) -> str:
+def _markdown_row(row: sentences.SnapshotRow) -> str:
     window = f"{row.window} ({row.local})" if row.local else row.window
     about = f"<{quote(row.about, safe=_URL_CHARACTERS)}>" if row.linked else markdown(row.about)
     cells = (row.status, markdown(_with_id(row)), markdown(row.organization), window, about, row.expiry)
     return f"| {' | '.join(cells)} |"
 
 
-def _with_id(row: sentences.Row) -> str:
+def _with_id(row: sentences.SnapshotRow) -> str:
     return f"{row.test} ({row.test_id})" if row.test_id else row.test
 
 

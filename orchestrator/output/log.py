@@ -41,15 +41,15 @@ def event_log(
     )
 
 
-def tell(log: Log, event: Event, *, now: float, run_id: str | None = None) -> None:
+def write_event(log: Log, event: Event, *, now: float, run_id: str | None = None) -> None:
     """Write one log event, `now` in epoch seconds. A field never replaces one of the event's own keys."""
     fields: dict[str, Any] = {key: value for key, value in event.fields if key not in LOG_KEYS}
     run = {} if run_id is None else {"run_id": run_id}
-    write = getattr(log, LEVELS[rank(event.level)])
+    write = getattr(log, LEVELS[level_rank(event.level)])
     write(event.name, time=utc(now, timespec="milliseconds"), text=event.text, **run, **fields)
 
 
-def rank(level: str) -> int:
+def level_rank(level: str) -> int:
     """The place of a level from debug to error; an unknown one is info."""
     return LEVELS.index(level if level in LEVELS else "info")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from orchestrator import core
 from orchestrator.core import Status, harmless, plural
 from orchestrator.output import sentences
-from orchestrator.output.table import fitted
+from orchestrator.output.table import fit_to
 from orchestrator.planning import PlannedSnapshot, Preview
 
 
@@ -43,7 +43,7 @@ def _headline(view: Preview) -> str:
 def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[str]:
     snapshots = [snapshot for snapshot in view.snapshots if snapshot.organization == organization]
     limit = view.limits[organization]
-    yield f"{harmless(organization)} ({limit.usable} slots every {sentences.span(limit.per)})"
+    yield f"{harmless(organization)} ({limit.usable} slots every {sentences.duration_text(limit.per)})"
     whens = [_when(snapshot, view.now, zone) for snapshot in snapshots]
     width = max(13, *map(len, whens)) if whens else 13
     yield f"  {'group':>5}  {'start':<{width}}  {'priority':<8}  {'test':<28}  window"
@@ -58,7 +58,7 @@ def _line(snapshot: PlannedSnapshot, when: str, now: float, zone: tzinfo) -> str
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
     window = sentences.window_text(task.window, zone) + _year(task.window.start, now)
     group = "" if snapshot.group is None else str(snapshot.group)
-    return f"{group:>5}  {when}  {task.priority.word:<8}  {fitted(test, 28)}  {window}"
+    return f"{group:>5}  {when}  {task.priority.word:<8}  {fit_to(test, 28)}  {window}"
 
 
 def _year(start: float, now: float) -> str:
@@ -82,7 +82,7 @@ def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
     if view.ends_at is None:
         yield "nothing to make"
         return
-    took = sentences.span(view.ends_at - view.now)
+    took = sentences.duration_text(view.ends_at - view.now)
     yield f"ends about {sentences.clock_time(view.ends_at, view.now, zone)}, in {took}"
     if deployed:
         yield f"in Kubernetes allow activeDeadlineSeconds: {view.active_deadline}"

@@ -81,29 +81,29 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """Every record by its event, with all keys it may have, in order."""
 
 
-def started(run: Run, tasks: int) -> Record:
+def start_record(run: Run, tasks: int) -> Record:
     """The first record of a run; its time is when the plan was frozen, also when the run is resumed."""
     return {**_common("run.started", run.created_at, run.id), "job": run.job, "tasks": tasks}
 
 
-def finished(ending: Ending, *, now: float) -> Record:
+def end_record(ending: Ending, *, now: float) -> Record:
     """The last record of a run: its counts add up to `tasks` of the first."""
     return {
         **_common("run.finished", now, ending.run.id),
-        "counts": counted(ending.counts),
+        "counts": count_fields(ending.counts),
         "pending_reasons": dict(ending.pending_reasons),
         "exit_code": ending.exit_code,
         "seconds": round(ending.seconds, 1),
     }
 
 
-def snapshot(result: Result, *, run_id: str, show_links: bool) -> Record:
+def snapshot_record(result: Result, *, run_id: str, show_links: bool) -> Record:
     """The record of one settled task: what is unknown or false is absent.
 
     ValueError for a task that is not settled: it has no record yet.
     """
     values = {
-        **_common(snapshot_event(result), result.settled_wall, run_id),
+        **_common(event_name(result), result.settled_wall, run_id),
         **_asked(result),
         **_made(result, show_links=show_links),
         **_went(result, show_links=show_links),
@@ -111,7 +111,7 @@ def snapshot(result: Result, *, run_id: str, show_links: bool) -> Record:
     return {key: values[key] for key in SNAPSHOT_KEYS if key in values and _known(values[key])}
 
 
-def snapshot_event(result: Result) -> str:
+def event_name(result: Result) -> str:
     """Which of the four events of a snapshot a settled result is."""
     if not result.status.settled:
         raise ValueError(f"task {result.task.key} is {result.status}: only settled tasks have a record")
@@ -120,19 +120,19 @@ def snapshot_event(result: Result) -> str:
     return f"snapshot.{result.status}"
 
 
-def counted(counts: Counts) -> dict[str, int]:
+def count_fields(counts: Counts) -> dict[str, int]:
     """The five counts that add up to all tasks."""
     return {key: getattr(counts, key) for key in COUNT_KEYS}
 
 
-def waited(result: Result) -> float | None:
+def seconds_waited(result: Result) -> float | None:
     """Seconds from when the task could have gone (queued, its window complete) to its last first byte."""
     if result.queued_wall is None or result.sent_wall is None:
         return None
     return round(max(0.0, result.sent_wall - max(result.queued_wall, result.task.ready_at)), 1)
 
 
-def parse(line: str) -> Record:
+def parse_record(line: str) -> Record:
     """The record that a line holds, without keys that this version does not know.
 
     Of an event that it does not know the common keys stay. UsageError when the line is no record, or one
@@ -151,13 +151,13 @@ def parse(line: str) -> Record:
     return {key: value for key, value in values.items() if key in known}
 
 
-def recorder(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
+def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
     """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
     json_line = structlog.processors.JSONRenderer()
     return _logger(lines, "debug", [_Masking(secrets), _event_first, json_line])
 
 
-def emit(log: Log, record: Record) -> None:
+def write_record(log: Log, record: Record) -> None:
     """Write one record. OSError when the stream is gone."""
     values: dict[str, Any] = dict(record)
     log.info(values.pop("event"), **values)
@@ -209,7 +209,7 @@ def _went(result: Result, *, show_links: bool) -> Record:
     error = _error(failed) if failed else None
     return {
         "attempts": result.attempts,
-        "waited_s": waited(result),
+        "waited_s": seconds_waited(result),
         "http_status": result.http_status,
         "error": error if show_links else in_texts(error, without_links),
         "duplicate_possible": result.duplicate_possible,

@@ -74,7 +74,7 @@ _OPEN_END = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SnapshotRow:
     """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say.
 
     Two tests may have one name: `test_id` tells them apart, empty where `test` is the id.
@@ -91,7 +91,7 @@ class Row:
     linked: bool = False
 
 
-TABLE_HEAD = Row(
+TABLE_HEAD = SnapshotRow(
     status="status",
     test="test",
     test_id="",
@@ -112,7 +112,7 @@ def clock_time(at: float, now: float | None, zone: tzinfo, *, seconds: bool = Fa
     return f"{day}{moment:{'%H:%M:%S' if seconds else '%H:%M'}} {_zone_name(moment)}"
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A length of time in its two largest units, `4 m 12 s`; begun seconds count."""
     rest = max(0, math.ceil(seconds))
     parts = []
@@ -130,17 +130,17 @@ def window_text(window: Window, zone: tzinfo, now: float | None = None) -> str:
     return _in_utc(window, now) + (f" ({local})" if local else "")
 
 
-def expiry(at: float, zone: tzinfo) -> str:
+def expiry_text(at: float, zone: tzinfo) -> str:
     """`deleted by ThousandEyes on 20 Dec 2026`."""
     return f"deleted by ThousandEyes on {_full_day(datetime.fromtimestamp(at, zone).date())}"
 
 
-def waiting(why: Waiting, now: float, zone: tzinfo) -> str:
+def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
     """Why tasks of an organization wait, for what, and until when."""
     name = harmless(why.organization)
     left = f"; {why.left} left" + (f"; done about {clock_time(why.done, now, zone)}" if why.done else "")
     if why.reason is Reason.FOREIGN_QUOTA:
-        return f"{refused(why.organization, why.until, zone, now)} {left.removeprefix('; ')}"
+        return f"{refusal_text(why.organization, why.until, zone, now)} {left.removeprefix('; ')}"
     coming = _coming(why, now, zone)
     if why.reason is Reason.OWN_QUOTA:
         slots = "the only slot" if why.slots == 1 else f"all {why.slots} slots"
@@ -148,15 +148,15 @@ def waiting(why: Waiting, now: float, zone: tzinfo) -> str:
     return _WHY[why.reason].replace("{next}", coming).replace("{name}", name) + left
 
 
-def waitings(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
+def waitings_text(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
     """Why a run waits, on one line: the most urgent sentence, and what the other organizations wait for."""
     first, *others = by_urgency(whys)
     if not others:
-        return waiting(first, now, zone)
-    reasons = Counter(reason_words(why.reason) for why in others)
+        return waiting_text(first, now, zone)
+    reasons = Counter(reason_text(why.reason) for why in others)
     numbered = ", ".join(f"{number} {words}" for words, number in reasons.items())
     what = numbered if len(reasons) > 1 else next(iter(reasons))
-    return f"{waiting(first, now, zone)}; and {len(others)} more: {what}"
+    return f"{waiting_text(first, now, zone)}; and {len(others)} more: {what}"
 
 
 def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
@@ -164,7 +164,7 @@ def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
     return sorted(whys, key=lambda why: (why.reason not in TROUBLE, why.until or math.inf, why.organization))
 
 
-def refused(organization: str, until: float | None, zone: tzinfo, now: float | None = None) -> str:
+def refusal_text(organization: str, until: float | None, zone: tzinfo, now: float | None = None) -> str:
     """What a 429 means to the user, and when the single try after it is."""
     when = "later" if until is None else f"at {clock_time(until, now, zone)}"
     return (
@@ -173,12 +173,12 @@ def refused(organization: str, until: float | None, zone: tzinfo, now: float | N
     )
 
 
-def reason_words(reason: str) -> str:
+def reason_text(reason: str) -> str:
     """A reason as a sentence has it: `token refused`."""
     return reason.replace("_", " ").replace("api ", "API ")
 
 
-def counted(counts: Counts) -> str:
+def counts_text(counts: Counts) -> str:
     """`42 created, 3 existing, 2 FAILED, 1 UNCERTAIN, 12 pending`, what is zero left out."""
     words = (
         (counts.created, "created"),
@@ -190,12 +190,12 @@ def counted(counts: Counts) -> str:
     return ", ".join(f"{number} {word}" for number, word in words if number)
 
 
-def standing(run_id: str, counts: Counts, *, live: bool = True) -> str:
+def progress_text(run_id: str, counts: Counts, *, live: bool = True) -> str:
     """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`.
 
     Without a live process nothing is being sent: what was, the next one finds out.
     """
-    settled = counted(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
+    settled = counts_text(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
     sending = counts.leased + counts.sending
     return (
         f"run {run_id}: {counts.total - counts.pending} of {counts.total} settled"
@@ -209,15 +209,17 @@ _SETTLED = ("created", "existing", "failed", "uncertain")
 
 def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
     """What came of the run, and what to type next; `store` is where to look if that is not the usual place."""
-    words = came_of(ending.run, ending.counts, ending.pending_reasons)
+    words = outcome_text(ending.run, ending.counts, ending.pending_reasons)
     if rehearsal:
-        return f"{words} in the rehearsal, {span(ending.seconds)} of its time; nothing was really made"
+        return (
+            f"{words} in the rehearsal, {duration_text(ending.seconds)} of its time; nothing was really made"
+        )
     return f"{words}: {_next_command(ending, f' --store {shlex.quote(store)}' if store else '')}"
 
 
-def came_of(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
+def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
     """The counts in words, and why what is pending is: `2 created, 12 pending (token refused)`."""
-    return f"{counted(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
+    return f"{counts_text(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,12 +265,12 @@ def next_steps(
     return [step for due, step in steps if due]
 
 
-def begun(job: str, run_id: str, tasks: int) -> str:
+def start_text(job: str, run_id: str, tasks: int) -> str:
     """The first words of a run."""
     return f"run {run_id} of {harmless(job)}: {plural(tasks, 'snapshot')}"
 
 
-def headline(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:
+def match_text(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:
     """`23 tests match. First 5 now, last about 15:41 CET. Ctrl-C stops.`: `first` go at once."""
     match = f"{plural(matches, 'test')} {'matches' if matches == 1 else 'match'}."
     if matches <= first:
@@ -276,10 +278,10 @@ def headline(matches: int, first: int, done: float, now: float, zone: tzinfo) ->
     return f"{match} First {first} now, last about {clock_time(done, now, zone)}. Ctrl-C stops."
 
 
-def row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Row:
+def snapshot_row(result: Result, zone: tzinfo, *, show_links: bool = True) -> SnapshotRow:
     """A settled task as a table shows it."""
     name = result.task.test_name
-    return Row(
+    return SnapshotRow(
         status=status_word(result),
         test=harmless(name) if name else f"test {harmless(result.task.test_id)}",
         test_id=harmless(result.task.test_id) if name else "",
@@ -287,7 +289,7 @@ def row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Row:
         window=_in_utc(result.task.window, None),
         local=_local(result.task.window, zone),
         about=harmless(_about(result, show_links=show_links)),
-        expiry=expiry(result.expires_at, zone) if result.expires_at else "",
+        expiry=expiry_text(result.expires_at, zone) if result.expires_at else "",
         linked=show_links
         and result.status is Status.CREATED
         and bool(result.snapshot and result.snapshot.link),
@@ -314,7 +316,7 @@ def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
         return _OPEN_END[why.reason]
     if why.until <= now:
         return "next now"
-    return f"next {clock_time(why.until, now, zone, seconds=True)} ({span(why.until - now)})"
+    return f"next {clock_time(why.until, now, zone, seconds=True)} ({duration_text(why.until - now)})"
 
 
 def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
@@ -327,8 +329,8 @@ def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -
     if not reasons:
         return ""
     if list(reasons.values()) == [counts.pending]:
-        return f" ({reason_words(next(iter(reasons)))})"
-    return f" ({', '.join(f'{number} {reason_words(why)}' for why, number in reasons.items())})"
+        return f" ({reason_text(next(iter(reasons)))})"
+    return f" ({', '.join(f'{number} {reason_text(why)}' for why, number in reasons.items())})"
 
 
 def _next_command(ending: Ending, where: str) -> str:
@@ -403,7 +405,7 @@ def pause_text(pause: Pause, zone: tzinfo) -> str:
     """What reading waits for as a sentence; a clock time has its zone."""
     name = f"{harmless(pause.organization)}: " if pause.organization else ""
     if pause.until is None:
-        return f"{name}waiting for {pause.what} since {span(pause.seconds)}"
+        return f"{name}waiting for {pause.what} since {duration_text(pause.seconds)}"
     limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
     at = clock_time(pause.until, None, zone, seconds=True)
-    return f"{name}the API's {limit} is used up; next {at} ({span(pause.seconds)})"
+    return f"{name}the API's {limit} is used up; next {at} ({duration_text(pause.seconds)})"

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like
 from orchestrator.output import records, sentences
-from orchestrator.output.table import fitted
+from orchestrator.output.table import fit_to
 from orchestrator.store import Queue
 from orchestrator.windows import DAY
 
@@ -19,7 +19,7 @@ CLOCKS_APART = DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SnapshotFilter:
     """Which snapshots are meant: all that are set have to hold. `made_since` is epoch seconds, `within` seconds.
 
     `organization` is the user's name or a glob, `test` an id, a part of the name or a pattern with * and ?.
@@ -42,7 +42,7 @@ class ListedSnapshot:
     expires_at: float
 
 
-def list_snapshots(queue: Queue, wanted: Wanted) -> list[ListedSnapshot]:
+def find_snapshots(queue: Queue, wanted: SnapshotFilter) -> list[ListedSnapshot]:
     """The snapshots that are meant and still exist, those that are deleted first first.
 
     UsageError when the store knows no such organization.
@@ -68,7 +68,7 @@ def _require(pattern: str, known: Collection[str]) -> None:
 
 
 def _chosen(
-    found: Iterable[tuple[str, Result]], wanted: Wanted, known: set[str], now: float
+    found: Iterable[tuple[str, Result]], wanted: SnapshotFilter, known: set[str], now: float
 ) -> Iterator[ListedSnapshot]:
     """Those that are meant; `known` learns the organizations' names."""
     for run_id, result in found:
@@ -82,7 +82,7 @@ def _chosen(
         )
 
 
-def _is_meant(result: Result, expires_at: float, wanted: Wanted, now: float) -> bool:
+def _is_meant(result: Result, expires_at: float, wanted: SnapshotFilter, now: float) -> bool:
     late_enough = wanted.made_since is None or expires_at - SNAPSHOT_LIFETIME >= wanted.made_since
     soon_enough = wanted.within is None or expires_at <= now + wanted.within
     organization = result.task.organization_name
@@ -110,9 +110,9 @@ def snapshots_table(
         return
     yield f"{'run':<6}  {'made':<20}  {'organization':<16}  {'test':<32}  window"
     for one in rows:
-        row = sentences.row(one.result, zone, show_links=show_links)
+        row = sentences.snapshot_row(one.result, zone, show_links=show_links)
         made = sentences.clock_time(one.made_at, now, zone)
-        yield f"{harmless(one.run_id):<6}  {made:<20}  {fitted(row.organization, 16)}  {fitted(row.test, 32)}  {row.window}"
+        yield f"{harmless(one.run_id):<6}  {made:<20}  {fit_to(row.organization, 16)}  {fit_to(row.test, 32)}  {row.window}"
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 
@@ -122,6 +122,6 @@ def snapshots_documents(found: Iterable[ListedSnapshot], *, show_links: bool) ->
 
 
 def _document(one: ListedSnapshot, *, show_links: bool) -> records.Record:
-    record = records.snapshot(one.result, run_id=one.run_id, show_links=show_links)
+    record = records.snapshot_record(one.result, run_id=one.run_id, show_links=show_links)
     only_a_run_knows = ("job_name", "priority", "event", "schema")
     return {key: value for key, value in record.items() if key not in only_a_run_knows}

@@ -10,13 +10,13 @@ from functools import partial
 from orchestrator import core
 from orchestrator.core import Counts, Limit, Reason, Result, RunState, Waiting, harmless, plural
 from orchestrator.output import records, sentences
-from orchestrator.output.table import fitted
+from orchestrator.output.table import fit_to
 from orchestrator.ratelimit import estimate_done
 from orchestrator.store import Ask, Queue, RunView, Serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RunStatus:
     """One run, its organizations' counts by the user's name for them, and why they wait. `now` is epoch seconds."""
 
     view: RunView
@@ -25,11 +25,11 @@ class Standing:
     now: float
 
 
-def load_status(queue: Queue, run_id: str) -> Standing:
+def load_status(queue: Queue, run_id: str) -> RunStatus:
     """Look at one run, with the limits that were last granted by."""
     view, now = queue.view(run_id), queue.epoch()
     waiting = _waitings(queue, view, now).values()
-    return Standing(
+    return RunStatus(
         view=view,
         organizations={
             view.names.get(identity, identity): counts for identity, counts in view.counts.items()
@@ -39,7 +39,7 @@ def load_status(queue: Queue, run_id: str) -> Standing:
     )
 
 
-def why_pending(queue: Queue, view: RunView) -> dict[str, str]:
+def pending_reasons(queue: Queue, view: RunView) -> dict[str, str]:
     """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
     if view.run.state is RunState.CANCELLED:
         return dict.fromkeys(view.counts, RunState.CANCELLED.value)
@@ -80,16 +80,16 @@ def _waiting(
     return waiting(reason=wait.reason, until=until, done=done, slots=limit.usable)
 
 
-def status_lines(standing: Standing, zone: tzinfo, *, store: str = "") -> Iterator[str]:
+def status_lines(standing: RunStatus, zone: tzinfo, *, store: str = "") -> Iterator[str]:
     """The run as text; `store` is the option that the next command needs, too."""
     run = standing.view.run
     started = sentences.clock_time(run.created_at, standing.now, zone)
     yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
-    yield sentences.standing(run.id, standing.view.total, live=standing.view.processes > 0)
+    yield sentences.progress_text(run.id, standing.view.total, live=standing.view.processes > 0)
     for name, counts in standing.organizations.items():
-        yield f"  {harmless(name)}: {sentences.counted(counts)}"
+        yield f"  {harmless(name)}: {sentences.counts_text(counts)}"
     for why in sentences.by_urgency(standing.waiting):
-        yield sentences.waiting(why, standing.now, zone)
+        yield sentences.waiting_text(why, standing.now, zone)
     if command := _next_command(standing.view, store):
         yield f"next: {command}"
 
@@ -104,7 +104,7 @@ def _next_command(view: RunView, where: str) -> str:
     return ", then ".join(map(str, steps)) or report
 
 
-def look_for(result: Result, zone: tzinfo) -> Iterator[str]:
+def describe_uncertain(result: Result, zone: tzinfo) -> Iterator[str]:
     """What to look for in the web app, to find out whether an uncertain snapshot was made."""
     task = result.task
     test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
@@ -138,7 +138,7 @@ def _processes(view: RunView) -> str:
     )
 
 
-def status_document(standing: Standing) -> dict[str, object]:
+def status_document(standing: RunStatus) -> dict[str, object]:
     """The run as one JSON document."""
     waiting = [
         {
@@ -167,7 +167,7 @@ def run_document(view: RunView) -> dict[str, object]:
 
 
 def _counts(counts: Counts) -> dict[str, int]:
-    return {**records.counted(counts), "sending": counts.sending}
+    return {**records.count_fields(counts), "sending": counts.sending}
 
 
 def runs_table(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[str]:
@@ -180,6 +180,6 @@ def runs_table(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[s
         run = view.run
         started = sentences.clock_time(run.created_at, now, zone)
         state = f"{_state(view)}*" if view.processes else _state(view)
-        yield f"{run.id:<6}  {started:<20}  {state:<10}  {fitted(harmless(run.job), 24)}  {sentences.counted(view.total)}"
+        yield f"{run.id:<6}  {started:<20}  {state:<10}  {fit_to(harmless(run.job), 24)}  {sentences.counts_text(view.total)}"
     if any(view.processes for view in views):
         yield "* a process is working on it"

@@ -10,7 +10,7 @@ def width_of(text: str) -> int:
     return sum(_width_of(char) for char in text)
 
 
-def fitted(text: str, columns: int) -> str:
+def fit_to(text: str, columns: int) -> str:
     """The text in exactly that many columns: filled with spaces, or cut with an ellipsis."""
     width, cut, kept = 0, 0, 0
     for at, char in enumerate(text, start=1):

@@ -14,7 +14,7 @@ from dataclasses import replace
 from orchestrator import core
 from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, masked
 from orchestrator.output import log, sentences
-from orchestrator.output.formats import Format, Output, results
+from orchestrator.output.formats import Format, Output, make_results
 from orchestrator.output.live import LiveLine
 from orchestrator.output.streams import UnfailingLines
 
@@ -36,7 +36,7 @@ class View:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._run_id: str | None = None
-        self._results = results(output)
+        self._results = make_results(output)
         self._stdout_open = True
         stderr = UnfailingLines(output.stderr)
         live = LiveLine(stderr, no_color=output.no_color, environ=output.environ) if output.live else None
@@ -54,7 +54,7 @@ class View:
     def started(self, run: Run, tasks: int) -> None:
         """Show which run this is."""
         self._run_id = run.id
-        self._tell(Event(name="run.begun", text=sentences.begun(run.job, run.id, tasks)))
+        self._tell(Event(name="run.begun", text=sentences.start_text(run.job, run.id, tasks)))
         self._print(lambda: self._results.started(run, tasks))
 
     def settled(self, result: Result) -> None:
@@ -107,12 +107,12 @@ class View:
 
     def _tell(self, event: Event) -> None:
         """Write a log event above the live line."""
-        if log.rank(event.level) < log.rank(self._output.level):
+        if log.level_rank(event.level) < log.level_rank(self._output.level):
             return
         named = [(key, self._named(key, value)) for key, value in event.fields]
         with self._aside():
             now = self._output.clock.wall()
-            log.tell(self._log, replace(event, fields=tuple(named)), now=now, run_id=self._run_id)
+            log.write_event(self._log, replace(event, fields=tuple(named)), now=now, run_id=self._run_id)
 
     def _news_of_unsent(self, event: Event) -> bool:
         """Whether the organization, with which the sentence starts, has had no such line for a minute."""
@@ -143,16 +143,16 @@ class View:
         """Where the run is, why the most urgent organizations wait, and how many more do."""
         zone = self._output.zone
         urgent = sentences.by_urgency(whys)
-        waits = [sentences.waiting(why, progress.now, zone) for why in urgent[:ORGANIZATIONS_SHOWN]]
+        waits = [sentences.waiting_text(why, progress.now, zone) for why in urgent[:ORGANIZATIONS_SHOWN]]
         more = [f"and {len(urgent) - ORGANIZATIONS_SHOWN} more"] if len(urgent) > ORGANIZATIONS_SHOWN else []
-        return [sentences.standing(self._run_id or "", progress.counts), *waits, *more]
+        return [sentences.progress_text(self._run_id or "", progress.counts), *waits, *more]
 
     def _waiting_event(self, whys: Sequence[Waiting], now: float) -> Event:
         """The sentence, and for machines the most urgent organizations one by one."""
         urgent = sentences.by_urgency(whys)
         shown = [_why_fields(why) for why in urgent[:ORGANIZATIONS_SHOWN]]
         level = "warning" if urgent[0].reason in sentences.TROUBLE else "info"
-        text = sentences.waitings(whys, now, self._output.zone)
+        text = sentences.waitings_text(whys, now, self._output.zone)
         fields = (("waiting", shown), ("organizations", len(urgent)))
         return Event(name="run.waiting", text=text, level=level, fields=fields)
 

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from orchestrator.core import harmless
 from orchestrator.output import sentences
-from orchestrator.output.table import fitted, width_of
+from orchestrator.output.table import fit_to, width_of
 from orchestrator.planning import SelectedTest
 from orchestrator.windows import utc_text
 
@@ -22,7 +22,7 @@ class FoundTest:
     """A test of an organization; `group` is what people call its account group, `aid` its id where known."""
 
     organization: str
-    chosen: SelectedTest
+    selected: SelectedTest
     group: str = ""
     aid: str = ""
 
@@ -38,19 +38,19 @@ def table_of_tests(rows: Sequence[FoundTest], *, now: float, zone: tzinfo) -> It
         name: min(max(width_of(line[name]) for line in (head, *cells)), WIDEST.get(name, 40)) for name in head
     }
     for line in (head, *cells):
-        yield "  ".join(fitted(text, widths[name]) for name, text in line.items()).rstrip()
+        yield "  ".join(fit_to(text, widths[name]) for name, text in line.items()).rstrip()
 
 
 def ids_of_tests(rows: Sequence[FoundTest]) -> Iterator[str]:
     """The ids, one a line, as `tesnap snap -` reads them."""
-    yield from dict.fromkeys(row.chosen.id for row in rows)
+    yield from dict.fromkeys(row.selected.id for row in rows)
 
 
 def yaml_of_tests(rows: Sequence[FoundTest]) -> Iterator[str]:
     """A job file's `tests`, ready to paste: each with the name that it must have, the rest as comments."""
     yield "tests:"
     for row in rows:
-        one = row.chosen
+        one = row.selected
         about = [one.test.type if one.test else "", *one.tags, row.group, _alerting(one), _enabled(one)]
         comment = harmless("; ".join(part for part in about if part))
         name = f", test_name: {_quoted(one.name)}" if _fit_for_a_file(one.name) else ""
@@ -63,7 +63,7 @@ def documents_of_tests(rows: Sequence[FoundTest]) -> list[dict[str, object]]:
 
 
 def _document(row: FoundTest) -> dict[str, object]:
-    one = row.chosen
+    one = row.selected
     known: Mapping[str, object | None] = {
         "organization": row.organization,
         "account_group": row.aid or None,
@@ -79,7 +79,7 @@ def _document(row: FoundTest) -> dict[str, object]:
 
 
 def _cells(row: FoundTest, now: float, zone: tzinfo, *, several: bool) -> dict[str, str]:
-    one = row.chosen
+    one = row.selected
     since = "" if one.alerting_since is None else sentences.clock_time(one.alerting_since, now, zone)
     enabled = "" if one.test is None else "yes" if one.test.enabled else "NO"
     cells = {

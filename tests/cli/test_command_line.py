@@ -25,7 +25,7 @@ from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.tasks import Counts, Run, RunState
 from orchestrator.core.text import plural
-from orchestrator.output import status_text as standing
+from orchestrator.output import status_text
 from orchestrator.output.formats import Format, Output
 from orchestrator.store.queue import Queue
 from orchestrator.store.views import RunView
@@ -235,8 +235,8 @@ def shown(state: RunState, counts: Counts, processes: int = 0) -> list[str]:
     """The lines of `status`."""
     run = Run(id="k7f2", job="edge", state=state, tasks=counts.total)
     view = RunView(run=run, counts={"acme": counts}, processes=processes)
-    found = standing.Standing(view=view, organizations={"acme": counts}, waiting=(), now=0.0)
-    return list(standing.status_lines(found, UTC, store=" --store foo"))
+    found = status_text.RunStatus(view=view, organizations={"acme": counts}, waiting=(), now=0.0)
+    return list(status_text.status_lines(found, UTC, store=" --store foo"))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ CREATED = Result(
 
 
 def record(result: Result, *, show_links: bool = True) -> records.Record:
-    return records.snapshot(result, run_id="k7f2", show_links=show_links)
+    return records.snapshot_record(result, run_id="k7f2", show_links=show_links)
 
 
 def ending(**counts: int) -> Ending:
@@ -115,11 +115,11 @@ def test_a_record_comes_back_from_its_line_as_it_was(result: Result, show_links:
     """What is written is read again, on one line, with its keys in the documented order."""
     written = record(result, show_links=show_links)
     stream = io.StringIO()
-    records.emit(records.recorder(Lines(stream)), written)
+    records.write_record(records.record_logger(Lines(stream)), written)
     line = stream.getvalue()
     assert line.splitlines() == [line.removesuffix("\n")]
     assert line.isascii()
-    read = records.parse(line)
+    read = records.parse_record(line)
     assert read == written
     assert list(read) == [key for key in records.SNAPSHOT_KEYS if key in written]
     assert not [value for value in read.values() if value is None or value is False or value == ""]
@@ -197,13 +197,14 @@ def test_waiting_is_counted_from_when_the_task_could_have_gone(
     """Queued, or its window complete, whichever is later; never below zero."""
     task = dataclasses.replace(TASK, ready_at=ready)
     assert (
-        records.waited(dataclasses.replace(CREATED, task=task, queued_wall=queued, sent_wall=sent)) == waited
+        records.seconds_waited(dataclasses.replace(CREATED, task=task, queued_wall=queued, sent_wall=sent))
+        == waited
     )
 
 
 def test_the_counts_of_a_finished_run_add_up() -> None:
     """What is leased or being sent when the process ends is pending."""
-    record = records.finished(ending(created=42, failed=2, queued=1, leased=1, sending=1), now=START + 60.0)
+    record = records.end_record(ending(created=42, failed=2, queued=1, leased=1, sending=1), now=START + 60.0)
     assert tuple(record) == records.FINISHED_KEYS
     assert record["counts"] == {"created": 42, "existing": 0, "failed": 2, "uncertain": 0, "pending": 3}
     assert (record["time"], record["seconds"]) == ("2026-11-20T14:01:00.000Z", 12.3)
@@ -211,17 +212,17 @@ def test_the_counts_of_a_finished_run_add_up() -> None:
 
 def test_a_started_run_has_its_keys() -> None:
     """The first record says how many are to follow."""
-    record = records.started(Run(id="k7f2", job="nightly-edge", created_at=START), 60)
+    record = records.start_record(Run(id="k7f2", job="nightly-edge", created_at=START), 60)
     assert tuple(record) == records.STARTED_KEYS
     assert record["tasks"] == 60
 
 
 def test_a_reader_ignores_what_it_does_not_know() -> None:
     """New keys and new events do not break an old reader."""
-    started = records.started(Run(id="k7f2", job="x", created_at=START), 1)
-    assert records.parse(json.dumps({**started, "colour": "red"})) == started
+    started = records.start_record(Run(id="k7f2", job="x", created_at=START), 1)
+    assert records.parse_record(json.dumps({**started, "colour": "red"})) == started
     new = {"event": "run.sang", "schema": 1, "run_id": "k7f2", "song": "la"}
-    assert records.parse(json.dumps(new)) == {"event": "run.sang", "schema": 1, "run_id": "k7f2"}
+    assert records.parse_record(json.dumps(new)) == {"event": "run.sang", "schema": 1, "run_id": "k7f2"}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +238,7 @@ def test_a_reader_ignores_what_it_does_not_know() -> None:
 def test_a_reader_refuses_what_is_no_record_of_its_schema(line: str, message: str) -> None:
     """A higher schema is refused with what to do; a line of the log is not taken for a record."""
     with pytest.raises(UsageError, match=message):
-        records.parse(line)
+        records.parse_record(line)
 
 
 def test_without_links_no_link_is_in_a_record() -> None:
@@ -256,7 +257,7 @@ def test_without_links_no_link_is_in_a_log_event(as_json: bool) -> None:
     event = Event(name="attempt.sent", text=f"made {link}", fields=(("link", link), ("urls", [link])))
     stream = io.StringIO()
     logger = log.event_log(Lines(stream), level="debug", as_json=as_json, show_links=False)
-    log.tell(logger, event, now=START)
+    log.write_event(logger, event, now=START)
     assert "made https://app.example.com/" in stream.getvalue()
     assert not re.search('wdiac|link["=]', stream.getvalue())
 
@@ -269,7 +270,7 @@ def test_secrets_are_masked_wherever_they_turn_up(as_json: bool) -> None:
     logger = log.event_log(Lines(stream), level="debug", as_json=as_json, secrets=secrets)
     secrets.append(SECRET)
     fields = (("headers", {SECRET: [f"x{SECRET}y"]}), ("sent", "Authorization: Bearer abc123.def-ghi"))
-    log.tell(logger, Event(name="attempt.sent", text=f"sent {SECRET}", fields=fields), now=START)
+    log.write_event(logger, Event(name="attempt.sent", text=f"sent {SECRET}", fields=fields), now=START)
     assert MASK in stream.getvalue()
     assert SECRET not in stream.getvalue()
     assert "abc123" not in stream.getvalue()
@@ -280,8 +281,8 @@ def test_a_secret_in_a_record_is_masked() -> None:
     stream = io.StringIO()
     problem = Problem(title="Unauthorized", detail=f"token {SECRET} is bad")
     failed = dataclasses.replace(CREATED, status=Status.FAILED, problem=problem)
-    records.emit(records.recorder(Lines(stream), secrets={SECRET}), record(failed))
-    assert records.parse(stream.getvalue())["error"] == {
+    records.write_record(records.record_logger(Lines(stream), secrets={SECRET}), record(failed))
+    assert records.parse_record(stream.getvalue())["error"] == {
         "title": "Unauthorized",
         "detail": f"token {MASK} is bad",
     }
@@ -302,7 +303,7 @@ def test_levels_decide_what_is_told(level: str, shown: list[str]) -> None:
     stream = io.StringIO()
     logger = log.event_log(Lines(stream), level=level, as_json=True)
     for one in ("debug", "info", "warning", "error", "odd"):
-        log.tell(logger, Event(name="plan.note", text=one, level=one), now=START)
+        log.write_event(logger, Event(name="plan.note", text=one, level=one), now=START)
     assert [json.loads(line)["text"] for line in stream.getvalue().splitlines()] == shown
 
 
@@ -311,7 +312,7 @@ def test_a_log_event_has_its_keys_first_and_no_schema() -> None:
     stream = io.StringIO()
     fields = (("attempt", 2), ("level", "fatal"), ("path", Path("x")))
     event = Event(name="attempt.retry", text="again 100%", level="warning", fields=fields)
-    log.tell(log.event_log(Lines(stream), as_json=True), event, now=START, run_id="k7f2")
+    log.write_event(log.event_log(Lines(stream), as_json=True), event, now=START, run_id="k7f2")
     told = json.loads(stream.getvalue())
     assert tuple(told) == (*log.LOG_KEYS, "attempt", "path")
     assert (told["level"], told["text"], told["attempt"]) == ("warning", "again 100%", 2)
@@ -321,7 +322,7 @@ def test_a_text_line_is_one_harmless_line() -> None:
     """A test's name cannot forge a second line or steer the terminal."""
     stream = io.StringIO()
     event = Event(name="attempt.retry", text="a\nb \x1b[31mred \u202eback", level="warning")
-    log.tell(log.event_log(Lines(stream)), event, now=START)
+    log.write_event(log.event_log(Lines(stream)), event, now=START)
     assert stream.getvalue() == "warning: a\\nb \\x1b[31mred \\u202eback\n"
 
 
@@ -329,7 +330,7 @@ def test_details_of_a_text_line_are_shown_on_demand() -> None:
     """With `-v` a sentence has its event's name and its fields."""
     stream = io.StringIO()
     event = Event(name="attempt.retry", text="again", fields=(("attempt", 2),))
-    log.tell(log.event_log(Lines(stream), level="debug"), event, now=START)
+    log.write_event(log.event_log(Lines(stream), level="debug"), event, now=START)
     assert stream.getvalue() == "again (attempt.retry attempt=2)\n"
 
 
@@ -417,6 +418,6 @@ def test_the_documentation_shows_true_records() -> None:
     examples = re.findall(r'^\{.*"schema".*\}$', DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(examples) == 4
     for line in examples:
-        read = records.parse(line)
+        read = records.parse_record(line)
         assert read == json.loads(line)
         assert list(read) == [key for key in records.KEYS[str(read["event"])] if key in read]

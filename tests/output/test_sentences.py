@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.core.events import Ending, Waiting
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, RunState, Snapshot, Status, Task
-from orchestrator.output import sentences as narrate
-from orchestrator.output.table import fitted, width_of
+from orchestrator.output import sentences
+from orchestrator.output.table import fit_to, width_of
 
 BERLIN, UTC_ZONE, SAO_PAULO = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC"), ZoneInfo("America/Sao_Paulo")
 NOW = 1_795_184_810.0  # 2026-11-20T14:26:50Z, 15:26:50 in Berlin
@@ -59,14 +59,14 @@ def result(**fields: object) -> Result:
 def test_used_slots_are_explained_word_for_word() -> None:
     """All slots used: whose, when the next is free and in how long, how many are left, when all are done."""
     waiting = why(Reason.OWN_QUOTA, done=NOW + 2290)
-    assert narrate.waiting(waiting, NOW, BERLIN) == (
+    assert sentences.waiting_text(waiting, NOW, BERLIN) == (
         "all 5 slots of acme used; next 15:31:02 CET (4 m 12 s); 37 left; done about 16:05 CET"
     )
 
 
 def test_a_single_slot_is_not_all_1_slots() -> None:
     """With `use: 1` there is one slot."""
-    assert narrate.waiting(why(Reason.OWN_QUOTA, slots=1), NOW, BERLIN).startswith(
+    assert sentences.waiting_text(why(Reason.OWN_QUOTA, slots=1), NOW, BERLIN).startswith(
         "the only slot of acme used;"
     )
 
@@ -77,15 +77,15 @@ def test_a_refusal_is_explained_word_for_word() -> None:
         "acme: refused (429): somebody outside this store used the quota (web app, another token or machine). "
         "Nothing was made. One try at 15:31 CET."
     )
-    assert narrate.refused("acme", NOW + 252, BERLIN) == expected
-    assert narrate.waiting(why(Reason.FOREIGN_QUOTA), NOW, BERLIN) == f"{expected} 37 left"
+    assert sentences.refusal_text("acme", NOW + 252, BERLIN) == expected
+    assert sentences.waiting_text(why(Reason.FOREIGN_QUOTA), NOW, BERLIN) == f"{expected} 37 left"
 
 
 @pytest.mark.parametrize("reason", [one for one in Reason if one is not Reason.FOREIGN_QUOTA])
 @pytest.mark.parametrize("until", [NOW + 252, NOW - 1, None])
 def test_every_reason_says_what_it_waits_for_and_until_when(reason: Reason, until: float | None) -> None:
     """Each sentence names the organization, what comes next and how many are left."""
-    sentence = narrate.waiting(why(reason, until), NOW, BERLIN)
+    sentence = sentences.waiting_text(why(reason, until), NOW, BERLIN)
     assert "acme" in sentence
     assert "; next " in sentence
     assert sentence.endswith("; 37 left")
@@ -95,14 +95,14 @@ def test_every_reason_says_what_it_waits_for_and_until_when(reason: Reason, unti
 @pytest.mark.parametrize("reason", [r for r in Reason if r not in (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA)])
 def test_a_sentence_has_the_words_of_its_reason(reason: Reason) -> None:
     """What is searched for in the log is found on the terminal as well."""
-    assert narrate.reason_words(reason) in narrate.waiting(why(reason), NOW, BERLIN)
+    assert sentences.reason_text(reason) in sentences.waiting_text(why(reason), NOW, BERLIN)
 
 
 def test_a_time_on_another_day_has_its_date() -> None:
     """A clock time of tomorrow is not taken for today's; of another year neither."""
-    assert narrate.clock_time(NOW + DAY, NOW, BERLIN) == "21 Nov 15:26 CET"
-    assert narrate.clock_time(NOW + 60 * DAY, NOW, BERLIN) == "19 Jan 2027 15:26 CET"
-    assert narrate.clock_time(NOW, NOW, SAO_PAULO) == "11:26 UTC-03"
+    assert sentences.clock_time(NOW + DAY, NOW, BERLIN) == "21 Nov 15:26 CET"
+    assert sentences.clock_time(NOW + 60 * DAY, NOW, BERLIN) == "19 Jan 2027 15:26 CET"
+    assert sentences.clock_time(NOW, NOW, SAO_PAULO) == "11:26 UTC-03"
 
 
 @pytest.mark.parametrize(
@@ -119,25 +119,25 @@ def test_a_time_on_another_day_has_its_date() -> None:
 )
 def test_a_length_of_time_has_two_units(seconds: float, text: str) -> None:
     """The two largest units are enough, and a countdown never shows zero too early."""
-    assert narrate.span(seconds) == text
+    assert sentences.duration_text(seconds) == text
 
 
 def test_several_organizations_are_one_line() -> None:
     """Trouble comes first, the others are counted by reason."""
     quota = why(Reason.OWN_QUOTA)
     whys = [quota, why(Reason.TOKEN_REFUSED, None, organization="beta"), why(Reason.OWN_QUOTA, NOW + 9)]
-    line = narrate.waitings(whys, NOW, BERLIN)
+    line = sentences.waitings_text(whys, NOW, BERLIN)
     assert line.startswith("beta: token refused; next when the token is replaced")
     assert line.endswith("; and 2 more: own quota")
-    mixed = narrate.waitings([*whys, why(Reason.STORE)], NOW, BERLIN)
+    mixed = sentences.waitings_text([*whys, why(Reason.STORE)], NOW, BERLIN)
     assert mixed.endswith("and 3 more: 1 token refused, 2 own quota")
-    assert narrate.waitings([quota], NOW, BERLIN) == narrate.waiting(quota, NOW, BERLIN)
+    assert sentences.waitings_text([quota], NOW, BERLIN) == sentences.waiting_text(quota, NOW, BERLIN)
 
 
 def test_the_last_line_word_for_word() -> None:
     """Everything that can become of tasks, why some are pending, and what to type next."""
     counts = Counts(created=42, existing=3, failed=2, uncertain=1, queued=12)
-    assert narrate.last_line(ending(counts, {"token_refused": 12})) == (
+    assert sentences.last_line(ending(counts, {"token_refused": 12})) == (
         "42 created, 3 existing, 2 FAILED, 1 UNCERTAIN, 12 pending (token refused): tesnap resume k7f2"
     )
 
@@ -171,19 +171,19 @@ def test_the_last_line_word_for_word() -> None:
 )
 def test_the_last_line_says_what_to_type_next(counts: Counts, reasons: dict[str, int], line: str) -> None:
     """What carries the run on comes before what clears up after it."""
-    assert narrate.last_line(ending(counts, reasons)) == line
+    assert sentences.last_line(ending(counts, reasons)) == line
 
 
 def test_a_cancelled_run_is_not_resumed() -> None:
     """What was given up stays given up."""
-    line = narrate.last_line(ending(Counts(created=1, queued=2), state=RunState.CANCELLED))
+    line = sentences.last_line(ending(Counts(created=1, queued=2), state=RunState.CANCELLED))
     assert line == "1 created, 2 pending (cancelled): tesnap report k7f2"
 
 
 @given(COUNTS)
 def test_the_last_line_accounts_for_every_task(counts: Counts) -> None:
     """The numbers add up to all tasks, and there is always something to type."""
-    words, command = narrate.last_line(ending(counts)).split(": ", 1)
+    words, command = sentences.last_line(ending(counts)).split(": ", 1)
     assert sum(int(word) for word in words.split() if word.isdigit()) == counts.total
     assert command.startswith("tesnap ")
     assert ("resume k7f2" in command) is bool(counts.pending or counts.failed)
@@ -199,22 +199,22 @@ def test_the_last_line_accounts_for_every_task(counts: Counts) -> None:
 )
 def test_the_headline_says_what_begins(matches: int, first: int, line: str) -> None:
     """How many match, how many go at once, and when the last one does."""
-    assert narrate.headline(matches, first, NOW + 850, NOW, BERLIN) == line
+    assert sentences.match_text(matches, first, NOW + 850, NOW, BERLIN) == line
 
 
 def test_where_a_run_is() -> None:
     """Settled ones by what became of them, and those on their way."""
     counts = Counts(created=42, failed=2, queued=10, leased=1, sending=5)
     expected = "run k7f2: 44 of 60 settled: 42 created, 2 FAILED; 6 being sent"
-    assert narrate.standing("k7f2", counts) == expected
-    assert narrate.standing("k7f2", Counts(queued=2)) == "run k7f2: 0 of 2 settled"
+    assert sentences.progress_text("k7f2", counts) == expected
+    assert sentences.progress_text("k7f2", Counts(queued=2)) == "run k7f2: 0 of 2 settled"
 
 
 def test_an_expiry_is_a_date_of_the_zone() -> None:
     """The day on which a link stops working, where the reader is."""
     late = 1_797_807_600.0  # 2026-12-20T23:00:00Z
-    assert narrate.expiry(late, UTC_ZONE) == "deleted by ThousandEyes on 20 Dec 2026"
-    assert narrate.expiry(late, BERLIN) == "deleted by ThousandEyes on 21 Dec 2026"
+    assert sentences.expiry_text(late, UTC_ZONE) == "deleted by ThousandEyes on 20 Dec 2026"
+    assert sentences.expiry_text(late, BERLIN) == "deleted by ThousandEyes on 21 Dec 2026"
 
 
 @pytest.mark.parametrize(
@@ -238,17 +238,17 @@ def test_a_window_is_shown_in_utc_and_local_time(
     start: int, end: int, zone: ZoneInfo, now: float | None, text: str
 ) -> None:
     """UTC first, then the local time; dates where they are not plain, both zones on a DST night."""
-    assert narrate.window_text(Window(start=start, end=end), zone, now) == text
+    assert sentences.window_text(Window(start=start, end=end), zone, now) == text
 
 
 def test_a_row_has_the_link_or_the_reason() -> None:
     """A created snapshot shows its link, a failed one what went wrong with each field."""
-    made = narrate.row(result(), BERLIN)
+    made = sentences.snapshot_row(result(), BERLIN)
     assert (made.status, made.test, made.linked) == ("created", "Checkout EU", True)
     assert (made.window, made.local) == ("20 Nov 14:00–16:00 UTC", "15:00–17:00 CET")
     assert made.about == "https://app.example.com/s/wdiac"
     problem = Problem(title="Bad Request", detail="no", fields=(("startDate", "too old"),))
-    failed = narrate.row(result(status=Status.FAILED, snapshot=None, problem=problem), BERLIN)
+    failed = sentences.snapshot_row(result(status=Status.FAILED, snapshot=None, problem=problem), BERLIN)
     assert (failed.status, failed.linked) == ("FAILED", False)
     assert failed.about == "Bad Request: no: startDate: too old"
 
@@ -256,29 +256,29 @@ def test_a_row_has_the_link_or_the_reason() -> None:
 def test_a_row_without_a_link_says_so() -> None:
     """A link is never made up, and not shown where it is not wanted."""
     bare = result(snapshot=Snapshot(id="wdiac"))
-    assert narrate.row(bare, BERLIN).about == "snapshot wdiac, no link came back"
-    hidden = narrate.row(result(), BERLIN, show_links=False)
+    assert sentences.snapshot_row(bare, BERLIN).about == "snapshot wdiac, no link came back"
+    hidden = sentences.snapshot_row(result(), BERLIN, show_links=False)
     assert (hidden.about, hidden.linked) == ("snapshot wdiac", False)
-    lost = narrate.row(result(status=Status.UNCERTAIN, snapshot=None), BERLIN)
+    lost = sentences.snapshot_row(result(status=Status.UNCERTAIN, snapshot=None), BERLIN)
     assert lost.about == "nobody knows what became of the request"
 
 
 def test_a_row_is_harmless() -> None:
     """Whoever names a test does not steer the terminal of whoever looks."""
     task = dataclasses.replace(result().task, test_name="a\x1b[2J\nb")
-    assert narrate.row(result(task=task), BERLIN).test == "a\\x1b[2J\\nb"
+    assert sentences.snapshot_row(result(task=task), BERLIN).test == "a\\x1b[2J\\nb"
 
 
 @given(st.text(), st.integers(1, 40))
 def test_a_fitted_text_has_exactly_its_columns(text: str, columns: int) -> None:
     """Columns stay in line, wide characters and combining marks included."""
-    assert width_of(fitted(text, columns)) == columns
+    assert width_of(fit_to(text, columns)) == columns
 
 
 def test_a_cut_text_shows_that_it_is_cut() -> None:
     """An ellipsis stands for what is missing."""
-    assert fitted("Checkout", 5) == "Chec…"
-    assert fitted("決済テスト", 5) == "決済…"
+    assert fit_to("Checkout", 5) == "Chec…"
+    assert fit_to("決済テスト", 5) == "決済…"
 
 
 def test_what_was_refused_when_planned_is_not_resumed() -> None:
@@ -286,15 +286,15 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
     refused = ending(Counts(created=1, failed=2, refused=2))
     refused = dataclasses.replace(refused, run=dataclasses.replace(refused.run, files=("/etc/jobs.yaml",)))
     assert (
-        narrate.last_line(refused) == "1 created, 2 FAILED: correct the names and tesnap run /etc/jobs.yaml"
+        sentences.last_line(refused) == "1 created, 2 FAILED: correct the names and tesnap run /etc/jobs.yaml"
     )
     mixed = dataclasses.replace(refused, counts=Counts(created=1, failed=3, refused=2))
-    assert narrate.last_line(mixed).endswith(
+    assert sentences.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct the names and tesnap run /etc/jobs.yaml"
     )
 
 
 def test_a_very_long_text_is_cut_in_one_go() -> None:
     """An API may send a name of any length; looking at it anew for each character would take minutes."""
-    assert fitted("x" * 1_000_000, 5) == "xxxx…"
-    assert fitted("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"
+    assert fit_to("x" * 1_000_000, 5) == "xxxx…"
+    assert fit_to("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"

@@ -25,7 +25,7 @@ CHECKOUT = FoundTest(
     organization="acme",
     aid="2001",
     group="account group 2001 (EU)",
-    chosen=SelectedTest(
+    selected=SelectedTest(
         id="202701",
         name="Checkout",
         test=ConfiguredTest(id="202701", name="Checkout", type="page-load"),
@@ -36,7 +36,7 @@ CHECKOUT = FoundTest(
 )
 LOGIN = FoundTest(
     organization="acme",
-    chosen=SelectedTest(
+    selected=SelectedTest(
         id="7", name="Login\x1b[2J", test=ConfiguredTest(id="7", type="http-server", enabled=False)
     ),
 )
@@ -54,7 +54,7 @@ def test_the_table_has_every_column_and_obeys_no_name() -> None:
 
 def test_several_organizations_have_a_column() -> None:
     """The organization is shown where there is more than one."""
-    other = FoundTest(organization="globex", chosen=LOGIN.chosen)
+    other = FoundTest(organization="globex", selected=LOGIN.selected)
     assert next(iter(table_of_tests([CHECKOUT, other], now=NOON, zone=UTC))).startswith("organization  id")
 
 
@@ -80,7 +80,7 @@ def test_documents_leave_out_what_is_not_known() -> None:
 @given(st.text(min_size=1, max_size=40), st.text(max_size=20))
 def test_the_yaml_is_a_job_files_tests_whatever_they_are_called(name: str, tag: str) -> None:
     """Every plain name survives the way into a job file, and no name or tag breaks out of its place."""
-    row = FoundTest(organization="acme", chosen=SelectedTest(id="7", name=name, tags=(tag,)))
+    row = FoundTest(organization="acme", selected=SelectedTest(id="7", name=name, tags=(tag,)))
     written = "\n    ".join(yaml_of_tests([row]))
     text = f"version: 1\njobs:\n  - name: n\n    windows: [{{last: 1h}}]\n    {written}\n"
     try:
@@ -107,5 +107,5 @@ class _Stdin:
 def test_a_family_of_emoji_keeps_its_name() -> None:
     """Joiners are plain parts of names: a reused id is noticed of such a test, too."""
     name = "\U0001f4e1 \U0001f469\u200d\U0001f469\u200d\U0001f467"
-    (_, line) = yaml_of_tests([FoundTest(organization="acme", chosen=SelectedTest(id="7", name=name))])
+    (_, line) = yaml_of_tests([FoundTest(organization="acme", selected=SelectedTest(id="7", name=name))])
     assert f'test_name: "{name}"' in line

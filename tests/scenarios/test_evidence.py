@@ -12,7 +12,7 @@ from orchestrator.api.response import Answer
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import OnUncertain
 from orchestrator.core.tasks import Reason, RunState, Status
-from orchestrator.output import sentences as narrate
+from orchestrator.output import sentences
 from orchestrator.simulator import script_faults
 from orchestrator.worker.sender import Lost, look
 from orchestrator.worker.worker import Worker
@@ -186,7 +186,7 @@ def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: 
     assert {(one.reason, one.left) for one in told} == {(Reason.EVIDENCE, 1)}
     untils = [one.until for one in told if one.until is not None]
     assert max(untils) - min(untils) < 0.1
-    sentence = narrate.waiting(told[0], notebook.progresses[2].now, UTC)
+    sentence = sentences.waiting_text(told[0], notebook.progresses[2].now, UTC)
     assert re.search(
         r"looking for evidence of what went unanswered; next .* \(1 m \d+ s\); 1 left$", sentence
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.core.tasks import Reason
-from orchestrator.output import status_text as standing
+from orchestrator.output import status_text
 from tests.scenarios.test_reachability import cut_off
 from tests.scenarios.test_refused_groups import CLOSED, OPEN, guarded, job_in
 from tests.support.virtual import Stage, drive
@@ -16,7 +16,7 @@ StageMaker = Callable[..., Stage]
 def seen(at: Stage) -> dict[str, Reason]:
     """Why each organization waits, as another process reads it."""
     store = at.open()
-    return {why.organization: why.reason for why in standing.load_status(store, "r1").waiting}
+    return {why.organization: why.reason for why in status_text.load_status(store, "r1").waiting}
 
 
 def test_a_refused_token_is_said_while_the_others_go_on(either_stage: StageMaker) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from orchestrator.api import read_address
 from orchestrator.core import Clock, Event, Notify, Result, UsageError, harmless, in_texts, markdown, masked
 from orchestrator.output import records
-from orchestrator.output.report.page import Entry, Report, page_of
+from orchestrator.output.report.page import Report, ReportEntry, make_page
 
 LONGEST_TIME = 10.0
 """Seconds that telling everybody may take: a Kubernetes pod that is being ended has 30 in all."""
@@ -52,7 +52,7 @@ class Poster(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class TextSpan:
     """A part of a line: plain, `strong`, `code`, or with a link behind it."""
 
     text: str
@@ -61,7 +61,7 @@ class Span:
     code: bool = False
 
 
-Line = tuple[Span, ...]
+Line = tuple[TextSpan, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +73,21 @@ class Message:
     lines: tuple[Line, ...]
     rest: str
 
-    def first(self, count: int) -> tuple[Line, ...]:
+    def first_lines(self, count: int) -> tuple[Line, ...]:
         """The first lines, and how many more there are."""
         left = len(self.lines) - count
-        more = (Span(text=f"and {left} more: "), Span(text=self.rest, code=True))
+        more = (TextSpan(text=f"and {left} more: "), TextSpan(text=self.rest, code=True))
         return (*self.lines[:count], more) if left else self.lines
 
 
-def tell(wanted: Sequence[Notify], report: Report, *, poster: Poster, clock: Clock) -> list[Event]:
+def notify_all(wanted: Sequence[Notify], report: Report, *, poster: Poster, clock: Clock) -> list[Event]:
     """Tell everybody who wants to know, in `LONGEST_TIME` at the most; what came of it, as events."""
     due = [one for one in wanted if is_due(one, report)]
     end = clock.boot() + LONGEST_TIME
     events = []
     for number, one in enumerate(due):
         seconds = max(0.1, (end - clock.boot()) / (len(due) - number))  # what one leaves is left to the next
-        events.append(_told(one, report, poster, seconds))
+        events.append(_notify(one, report, poster, seconds))
     return events
 
 
@@ -97,25 +97,27 @@ def is_due(notify: Notify, report: Report) -> bool:
     return notify.on == "always" or failed
 
 
-def body(report: Report, form: str) -> bytes:
+def message_body(report: Report, form: str) -> bytes:
     """The request's body in one of the forms: slack, webex, teams, json."""
     if form == "json":
         return _json_body(report)
-    message = message_of(report)
+    message = make_message(report)
     build, size, limit = _FORMS[form]
-    count = _most(len(message.lines), lambda count: size(build(message, count)) <= limit)
+    count = _largest_fitting(len(message.lines), lambda count: size(build(message, count)) <= limit)
     return _encoded(build(message, count))
 
 
-def message_of(report: Report) -> Message:
+def make_message(report: Report) -> Message:
     """The report as lines."""
-    page = page_of(report)
+    page = make_page(report)
     clean = _Clean(report)
-    commands = ((Span(text=command, code=True), Span(text=f" {what}")) for what, command in page.commands)
+    commands = (
+        (TextSpan(text=command, code=True), TextSpan(text=f" {what}")) for what, command in page.commands
+    )
     return Message(
         headline=(
-            Span(text=clean(f"{page.title}: "), strong=True),
-            Span(text=clean(f"{page.headline} (run {page.run_id})")),
+            TextSpan(text=clean(f"{page.title}: "), strong=True),
+            TextSpan(text=clean(f"{page.headline} (run {page.run_id})")),
         ),
         commands=tuple(commands),
         lines=tuple(_line(entry, clean, several=page.several) for entry in (*page.troubled, *page.made)),
@@ -134,19 +136,23 @@ class _Clean:
         return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
 
 
-def _line(entry: Entry, clean: _Clean, *, several: bool) -> Line:
+def _line(entry: ReportEntry, clean: _Clean, *, several: bool) -> Line:
     row = entry.row
     link = entry.link if entry.link and len(entry.link) <= LONGEST_LINK else None
     where = f", {row.organization}" if several else ""
-    status = (Span(text=f"{row.status} ", strong=True),) if row.status.isupper() else ()
+    status = (TextSpan(text=f"{row.status} ", strong=True),) if row.status.isupper() else ()
     about = f": {entry.about}" if entry.about else ""
-    return (*status, Span(text=clean(row.test), link=link), Span(text=clean(f"{where}, {row.window}{about}")))
+    return (
+        *status,
+        TextSpan(text=clean(row.test), link=link),
+        TextSpan(text=clean(f"{where}, {row.window}{about}")),
+    )
 
 
-def _told(notify: Notify, report: Report, poster: Poster, seconds: float) -> Event:
+def _notify(notify: Notify, report: Report, poster: Poster, seconds: float) -> Event:
     """Tell one receiver."""
     try:
-        problem = poster.post(read_address(notify), body(report, notify.format), seconds=seconds)
+        problem = poster.post(read_address(notify), message_body(report, notify.format), seconds=seconds)
     except UsageError as error:
         problem = str(error)
     fields = (("format", notify.format), ("url_file", notify.url_file))
@@ -158,7 +164,7 @@ def _told(notify: Notify, report: Report, poster: Poster, seconds: float) -> Eve
     return Event(name="notify.failed", text=text, level="warning", fields=fields)
 
 
-def _most(total: int, fits: Callable[[int], bool]) -> int:
+def _largest_fitting(total: int, fits: Callable[[int], bool]) -> int:
     """The largest count that fits, 0 if none does: the whole, else by bisection."""
     if fits(total):
         return total
@@ -178,7 +184,7 @@ def _encoded(value: object) -> bytes:
 
 def _slack(message: Message, count: int) -> dict[str, object]:
     head = [_slack_section(line) for line in _separated(message)]
-    items = [_slack_section(line) for line in message.first(count)]
+    items = [_slack_section(line) for line in message.first_lines(count)]
     listed = [{"type": "rich_text_list", "style": "bullet", "elements": items}] if items else []
     plain = "".join(span.text for span in message.headline)
     return {
@@ -194,14 +200,14 @@ def _slack(message: Message, count: int) -> dict[str, object]:
 def _separated(message: Message) -> list[Line]:
     """The lines on top, each on its own line: sections follow each other without a break."""
     lines = (message.headline, *message.commands)
-    return [(*line, Span(text="\n")) for line in lines]
+    return [(*line, TextSpan(text="\n")) for line in lines]
 
 
 def _slack_section(line: Line) -> dict[str, object]:
     return {"type": "rich_text_section", "elements": [_slack_element(span) for span in line]}
 
 
-def _slack_element(span: Span) -> dict[str, object]:
+def _slack_element(span: TextSpan) -> dict[str, object]:
     style = {name: True for name, on in (("bold", span.strong), ("code", span.code)) if on}
     kind: dict[str, object] = {"type": "link", "url": span.link} if span.link else {"type": "text"}
     return {**kind, "text": span.text, **({"style": style} if style else {})}
@@ -212,7 +218,7 @@ def _slack_element(span: Span) -> dict[str, object]:
 
 def _webex(message: Message, count: int) -> dict[str, object]:
     top = [_webex_line(line) for line in (message.headline, *message.commands)]
-    items = [f"- {_webex_line(line)}" for line in message.first(count)]
+    items = [f"- {_webex_line(line)}" for line in message.first_lines(count)]
     return {"markdown": "\n\n".join([*top, "\n".join(items)] if items else top)}
 
 
@@ -220,7 +226,7 @@ def _webex_line(line: Line) -> str:
     return "".join(_webex_span(span) for span in line)
 
 
-def _webex_span(span: Span) -> str:
+def _webex_span(span: TextSpan) -> str:
     if span.code:
         return f"`{span.text.replace('`', chr(39))}`"
     text = markdown(span.text)
@@ -234,7 +240,7 @@ def _webex_span(span: Span) -> str:
 
 
 def _teams(message: Message, count: int) -> dict[str, object]:
-    lines = (message.headline, *message.commands, *message.first(count))
+    lines = (message.headline, *message.commands, *message.first_lines(count))
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -250,7 +256,7 @@ def _teams(message: Message, count: int) -> dict[str, object]:
     return {"type": "message", "attachments": [attachment]}
 
 
-def _teams_run(span: Span) -> dict[str, object]:
+def _teams_run(span: TextSpan) -> dict[str, object]:
     run: dict[str, object] = {"type": "TextRun", "text": span.text}
     if span.strong:
         run["weight"] = "Bolder"
@@ -273,12 +279,14 @@ def _json_body(report: Report) -> bytes:
 
 
 def _record(report: Report, result: Result) -> object:
-    record = records.snapshot(result, run_id=report.run.id, show_links=report.show_links)
+    record = records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links)
     return _masked(record, report)
 
 
 def _json_document(report: Report, snapshots: Sequence[object], omitted: int) -> bytes:
-    finished = records.finished(report.ending, now=report.now) if report.ending else {"run_id": report.run.id}
+    finished = (
+        records.end_record(report.ending, now=report.now) if report.ending else {"run_id": report.run.id}
+    )
     document = _masked({**finished, "job": report.run.job, "omitted": omitted}, report)
     return json.dumps(document)[:-1].encode() + b', "snapshots": ' + json.dumps(snapshots).encode() + b"}"
 

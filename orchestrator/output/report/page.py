@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from orchestrator import __version__
 from orchestrator.core import Counts, Ending, Reason, Result, Run, Status, UsageError, harmless, without_links
 from orchestrator.output import sentences
-from orchestrator.output.report.timeline import Timeline, draw
+from orchestrator.output.report.timeline import Timeline, draw_timeline
 
 OPEN_LANES = 6
 """How many organizations' timelines are open at first: more would hide what comes after them."""
@@ -66,10 +66,10 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ReportEntry:
     """One snapshot as a report shows it; `link` only where it may be followed, `about` what else there is to say."""
 
-    row: sentences.Row
+    row: sentences.SnapshotRow
     test_id: str
     account_group: str
     link: str | None
@@ -97,9 +97,9 @@ class Page:
     started: str
     written: str
     shares: tuple[Share, ...]
-    troubled: tuple[Entry, ...]
-    made: tuple[Entry, ...]
-    pending: tuple[Entry, ...]
+    troubled: tuple[ReportEntry, ...]
+    made: tuple[ReportEntry, ...]
+    pending: tuple[ReportEntry, ...]
     commands: tuple[tuple[str, str], ...]
     several: bool
     public: str
@@ -159,12 +159,12 @@ def _own(run: Run, results: Iterable[Result], organization: str) -> list[Result]
     return [replace(one, task=replace(one.task, job_name="")) for one in own]
 
 
-def page_of(report: Report, *, drawn: bool = False) -> Page:
+def make_page(report: Report, *, drawn: bool = False) -> Page:
     """The report in the words and rows that people read; the timeline only when it is to be drawn."""
     settled = [result for result in report.results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
     counts, entries = report.counts, tuple(_entry(report, result) for result in made)
-    days = [sentences.expiry(at, report.zone) for at in sorted(_expiries(made))]
+    days = [sentences.expiry_text(at, report.zone) for at in sorted(_expiries(made))]
     return Page(
         title=report.title,
         run_id=harmless(report.run.id),
@@ -189,7 +189,7 @@ def page_of(report: Report, *, drawn: bool = False) -> Page:
 
 
 def _timeline(report: Report) -> Timeline | None:
-    return draw(
+    return draw_timeline(
         report.results,
         since=report.run.created_at,
         now=report.now,
@@ -209,11 +209,11 @@ def _shares(counts: Counts) -> Iterator[Share]:
         before += count
 
 
-def _entry(report: Report, result: Result) -> Entry:
-    row = sentences.row(result, report.zone, show_links=report.show_links)
-    link = followable(row.about) if row.linked else None
+def _entry(report: Report, result: Result) -> ReportEntry:
+    row = sentences.snapshot_row(result, report.zone, show_links=report.show_links)
+    link = safe_link(row.about) if row.linked else None
     about = _pending_words(report, result) if not result.status.settled else "" if link else row.about
-    return Entry(
+    return ReportEntry(
         row=row,
         test_id=harmless(result.task.test_id),
         account_group=harmless(result.task.account_group),
@@ -231,7 +231,7 @@ def _notes(result: Result) -> Iterable[str]:
         yield "its answer was lost and the snapshot found again"
 
 
-def followable(link: str) -> str | None:
+def safe_link(link: str) -> str | None:
     """The link as it may stand where a click follows it: http or https with a host, else None."""
     try:
         parts = urlsplit(link)
@@ -247,14 +247,14 @@ def _pending_words(report: Report, result: Result) -> str:
     if result.task.ready_at > report.now:
         return f"waits for its window, until {sentences.clock_time(result.task.ready_at, report.now, report.zone)}"
     reason = report.reasons.get(result.task.organization, Reason.OWN_QUOTA.value)
-    what = "waits for its turn" if reason == Reason.OWN_QUOTA else sentences.reason_words(reason)
+    what = "waits for its turn" if reason == Reason.OWN_QUOTA else sentences.reason_text(reason)
     why = f", after: {harmless(sentences.problem_text(result.problem))}" if result.problem else ""
     return f"{what}{why}"
 
 
 def headline(report: Report) -> str:
     """The counts in words, why what is pending is, and whether anybody is at it."""
-    words = sentences.came_of(report.run, report.counts, report.pending_reasons)
+    words = sentences.outcome_text(report.run, report.counts, report.pending_reasons)
     return f"{words}; a process is working on it" if report.live else words
 
 

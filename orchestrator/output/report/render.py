@@ -24,11 +24,11 @@ from markupsafe import Markup
 
 from orchestrator.core import Run, UsageError, VirtualClock, markdown, masked
 from orchestrator.output import formats
-from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_report, page_of
+from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_page, make_report
 
 __all__ = [
     "SUFFIXES",
-    "Kind",
+    "ReportFormat",
     "Report",
     "check_report_path",
     "is_stream",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-class Kind(StrEnum):
+class ReportFormat(StrEnum):
     """What a report can be."""
 
     TABLE = "table"
@@ -49,21 +49,30 @@ class Kind(StrEnum):
     JSONL = "jsonl"
 
 
-SUFFIXES = {".md": Kind.MD, ".html": Kind.HTML, ".csv": Kind.CSV, ".jsonl": Kind.JSONL}
+SUFFIXES = {
+    ".md": ReportFormat.MD,
+    ".html": ReportFormat.HTML,
+    ".csv": ReportFormat.CSV,
+    ".jsonl": ReportFormat.JSONL,
+}
 """What a file is to be, by the end of its name."""
 
 _OWN_STREAM = re.compile(r"/dev/(std(?:in|out|err))|(?:/dev|/proc/self)/fd/([0-9]+)")
 
-_FORMATS = {Kind.TABLE: formats.Format.TABLE, Kind.CSV: formats.Format.CSV, Kind.JSONL: formats.Format.JSONL}
+_FORMATS = {
+    ReportFormat.TABLE: formats.Format.TABLE,
+    ReportFormat.CSV: formats.Format.CSV,
+    ReportFormat.JSONL: formats.Format.JSONL,
+}
 
 
-def render(report: Report, kind: Kind) -> str:
+def render(report: Report, kind: ReportFormat) -> str:
     """The whole report as text that ends in a line break."""
     if kind in _FORMATS:
         rows = io.StringIO()
         write_rows(report, rows, kind)
         return rows.getvalue()
-    text = _page(report) if kind is Kind.HTML else _channel(report)
+    text = _page(report) if kind is ReportFormat.HTML else _channel(report)
     return masked(text, report.secrets)
 
 
@@ -71,17 +80,17 @@ def _page(report: Report) -> str:
     environment = _html()
     style = environment.get_template("report.css.j2").render()
     return environment.get_template("report.html.j2").render(
-        page=page_of(report, drawn=True),
+        page=make_page(report, drawn=True),
         style=Markup(style),  # noqa: S704 - the project's own file, with nothing filled in
         style_hash=_hash(style),
     )
 
 
 def _channel(report: Report) -> str:
-    return _markdown().get_template("report.md.j2").render(page=page_of(report))
+    return _markdown().get_template("report.md.j2").render(page=make_page(report))
 
 
-def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
+def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     """Write a table, CSV or records as a run itself does; records and CSV have the settled ones only."""
     output = formats.Output(
         stdout=stream,
@@ -93,14 +102,14 @@ def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
         show_links=report.show_links,
         secrets=report.secrets,
     )
-    rows = formats.results(output)
+    rows = formats.make_results(output)
     rows.started(_shown_run(report), len(report.results))
     for result in report.results:
-        if kind is Kind.TABLE or result.status.settled:
+        if kind is ReportFormat.TABLE or result.status.settled:
             rows.settled(result, report.run.id)
     if report.ending is not None:
         rows.ended(report.ending)
-    if kind is Kind.TABLE:
+    if kind is ReportFormat.TABLE:
         stream.write(
             masked("\n".join(["", headline(report), *map(": ".join, commands(report)), ""]), report.secrets)
         )
@@ -109,7 +118,7 @@ def write_rows(report: Report, stream: TextIO, kind: Kind) -> None:
 # -- files -------------------------------------------------------------------------------------------------
 
 
-def check_report_path(path: str) -> Kind:
+def check_report_path(path: str) -> ReportFormat:
     """What the file is to be, by its suffix; UsageError when it could not be written later on."""
     target = Path(path)
     kind = SUFFIXES.get(target.suffix.lower())
@@ -125,7 +134,7 @@ def check_report_path(path: str) -> Kind:
         ) from None
 
 
-def write_report(path: str, report: Report, kind: Kind | None = None) -> None:
+def write_report(path: str, report: Report, kind: ReportFormat | None = None) -> None:
     """Write the report into a file, whole or not at all, and readable by its owner alone: links are capabilities.
 
     What is there already and is no file (a device, a pipe) is not replaced: it is written into. Without a `kind`

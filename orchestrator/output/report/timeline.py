@@ -71,7 +71,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TimelineRow:
     """One snapshot: its bars, where it was settled (None: it is not) and all of that in words."""
 
     status: str
@@ -83,7 +83,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handing:
+class Handover:
     """A slot that came back after one answer and went to the next snapshot: a line from here to there."""
 
     x1: float
@@ -106,8 +106,8 @@ class Lane:
     """One organization's snapshots in the order in which they went out."""
 
     name: str
-    rows: tuple[Row, ...]
-    handings: tuple[Handing, ...]
+    rows: tuple[TimelineRow, ...]
+    handovers: tuple[Handover, ...]
     height: float
     labelled: bool
 
@@ -121,7 +121,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
+class _TaskTimes:
     """When one snapshot could have gone, went and was settled; None where it has not come so far."""
 
     result: Result
@@ -149,7 +149,7 @@ class _Scale:
         return round(LEFT + WIDTH * (at - self.start) / (self.end - self.start), 3)
 
 
-def draw(
+def draw_timeline(
     results: Sequence[Result],
     *,
     since: float,
@@ -164,13 +164,13 @@ def draw(
     """
     holds = holds or {}
     longest = max((holds.get(one.task.organization, Limit().hold) for one in results), default=0.0)
-    until = _until(results, since, now, longest)
-    ways = [way for result in results if (way := _way(result, since, until))]
+    until = _drawing_end(results, since, now, longest)
+    ways = [way for result in results if (way := _task_times(result, since, until))]
     if not ways:
         return None
     start = min(way.queued for way in ways)
     scale = _Scale(start=start, end=max(start + 1, *(way.end for way in ways)))
-    lanes: dict[str, list[_Way]] = {}
+    lanes: dict[str, list[_TaskTimes]] = {}
     for way in sorted(
         ways, key=lambda way: (way.end if way.sent is None else way.sent, way.result.task.position)
     ):
@@ -181,13 +181,13 @@ def draw(
     )
 
 
-def _until(results: Sequence[Result], since: float, now: float, hold: float) -> float:
+def _drawing_end(results: Sequence[Result], since: float, now: float, hold: float) -> float:
     """Until when waiting is drawn: two holds after the last answer, or a run left alone would be a dot on its axis."""
     last = [one.settled_wall for one in results if one.made_here and one.settled_wall is not None]
     return min(now, max(since, *last) + 2 * hold) if last else now
 
 
-def _way(result: Result, since: float, now: float) -> _Way | None:
+def _task_times(result: Result, since: float, now: float) -> _TaskTimes | None:
     """The result's times, put in order: clocks may have been set in between."""
     if not result.made_here or result.queued_wall is None:
         return None
@@ -200,7 +200,7 @@ def _way(result: Result, since: float, now: float) -> _Way | None:
     )
     end = max(queued, sent or queued, now if settled is None else settled)
     ready = min(max(queued, result.task.ready_at), granted or sent or end)
-    return _Way(
+    return _TaskTimes(
         result=result,
         queued=queued,
         ready=ready,
@@ -211,35 +211,37 @@ def _way(result: Result, since: float, now: float) -> _Way | None:
     )
 
 
-def _lane(name: str, ways: Sequence[_Way], scale: _Scale, holds: Mapping[str, float], zone: tzinfo) -> Lane:
+def _lane(
+    name: str, ways: Sequence[_TaskTimes], scale: _Scale, holds: Mapping[str, float], zone: tzinfo
+) -> Lane:
     hold = holds.get(ways[0].result.task.organization, Limit().hold)
     labelled = len(ways) <= LABELLED
     step = LABELLED_ROW if labelled else min(TALLEST_ROW, COMPACT_LANE / len(ways))
     offset = BAR_OFFSET if labelled else step / 2
     places = {way.result.task.key: round(TOP + offset + step * number, 2) for number, way in enumerate(ways)}
-    before = _handed_on(ways, hold)
+    before = _find_handovers(ways, hold)
     rows = [
         _row(way, before.get(way.result.task.key), places[way.result.task.key], scale, zone) for way in ways
     ]
-    handings = [
-        _handing(before[key], way, places, scale) for way in ways if (key := way.result.task.key) in before
+    handovers = [
+        _handover(before[key], way, places, scale) for way in ways if (key := way.result.task.key) in before
     ]
     return Lane(
         name=name,
         rows=tuple(rows),
-        handings=tuple(handings) if step >= THINNEST_ROW_WITH_LINKS else (),
+        handovers=tuple(handovers) if step >= THINNEST_ROW_WITH_LINKS else (),
         height=round(TOP + step * len(ways) + AXIS, 2),
         labelled=labelled,
     )
 
 
-def _handed_on(ways: Sequence[_Way], hold: float) -> dict[str, _Way]:
+def _find_handovers(ways: Sequence[_TaskTimes], hold: float) -> dict[str, _TaskTimes]:
     """Whose slot each snapshot took that waited for one, by its task's key.
 
     Results do not say which slot they had; but one that was granted as a slot came back waited for it.
     """
-    free: list[tuple[float, _Way]] = []
-    found: dict[str, _Way] = {}
+    free: list[tuple[float, _TaskTimes]] = []
+    found: dict[str, _TaskTimes] = {}
     for way in ways:
         if way.granted is not None:
             for back, other in free:
@@ -247,20 +249,20 @@ def _handed_on(ways: Sequence[_Way], hold: float) -> dict[str, _Way]:
                     found[way.result.task.key] = other
                     free.remove((back, other))
                     break
-        if way.settled is not None and way.sent is not None and _answered(way.result):
+        if way.settled is not None and way.sent is not None and _is_counted_at_answer(way.result):
             free.append((way.settled + hold, way))
             free.sort(key=lambda one: one[0])
     return found
 
 
-def _answered(result: Result) -> bool:
+def _is_counted_at_answer(result: Result) -> bool:
     """Whether its slot came back a period after the answer: one without, or after a server error, stays out longer."""
     return result.http_status is not None and result.http_status < SERVER_ERROR
 
 
-def _handing(before: _Way, way: _Way, places: Mapping[str, float], scale: _Scale) -> Handing:
+def _handover(before: _TaskTimes, way: _TaskTimes, places: Mapping[str, float], scale: _Scale) -> Handover:
     """The line from an answer to what took its slot."""
-    return Handing(
+    return Handover(
         x1=scale(before.end),
         y1=places[before.result.task.key],
         x2=scale(way.went),
@@ -268,9 +270,9 @@ def _handing(before: _Way, way: _Way, places: Mapping[str, float], scale: _Scale
     )
 
 
-def _row(way: _Way, before: _Way | None, y: float, scale: _Scale, zone: tzinfo) -> Row:
+def _row(way: _TaskTimes, before: _TaskTimes | None, y: float, scale: _Scale, zone: tzinfo) -> TimelineRow:
     label = _label(way.result)
-    return Row(
+    return TimelineRow(
         status=_word(way.result),
         label=label,
         words=f"{label}: {', '.join(_words(way, before, zone))}",
@@ -280,7 +282,7 @@ def _row(way: _Way, before: _Way | None, y: float, scale: _Scale, zone: tzinfo) 
     )
 
 
-def _bars(way: _Way, scale: _Scale) -> Iterator[Bar]:
+def _bars(way: _TaskTimes, scale: _Scale) -> Iterator[Bar]:
     if way.ready > way.queued:
         yield Bar(kind="window", x1=scale(way.queued), x2=scale(way.ready))
     if way.went > way.ready:
@@ -289,14 +291,14 @@ def _bars(way: _Way, scale: _Scale) -> Iterator[Bar]:
         yield Bar(kind="sent", x1=scale(way.went), x2=scale(way.end))
 
 
-def _words(way: _Way, before: _Way | None, zone: tzinfo) -> Iterator[str]:
+def _words(way: _TaskTimes, before: _TaskTimes | None, zone: tzinfo) -> Iterator[str]:
     """What a reader who points at the row is told."""
     yield f"queued {_clock(way.queued, zone)}"
     if way.ready - way.queued >= 1:
-        yield f"waited {sentences.span(way.ready - way.queued)} for its window to be complete"
+        yield f"waited {sentences.duration_text(way.ready - way.queued)} for its window to be complete"
     if way.went - way.ready >= 1:
         whose = f"the slot of {_label(before.result)}" if before else "its turn"
-        yield f"waited {sentences.span(way.went - way.ready)} for {whose}"
+        yield f"waited {sentences.duration_text(way.went - way.ready)} for {whose}"
     if way.sent is not None:
         yield f"sent {_clock(way.sent, zone)}"
     yield (
@@ -307,7 +309,7 @@ def _words(way: _Way, before: _Way | None, zone: tzinfo) -> Iterator[str]:
 
 
 def _label(result: Result) -> str:
-    return sentences.row(result, UTC).test
+    return sentences.snapshot_row(result, UTC).test
 
 
 def _word(result: Result) -> str:

@@ -75,7 +75,7 @@ LIMITS = {
 @pytest.mark.parametrize("count", [0, 1, 5, 60, 3000])
 def test_a_message_keeps_within_what_its_receiver_takes(form: str, count: int) -> None:
     """However many snapshots there are, and uses most of the room when some are left out."""
-    body = notify.body(report(paced(count)), form)
+    body = notify.message_body(report(paced(count)), form)
     assert size(form, body) <= LIMITS[form]
     if count == 3000:
         assert size(form, body) > LIMITS[form] * 0.9
@@ -88,13 +88,13 @@ def test_no_name_makes_a_message_too_long_or_unreadable(names: list[str], form: 
         replace(one, task=replace(one.task, test_name=name))
         for one, name in zip(paced(len(names)), names, strict=True)
     ]
-    assert size(form, notify.body(report(results), form)) <= LIMITS[form]
+    assert size(form, notify.message_body(report(results), form)) <= LIMITS[form]
 
 
 @pytest.mark.parametrize("form", ["slack", "webex", "teams"])
 def test_what_does_not_fit_is_counted_on_whole_lines(form: str) -> None:
     """Each line is whole, and the last says how many more there are and where."""
-    body = notify.body(report(paced(300)), form)
+    body = notify.message_body(report(paced(300)), form)
     shown = "\n".join(texts(json.loads(body)))
     links = len(re.findall(r"share\.thousandeyes\.com/view", body.decode()))
     assert f"and {300 - links} more: " in shown
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_counted_on_whole_lines(form: str) -> None:
 @pytest.mark.parametrize("form", ["slack", "webex", "teams"])
 def test_trouble_is_on_top_with_what_to_type(form: str) -> None:
     """The headline, the commands and the reasons come before the links."""
-    shown = "\n".join(texts(json.loads(notify.body(report(mixed(), exit_code=3), form))))
+    shown = "\n".join(texts(json.loads(notify.message_body(report(mixed(), exit_code=3), form))))
     places = [
         shown.index(words)
         for words in (
@@ -122,12 +122,12 @@ def test_trouble_is_on_top_with_what_to_type(form: str) -> None:
 def test_slack_shows_names_as_they_are() -> None:
     """Names are text elements, which know no markup; the notification's line is escaped as Slack asks."""
     hostile = replace(created(0, 0), task=replace(created(0, 0).task, test_name="*b* <!channel> & `c`"))
-    body = json.loads(notify.body(report([hostile]), "slack"))
+    body = json.loads(notify.message_body(report([hostile]), "slack"))
     (element,) = (one for one in _elements(body["blocks"]) if one.get("type") == "link")
     assert element["text"] == "*b* <!channel> & `c`"
     assert element["url"].startswith("https://s0.share.thousandeyes.com/")
     named = replace(RUN, job="<!channel> & co")
-    body = json.loads(notify.body(make_report(named, [], zone=ZoneInfo("UTC"), now=START), "slack"))
+    body = json.loads(notify.message_body(make_report(named, [], zone=ZoneInfo("UTC"), now=START), "slack"))
     assert body["text"].startswith("&lt;!channel&gt; &amp; co: ")
     assert all(one["text"] for one in _elements(body["blocks"]) if one.get("type") == "text")
 
@@ -137,14 +137,14 @@ def test_webex_markdown_has_no_markup_of_names() -> None:
     link = "https://a.example/x(1)*?a=_b_"
     hostile = created(0, 0, link=link)
     hostile = replace(hostile, task=replace(hostile.task, test_name="*b* [x](y) <@all>"))
-    text = json.loads(notify.body(report([hostile]), "webex"))["markdown"]
+    text = json.loads(notify.message_body(report([hostile]), "webex"))["markdown"]
     assert r"\*b\* \[x\](y) &lt;@all&gt;" in text
     assert "(https://a.example/x%281%29%2A?a=_b_)" in text
 
 
 def test_teams_takes_an_adaptive_card_without_markdown() -> None:
     """One card in a message, of blocks that show text as it is."""
-    body = json.loads(notify.body(report(mixed()), "teams"))
+    body = json.loads(notify.message_body(report(mixed()), "teams"))
     (attachment,) = body["attachments"]
     assert body["type"] == "message"
     assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
@@ -153,10 +153,10 @@ def test_teams_takes_an_adaptive_card_without_markdown() -> None:
 
 def test_json_is_the_last_record_with_the_snapshots_records() -> None:
     """Programs get the documented keys, and how many records were left out."""
-    body = json.loads(notify.body(report(mixed(), exit_code=3), "json"))
+    body = json.loads(notify.message_body(report(mixed(), exit_code=3), "json"))
     assert (body["event"], body["schema"], body["exit_code"], body["omitted"]) == ("run.finished", 1, 3, 0)
     assert len(body["snapshots"]) == sum(one.status.settled for one in mixed())
-    long = json.loads(notify.body(report(paced(3000)), "json"))
+    long = json.loads(notify.message_body(report(paced(3000)), "json"))
     assert long["omitted"] == 3000 - len(long["snapshots"]) > 0
 
 
@@ -164,7 +164,7 @@ def test_json_is_the_last_record_with_the_snapshots_records() -> None:
 def test_no_secret_and_no_unwanted_link_is_told(form: str) -> None:
     """What is kept out of the report is kept out of the channel."""
     secret = "0a1b2c3d-secret-4e5f"
-    body = notify.body(
+    body = notify.message_body(
         report([created(0, 0), failed(1, 1, detail=f"bad {secret}")], show_links=False, secrets=[secret]),
         form,
     ).decode()
@@ -205,7 +205,7 @@ def addressed(folder: Path, text: str = f"https://hooks.example.com{SECRET_PATH}
 def test_an_address_comes_from_its_file(tmp_path: Path) -> None:
     """The line's end is no part of it, and it stands in no event."""
     postman = Postman(VirtualClock())
-    (event,) = notify.tell([addressed(tmp_path)], report([]), poster=postman, clock=postman.clock)
+    (event,) = notify.notify_all([addressed(tmp_path)], report([]), poster=postman, clock=postman.clock)
     assert postman.posted == [(f"https://hooks.example.com{SECRET_PATH}", 10.0)]
     assert (event.name, event.level) == ("notify.sent", "debug")
     assert SECRET_PATH not in str(event)
@@ -217,7 +217,7 @@ def test_an_address_comes_from_its_file(tmp_path: Path) -> None:
 def test_some_are_told_only_of_failures(tmp_path: Path, on: str, exit_code: int, told: int) -> None:
     """Whatever ends with another code than 0 is one."""
     postman = Postman(VirtualClock())
-    notify.tell(
+    notify.notify_all(
         [addressed(tmp_path, on=on)], report([], exit_code=exit_code), poster=postman, clock=postman.clock
     )
     assert len(postman.posted) == told
@@ -227,7 +227,7 @@ def test_telling_everybody_takes_ten_seconds_at_the_most(tmp_path: Path) -> None
     """Each has an equal part of what is left, so that one who hangs does not cost the others theirs."""
     postman = Postman(VirtualClock(), takes=60.0)
     before = postman.clock.boot()
-    notify.tell([addressed(tmp_path)] * 5, report([]), poster=postman, clock=postman.clock)
+    notify.notify_all([addressed(tmp_path)] * 5, report([]), poster=postman, clock=postman.clock)
     assert postman.clock.boot() - before <= notify.LONGEST_TIME + 0.001
     assert [round(seconds, 3) for _, seconds in postman.posted] == [2.0] * 5
 
@@ -245,7 +245,7 @@ def test_telling_everybody_takes_ten_seconds_at_the_most(tmp_path: Path) -> None
 def test_an_address_that_must_not_be_used_is_a_warning(tmp_path: Path, text: str, words: str) -> None:
     """It says what is wrong with the file, and does not quote it."""
     postman = Postman(VirtualClock())
-    (event,) = notify.tell([addressed(tmp_path, text)], report([]), poster=postman, clock=postman.clock)
+    (event,) = notify.notify_all([addressed(tmp_path, text)], report([]), poster=postman, clock=postman.clock)
     assert event.level == "warning"
     assert words in event.text
     assert postman.posted == []
@@ -258,7 +258,9 @@ def test_a_file_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
     postman = Postman(VirtualClock())
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     wanted = [Notify(format="slack", url_file=str(tmp_path / name)) for name in ("missing", "binary")]
-    events = notify.tell([*wanted, addressed(tmp_path)], report([]), poster=postman, clock=postman.clock)
+    events = notify.notify_all(
+        [*wanted, addressed(tmp_path)], report([]), poster=postman, clock=postman.clock
+    )
     assert [event.level for event in events] == ["warning", "warning", "debug"]
     assert "No such file" in events[0].text
     assert "no text" in events[1].text

@@ -29,10 +29,10 @@ from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Counts, Result, RunState, Snapshot
-from orchestrator.output.report.page import Report, followable, make_report
-from orchestrator.output.report.render import Kind, check_report_path, render, write_report
-from orchestrator.output.report.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw
-from orchestrator.output.snapshots import Wanted, list_snapshots, snapshots_documents, snapshots_table
+from orchestrator.output.report.page import Report, make_report, safe_link
+from orchestrator.output.report.render import ReportFormat, check_report_path, render, write_report
+from orchestrator.output.report.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw_timeline
+from orchestrator.output.snapshots import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 from orchestrator.ratelimit.bucket import Bucket
 from orchestrator.store.views import RunView, Serving
 from orchestrator.windows.durations import DAY
@@ -96,7 +96,9 @@ def renamed(result: Result, name: str) -> Result:
 
 def test_failures_come_first_with_their_reason_and_the_command_that_retries_them() -> None:
     """Whoever reads from the top learns what is missing, why, and what to type."""
-    text = Seen(render(report([created(0, 0), pending(1), uncertain(2, 1), failed(3, 2)]), Kind.HTML)).text
+    text = Seen(
+        render(report([created(0, 0), pending(1), uncertain(2, 1), failed(3, 2)]), ReportFormat.HTML)
+    ).text
     body = text[text.index("created\n") :] if "created\n" in text else text
     order = [body.index(f" {number}") for number in ("www 04", "Frankfurt 03", "EU 01", "API 02")]
     assert order == sorted(order)
@@ -105,8 +107,8 @@ def test_failures_come_first_with_their_reason_and_the_command_that_retries_them
     assert "tesnap settle k7f2" in text
 
 
-@pytest.mark.parametrize("kind", [Kind.TABLE, Kind.MD, Kind.HTML])
-def test_commands_are_those_that_help(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ReportFormat.TABLE, ReportFormat.MD, ReportFormat.HTML])
+def test_commands_are_those_that_help(kind: ReportFormat) -> None:
     """What is all made needs none, and nothing of a cancelled run is carried on."""
     assert "tesnap" not in render(report([created(0, 0)]), kind).replace("Written by tesnap", "").replace(
         '"tesnap 0', ""
@@ -117,8 +119,8 @@ def test_commands_are_those_that_help(kind: Kind) -> None:
     assert "tesnap resume" not in render(cancelled, kind)
 
 
-@pytest.mark.parametrize("kind", [Kind.MD, Kind.HTML])
-def test_a_window_and_an_expiry_are_what_people_can_use(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ReportFormat.MD, ReportFormat.HTML])
+def test_a_window_and_an_expiry_are_what_people_can_use(kind: ReportFormat) -> None:
     """Windows stand in UTC and local time, and the day of deletion is written out."""
     text = render(report([created(0, 0)]), kind)
     assert "20 Nov 12:00–14:00 UTC" in text
@@ -128,8 +130,8 @@ def test_a_window_and_an_expiry_are_what_people_can_use(kind: Kind) -> None:
     assert "13:00–15:00 CET" not in render(report([created(0, 0)], zone=ZoneInfo("UTC")), kind)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_one_customers_view_has_nothing_of_another(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(ReportFormat))
+def test_one_customers_view_has_nothing_of_another(kind: ReportFormat) -> None:
     """No name, no id, no link and no count of another organization is in it, whatever its form."""
     theirs = [replace(one, task=replace(one.task, job_name="acme-and-globex")) for one in mixed()]
     run = replace(RUN, job="globex-acme", tasks=len(theirs), files=("globex-acme.yaml",))
@@ -138,7 +140,7 @@ def test_one_customers_view_has_nothing_of_another(kind: Kind) -> None:
     hints = [hint for one in others for hint in (one.task.test_id, one.task.key, one.task.test_name or "")]
     assert [hint for hint in ("acme", "nightly", *hints, "tesnap resume") if hint in text] == []
     assert text.count("share.thousandeyes.com") >= 7
-    if kind is Kind.HTML:
+    if kind is ReportFormat.HTML:
         alone = [
             replace(one, task=replace(one.task, job_name=""))
             for one in theirs
@@ -156,8 +158,8 @@ def test_a_customer_who_is_not_in_the_run_is_an_error_with_a_suggestion() -> Non
         report(mixed(), organization="globx")
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_links_and_secrets_are_kept_out(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", list(ReportFormat))
+def test_links_and_secrets_are_kept_out(kind: ReportFormat) -> None:
     """Without links there is none, and a secret in an API's answer never passes."""
     secret = "0a1b2c3d-secret-4e5f"
     text = render(
@@ -180,8 +182,8 @@ def test_links_and_secrets_are_kept_out(kind: Kind) -> None:
 def test_a_name_is_only_text_on_the_page(name: str) -> None:
     """The page's elements are the same whatever a test, an organization or a reason is called."""
     results = [created(0, 0), failed(1, 1, detail=name)]
-    plain = Seen(render(report([results[0], failed(1, 1, detail="x")]), Kind.HTML))
-    seen = Seen(render(report([renamed(one, name) for one in results]), Kind.HTML))
+    plain = Seen(render(report([results[0], failed(1, 1, detail="x")]), ReportFormat.HTML))
+    seen = Seen(render(report([renamed(one, name) for one in results]), ReportFormat.HTML))
     assert [tag for tag, _ in seen.elements] == [tag for tag, _ in plain.elements]
     assert seen.links() == plain.links()
     assert name.replace("\u202e", "\\u202e") in seen.text
@@ -190,13 +192,13 @@ def test_a_name_is_only_text_on_the_page(name: str) -> None:
 @given(st.text(max_size=60))
 def test_no_name_breaks_the_page_or_a_markdown_table(name: str) -> None:
     """Whatever a name is made of, rows keep their cells and the page its elements."""
-    page = Seen(render(report([renamed(created(0, 0), name)]), Kind.HTML))
+    page = Seen(render(report([renamed(created(0, 0), name)]), ReportFormat.HTML))
     assert [tag for tag, _ in page.elements] == [
-        tag for tag, _ in Seen(render(report([created(0, 0)]), Kind.HTML)).elements
+        tag for tag, _ in Seen(render(report([created(0, 0)]), ReportFormat.HTML)).elements
     ]
     rows = [
         line
-        for line in render(report([renamed(created(0, 0), name)]), Kind.MD).splitlines()
+        for line in render(report([renamed(created(0, 0), name)]), ReportFormat.MD).splitlines()
         if line.startswith("|")
     ]
     assert len(rows) == 3
@@ -207,11 +209,11 @@ def test_no_name_breaks_the_page_or_a_markdown_table(name: str) -> None:
 def test_a_name_is_only_text_in_markdown_and_in_a_spreadsheet(name: str) -> None:
     """Nothing of a name is markup in the channel, and no cell of the CSV is a formula."""
     hostile = report([renamed(created(0, 0), name), renamed(failed(1, 1, detail=name), name)])
-    text = render(hostile, Kind.MD)
+    text = render(hostile, ReportFormat.MD)
     assert "<script" not in text
     assert "<img" not in text
     assert not re.search(r"(?<!\\)\]\(", text)
-    cells = [cell for row in csv.reader(io.StringIO(render(hostile, Kind.CSV))) for cell in row]
+    cells = [cell for row in csv.reader(io.StringIO(render(hostile, ReportFormat.CSV))) for cell in row]
     assert [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))] == []
 
 
@@ -229,16 +231,16 @@ def test_a_name_is_only_text_in_markdown_and_in_a_spreadsheet(name: str) -> None
 def test_only_http_links_are_links(link: str) -> None:
     """What comes back and is no web address is shown as text and cannot be followed."""
     made = report([created(0, 0, link=link)])
-    seen = Seen(render(made, Kind.HTML))
+    seen = Seen(render(made, ReportFormat.HTML))
     assert seen.links() == []
     assert link in seen.text
-    assert f"<{link}>" not in render(made, Kind.MD)
+    assert f"<{link}>" not in render(made, ReportFormat.MD)
 
 
 def test_a_link_is_followed_as_it_came() -> None:
     """A link's own characters stay, and what would end an attribute or a cell is quoted."""
-    assert followable("https://a.example/x?a=1&b=%20c#d") == "https://a.example/x?a=1&b=%20c#d"
-    assert followable('https://a.example/"><b>|') == "https://a.example/%22%3E%3Cb%3E%7C"
+    assert safe_link("https://a.example/x?a=1&b=%20c#d") == "https://a.example/x?a=1&b=%20c#d"
+    assert safe_link('https://a.example/"><b>|') == "https://a.example/%22%3E%3Cb%3E%7C"
 
 
 # -- the page ----------------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ def test_a_link_is_followed_as_it_came() -> None:
 
 def test_the_page_asks_the_network_for_nothing() -> None:
     """No script, no address that loads by itself, and a policy that would forbid both."""
-    seen = Seen(render(report(mixed()), Kind.HTML))
+    seen = Seen(render(report(mixed()), ReportFormat.HTML))
     tags = {tag for tag, _ in seen.elements}
     assert (
         tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "use", "image"} == set()
@@ -265,7 +267,7 @@ def test_the_page_asks_the_network_for_nothing() -> None:
 
 def test_every_snapshot_is_on_the_page_once() -> None:
     """Each task has one row, and each link that came back stands in it."""
-    seen = Seen(render(report(mixed()), Kind.HTML))
+    seen = Seen(render(report(mixed()), ReportFormat.HTML))
     assert sorted(filter(None, seen.links())) == sorted(
         one.snapshot.link or "" for one in mixed() if one.snapshot
     )
@@ -275,7 +277,7 @@ def test_every_snapshot_is_on_the_page_once() -> None:
 
 def test_what_is_pending_says_what_it_waits_for() -> None:
     """A window that is not over is named with its end."""
-    text = Seen(render(report([pending(0, ready_at=START + 3600), pending(1)]), Kind.HTML)).text
+    text = Seen(render(report([pending(0, ready_at=START + 3600), pending(1)]), ReportFormat.HTML)).text
     assert "waits for its window, until 16:00 CET" in text
     assert "waits for its turn" in text
 
@@ -284,7 +286,7 @@ def test_what_is_pending_says_what_it_waits_for() -> None:
 
 
 def drawn(results: Iterable[Result], **changes: Any) -> Timeline:
-    found = draw(list(results), **{"since": START, "now": START + 1500, "zone": BERLIN, **changes})
+    found = draw_timeline(list(results), **{"since": START, "now": START + 1500, "zone": BERLIN, **changes})
     assert found is not None
     return found
 
@@ -294,7 +296,7 @@ def test_the_timeline_shows_whose_slot_each_one_waited_for() -> None:
     (lane,) = drawn(paced(12)).lanes
     assert [row.label for row in lane.rows] == [one.task.test_name for one in paced(12)]
     ys = {row.y: number for number, row in enumerate(lane.rows)}
-    assert [(ys[hand.y1], ys[hand.y2]) for hand in lane.handings] == [
+    assert [(ys[hand.y1], ys[hand.y2]) for hand in lane.handovers] == [
         (number, number + 5) for number in range(7)
     ]
     assert "waited 5 m 3 s for the slot of Checkout EU 01" in lane.rows[5].words
@@ -315,21 +317,21 @@ def test_a_lane_is_one_organization_and_only_what_the_run_did_itself_is_in_it() 
     existing = replace(created(9, 0), made_here=False)
     found = drawn([created(0, 0), created(1, 0, organization=GLOBEX), existing])
     assert [(lane.name, len(lane.rows)) for lane in found.lanes] == [("acme", 1), ("globex", 1)]
-    assert draw([existing], since=START, now=START, zone=BERLIN) is None
+    assert draw_timeline([existing], since=START, now=START, zone=BERLIN) is None
 
 
 def test_the_slot_of_an_unanswered_request_is_handed_to_nobody() -> None:
     """It comes back later than a period after anything that was seen."""
     lost = replace(created(0, 0), http_status=None)
-    assert drawn([lost, created(1, 303.5)]).lanes[0].handings == ()
+    assert drawn([lost, created(1, 303.5)]).lanes[0].handovers == ()
 
 
 def test_what_was_not_waiting_took_nobodys_slot() -> None:
     """Whose window ended after a slot had come back waited for its window alone."""
     first, second = created(0, 0), created(1, 303.5)
     late = replace(second, task=replace(second.task, ready_at=START + 303))
-    assert len(drawn([first, second]).lanes[0].handings) == 1
-    assert drawn([first, late]).lanes[0].handings == ()
+    assert len(drawn([first, second]).lanes[0].handovers) == 1
+    assert drawn([first, late]).lanes[0].handovers == ()
 
 
 def test_a_run_that_was_left_alone_keeps_its_shape() -> None:
@@ -387,14 +389,14 @@ def test_a_lane_of_a_thousand_is_no_taller_than_a_screen() -> None:
     assert len(lane.rows) == 1000
     assert lane.height < COMPACT_LANE + 50
     assert not lane.labelled
-    assert lane.handings == ()
+    assert lane.handovers == ()
 
 
 def test_another_limit_hands_slots_on_at_another_time() -> None:
     """Whose slot came back is worked out from how long a slot is held."""
     quick = [created(0, 0), created(1, 4.5)]
-    assert drawn(quick).lanes[0].handings == ()
-    assert len(drawn(quick, holds={ACME: Limit(per=2.0).hold}).lanes[0].handings) == 1
+    assert drawn(quick).lanes[0].handovers == ()
+    assert len(drawn(quick, holds={ACME: Limit(per=2.0).hold}).lanes[0].handovers) == 1
 
 
 # -- files -------------------------------------------------------------------------------------------------
@@ -406,7 +408,7 @@ def test_a_report_is_a_private_file_that_appears_whole(tmp_path: Path) -> None:
     path.write_text("old")
     path.chmod(0o644)
     write_report(str(path), report(mixed()))
-    assert path.read_text("utf-8") == render(report(mixed()), Kind.MD)
+    assert path.read_text("utf-8") == render(report(mixed()), ReportFormat.MD)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 
@@ -421,9 +423,15 @@ def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.md", Kind.MD), ("a.HTML", Kind.HTML), ("a.csv", Kind.CSV), ("a.jsonl", Kind.JSONL)]
+    ("name", "kind"),
+    [
+        ("a.md", ReportFormat.MD),
+        ("a.HTML", ReportFormat.HTML),
+        ("a.csv", ReportFormat.CSV),
+        ("a.jsonl", ReportFormat.JSONL),
+    ],
 )
-def test_the_suffix_says_what_a_report_is(tmp_path: Path, name: str, kind: Kind) -> None:
+def test_the_suffix_says_what_a_report_is(tmp_path: Path, name: str, kind: ReportFormat) -> None:
     """A path that can be written is found out without leaving anything there."""
     assert check_report_path(str(tmp_path / name)) is kind
     assert list(tmp_path.iterdir()) == []
@@ -457,7 +465,7 @@ def test_a_disk_that_refuses_leaves_the_old_report(tmp_path: Path, monkeypatch: 
     path.write_text("old")
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UsageError, match=r"cannot be written \(No space left on device\)"):
-        write_report(str(path), report(mixed()), Kind.MD)
+        write_report(str(path), report(mixed()), ReportFormat.MD)
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("links.md", "old")]
 
 
@@ -467,35 +475,33 @@ def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        write_report(str(pipe), report(mixed()), Kind.CSV)
-        assert os.read(reader, 1_000_000).decode() == render(report(mixed()), Kind.CSV)
+        write_report(str(pipe), report(mixed()), ReportFormat.CSV)
+        assert os.read(reader, 1_000_000).decode() == render(report(mixed()), ReportFormat.CSV)
     finally:
         os.close(reader)
     assert pipe.is_fifo()
-    write_report("/dev/null", report(mixed()), Kind.CSV)
+    write_report("/dev/null", report(mixed()), ReportFormat.CSV)
     assert Path("/dev/null").is_char_device()
     with pytest.raises(UsageError, match="that is no file"):
-        write_report(str(tmp_path), report(mixed()), Kind.CSV)
+        write_report(str(tmp_path), report(mixed()), ReportFormat.CSV)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("stream", ["/dev/stdout", "/dev/fd/1", "/dev/stderr"])
 def test_a_report_goes_into_a_stream_of_the_shell(tmp_path: Path, stream: str) -> None:
     """Also where that is a file by now, whose beginning stays."""
-    program = (
-        f"from tests.output.report.test_render import *; write_report({stream!r}, report(mixed()), Kind.CSV)"
-    )
+    program = f"from tests.output.report.test_render import *; write_report({stream!r}, report(mixed()), ReportFormat.CSV)"
     seen = tmp_path / "seen"
     with seen.open("w") as file:
         file.write("before\n")
         file.flush()
         subprocess.run([sys.executable, "-c", program], check=True, stdout=file, stderr=file)
-    assert seen.read_text("utf-8") == "before\n" + render(report(mixed()), Kind.CSV)
+    assert seen.read_text("utf-8") == "before\n" + render(report(mixed()), ReportFormat.CSV)
 
 
 def test_records_are_those_of_the_run() -> None:
     """A JSON Lines report has the run's first record and one for each settled task."""
-    found = [json.loads(line) for line in render(report(mixed()), Kind.JSONL).splitlines()]
+    found = [json.loads(line) for line in render(report(mixed()), ReportFormat.JSONL).splitlines()]
     assert found[0]["event"] == "run.started"
     assert found[0]["tasks"] == RUN.tasks or found[0]["tasks"] == len(mixed())
     assert len(found) == 1 + sum(one.status.settled for one in mixed())
@@ -551,7 +557,7 @@ def shelf(*days_ago: float) -> Shelf:
 
 
 def found(store: Shelf, **wanted: Any) -> list[str]:
-    return [one.result.task.test_id for one in list_snapshots(store, Wanted(**wanted))]  # type: ignore[arg-type]  # as much as is read
+    return [one.result.task.test_id for one in find_snapshots(store, SnapshotFilter(**wanted))]  # type: ignore[arg-type]  # as much as is read
 
 
 def test_a_report_is_made_of_what_the_store_has_now() -> None:
@@ -602,7 +608,7 @@ def test_a_list_asks_the_store_for_no_more_than_it_needs() -> None:
 def test_a_list_is_text_or_records() -> None:
     """Each has the run, the link and when it is deleted."""
     store = shelf(1)
-    rows = list_snapshots(store, Wanted())  # type: ignore[arg-type]  # as above
+    rows = find_snapshots(store, SnapshotFilter())  # type: ignore[arg-type]  # as above
     text = "\n".join(snapshots_table(rows, store.epoch(), BERLIN))
     assert "k7f2" in text
     assert "deleted by ThousandEyes on" in text
