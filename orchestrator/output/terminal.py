@@ -14,11 +14,9 @@ from dataclasses import replace
 from orchestrator import core
 from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, masked
 from orchestrator.output import log, sentences
-from orchestrator.output.formats import Format, Output, make_results
+from orchestrator.output.formats import Output, make_results
 from orchestrator.output.live import LiveLine
 from orchestrator.output.streams import UnfailingLines
-
-__all__ = ["Format", "Output", "View"]
 
 ORGANIZATIONS_SHOWN = 5
 """How many organizations' waiting the live line explains: more would fill an incident's terminal."""

@@ -24,19 +24,7 @@ from markupsafe import Markup
 
 from orchestrator.core import Run, UsageError, VirtualClock, markdown, masked
 from orchestrator.output import formats
-from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_page, make_report
-
-__all__ = [
-    "SUFFIXES",
-    "ReportFormat",
-    "Report",
-    "check_report_path",
-    "is_stream",
-    "make_report",
-    "render",
-    "write_report",
-    "write_rows",
-]
+from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_page
 
 
 class ReportFormat(StrEnum):
