@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.api.response import Answer, as_object, clean, dig, explain, instant, parse_object, text_id
-from orchestrator.core import Problem, TesnapError, Window, plural
-from orchestrator.windows import utc_text
+from orchestrator.core import Problem, TesnapError, Window, plural, utc_text
 
 MOST_PAGES = 100
 """Pages of one list that are read before giving up, which is said: far more than any alert list has."""

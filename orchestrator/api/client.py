@@ -21,8 +21,7 @@ from orchestrator.api.failures import _FAILURES, _why
 from orchestrator.api.proxy import proxy_for
 from orchestrator.api.response import Answer, Call
 from orchestrator.api.transport import Adapter, tls_context
-from orchestrator.core import Clock, Http, Task, check_base_url
-from orchestrator.windows import utc_text
+from orchestrator.core import Clock, Http, Task, check_base_url, utc_text
 
 __all__ = ["Answer", "Call", "Client", "snapshot_call"]
 

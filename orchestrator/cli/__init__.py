@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import click
 
@@ -72,8 +71,10 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; for a misspelt one, say which is meant."""
-        if args[0] not in COMMANDS and (meant := get_close_matches(args[0], COMMANDS, n=1)):
-            ctx.fail(f"No such command {args[0]!r}: did you mean {meant[0]!r}?")
+        from orchestrator.core import nearest_word
+
+        if args[0] not in COMMANDS and (meant := nearest_word(args[0], COMMANDS)):
+            ctx.fail(f"No such command {args[0]!r}: did you mean {meant!r}?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature

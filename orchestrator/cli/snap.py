@@ -248,11 +248,12 @@ def _announcing(app: App, look: Shown, meant: AdhocJob, *, again: bool) -> Plann
 
 def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str]:
     """The windows, and on a terminal how many tests match and how long they will take."""
-    from orchestrator.jobfile import spans
-    from orchestrator.output import clock_time, match_text
+    from orchestrator.output import match_text
+    from orchestrator.windows import clock_time, window_text
 
-    zone, name = terminal_zone(look.timezone, os.environ)
-    yield from spans((snapshot.task.window for snapshot in view.snapshots), now=view.now, timezone=name)
+    zone, _ = terminal_zone(look.timezone, os.environ)
+    for window in sorted({snapshot.task.window for snapshot in view.snapshots}):
+        yield f"window {window_text(window, zone, view.now)}"
     matches = len(
         {
             (snapshot.task.organization, snapshot.task.account_group, snapshot.task.test_id)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
-    from orchestrator.core.clock import Clock, ScaledClock, SystemClock, VirtualClock, machine_zone, utc
+    from orchestrator.core.clock import Clock, ScaledClock, SystemClock, VirtualClock, machine_zone, utc_text
     from orchestrator.core.errors import (
         AccessRefused,
         ApiUnavailable,
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
         Status,
         Task,
     )
-    from orchestrator.core.text import choice, nearest_word, plural, quote, word
+    from orchestrator.core.text import choice, first_names, nearest_word, nearest_words, plural, quote, word
     from orchestrator.core.urls import check_base_url, is_loopback, unencrypted
 else:
     __getattr__ = lazy_face(__name__)

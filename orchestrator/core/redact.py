@@ -50,7 +50,7 @@ def without_credentials(text: str, mask: str) -> str:
     return _ANNOUNCED.sub(lambda found: found[1] + mask, text)
 
 
-_LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter
+LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter
 
 _JOINERS = "\u00a0\u00ad\u200c\u200d\u202f\u3000"  # not printable to Python, but parts of names
 
@@ -69,7 +69,7 @@ def is_plain(text: str) -> bool:
 
 def is_secret_key(key: str) -> bool:
     """Whether a key asks for a secret itself (`token`, `apiKey`), rather than for where one is kept."""
-    snake = _HUMP.sub("_", key[:_LONGEST_WORD]).lower().replace("-", "_")
+    snake = _HUMP.sub("_", key[:LONGEST_WORD]).lower().replace("-", "_")
     return _SECRET_KEY.search(snake) is not None
 
 

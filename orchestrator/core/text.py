@@ -1,4 +1,4 @@
-"""How an error speaks of what a user wrote: quoted shortly, never a secret, with the nearest word meant."""
+"""The words of an error: what a user wrote, quoted shortly and never a secret, lists of names, the nearest one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import difflib
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from orchestrator.core.redact import _LONGEST_WORD, looks_secret
+from orchestrator.core.redact import LONGEST_WORD, looks_secret
 
 _QUOTED = 60  # characters: a quotation has to be recognised, not read
 
 _COMPARED = 200  # words: the nearest of more would cost more time than a suggestion is worth
+
+_NAMED_AT_MOST = 10  # names in a sentence: as many as fit on a line or two
 
 
 def quote(text: str) -> str:
@@ -26,18 +28,29 @@ def word(text: str) -> str:
     return f"`{text}`" if plain and not looks_secret(text) else quote(text)
 
 
-def nearest_word(text: str, known: Iterable[str]) -> str | None:
-    """The known word that the text most likely means, if there is one near enough."""
-    by_lower = {name.lower(): name for name in islice(known, _COMPARED)}
-    written = text[:_LONGEST_WORD].lower()
+def choice(words: Sequence[str], *, last: str = "or") -> str:
+    """The words as a sentence lists them: `a, b or c`; an empty text for none."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def first_names(names: Sequence[str], *, last: str = "and") -> str:
+    """The first ten names and the number of the others, as a sentence lists them: `a, b and 7 more`."""
+    more = len(names) - _NAMED_AT_MOST
+    return choice([*names[:_NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])], last=last)
+
+
+def nearest_word(text: str, known: Iterable[str], *, compared: int = _COMPARED) -> str | None:
+    """The known word that the text most likely means, case aside, if one of the first `compared` is near enough."""
+    by_lower = {name.lower(): name for name in islice(known, compared)}
+    written = text[:LONGEST_WORD].lower()
     near = difflib.get_close_matches(written, by_lower, n=1)
     near = near or [name for name in by_lower if written and name.startswith(f"{written}_")]  # url: url_file
     return by_lower[near[0]] if near else None
 
 
-def choice(words: Sequence[str], *, last: str = "or") -> str:
-    """The words as a sentence lists them: `a, b or c`."""
-    return f" {last} ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+def nearest_words(text: str, known: Sequence[str]) -> str:
+    """The three known words nearest to the text, or the first five where none is near: `a, b, c`."""
+    return ", ".join(difflib.get_close_matches(text, known, n=3) or known[:5])
 
 
 def plural(number: int, noun: str, ending: str = "s") -> str:

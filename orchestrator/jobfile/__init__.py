@@ -11,7 +11,6 @@ if TYPE_CHECKING:
         incident,
         known_organizations,
         looking,
-        spans,
         typed_ids,
         without_file,
     )

@@ -26,12 +26,13 @@ from orchestrator.core import (
     Select,
     TestRef,
     UsageError,
-    Window,
     WindowError,
     WindowSpec,
     choice,
+    first_names,
     nearest_word,
     quote,
+    utc_text,
 )
 from orchestrator.jobfile import reader
 from orchestrator.jobfile.types import TestType
@@ -135,10 +136,14 @@ def known_organizations(
     made = reader.read_jobfiles([path], environ=environ).jobfile if path else _of_environment(environ, naming)
     names = list(made.organizations)
     if len(names) > 1 and not chosen:
-        raise UsageError(f"{path} has {len(names)} organizations: choose with --organization {_some(names)}")
+        raise UsageError(
+            f"{path} has {len(names)} organizations: choose with --organization {first_names(names, last='or')}"
+        )
     kept = [name for name in names if not chosen or any(fnmatchcase(name, pattern) for pattern in chosen)]
     if not kept:
-        raise UsageError(f"no organization matches {choice([*chosen])}: there is {_some(names)}")
+        raise UsageError(
+            f"no organization matches {choice([*chosen])}: there is {first_names(names, last='or')}"
+        )
     return replace(made, organizations={name: made.organizations[name] for name in kept}, jobs=())
 
 
@@ -287,7 +292,7 @@ def _end(until: str | None, now: float, timezone: str | None) -> tuple[str, tupl
     if until is not None:
         return _moment("--to", until, now, timezone)
     last = windows.resolve(WindowSpec(last=AROUND), now=now)
-    return windows.utc_text(last.windows[0].end), ()
+    return utc_text(last.windows[0].end), ()
 
 
 def _moment(option: str, text: str, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
@@ -296,7 +301,7 @@ def _moment(option: str, text: str, now: float, timezone: str | None) -> tuple[s
         at, notes = windows.parse_moment(text, now=now, timezone=timezone)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
-    return windows.utc_text(at), notes
+    return utc_text(at), notes
 
 
 def _check_no_length(since: str) -> None:
@@ -331,14 +336,3 @@ def _checked(spec: WindowSpec) -> WindowSpec:
             f"{error}".replace("fit: cover", "--fit cover").replace("fit: split", "--fit split")
         ) from None
     return spec
-
-
-def spans(found: Iterable[Window], *, now: float, timezone: str | None) -> tuple[str, ...]:
-    """The windows as they are echoed: `window 13:20–15:20 UTC (14:20–16:20 CET)`."""
-    ordered = sorted(set(found))
-    return tuple(f"window {windows.echo(window, now=now, timezone=timezone)}" for window in ordered)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - 10  # as many as fit on a line or two
-    return choice([*names[:10], *([f"{more} more"] if more > 0 else [])])

@@ -28,7 +28,7 @@ from orchestrator.core import (
     TestRef,
     WindowError,
     WindowSpec,
-    choice,
+    first_names,
     quote,
     word,
 )
@@ -47,8 +47,6 @@ from orchestrator.jobfile.types import checked_base_url
 _MOST_COMPARED = 1_000_000  # names with patterns in one file: a fraction of a second
 
 _T = TypeVar("_T")
-
-_NAMED_AT_MOST = 10  # organizations or windows that an error lists
 
 
 class Assembly:
@@ -257,7 +255,7 @@ class Assembly:
         """The organizations that a job means, in the order of the file."""
         if wanted is None:
             if len(known) > 1 and not self._lost(at, "organization"):
-                text = f"`organization` is missing: there are {_listed(known)}"
+                text = f"`organization` is missing: there are {_names(known)}"
                 self.draft.error(("jobs", at), text)
             return known[:1]
         where = self._origin(at, "organization")
@@ -332,11 +330,11 @@ class Assembly:
     def _unknown(self, kind: str, quoted: str, text: str, known: tuple[str, ...]) -> str:
         if any(sign in text for sign in "*?["):
             return (
-                f"no {kind} matches {quoted}: there are {_listed(known)}" if known else f"there is no {kind}"
+                f"no {kind} matches {quoted}: there are {_names(known)}" if known else f"there is no {kind}"
             )
         hint = self.draft.nearest(text, known)
         if not hint:
-            hint = f": there are {_listed(known)}" if known else f": the file has no `{kind}s`"
+            hint = f": there are {_names(known)}" if known else f": the file has no `{kind}s`"
         return f"unknown {kind} {quoted}{hint}"
 
     def _path(self, written: str) -> str:
@@ -368,8 +366,5 @@ def _window_error(spec: WindowSpec) -> WindowError | None:
     return None
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    """The names as a sentence has them, not more than one can read."""
-    more = len(names) - _NAMED_AT_MOST
-    shown = [word(name) for name in names[:_NAMED_AT_MOST]] + ([f"{more} more"] if more > 0 else [])
-    return choice(shown, last="and")
+def _names(names: tuple[str, ...]) -> str:
+    return first_names([*map(word, names)])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         write_report,
         write_rows,
     )
-    from orchestrator.output.sentences import clock_time, duration_text, last_line, match_text, pause_text
+    from orchestrator.output.sentences import duration_text, last_line, match_text, pause_text
     from orchestrator.output.snapshots import (
         SnapshotFilter,
         find_snapshots,

@@ -7,7 +7,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-from orchestrator.core import Event, harmless, in_texts, masked, utc, without_links
+from orchestrator.core import Event, harmless, in_texts, masked, utc_text, without_links
 from orchestrator.output.streams import Lines
 
 LOG_KEYS = ("event", "time", "level", "run_id", "text")
@@ -46,7 +46,7 @@ def write_event(log: Log, event: Event, *, now: float, run_id: str | None = None
     fields: dict[str, Any] = {key: value for key, value in event.fields if key not in LOG_KEYS}
     run = {} if run_id is None else {"run_id": run_id}
     write = getattr(log, LEVELS[level_rank(event.level)])
-    write(event.name, time=utc(now, timespec="milliseconds"), text=event.text, **run, **fields)
+    write(event.name, time=utc_text(now, timespec="milliseconds"), text=event.text, **run, **fields)
 
 
 def level_rank(level: str) -> int:

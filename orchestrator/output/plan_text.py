@@ -11,6 +11,7 @@ from orchestrator.core import Status, harmless, plural
 from orchestrator.output import sentences
 from orchestrator.output.table import fit_to
 from orchestrator.planning import PlannedSnapshot, Preview
+from orchestrator.windows import clock_time, window_text
 
 
 def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterator[str]:
@@ -56,7 +57,7 @@ def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[st
 def _line(snapshot: PlannedSnapshot, when: str, now: float, zone: tzinfo) -> str:
     task = snapshot.task
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
-    window = sentences.window_text(task.window, zone) + _year(task.window.start, now)
+    window = window_text(task.window, zone) + _year(task.window.start, now)
     group = "" if snapshot.group is None else str(snapshot.group)
     return f"{group:>5}  {when}  {task.priority.word:<8}  {fit_to(test, 28)}  {window}"
 
@@ -75,7 +76,7 @@ def _when(snapshot: PlannedSnapshot, now: float, zone: tzinfo) -> str:
         return "refused"
     if snapshot.starts_at is None:
         return "not known yet"
-    return sentences.clock_time(snapshot.starts_at, now, zone, seconds=True)
+    return clock_time(snapshot.starts_at, now, zone, seconds=True)
 
 
 def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
@@ -83,7 +84,7 @@ def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
         yield "nothing to make"
         return
     took = sentences.duration_text(view.ends_at - view.now)
-    yield f"ends about {sentences.clock_time(view.ends_at, view.now, zone)}, in {took}"
+    yield f"ends about {clock_time(view.ends_at, view.now, zone)}, in {took}"
     if deployed:
         yield f"in Kubernetes allow activeDeadlineSeconds: {view.active_deadline}"
 
@@ -92,10 +93,10 @@ def plan_document(view: Preview) -> dict[str, object]:
     """The plan as one JSON document."""
     return {
         "job": view.jobfile.name,
-        "planned_at": core.utc(view.now),
+        "planned_at": core.utc_text(view.now),
         "snapshots": [_object(snapshot) for snapshot in view.snapshots],
         "notes": list(view.notes),
-        "ends_at": None if view.ends_at is None else core.utc(view.ends_at),
+        "ends_at": None if view.ends_at is None else core.utc_text(view.ends_at),
         "active_deadline_seconds": view.active_deadline,
     }
 
@@ -109,11 +110,11 @@ def _object(snapshot: PlannedSnapshot) -> dict[str, object]:
         "priority": task.priority.word,
         "test_id": task.test_id,
         "test_name": task.test_name,
-        "start": core.utc(task.window.start),
-        "end": core.utc(task.window.end),
+        "start": core.utc_text(task.window.start),
+        "end": core.utc_text(task.window.end),
         "is_public": task.is_public,
         "group": snapshot.group,
-        "starts_at": None if snapshot.starts_at is None else core.utc(snapshot.starts_at),
+        "starts_at": None if snapshot.starts_at is None else core.utc_text(snapshot.starts_at),
         "existing": None if snapshot.existing is None else snapshot.existing.status.value,
         "refusal": task.refusal,
     }

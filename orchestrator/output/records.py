@@ -23,7 +23,7 @@ from orchestrator.core import (
     UsageError,
     in_texts,
     masked,
-    utc,
+    utc_text,
     without_links,
 )
 from orchestrator.output.log import EventDict, Log, _logger, _Masking
@@ -169,7 +169,7 @@ def _event_first(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 def _common(event: str, at: float | None, run_id: str) -> Record:
-    when = {} if at is None else {"time": utc(at, timespec="milliseconds")}
+    when = {} if at is None else {"time": utc_text(at, timespec="milliseconds")}
     return {"event": event, **when, "schema": SCHEMA, "run_id": run_id}
 
 
@@ -184,8 +184,8 @@ def _asked(result: Result) -> Record:
         "priority": task.priority.word,
         "test_id": task.test_id,
         "test_name": task.test_name,
-        "start": utc(task.window.start),
-        "end": utc(task.window.end),
+        "start": utc_text(task.window.start),
+        "end": utc_text(task.window.end),
         "is_public": task.is_public,
         "display_name": task.title(result.resends),
     }
@@ -199,7 +199,7 @@ def _made(result: Result, *, show_links: bool) -> Record:
         "saved_event": made.saved_event if made else None,
         "snapshot_id": made.id if made else None,
         "link": made.link if made and show_links else None,
-        "expires_at": None if expires_at is None else utc(expires_at),
+        "expires_at": None if expires_at is None else utc_text(expires_at),
     }
 
 

@@ -10,7 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, tzinfo
+from datetime import datetime, tzinfo
 
 from orchestrator.api import Pause
 from orchestrator.core import (
@@ -23,13 +23,11 @@ from orchestrator.core import (
     RunState,
     Status,
     Waiting,
-    Window,
     harmless,
     plural,
     without_links,
 )
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+from orchestrator.windows import clock_time, day_text, window_texts
 
 TROUBLE = frozenset(
     {
@@ -104,14 +102,6 @@ TABLE_HEAD = SnapshotRow(
 """What stands over the columns of a table."""
 
 
-def clock_time(at: float, now: float | None, zone: tzinfo, *, seconds: bool = False) -> str:
-    """`15:31 CET`, with the date when that is not today's, with seconds when asked."""
-    moment = datetime.fromtimestamp(at, zone)
-    today = None if now is None else datetime.fromtimestamp(now, zone).date()
-    day = "" if today in (None, moment.date()) else f"{_day(moment.date(), today)} "
-    return f"{day}{moment:{'%H:%M:%S' if seconds else '%H:%M'}} {_zone_name(moment)}"
-
-
 def duration_text(seconds: float) -> str:
     """A length of time in its two largest units, `4 m 12 s`; begun seconds count."""
     rest = max(0, math.ceil(seconds))
@@ -124,15 +114,9 @@ def duration_text(seconds: float) -> str:
     return " ".join(shown) or "0 s"
 
 
-def window_text(window: Window, zone: tzinfo, now: float | None = None) -> str:
-    """`13:20–15:20 UTC (14:20–16:20 CET)`, with the date unless it is today's; once where the zone is UTC."""
-    local = _local(window, zone)
-    return _in_utc(window, now) + (f" ({local})" if local else "")
-
-
 def expiry_text(at: float, zone: tzinfo) -> str:
     """`deleted by ThousandEyes on 20 Dec 2026`."""
-    return f"deleted by ThousandEyes on {_full_day(datetime.fromtimestamp(at, zone).date())}"
+    return f"deleted by ThousandEyes on {day_text(datetime.fromtimestamp(at, zone).date())}"
 
 
 def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
@@ -281,13 +265,14 @@ def match_text(matches: int, first: int, done: float, now: float, zone: tzinfo) 
 def snapshot_row(result: Result, zone: tzinfo, *, show_links: bool = True) -> SnapshotRow:
     """A settled task as a table shows it."""
     name = result.task.test_name
+    window, local = window_texts(result.task.window, zone)
     return SnapshotRow(
         status=status_word(result),
         test=harmless(name) if name else f"test {harmless(result.task.test_id)}",
         test_id=harmless(result.task.test_id) if name else "",
         organization=harmless(result.task.organization_name),
-        window=_in_utc(result.task.window, None),
-        local=_local(result.task.window, zone),
+        window=window,
+        local=local,
         about=harmless(_about(result, show_links=show_links)),
         expiry=expiry_text(result.expires_at, zone) if result.expires_at else "",
         linked=show_links
@@ -356,49 +341,6 @@ def _about(result: Result, *, show_links: bool) -> str:
         return "no link came back"
     link = made.link if show_links else f"snapshot {made.id}"
     return link or f"snapshot {made.id}, no link came back"
-
-
-def _in_utc(window: Window, now: float | None) -> str:
-    """The window in UTC; with its date unless `now` tells that it is today's."""
-    return _stretch(window, UTC, None if now is None else datetime.fromtimestamp(now, UTC).date())
-
-
-def _local(window: Window, zone: tzinfo) -> str:
-    """The window in the zone, dated where the date is not that in UTC; empty where the zone is UTC then."""
-    if _shows_utc(window, zone):
-        return ""
-    return _stretch(window, zone, datetime.fromtimestamp(window.start, UTC).date())
-
-
-def _shows_utc(window: Window, zone: tzinfo) -> bool:
-    """Whether the zone's clocks show UTC all through the window."""
-    return all(not datetime.fromtimestamp(at, zone).utcoffset() for at in (window.start, window.end))
-
-
-def _stretch(window: Window, zone: tzinfo, known: date | None) -> str:
-    """`[date ]start–[date ]end zone`: a date only where it is not the one known already."""
-    start, end = (datetime.fromtimestamp(at, zone) for at in (window.start, window.end))
-    form = "%H:%M:%S" if start.second or end.second else "%H:%M"
-    first = "" if start.date() == known else f"{_day(start.date(), known)} "
-    second = "" if end.date() == start.date() else f"{_day(end.date(), start.date())} "
-    zones = _zone_name(start), _zone_name(end)
-    between = "" if zones[0] == zones[1] else f" {zones[0]}"
-    return f"{first}{start:{form}}{between}–{second}{end:{form}} {zones[1]}"
-
-
-def _day(day: date, known: date | None) -> str:
-    """`20 Nov`, with the year where a date is known that has another one."""
-    return f"{day.day} {MONTHS[day.month - 1]}" + (f" {day.year}" if known and day.year != known.year else "")
-
-
-def _full_day(day: date) -> str:
-    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
-
-
-def _zone_name(moment: datetime) -> str:
-    """The zone's abbreviation; zones without letters are named by their offset."""
-    name = moment.tzname() or "UTC"
-    return f"UTC{name}" if name[0] in "+-" else name
 
 
 def pause_text(pause: Pause, zone: tzinfo) -> str:

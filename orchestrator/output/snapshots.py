@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 from fnmatch import fnmatchcase
 
-from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like
+from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like, nearest_words
 from orchestrator.output import records, sentences
 from orchestrator.output.table import fit_to
 from orchestrator.store import Queue
-from orchestrator.windows import DAY
+from orchestrator.windows import DAY, clock_time
 
 CLOCKS_APART = DAY
 """Seconds by which the store's calendar and ThousandEyes' may differ: more rows are read than are shown."""
@@ -62,8 +61,8 @@ def find_snapshots(queue: Queue, wanted: SnapshotFilter) -> list[ListedSnapshot]
 def _require(pattern: str, known: Collection[str]) -> None:
     """That some organization is called so."""
     if not any(fnmatchcase(name, pattern) for name in known):
-        near = difflib.get_close_matches(pattern, known, n=3) or sorted(known)[:5]
-        there = f"it has {', '.join(near)}" if near else "it is empty"
+        near = nearest_words(pattern, sorted(known))
+        there = f"it has {near}" if near else "it is empty"
         raise UsageError(f"the store knows no organization {pattern!r}: {there}")
 
 
@@ -111,7 +110,7 @@ def snapshots_table(
     yield f"{'run':<6}  {'made':<20}  {'organization':<16}  {'test':<32}  window"
     for one in rows:
         row = sentences.snapshot_row(one.result, zone, show_links=show_links)
-        made = sentences.clock_time(one.made_at, now, zone)
+        made = clock_time(one.made_at, now, zone)
         yield f"{harmless(one.run_id):<6}  {made:<20}  {fit_to(row.organization, 16)}  {fit_to(row.test, 32)}  {row.window}"
         yield f"{'':<6}  {row.expiry}  {row.about}"
 

@@ -13,6 +13,7 @@ from orchestrator.output import records, sentences
 from orchestrator.output.table import fit_to
 from orchestrator.ratelimit import estimate_done
 from orchestrator.store import Ask, Queue, RunView, Serving
+from orchestrator.windows import clock_time, window_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def _waiting(
 def status_lines(standing: RunStatus, zone: tzinfo, *, store: str = "") -> Iterator[str]:
     """The run as text; `store` is the option that the next command needs, too."""
     run = standing.view.run
-    started = sentences.clock_time(run.created_at, standing.now, zone)
+    started = clock_time(run.created_at, standing.now, zone)
     yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
     yield sentences.progress_text(run.id, standing.view.total, live=standing.view.processes > 0)
     for name, counts in standing.organizations.items():
@@ -108,11 +109,9 @@ def describe_uncertain(result: Result, zone: tzinfo) -> Iterator[str]:
     """What to look for in the web app, to find out whether an uncertain snapshot was made."""
     task = result.task
     test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
-    yield f"{task.short_key}  {harmless(task.organization_name)}, {test}, window {sentences.window_text(task.window, zone)}"
+    yield f"{task.short_key}  {harmless(task.organization_name)}, {test}, window {window_text(task.window, zone)}"
     sent = (
-        ""
-        if result.sent_wall is None
-        else f"sent {sentences.clock_time(result.sent_wall, None, zone, seconds=True)}: "
+        "" if result.sent_wall is None else f"sent {clock_time(result.sent_wall, None, zone, seconds=True)}: "
     )
     yield f"  {sent}{sentences.problem_text(result.problem) if result.problem else 'no answer'}"
     group = (
@@ -145,8 +144,8 @@ def status_document(standing: RunStatus) -> dict[str, object]:
             "organization": why.organization,
             "reason": str(why.reason),
             "left": why.left,
-            "until": None if why.until is None else core.utc(why.until),
-            "done": None if why.done is None else core.utc(why.done),
+            "until": None if why.until is None else core.utc_text(why.until),
+            "done": None if why.done is None else core.utc_text(why.done),
         }
         for why in standing.waiting
     ]
@@ -160,7 +159,7 @@ def run_document(view: RunView) -> dict[str, object]:
         "run_id": view.run.id,
         "job": view.run.job,
         "state": _state(view),
-        "created_at": core.utc(view.run.created_at),
+        "created_at": core.utc_text(view.run.created_at),
         "processes": view.processes,
         "counts": _counts(view.total),
     }
@@ -178,7 +177,7 @@ def runs_table(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[s
     yield f"{'run':<6}  {'started':<20}  {'state':<10}  {'job':<24}  snapshots"
     for view in views:
         run = view.run
-        started = sentences.clock_time(run.created_at, now, zone)
+        started = clock_time(run.created_at, now, zone)
         state = f"{_state(view)}*" if view.processes else _state(view)
         yield f"{run.id:<6}  {started:<20}  {state:<10}  {fit_to(harmless(run.job), 24)}  {sentences.counts_text(view.total)}"
     if any(view.processes for view in views):

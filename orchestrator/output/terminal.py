@@ -186,5 +186,5 @@ def _near(one: float | None, other: float | None) -> bool:
 def _why_fields(why: Waiting) -> dict[str, object]:
     """A wait for machines."""
     times = {"until": why.until, "done": why.done}
-    known = {key: core.utc(at) for key, at in times.items() if at is not None}
+    known = {key: core.utc_text(at) for key, at in times.items() if at is not None}
     return {"organization": why.organization, "reason": str(why.reason), "left": why.left, **known}

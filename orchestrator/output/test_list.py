@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import TypeGuard
 
-from orchestrator.core import harmless
-from orchestrator.output import sentences
+from orchestrator.core import harmless, utc_text
 from orchestrator.output.table import fit_to, width_of
 from orchestrator.planning import SelectedTest
-from orchestrator.windows import utc_text
+from orchestrator.windows import clock_time
 
 WIDEST = {"name": 40, "tags": 36, "account group": 30}
 """Columns of a terminal for what can be long."""
@@ -80,7 +79,7 @@ def _document(row: FoundTest) -> dict[str, object]:
 
 def _cells(row: FoundTest, now: float, zone: tzinfo, *, several: bool) -> dict[str, str]:
     one = row.selected
-    since = "" if one.alerting_since is None else sentences.clock_time(one.alerting_since, now, zone)
+    since = "" if one.alerting_since is None else clock_time(one.alerting_since, now, zone)
     enabled = "" if one.test is None else "yes" if one.test.enabled else "NO"
     cells = {
         "id": one.id,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator import windows
-from orchestrator.core import SINCE_ALERT, Job, SelectionError, Window, WindowSpec
+from orchestrator.core import SINCE_ALERT, Job, SelectionError, Window, WindowSpec, utc_text
 
 
 def alert_windows(job: Job, *, now: float) -> tuple[Window, ...]:
@@ -36,7 +36,7 @@ def windows_since_alert(
             continue
         end = _end(spec, now)
         started, note = _earliest(starts, end)
-        specs.append(replace(spec, start=windows.utc_text(started), end=windows.utc_text(end)))
+        specs.append(replace(spec, start=utc_text(started), end=utc_text(end)))
         notes += [f"{job.name}: {note}"] if note else []
     return tuple(specs), tuple(notes)
 
@@ -44,7 +44,7 @@ def windows_since_alert(
 def _earliest(starts: Sequence[float], end: int) -> tuple[float, str]:
     if not starts:
         raise SelectionError(
-            f"since alert: none of the tests has an alert that is active at {windows.utc_text(end)} and says since"
+            f"since alert: none of the tests has an alert that is active at {utc_text(end)} and says since"
             " when: write a time, such as --since 14:07 or --last 2h"
         )
     earliest, longest = min(starts), windows.LENGTHS[-1]
@@ -52,7 +52,7 @@ def _earliest(starts: Sequence[float], end: int) -> tuple[float, str]:
         return min(earliest, end - 1), ""
     at_most = windows.format_duration(longest)
     note = (
-        f"the earliest alert began at {windows.utc_text(earliest)}, longer ago than the"
+        f"the earliest alert began at {utc_text(earliest)}, longer ago than the"
         f" {at_most} that a window may have: the window is the last {at_most}"
     )
     return end - longest, note

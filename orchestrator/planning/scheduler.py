@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 
 from orchestrator import windows
 from orchestrator.core import (
@@ -20,6 +21,7 @@ from orchestrator.core import (
     Task,
     Window,
     starts_with_alert,
+    utc_text,
 )
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
 from orchestrator.planning.discovery import OrganizationSurvey
@@ -156,7 +158,8 @@ class _Scheduler:
         if before is task:
             return
         jobs = f"{before.job_name} and {task.job_name}"
-        self.notes[f"test {task.test_id} {_span(task.window)}: wanted by {jobs}; made once"] = None
+        window = windows.window_text(task.window, UTC)
+        self.notes[f"test {task.test_id}, window {window}: wanted by {jobs}; made once"] = None
         priority, refusal = min(before.priority, task.priority), before.refusal or task.refusal
         if (priority, refusal) != (before.priority, before.refusal):
             self.tasks[task.key] = replace(before, priority=priority, refusal=refusal)
@@ -187,8 +190,4 @@ def _display_name(job: Job, organization: str, test: SelectedTest, window: Windo
 
 
 def _minute(epoch: float) -> str:
-    return windows.utc_text(epoch).replace(":00Z", "Z")
-
-
-def _span(window: Window) -> str:
-    return f"{_minute(window.start)} +{format_duration(window.seconds)}"
+    return utc_text(epoch).replace(":00Z", "Z")

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from orchestrator import core, windows
+from orchestrator import core
 from orchestrator.api import Alert, ConfiguredTest, Tag
-from orchestrator.core import Job, Select, SelectionError, TestRef, Window, choice, plural, quote
+from orchestrator.core import Job, Select, SelectionError, TestRef, Window, choice, plural, quote, utc_text
 from orchestrator.planning.unreadable import UnreadableList, describe_missing, unreadable_error
 
 NAMED_AT_MOST = 10
@@ -347,8 +347,8 @@ def _key_text(key: str, value: object, moments: Sequence[Window]) -> str:
         return "enabled" if value else "disabled"
     if key == "alerting":
         first, last = min(one.start for one in moments), max(one.end for one in moments)
-        to = windows.utc_text(last)
-        span = f"at {to}" if first == last else f"between {windows.utc_text(first)} and {to}"
+        to = utc_text(last)
+        span = f"at {to}" if first == last else f"between {utc_text(first)} and {to}"
         return f"with {'an' if value else 'no'} alert active {span}"
     texts = [quote(str(one)) for one in value] if isinstance(value, tuple) else []
     return f"{_KEYS[key]} {choice(texts)}"

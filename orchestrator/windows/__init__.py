@@ -10,10 +10,10 @@ if TYPE_CHECKING:
         local_text,
         parse_instant,
         parse_moment,
-        utc_text,
         zone,
         zone_by_rules,
     )
-    from orchestrator.windows.windows import LENGTHS, check, echo, resolve, too_old
+    from orchestrator.windows.notation import clock_time, day_text, window_text, window_texts
+    from orchestrator.windows.windows import LENGTHS, check, resolve, too_old
 else:
     __getattr__ = lazy_face(__name__)

@@ -8,7 +8,6 @@ first; both are told in a note. Zones are names of the IANA database; None is UT
 from __future__ import annotations
 
 import calendar
-import difflib
 import math
 import re
 import struct
@@ -18,7 +17,7 @@ from datetime import timezone as fixed_offset
 from io import BytesIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from orchestrator.core import quote
+from orchestrator.core import nearest_word, quote
 from orchestrator.windows.durations import parse_duration
 
 YEARS = range(2000, 2100)
@@ -74,11 +73,6 @@ def zone_by_rules(text: str) -> tzinfo:
 def local(epoch: float, timezone: str | None) -> datetime:
     """The instant as an aware datetime of the zone."""
     return datetime.fromtimestamp(epoch, zone(timezone))
-
-
-def utc_text(epoch: float) -> str:
-    """The instant as `YYYY-MM-DDTHH:MM:SSZ`, fractions of a second dropped."""
-    return datetime.fromtimestamp(math.floor(epoch), UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def local_text(epoch: float, timezone: str | None) -> str:
@@ -255,9 +249,9 @@ def _ago(text: str, duration: str) -> float:
 
 
 def _no_zone(timezone: str) -> str:
-    by_lower = {name.lower(): name for name in available_timezones()}
-    near = difflib.get_close_matches(timezone.lower(), by_lower, n=1)
-    hint = f"did you mean {by_lower[near[0]]}?" if near else "write a name such as Europe/Berlin or UTC"
+    known = available_timezones()
+    near = nearest_word(timezone, known, compared=len(known))
+    hint = f"did you mean {near}?" if near else "write a name such as Europe/Berlin or UTC"
     return f"{quote(timezone)} is not a time zone: {hint}"
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.core import Fit, Window, WindowError, WindowSpec, quote
-from orchestrator.windows.durations import DAY, HOUR, MINUTE, format_duration, parse_duration
+from orchestrator.core import Fit, Window, WindowError, WindowSpec, quote, utc_text
+from orchestrator.windows.durations import DAY, HOUR, MINUTE, format_duration
 from orchestrator.windows.instants import (
     is_wall_clock,
     latest,
@@ -20,9 +20,7 @@ from orchestrator.windows.instants import (
     local_text,
     parse_clock,
     parse_instant,
-    parse_moment,
     read_wall,
-    utc_text,
     zone,
 )
 
@@ -62,24 +60,6 @@ def choices(length: int) -> str:
         fits.append(f"fit: split ({several})")
     return f"which the API does not take: write {lengths}, or {' or '.join(fits)}"
 
-
-__all__ = [
-    "KEPT",
-    "LENGTHS",
-    "Resolution",
-    "check",
-    "echo",
-    "format_duration",
-    "local",
-    "local_text",
-    "parse_duration",
-    "parse_instant",
-    "parse_moment",
-    "resolve",
-    "too_old",
-    "utc_text",
-    "zone",
-]
 
 KEPT = (30 * DAY, 90 * DAY)
 """How long ThousandEyes keeps a test's data, from the shortest to the longest, depending on its type.
@@ -168,18 +148,6 @@ def too_old(window: Window, *, now: float) -> str | None:
         f"the window starts {age // DAY:.0f} days ago, at {utc_text(window.start)}: ThousandEyes {certainty}"
         f" its data, kept for {shortest // DAY} to {longest // DAY} days, depending on the test's type"
     )
-
-
-def echo(window: Window, *, now: float, timezone: str | None) -> str:
-    """The window as people read it: `13:20-15:20 UTC (14:20-16:20 CET)` with en dashes.
-
-    Dates are added when it is not of today or crosses midnight, in either zone.
-    """
-    zones = (None,) if timezone is None else (None, timezone)
-    moments = (window.start, window.end, now)
-    dated = any(len({local(moment, name).date() for moment in moments}) > 1 for name in zones)
-    utc, *others = (_span(window, name, dated=dated) for name in zones)
-    return f"{utc} ({others[0]})" if others and others[0] != utc else utc
 
 
 def _check_keys(spec: WindowSpec) -> None:
@@ -348,19 +316,3 @@ def _night_note(length: int, gap: tuple[int, int], timezone: str) -> tuple[str, 
     span = f"{local_text(min(gap), timezone)} to {local_text(max(gap), timezone)}"
     what = "is left out" if gap[0] < gap[1] else "is in it as well"
     return (f"{format_duration(length)} is elapsed time and the clocks change: {span} {what}",)
-
-
-def _span(window: Window, timezone: str | None, *, dated: bool) -> str:
-    """The window in one zone, an en dash between its times and one zone when both have it."""
-    start, end = local(window.start, timezone), local(window.end, timezone)
-    form = "%H:%M:%S" if start.second or end.second else "%H:%M"
-    dash = "\N{EN DASH}"
-    if dated:
-        form = f"%Y-%m-%d {form}"
-        dash = f" {dash} "
-    first, last = start.strftime(form), end.strftime(form)
-    if dated and start.date() == end.date():
-        last, dash = last.split(" ")[1], dash.strip()
-    if start.tzname() != end.tzname():
-        first += f" {start.tzname()}"
-    return f"{first}{dash}{last} {end.tzname()}"

@@ -98,13 +98,6 @@ def test_a_sentence_has_the_words_of_its_reason(reason: Reason) -> None:
     assert sentences.reason_text(reason) in sentences.waiting_text(why(reason), NOW, BERLIN)
 
 
-def test_a_time_on_another_day_has_its_date() -> None:
-    """A clock time of tomorrow is not taken for today's; of another year neither."""
-    assert sentences.clock_time(NOW + DAY, NOW, BERLIN) == "21 Nov 15:26 CET"
-    assert sentences.clock_time(NOW + 60 * DAY, NOW, BERLIN) == "19 Jan 2027 15:26 CET"
-    assert sentences.clock_time(NOW, NOW, SAO_PAULO) == "11:26 UTC-03"
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
@@ -215,30 +208,6 @@ def test_an_expiry_is_a_date_of_the_zone() -> None:
     late = 1_797_807_600.0  # 2026-12-20T23:00:00Z
     assert sentences.expiry_text(late, UTC_ZONE) == "deleted by ThousandEyes on 20 Dec 2026"
     assert sentences.expiry_text(late, BERLIN) == "deleted by ThousandEyes on 21 Dec 2026"
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "zone", "now", "text"),
-    [
-        (1_795_180_800, 1_795_188_000, BERLIN, NOW, "13:20–15:20 UTC (14:20–16:20 CET)"),
-        (1_795_180_800, 1_795_188_000, BERLIN, None, "20 Nov 13:20–15:20 UTC (14:20–16:20 CET)"),
-        (1_795_180_800, 1_795_188_000, UTC_ZONE, NOW, "13:20–15:20 UTC"),
-        (1_795_180_805, 1_795_188_005, UTC_ZONE, NOW, "13:20:05–15:20:05 UTC"),
-        (
-            1_795_217_400,
-            1_795_219_200,
-            BERLIN,
-            None,
-            "20 Nov 23:30–21 Nov 00:00 UTC (21 Nov 00:30–01:00 CET)",
-        ),
-        (1_792_886_400, 1_792_893_600, BERLIN, None, "25 Oct 00:00–02:00 UTC (02:00 CEST–03:00 CET)"),
-    ],
-)
-def test_a_window_is_shown_in_utc_and_local_time(
-    start: int, end: int, zone: ZoneInfo, now: float | None, text: str
-) -> None:
-    """UTC first, then the local time; dates where they are not plain, both zones on a DST night."""
-    assert sentences.window_text(Window(start=start, end=end), zone, now) == text
 
 
 def test_a_row_has_the_link_or_the_reason() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import GrantStale
 from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, RunState, Status
 from orchestrator.simulator import most_in_any_window, refusals, script_faults
 from orchestrator.store.queue import Store
-from orchestrator.windows.instants import utc_text
 from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Lost, Sent
 from orchestrator.worker.worker import Worker

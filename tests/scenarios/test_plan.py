@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import SelectionError
 from orchestrator.core.jobs import Job, Limit, Pace, Priority, Select, TestRef, WindowSpec
 from orchestrator.ratelimit.bucket import Bucket
@@ -63,8 +64,6 @@ def test_plan_and_run_agree(stage: StageMaker, limit: Limit) -> None:
 
 def utc(epoch: float) -> str:
     """An instant to the minute, as a job file has it."""
-    from orchestrator.windows.instants import utc_text
-
     return utc_text(epoch // 60 * 60)
 
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.api.response import Answer
+from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import Job, JobFile, RetryRules, WindowSpec
 from orchestrator.core.tasks import Lease
 from orchestrator.output.sentences import last_line
 from orchestrator.simulator import script_faults
 from orchestrator.store.queue import Store
-from orchestrator.windows.instants import utc_text
 from orchestrator.worker.sender import Sent
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.core.clock import utc_text
 from orchestrator.core.jobs import Job, Priority, TestRef, WindowSpec
 from orchestrator.core.tasks import Reason, Status
 from orchestrator.output.sentences import last_line
 from orchestrator.simulator import Exchange, Fault, LoggedRequest, Request, Simulator, script_faults
-from orchestrator.windows.instants import utc_text
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestrator.core.clock import utc_text
 from orchestrator.windows.instants import (
     latest,
     local,
@@ -17,7 +18,6 @@ from orchestrator.windows.instants import (
     parse_instant,
     parse_moment,
     read_wall,
-    utc_text,
     zone,
 )
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import UsageError, WindowError
 from orchestrator.core.jobs import Fit, Window, WindowSpec
-from orchestrator.windows import windows
-from orchestrator.windows.instants import local, utc_text
-from orchestrator.windows.windows import LENGTHS, check, echo, pieces, resolve, too_old
+from orchestrator.windows.instants import local
+from orchestrator.windows.windows import LENGTHS, check, pieces, resolve, too_old
 
 HOUR, DAY = 3600, 86_400
 BERLIN = "Europe/Berlin"
@@ -409,57 +409,6 @@ def test_warns_of_windows_whose_data_is_gone(days: float, says: str | None) -> N
         assert f"starts {int(days)} days ago, at {utc_text(start)}: ThousandEyes {says} its data" in warning
 
 
-@pytest.mark.parametrize(
-    ("start", "seconds", "timezone", "expected"),
-    [
-        ("2026-11-20T13:20:00", 2 * HOUR, BERLIN, "13:20–15:20 UTC (14:20–16:20 CET)"),
-        ("2026-11-20T13:20:30", 2 * HOUR, BERLIN, "13:20:30–15:20:30 UTC (14:20:30–16:20:30 CET)"),
-        ("2026-11-20T13:20:00", 2 * HOUR, None, "13:20–15:20 UTC"),
-        ("2026-11-20T13:20:00", 2 * HOUR, "Etc/UTC", "13:20–15:20 UTC"),
-        ("2026-11-20T13:20:00", 2 * HOUR, "Europe/London", "13:20–15:20 UTC (13:20–15:20 GMT)"),
-        ("2026-11-20T13:20:00", 2 * HOUR, "Asia/Kathmandu", "13:20–15:20 UTC (19:05–21:05 +0545)"),
-        (
-            "2026-11-20T10:00:00",
-            HOUR,
-            "Asia/Tokyo",
-            "2026-11-20 10:00–11:00 UTC (2026-11-20 19:00–20:00 JST)",
-        ),
-        (
-            "2026-11-19T13:20:00",
-            2 * HOUR,
-            BERLIN,
-            "2026-11-19 13:20–15:20 UTC (2026-11-19 14:20–16:20 CET)",
-        ),
-        (
-            "2026-11-19T22:30:00",
-            HOUR,
-            BERLIN,
-            "2026-11-19 22:30–23:30 UTC (2026-11-19 23:30 – 2026-11-20 00:30 CET)",
-        ),
-        (
-            "2026-10-25T00:30:00",
-            HOUR,
-            BERLIN,
-            "2026-10-25 00:30–01:30 UTC (2026-10-25 02:30 CEST–02:30 CET)",
-        ),
-    ],
-)
-def test_echoes_a_window_as_people_read_it(
-    start: str, seconds: int, timezone: str | None, expected: str
-) -> None:
-    """UTC first, then the zone with its abbreviation; dates where the times alone would mislead."""
-    window = Window(start=utc(start), end=utc(start) + seconds)
-    assert echo(window, now=NOW, timezone=timezone) == expected
-
-
-@given(SECONDS, st.sampled_from(LENGTHS), ZONES)
-def test_an_echo_ends_in_the_zones_abbreviation(start: int, length: int, timezone: str) -> None:
-    """Any window in any zone has an echo, dated when it is of another day."""
-    text = echo(Window(start=start, end=start + length), now=start + 100 * DAY, timezone=timezone)
-    assert text.startswith(f"{datetime.fromtimestamp(start, UTC):%Y-%m-%d %H:%M}")
-    assert (local(start + length, timezone).tzname() or "") in text
-
-
 @given(SECONDS, ZONES, st.sampled_from(list(Fit)), st.integers(1, 48 * HOUR))
 def test_every_resolved_window_is_one_the_api_takes(now: int, timezone: str, fit: Fit, length: int) -> None:
     """Whatever passes the check resolves to whole seconds, allowed lengths and no surprise."""
@@ -475,8 +424,3 @@ def test_every_resolved_window_is_one_the_api_takes(now: int, timezone: str, fit
             assert fit is Fit.EXACT
             continue
         assert all(window.seconds in LENGTHS for window in resolve(spec, now=now).windows)
-
-
-def test_all_public_names_exist() -> None:
-    """What the module lists can be imported."""
-    assert all(hasattr(windows, name) for name in windows.__all__)

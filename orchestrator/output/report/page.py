@@ -5,7 +5,6 @@ With an `organization` there is nothing in it of another one: no name, no count,
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,21 @@ from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote, urlsplit
 
 from orchestrator import __version__
-from orchestrator.core import Counts, Ending, Reason, Result, Run, Status, UsageError, harmless, without_links
+from orchestrator.core import (
+    Counts,
+    Ending,
+    Reason,
+    Result,
+    Run,
+    Status,
+    UsageError,
+    harmless,
+    nearest_words,
+    without_links,
+)
 from orchestrator.output import sentences
 from orchestrator.output.report.timeline import Timeline, draw_timeline
+from orchestrator.windows import clock_time, day_text
 
 OPEN_LANES = 6
 """How many organizations' timelines are open at first: more would hide what comes after them."""
@@ -245,7 +256,7 @@ def _pending_words(report: Report, result: Result) -> str:
     if result.status is not Status.QUEUED:
         return "being sent"
     if result.task.ready_at > report.now:
-        return f"waits for its window, until {sentences.clock_time(result.task.ready_at, report.now, report.zone)}"
+        return f"waits for its window, until {clock_time(result.task.ready_at, report.now, report.zone)}"
     reason = report.reasons.get(result.task.organization, Reason.OWN_QUOTA.value)
     what = "waits for its turn" if reason == Reason.OWN_QUOTA else sentences.reason_text(reason)
     why = f", after: {harmless(sentences.problem_text(result.problem))}" if result.problem else ""
@@ -290,15 +301,15 @@ def _moment(at: float, zone: tzinfo) -> str:
     """`20 Nov 2026, 15:02 UTC (16:02 CET)`."""
     utc = datetime.fromtimestamp(at, UTC)
     there = datetime.fromtimestamp(at, zone)
-    day = f"{utc.day} {sentences.MONTHS[utc.month - 1]} {utc.year}"
+    day = day_text(utc.date())
     if not there.utcoffset():
         return f"{day}, {utc:%H:%M} UTC"
-    other = "" if there.date() == utc.date() else f"{there.day} {sentences.MONTHS[there.month - 1]} "
-    return f"{day}, {utc:%H:%M} UTC ({other}{sentences.clock_time(at, None, zone)})"
+    other = "" if there.date() == utc.date() else f"{day_text(there.date(), there.date())} "
+    return f"{day}, {utc:%H:%M} UTC ({other}{clock_time(at, None, zone)})"
 
 
 def _zone_words(zone: tzinfo, now: float) -> str:
-    return sentences.clock_time(now, None, zone).partition(" ")[2]
+    return clock_time(now, None, zone).partition(" ")[2]
 
 
 def _counted(result: Result) -> Counts:
@@ -308,7 +319,6 @@ def _counted(result: Result) -> Counts:
 
 
 def _no_organization(run: Run, wanted: str, names: Collection[str]) -> str:
-    known = sorted(names)
-    near = difflib.get_close_matches(wanted, known, n=3) or known[:5]
-    there = f"it has {', '.join(near)}" if near else "it has no snapshots at all"
+    near = nearest_words(wanted, sorted(names))
+    there = f"it has {near}" if near else "it has no snapshots at all"
     return f"run {run.id} has nothing of organization {wanted!r}: {there}"

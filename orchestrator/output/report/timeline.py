@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from orchestrator.core import Limit, Result, Status
 from orchestrator.output import sentences
+from orchestrator.windows import clock_time, day_text
 
 SERVER_ERROR = 500
 """From here on a status does not say that the request was counted when it was answered."""
@@ -317,7 +318,7 @@ def _word(result: Result) -> str:
 
 
 def _clock(at: float, zone: tzinfo) -> str:
-    return sentences.clock_time(at, None, zone, seconds=True)
+    return clock_time(at, None, zone, seconds=True)
 
 
 def _ticks(scale: _Scale, zone: tzinfo) -> Iterator[Tick]:
@@ -342,5 +343,5 @@ def _ticks(scale: _Scale, zone: tzinfo) -> Iterator[Tick]:
 def _tick_label(at: float, step: float, zone: tzinfo) -> str:
     moment = datetime.fromtimestamp(at, zone)
     if step >= timedelta(days=1).total_seconds():
-        return f"{moment.day} {sentences.MONTHS[moment.month - 1]}"
+        return day_text(moment.date(), moment.date())
     return f"{moment:%H:%M:%S}" if step < 60 else f"{moment:%H:%M}"
