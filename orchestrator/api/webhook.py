@@ -18,7 +18,7 @@ from urllib3.exceptions import HTTPError
 from orchestrator.api.attempt import CURRENT, Attempt, Seal, Stopped, Watchdog
 from orchestrator.api.proxy import proxy_for
 from orchestrator.api.transport import Adapter, tls_context
-from orchestrator.core import Clock, Http, Notify, UsageError, unencrypted
+from orchestrator.core import Clock, Http, Notify, UsageError, is_unencrypted
 
 MOST_READ = 200
 """Bytes of an answer that are read: Slack says in one word what it did not like."""
@@ -100,7 +100,7 @@ def check_address(address: str) -> str:
         host = ""
     if not host or parts.scheme not in ("https", "http") or any(char.isspace() for char in address):
         raise UsageError("it holds no address: write https://HOST/PATH and nothing else into it")
-    if unencrypted(parts.scheme, host):
+    if is_unencrypted(parts.scheme, host):
         raise UsageError("its address would be sent unencrypted: write https://")
     return address
 

@@ -458,16 +458,15 @@ def organizations_to_check(
     path: str | None, chosen: tuple[str, ...]
 ) -> tuple[JobFile, list[OrganizationToCheck]]:
     """The organizations of a job file with their jobs, or the environment's only one."""
-    from orchestrator.core import only_organizations
-    from orchestrator.jobfile import known_organizations, read_jobfiles
+    from orchestrator.jobfile import find_organizations, read_jobfiles
 
     if path is None:
-        known = known_organizations(
+        known = find_organizations(
             None, chosen, environ=os.environ, naming="behind the command: `tesnap doctor JOBFILE`"
         )
     else:
         reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
-        known = only_organizations(reading.jobfile, chosen)
+        known = reading.jobfile.only_organizations(chosen)
     return known, [
         OrganizationToCheck(
             organization=one,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.api import OnPause
-from orchestrator.core import AccessRefused, ApiUnavailable, Reason, Result, Status, wanted_organizations
+from orchestrator.core import AccessRefused, ApiUnavailable, Reason, Result, Status
 from orchestrator.planning import OrganizationSurvey, Plan, Preview, survey_events
 from orchestrator.worker import ServedOrganization
 
@@ -68,7 +68,7 @@ PUBLIC_NOTE = (
 def planned(app: App, *, offline: bool, again: bool = False, tell: OnPause | None = None) -> Preview:
     """What a run would do now, without doing it; `offline` asks no organization anything."""
     surveys = (
-        {n: OrganizationSurvey() for n in wanted_organizations(app.jobfile)} if offline else app.survey(tell)
+        {n: OrganizationSurvey() for n in app.jobfile.wanted_organizations} if offline else app.survey(tell)
     )
     lanes = app.lanes(surveys, only_look=True)
     plan = app.plan(surveys, lanes)

@@ -30,11 +30,8 @@ from orchestrator.core import (
     Run,
     Task,
     UsageError,
-    account_groups,
     choice,
     identity,
-    starts_with_alert,
-    wanted_organizations,
 )
 from orchestrator.output import pause_text
 from orchestrator.planning import (
@@ -46,7 +43,7 @@ from orchestrator.planning import (
     survey_events,
     survey_organization,
 )
-from orchestrator.ratelimit import Start, forecast_starts
+from orchestrator.ratelimit import ForecastStart, forecast_starts
 from orchestrator.store import Queue
 from orchestrator.worker import (
     ApiCalendar,
@@ -101,7 +98,7 @@ class App:
         self._late: set[str] = set()
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         self.bearers = (
-            {} if offline else read_bearers(jobfile, wanted_organizations(jobfile), read, self.secrets)
+            {} if offline else read_bearers(jobfile, jobfile.wanted_organizations, read, self.secrets)
         )
         self.clients = {name: self._client(name, environ) for name in self.bearers}
 
@@ -134,7 +131,7 @@ class App:
 
         Whoever has not answered `within` so many seconds is out of reach, and is sent nothing more.
         """
-        groups = account_groups(self.jobfile)
+        groups = self.jobfile.account_groups
         pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
         try:
             asked = {
@@ -171,7 +168,7 @@ class App:
             for job in self.jobfile.jobs
             if job.select is not None
             or len(job.organizations) > 1
-            or starts_with_alert(job)
+            or job.starts_with_alert
             or any(ref.test_name for ref in job.tests)
         ]
         late = sorted(self._late & {name for job in meant for name in job.organizations})
@@ -265,7 +262,7 @@ class App:
             stopped = lanes[task.organization].stopped is not None
             if task.base_key not in known and task.refusal is None and not stopped:
                 open_tasks[task.organization].append(task)
-        starts: list[Start] = []
+        starts: list[ForecastStart] = []
         for known_as, tasks in open_tasks.items():
             bucket, limit = self.queue.bucket(known_as), lanes[known_as].limit
             starts += forecast_starts(tasks, bucket, limit, now=self.queue.now(), epoch=self._epoch(lanes))

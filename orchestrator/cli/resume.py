@@ -79,10 +79,10 @@ def _try_failed_again(queue: Queue, run: Run) -> None:
 
 def _settings(run: Run, given: Sequence[str]) -> JobFile:
     """The organizations and tokens that serve the run now: of the files given, of its own, or of the environment."""
-    from orchestrator.jobfile import read_jobfiles, without_file
+    from orchestrator.jobfile import read_jobfiles, settings_without_file
 
     if not given and not run.files:
-        return without_file(run, environ=os.environ)
+        return settings_without_file(run, environ=os.environ)
     return read_jobfiles(given or _files(run), environ=os.environ).jobfile
 
 

@@ -125,13 +125,12 @@ def _read(
     jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[str, str] | None = None
 ) -> JobFile:
     """The job files, with what the command line says about them; warnings go to standard error."""
-    from orchestrator.core import only_organizations
     from orchestrator.jobfile import read_jobfiles
 
     reading = read_jobfiles(jobfiles, environ=os.environ if environ is None else environ, stdin=sys.stdin)
     for warning in reading.warnings:
         print(warning, file=sys.stderr)
-    return taken(settings).applied(only_organizations(reading.jobfile, settings.pop("organizations")))
+    return taken(settings).applied(reading.jobfile.only_organizations(settings.pop("organizations")))
 
 
 def _plan(

@@ -145,12 +145,12 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     from orchestrator.cli.execute import run_and_show
     from orchestrator.cli.run import _plan
     from orchestrator.core import SystemClock
-    from orchestrator.jobfile import incident
+    from orchestrator.jobfile import make_adhoc_job
 
     look, clock = shown(settings), SystemClock()
     pacing, words = taken(settings), _words(tests, settings)
     known = _known(settings)
-    meant = incident(words, known, now=clock.wall(), timezone=clock_zone(look.timezone, os.environ))
+    meant = make_adhoc_job(words, known, now=clock.wall(), timezone=clock_zone(look.timezone, os.environ))
     jobfile = pacing.applied(meant.jobfile)
     if settings["dry_run"]:
         _say(meant.notes, look)
@@ -181,11 +181,11 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
 def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settings: Any) -> int:
     """Show which tests selectors mean, those with alerts first; without selectors, all. Makes nothing."""
     from orchestrator.core import SystemClock
-    from orchestrator.jobfile import looking
+    from orchestrator.jobfile import make_search_job
     from orchestrator.output import documents_of_tests, ids_of_tests, table_of_tests, yaml_of_tests
 
     clock, look = SystemClock(), Shown(timezone=timezone)
-    meant = looking(
+    meant = make_search_job(
         _words((), settings), _known(settings), now=clock.wall(), timezone=clock_zone(timezone, os.environ)
     )
     _say(meant.notes, look)
@@ -206,21 +206,21 @@ def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settin
 
 def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> AdhocRequest:
     """What was typed, taken out of a command's settings."""
-    from orchestrator.jobfile import AdhocRequest, typed_ids
+    from orchestrator.jobfile import AdhocRequest, read_test_ids
 
     names = ["test_names", "types", "tags", "alerting", "enabled", "exclude", "max_tests", "account_group"]
     names += ["since", "until", "last", "around", "duration"]
     values = {name: settings.pop(name) for name in names}
     title = settings.get("title", "")
     return AdhocRequest(
-        tests=typed_ids(tests, sys.stdin), fit=Fit(settings.pop("fit")), title=title, **values
+        tests=read_test_ids(tests, sys.stdin), fit=Fit(settings.pop("fit")), title=title, **values
     )
 
 
 def _known(settings: Mapping[str, Any]) -> JobFile:
-    from orchestrator.jobfile import known_organizations
+    from orchestrator.jobfile import find_organizations
 
-    return known_organizations(settings["jobfile"], settings["organizations"], environ=os.environ)
+    return find_organizations(settings["jobfile"], settings["organizations"], environ=os.environ)
 
 
 def _say(lines: Iterable[str], look: Shown) -> None:

@@ -46,23 +46,19 @@ if TYPE_CHECKING:
         TestRef,
         Window,
         WindowSpec,
-        account_groups,
         identity,
-        only_organizations,
-        starts_with_alert,
-        wanted_organizations,
     )
     from orchestrator.core.patterns import is_like, matches, nearest_names
     from orchestrator.core.redact import (
+        change_texts,
+        escape_formula,
+        escape_markdown,
         harmless,
         holds_secret,
-        in_texts,
         is_plain,
         is_secret_key,
         looks_secret,
-        markdown,
-        masked,
-        spreadsheet,
+        mask_secrets,
         without_credentials,
         without_links,
     )
@@ -86,6 +82,6 @@ if TYPE_CHECKING:
         Task,
     )
     from orchestrator.core.text import choice, first_names, nearest_word, nearest_words, plural, quote, word
-    from orchestrator.core.urls import check_base_url, is_loopback, unencrypted
+    from orchestrator.core.urls import check_base_url, is_loopback, is_unencrypted
 else:
     __getattr__ = lazy_face(__name__)

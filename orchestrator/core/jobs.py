@@ -1,9 +1,7 @@
-"""The nouns: what a job file asks for, what waits in the queue, what came of it.
+"""The nouns of a job file: jobs, windows, organizations, limits.
 
 All are frozen values; a change of state is a new value. Seconds are floats (whole seconds where the
 API takes no fractions), instants inside the program are seconds since the Unix epoch in UTC.
-Two clocks are kept apart by name: *wall* and *epoch* values mean the calendar, *store time* means the
-store's own clock (see `orchestrator.store`), of which only differences mean anything.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
 
 from orchestrator.core.errors import UsageError
-from orchestrator.core.urls import normalised
+from orchestrator.core.urls import normalise_url
 
 MOST_SNAPSHOTS = 100_000
 """Snapshots of one run: at the documented limit an organization needs ten weeks for them."""
@@ -28,6 +26,9 @@ MOST_SLOTS = 1000
 
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"
 """What a snapshot is called: it ends in the task's short key, by which a lost one can be found."""
+
+SINCE_ALERT = "alert"
+"""The `start` of a window that starts where the earliest of its tests' alerts did."""
 
 
 class Priority(IntEnum):
@@ -172,7 +173,7 @@ class WindowSpec:
     """A time window as it was written: absolute or relative, resolved when the run is planned.
 
     Instants are the user's text (`2026-11-20T14:00:00Z`, or wall-clock time in `timezone`), lengths are
-    seconds. Which keys go together is checked by `orchestrator.windows.check`.
+    seconds. Which keys go together is checked by `orchestrator.windows.check_window`.
     """
 
     start: str | None = None
@@ -212,6 +213,11 @@ class Job:
     everywhere: bool = False
     place: str = ""
 
+    @property
+    def starts_with_alert(self) -> bool:
+        """True if a window of the job starts where the earliest of its tests' alerts did."""
+        return any(spec.start == SINCE_ALERT for spec in self.windows)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
@@ -236,52 +242,39 @@ class JobFile:
     files: tuple[str, ...] = ()
     named: bool = False  # the name is written in a file, and not made of the files' names
 
+    @property
+    def wanted_organizations(self) -> list[str]:
+        """The organizations that the jobs name, in the file's order."""
+        used = {name for job in self.jobs for name in job.organizations}
+        return [name for name in self.organizations if name in used]
+
+    @property
+    def account_groups(self) -> dict[str, list[str]]:
+        """The account groups whose tests each organization's jobs mean; an empty text is the credential's own."""
+        groups: dict[str, dict[str, None]] = defaultdict(dict)
+        for job in self.jobs:
+            for name in job.organizations:
+                groups[name][job.account_group or self.organizations[name].account_group or ""] = None
+        return {name: list(found) for name, found in groups.items()}
+
+    def only_organizations(self, patterns: Sequence[str]) -> JobFile:
+        """The part that concerns the organizations matching these globs; UsageError if none does."""
+        if not patterns:
+            return self
+        kept = {n: o for n, o in self.organizations.items() if any(fnmatchcase(n, p) for p in patterns)}
+        if not kept:
+            known = ", ".join(self.organizations)
+            raise UsageError(f"no organization matches {', '.join(patterns)}; the job file has {known}")
+        jobs = (
+            replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in self.jobs
+        )
+        return replace(self, organizations=kept, jobs=tuple(job for job in jobs if job.organizations))
+
 
 def identity(base_url: str, *, org_id: str | None = None, name: str | None = None) -> str:
     """Who shares a bucket: (base URL, orgId), or (base URL, name) while the orgId cannot be read.
 
     Two spellings of one address are one: case of the host, its usual port and a slash at the end do not count.
     """
-    address = normalised(base_url)
+    address = normalise_url(base_url)
     return f"{address}#name={name}" if org_id is None else f"{address}#id={org_id}"
-
-
-__all__ = ["account_groups", "only_organizations", "wanted_organizations"]
-
-
-def wanted_organizations(jobfile: JobFile) -> list[str]:
-    """The organizations that the file's jobs name, in the file's order."""
-    used = {name for job in jobfile.jobs for name in job.organizations}
-    return [name for name in jobfile.organizations if name in used]
-
-
-def only_organizations(jobfile: JobFile, patterns: Sequence[str]) -> JobFile:
-    """The part of a job file that concerns the organizations matching these globs; UsageError if none does."""
-    if not patterns:
-        return jobfile
-    kept = {n: o for n, o in jobfile.organizations.items() if any(fnmatchcase(n, p) for p in patterns)}
-    if not kept:
-        known = ", ".join(jobfile.organizations)
-        raise UsageError(f"no organization matches {', '.join(patterns)}; the job file has {known}")
-    jobs = (
-        replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in jobfile.jobs
-    )
-    return replace(jobfile, organizations=kept, jobs=tuple(job for job in jobs if job.organizations))
-
-
-def account_groups(jobfile: JobFile) -> dict[str, list[str]]:
-    """The account groups whose tests each organization's jobs mean."""
-    groups: dict[str, dict[str, None]] = defaultdict(dict)
-    for job in jobfile.jobs:
-        for name in job.organizations:
-            groups[name][job.account_group or jobfile.organizations[name].account_group or ""] = None
-    return {name: list(found) for name, found in groups.items()}
-
-
-SINCE_ALERT = "alert"
-"""The `start` of a window that starts where the earliest of its tests' alerts did."""
-
-
-def starts_with_alert(job: Job) -> bool:
-    """Whether a window of the job starts where an alert did."""
-    return any(spec.start == SINCE_ALERT for spec in job.windows)

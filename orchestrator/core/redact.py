@@ -87,7 +87,7 @@ _ADDRESS = re.compile(r"(\w)(:(?=//)|(?<=www)\.)", re.IGNORECASE)  # what is mad
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
 
 
-def masked(text: str, secrets: Iterable[str] = ()) -> str:
+def mask_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the secrets and without whatever is said to be a credential: a last resort."""
     for secret in sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
         text = text.replace(secret, MASK)
@@ -99,14 +99,14 @@ def without_links(text: str) -> str:
     return _URL.sub(r"\1/…", text)
 
 
-def in_texts(value: object, change: Callable[[str], str]) -> object:
+def change_texts(value: object, change: Callable[[str], str]) -> object:
     """The value, of the kinds that JSON has, with every text in it changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {in_texts(key, change): in_texts(one, change) for key, one in value.items()}
+        return {change_texts(key, change): change_texts(one, change) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [in_texts(one, change) for one in value]
+        return [change_texts(one, change) for one in value]
     return value
 
 
@@ -117,13 +117,13 @@ def harmless(text: str) -> str:
     return "".join(char if is_plain(char) else _escaped(char) for char in text)
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """The text as one cell of a Markdown table shows it, nothing in it being markup."""
     escaped = _ADDRESS.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", harmless(text)))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def spreadsheet(text: str) -> str:
+def escape_formula(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula (OWASP: a quote goes before it)."""
     shown = harmless(text)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

@@ -1,4 +1,8 @@
-"""TODO."""
+"""The nouns of a run: tasks, leases, settlements, results, counts.
+
+Two clocks are kept apart by name: *wall* and *epoch* values mean the calendar, *store time* means the
+store's own clock (see `orchestrator.store`), of which only differences mean anything.
+"""
 
 from __future__ import annotations
 

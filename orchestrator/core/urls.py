@@ -14,7 +14,7 @@ USUAL_PORTS = {"https": 443, "http": 80}
 _LOOPBACK_NAME = "localhost"
 
 
-def normalised(base_url: str) -> str:
+def normalise_url(base_url: str) -> str:
     """An address in the one spelling by which it is compared."""
     parts = urlsplit(base_url)
     host = (parts.hostname or "").lower()
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
     return host.lower().removesuffix(".") == _LOOPBACK_NAME
 
 
-def unencrypted(scheme: str, host: str) -> bool:
+def is_unencrypted(scheme: str, host: str) -> bool:
     """Whether what is sent there could be read on the way: http is for loopback alone."""
     return scheme == "http" and not is_loopback(host)
 
@@ -48,6 +48,6 @@ def check_base_url(base_url: str) -> str:
         )
     if not host or parts.scheme not in ("https", "http"):
         raise UsageError(f"base_url {base_url!r} is not an address: write https://HOST/v7")
-    if unencrypted(parts.scheme, host):
+    if is_unencrypted(parts.scheme, host):
         raise UsageError(f"base_url {base_url!r} would send the API token unencrypted: write https://")
     return base_url

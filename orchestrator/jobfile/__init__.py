@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from orchestrator.jobfile.adhoc import (
         AdhocJob,
         AdhocRequest,
-        incident,
-        known_organizations,
-        looking,
-        typed_ids,
-        without_file,
+        find_organizations,
+        make_adhoc_job,
+        make_search_job,
+        read_test_ids,
+        settings_without_file,
     )
     from orchestrator.jobfile.reader import json_schema, read_jobfiles, starter
 else:

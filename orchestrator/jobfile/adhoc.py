@@ -81,7 +81,7 @@ class AdhocJob:
     notes: tuple[str, ...] = ()
 
 
-def incident(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
+def make_adhoc_job(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
     """The job that the words mean, for the organizations of a job file; `now` is epoch seconds.
 
     UsageError when no test or no time is named, or what is written cannot be read.
@@ -95,7 +95,7 @@ def incident(words: AdhocRequest, known: JobFile, *, now: float, timezone: str |
     return AdhocJob(jobfile=_jobfile(words, known, (spec,)), notes=notes)
 
 
-def looking(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
+def make_search_job(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
     """As `incident`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
     _check_texts(words)
     timed = any(one is not None for one in (words.since, words.until, words.last, words.around))
@@ -107,7 +107,7 @@ def looking(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | 
     return AdhocJob(jobfile=replace(made, jobs=(job,)), notes=notes)
 
 
-def typed_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, ...]:
+def read_test_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, ...]:
     """The ids that were typed, and for `-` those on standard input, one or more a line, `#` comments left out."""
     found: list[str] = []
     for word in words:
@@ -126,7 +126,7 @@ def typed_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, .
     return tuple(dict.fromkeys(found))
 
 
-def known_organizations(
+def find_organizations(
     path: str | None, chosen: Sequence[str], *, environ: Mapping[str, str], naming: str = "with --jobfile"
 ) -> JobFile:
     """The organizations of a job file, or the only one that the environment names, narrowed to those chosen.
@@ -147,12 +147,12 @@ def known_organizations(
     return replace(made, organizations={name: made.organizations[name] for name in kept}, jobs=())
 
 
-def without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
+def settings_without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
     """The settings to carry on with a run that was started without a job file: the environment's organization.
 
     UsageError when the environment names none.
     """
-    known = known_organizations(None, (), environ=environ)
+    known = find_organizations(None, (), environ=environ)
     job = Job(name=run.job, organizations=tuple(known.organizations), priority=Priority.INCIDENT)
     return replace(known, name=run.job, jobs=(job,))
 
@@ -291,7 +291,7 @@ def _end(until: str | None, now: float, timezone: str | None) -> tuple[str, tupl
     """The end as written, else the last full minute whose data is there."""
     if until is not None:
         return _moment("--to", until, now, timezone)
-    last = windows.resolve(WindowSpec(last=AROUND), now=now)
+    last = windows.resolve_window(WindowSpec(last=AROUND), now=now)
     return utc_text(last.windows[0].end), ()
 
 
@@ -330,7 +330,7 @@ def _check_order(
 
 def _checked(spec: WindowSpec) -> WindowSpec:
     try:
-        windows.check(spec)
+        windows.check_window(spec)
     except WindowError as error:
         raise UsageError(
             f"{error}".replace("fit: cover", "--fit cover").replace("fit: split", "--fit split")

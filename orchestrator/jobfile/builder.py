@@ -360,7 +360,7 @@ def _given(entry: Any) -> dict[str, Any]:
 
 def _window_error(spec: WindowSpec) -> WindowError | None:
     try:
-        windows.check(spec)
+        windows.check_window(spec)
     except WindowError as error:
         return error
     return None

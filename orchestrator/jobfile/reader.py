@@ -41,7 +41,7 @@ _LONGEST_NAME = 60  # characters of a joined name: it has to fit into a line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class CheckedJobFile:
     """What job files ask for, and what their author should know all the same."""
 
     jobfile: JobFile
@@ -70,7 +70,7 @@ class _Part:
 
 def read_jobfiles(
     paths: Sequence[str | Path], *, environ: Mapping[str, str], stdin: TextIO | None = None
-) -> Reading:
+) -> CheckedJobFile:
     """Everything that the files, the YAML files of the folders, and standard input (`-`) ask for.
 
     JobFileError with every error of every file; nothing else is raised for any content.
@@ -86,7 +86,7 @@ def read_jobfiles(
     if errors or jobfile is None:
         raise JobFileError(tuple(errors))
     warnings = tuple(sorted(warning for part in parts for warning in part.draft.warnings))
-    return Reading(jobfile=replace(jobfile, name=_run_name(paths, parts)), warnings=warnings)
+    return CheckedJobFile(jobfile=replace(jobfile, name=_run_name(paths, parts)), warnings=warnings)
 
 
 def json_schema() -> dict[str, Any]:

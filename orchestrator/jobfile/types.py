@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
-from orchestrator.core import choice, is_plain, looks_secret, nearest_word, quote, unencrypted
+from orchestrator.core import choice, is_plain, is_unencrypted, looks_secret, nearest_word, quote
 from orchestrator.windows import parse_duration
 
 TestType = Literal[
@@ -226,7 +226,7 @@ def checked_base_url(value: str) -> str:
             " https://api.thousandeyes.com/v7"
         )
     scheme, host = match["scheme"].lower(), match["host"].lower()
-    if unencrypted(scheme, host):
+    if is_unencrypted(scheme, host):
         raise _sentence("the token would be sent unencrypted: write https:// (http:// is for loopback only)")
     port = f":{int(match['port'])}" if match["port"] else ""
     return f"{scheme}://{host}{port}{match['path'].rstrip('/')}"

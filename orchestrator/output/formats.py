@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Protocol, TextIO
 from urllib.parse import quote
 
-from orchestrator.core import Clock, Ending, Result, Run, markdown, masked, spreadsheet
+from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
 from orchestrator.output import records, sentences
 from orchestrator.output.streams import Lines
 from orchestrator.output.table import fit_to
@@ -129,7 +129,7 @@ class _Rows:
         """Rows need no end."""
 
     def _write(self, text: str) -> None:
-        self._lines.write(masked(text, self._secrets) + "\n")
+        self._lines.write(mask_secrets(text, self._secrets) + "\n")
 
 
 def make_results(output: Output) -> Results:
@@ -187,8 +187,15 @@ _MARKDOWN_HEAD = """\
 
 def _markdown_row(row: sentences.SnapshotRow) -> str:
     window = f"{row.window} ({row.local})" if row.local else row.window
-    about = f"<{quote(row.about, safe=_URL_CHARACTERS)}>" if row.linked else markdown(row.about)
-    cells = (row.status, markdown(_with_id(row)), markdown(row.organization), window, about, row.expiry)
+    about = f"<{quote(row.about, safe=_URL_CHARACTERS)}>" if row.linked else escape_markdown(row.about)
+    cells = (
+        row.status,
+        escape_markdown(_with_id(row)),
+        escape_markdown(row.organization),
+        window,
+        about,
+        row.expiry,
+    )
     return f"| {' | '.join(cells)} |"
 
 
@@ -209,7 +216,7 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return spreadsheet(value) if isinstance(value, str) else str(value)
+    return escape_formula(value) if isinstance(value, str) else str(value)
 
 
 def _csv_line(cells: Sequence[str]) -> str:

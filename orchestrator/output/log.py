@@ -7,7 +7,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-from orchestrator.core import Event, harmless, in_texts, masked, utc_text, without_links
+from orchestrator.core import Event, change_texts, harmless, mask_secrets, utc_text, without_links
 from orchestrator.output.streams import Lines
 
 LOG_KEYS = ("event", "time", "level", "run_id", "text")
@@ -61,7 +61,7 @@ class _Masking:
         self._secrets = secrets
 
     def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
-        return cast("EventDict", in_texts(event, lambda text: masked(text, self._secrets)))
+        return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, self._secrets)))
 
 
 class _Sentence:
@@ -98,4 +98,4 @@ def _log_keys_first(_logger: object, _method: str, event: EventDict) -> EventDic
 
 def _hide_links(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Drop a `link` and cut URLs in texts."""
-    return cast("EventDict", in_texts({k: v for k, v in event.items() if k != "link"}, without_links))
+    return cast("EventDict", change_texts({k: v for k, v in event.items() if k != "link"}, without_links))

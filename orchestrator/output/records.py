@@ -21,8 +21,8 @@ from orchestrator.core import (
     Run,
     Status,
     UsageError,
-    in_texts,
-    masked,
+    change_texts,
+    mask_secrets,
     utc_text,
     without_links,
 )
@@ -211,7 +211,7 @@ def _went(result: Result, *, show_links: bool) -> Record:
         "attempts": result.attempts,
         "waited_s": seconds_waited(result),
         "http_status": result.http_status,
-        "error": error if show_links else in_texts(error, without_links),
+        "error": error if show_links else change_texts(error, without_links),
         "duplicate_possible": result.duplicate_possible,
         "found": result.found,
     }
@@ -239,5 +239,5 @@ def _json_object(line: str) -> Record:
 
 def _quoted(line: str) -> str:
     """The start of a line, for an error."""
-    line = masked(line.strip())
+    line = mask_secrets(line.strip())
     return repr(line if len(line) <= 60 else line[:59] + "…")

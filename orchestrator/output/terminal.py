@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from orchestrator import core
-from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, masked
+from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, mask_secrets
 from orchestrator.output import log, sentences
 from orchestrator.output.formats import Output, make_results
 from orchestrator.output.live import LiveLine
@@ -135,7 +135,7 @@ class View:
                 self._live.show(lines)
 
     def _clean(self, line: str) -> str:
-        return masked(line, self._output.secrets)
+        return mask_secrets(line, self._output.secrets)
 
     def _live_lines(self, progress: Progress, whys: Sequence[Waiting]) -> list[str]:
         """Where the run is, why the most urgent organizations wait, and how many more do."""

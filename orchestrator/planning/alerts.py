@@ -17,7 +17,7 @@ def alert_windows(job: Job, *, now: float) -> tuple[Window, ...]:
             end = _end(spec, now)
             found.append(Window(start=end, end=end))
         else:
-            found += windows.resolve(spec, now=now).windows
+            found += windows.resolve_window(spec, now=now).windows
     return tuple(found) or (Window(start=int(now), end=int(now)),)
 
 
@@ -62,4 +62,4 @@ def _end(spec: WindowSpec, now: float) -> int:
     """Where a window since an alert ends: as written, else where `last` would."""
     if spec.end is not None:
         return int(windows.parse_instant(spec.end, timezone=spec.timezone)[0])
-    return windows.resolve(WindowSpec(last=float(windows.LENGTHS[0])), now=now).windows[0].end
+    return windows.resolve_window(WindowSpec(last=float(windows.LENGTHS[0])), now=now).windows[0].end

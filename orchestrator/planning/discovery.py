@@ -21,7 +21,7 @@ from orchestrator.api import (
     read_tags,
     read_tests,
 )
-from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, starts_with_alert
+from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice
 from orchestrator.planning.alerts import alert_windows
 from orchestrator.planning.selection import NAMED_AT_MOST, Listing
 from orchestrator.planning.unreadable import PASSING_CAUSES, UnreadableCause, UnreadableList, unreadable_list
@@ -271,13 +271,13 @@ class _Reading:
         span = self._span(jobs)
         if span is not None:
             asked = any(select.alerting is not None for select in selects) or any(
-                map(starts_with_alert, jobs)
+                job.starts_with_alert for job in jobs
             )
             yield lambda before: self._read_alerts(before, aid, which, span, asked=asked)
 
     def _span(self, jobs: Sequence[Job]) -> Window | None:
         """From the first to the last moment in which an alert matters; None when none does."""
-        curious = [job for job in jobs if self._all_lists or job.select is not None or starts_with_alert(job)]
+        curious = [job for job in jobs if self._all_lists or job.select is not None or job.starts_with_alert]
         moments = [moment for job in curious for moment in alert_windows(job, now=self._now)]
         if not moments:
             return Window(start=int(self._now), end=int(self._now)) if self._all_lists else None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core import JobFile, Limit, Result, Task
-from orchestrator.ratelimit import ASSUMED_LATENCY, Start
+from orchestrator.ratelimit import ASSUMED_LATENCY, ForecastStart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def make_preview(
     *,
     shown: Mapping[str, tuple[str, Limit]],
     known: Mapping[str, Result],
-    starts: Sequence[Start],
+    starts: Sequence[ForecastStart],
     notes: Sequence[str],
     now: float,
     refused: bool = False,
@@ -82,7 +82,7 @@ def make_preview(
 
 
 def _planned_snapshot(
-    task: Task, names: Mapping[str, str], known: Result | None, start: Start | None, now: float
+    task: Task, names: Mapping[str, str], known: Result | None, start: ForecastStart | None, now: float
 ) -> PlannedSnapshot:
     name = names.get(task.organization, task.organization)
     if start is None:

@@ -20,7 +20,6 @@ from orchestrator.core import (
     SelectionError,
     Task,
     Window,
-    starts_with_alert,
     utc_text,
 )
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
@@ -88,7 +87,7 @@ class _Scheduler:
         selections = self._select(job)
         check_selection(job, selections)
         self.selections += selections.values()
-        common = None if starts_with_alert(job) else self._windows(job)
+        common = None if job.starts_with_alert else self._windows(job)
         for name, selection in selections.items():
             self.notes.update(dict.fromkeys(selection.notes))
             resolved = self._windows_since_alert(job, selection) if common is None else common
@@ -112,11 +111,11 @@ class _Scheduler:
     def _windows(self, job: Job) -> list[Window]:
         resolved: dict[Window, None] = {}
         for spec in job.windows:
-            resolution = windows.resolve(spec, now=self._now)
+            resolution = windows.resolve_window(spec, now=self._now)
             resolved.update(dict.fromkeys(resolution.windows))
             self.notes.update((f"{job.name}: {note}", None) for note in resolution.notes)
         for window in resolved:
-            old = windows.too_old(window, now=self._now)
+            old = windows.age_warning(window, now=self._now)
             if old:
                 self.notes[f"{job.name}: {old}"] = None
         return list(resolved)

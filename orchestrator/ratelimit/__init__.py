@@ -15,16 +15,16 @@ if TYPE_CHECKING:
         Go,
         Token,
         Wait,
-        after_probe,
-        after_reboot,
         close_gate,
         decide,
         evidence_time,
+        gate_after_probe,
         longest_hold,
         may_send,
         pessimistic_return,
+        return_after_reboot,
         settled_return,
     )
-    from orchestrator.ratelimit.forecast import ASSUMED_LATENCY, Start, estimate_done, forecast_starts
+    from orchestrator.ratelimit.forecast import ASSUMED_LATENCY, ForecastStart, estimate_done, forecast_starts
 else:
     __getattr__ = lazy_face(__name__)

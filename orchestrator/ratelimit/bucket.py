@@ -159,14 +159,14 @@ def close_gate(
     return Gate(closed_at=now, until=now + seconds, closings=closings)
 
 
-def after_probe(gate: Gate | None, *, answered: bool) -> Gate | None:
+def gate_after_probe(gate: Gate | None, *, answered: bool) -> Gate | None:
     """The gate after its probe came back without a 429: open if it was answered, else probed again."""
     if gate is None or answered:
         return None
     return replace(gate, probe_until=None)
 
 
-def after_reboot(
+def return_after_reboot(
     *, hold: float, written_wall: float, last_wall: float, wall: float, now: float, full_hold: float
 ) -> float:
     """When a token returns that was written under another boot: only the calendar can be compared.

@@ -15,7 +15,7 @@ ASSUMED_LATENCY = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class ForecastStart:
     """When a task will start, in seconds from now (None: unknown), and in which group of slots."""
 
     task: Task
@@ -31,7 +31,7 @@ def forecast_starts(
     now: float,
     epoch: float,
     latency: float = ASSUMED_LATENCY,
-) -> list[Start]:
+) -> list[ForecastStart]:
     """When each task of one organization will start, if nothing else happens, in the order of starting.
 
     `now` is store time, `epoch` the API's calendar at that moment. The first request goes alone.
@@ -62,8 +62,8 @@ class _Forecast:
             due = now + max(0.0, task.ready_at - epoch)
             heapq.heappush(self._later[task.priority], (due, task.position, task))
 
-    def starts(self) -> list[Start]:
-        starts: list[Start] = []
+    def starts(self) -> list[ForecastStart]:
+        starts: list[ForecastStart] = []
         while (demand := self._demand()) is not None:
             decision = decide(self._bucket, demand, self._limit, self._now)
             self._bucket = replace(self._bucket, held=decision.held)
@@ -87,7 +87,7 @@ class _Forecast:
                 mine[priority] = (later[0][0], Reason.WINDOW_NOT_OVER)
         return Demand(mine=mine) if mine else None
 
-    def _grant(self, go: Go, index: int) -> Start:
+    def _grant(self, go: Go, index: int) -> ForecastStart:
         _, task = heapq.heappop(self._due[go.priority])
         answered = self._now + self._latency
         tokens = [
@@ -97,17 +97,19 @@ class _Forecast:
             for t in self._bucket.tokens
         ]
         self._bucket = replace(self._bucket, tokens=tokens, last_grant=self._now, gate=None)
-        start = Start(task=task, after=self._now - self._origin, group=index // self._limit.usable + 1)
+        start = ForecastStart(
+            task=task, after=self._now - self._origin, group=index // self._limit.usable + 1
+        )
         if index == 0:
             self._now = answered
         return start
 
-    def _unknown(self, index: int) -> list[Start]:
+    def _unknown(self, index: int) -> list[ForecastStart]:
         left = [task for due in self._due.values() for _, task in due]
         left += [task for later in self._later.values() for _, _, task in later]
         left.sort(key=lambda t: (t.priority, t.position))
         return [
-            Start(task=task, after=None, group=at // self._limit.usable + 1)
+            ForecastStart(task=task, after=None, group=at // self._limit.usable + 1)
             for at, task in enumerate(left, start=index)
         ]
 

@@ -19,10 +19,10 @@ from orchestrator.ratelimit import (
     Go,
     Token,
     Wait,
-    after_probe,
     close_gate,
     decide,
     evidence_time,
+    gate_after_probe,
     pessimistic_return,
     settled_return,
 )
@@ -241,7 +241,7 @@ def _settle_gate(
             gate, settlement.closing, limit, granted_at=task["granted_at"], now=now, jitter=jitter
         )
     elif probing:
-        after = after_probe(gate, answered=settlement.answered)
+        after = gate_after_probe(gate, answered=settlement.answered)
     else:
         return gate
     if after != gate:
@@ -312,7 +312,7 @@ def _stop_probing(tx: Transaction, task: Row, wall: float) -> None:
     organization = tx.row(sql.ORGANIZATION, organization=task["organization"]) or {}
     if _probes(organization, task):
         organizations.save_gate(
-            tx, organization["id"], after_probe(to_gate(organization), answered=False), wall
+            tx, organization["id"], gate_after_probe(to_gate(organization), answered=False), wall
         )
 
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 from urllib.parse import quote
 
 from orchestrator.core import Clock, StoreUnavailable, StoreUnusable
-from orchestrator.ratelimit import after_reboot
+from orchestrator.ratelimit import return_after_reboot
 from orchestrator.store import schema, sql
 from orchestrator.store.database import Row
 from orchestrator.store.locks import Owners
@@ -223,7 +223,7 @@ class SqliteTransaction:
     def _rebase_buckets(self, last_wall: float, *, now: float, wall: float) -> None:
         """Tokens and gates: in only when the calendar leaves no doubt."""
         for token in self.rows(sql.ALL_TOKENS):
-            returns_at = after_reboot(
+            returns_at = return_after_reboot(
                 hold=token["returns_at"] - token["written_at"],
                 written_wall=token["written_wall"],
                 last_wall=last_wall,
@@ -235,7 +235,7 @@ class SqliteTransaction:
             self.change(sql.WRITE_RETURN, **{**token, **changed, "task": None, "attempt": None})
         for gate in self.rows(sql.CLOSED_GATES):
             hold = gate["gate_until"] - gate["gate_closed_at"]
-            until = after_reboot(
+            until = return_after_reboot(
                 hold=hold,
                 written_wall=gate["gate_wall"],
                 last_wall=last_wall,

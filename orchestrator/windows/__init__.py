@@ -14,6 +14,6 @@ if TYPE_CHECKING:
         zone_by_rules,
     )
     from orchestrator.windows.notation import clock_time, day_text, window_text, window_texts
-    from orchestrator.windows.windows import LENGTHS, check, resolve, too_old
+    from orchestrator.windows.windows import LENGTHS, age_warning, check_window, resolve_window
 else:
     __getattr__ = lazy_face(__name__)

@@ -40,7 +40,7 @@ _EXAMPLES = "2026-11-20T14:00:00Z, 2026-11-20T14:00:00+01:00 or, in a timezone, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class WallClockTime:
     """A wall-clock time and the instant it was taken for, with a note where that is not plain."""
 
     wall: datetime
@@ -149,7 +149,7 @@ def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float,
     return parse_instant(text, timezone=timezone or "UTC")
 
 
-def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = False) -> Reading:
+def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = False) -> WallClockTime:
     """The last time up to now that the zone's clocks showed this time of day.
 
     Once for each date that exists: moved out of a gap, and the first one of a repeated hour unless
@@ -164,19 +164,19 @@ def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = Fal
     return max((reading for reading in readings if reading.at <= now), key=lambda reading: reading.at)
 
 
-def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> Reading:
+def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> WallClockTime:
     """The instant of a naive wall-clock time, of a repeated one the first, or the `second` when asked."""
     there = zone(timezone)
     first, other = (wall.replace(tzinfo=there, fold=fold) for fold in (0, 1))
     before, after = (moment.utcoffset() or timedelta() for moment in (first, other))
     if before == after:
-        return Reading(wall=wall, at=first.timestamp())
+        return WallClockTime(wall=wall, at=first.timestamp())
     if before < after:
         at = _end_of_gap(other.timestamp(), first.timestamp(), there)
-        return Reading(wall=wall, at=at, notes=(_moved(wall, at, timezone),))
+        return WallClockTime(wall=wall, at=at, notes=(_moved(wall, at, timezone),))
     taken, left = (other, first) if second else (first, other)
     note = _repeated(taken, left, timezone, "second" if second else "first")
-    return Reading(wall=wall, at=taken.timestamp(), notes=(note,))
+    return WallClockTime(wall=wall, at=taken.timestamp(), notes=(note,))
 
 
 def _end_of_gap(before: float, after: float, there: tzinfo) -> float:

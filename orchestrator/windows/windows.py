@@ -1,7 +1,7 @@
 """Time windows: which keys go together, what they mean at a given moment, and lengths the API takes.
 
-`check` finds everything wrong with a window as written, without knowing the time, since every length is
-fixed by the text; `resolve` makes windows of it. Lengths are elapsed time: 24h is 24 hours on a DST night.
+`check_window` finds everything wrong with a window as written, without knowing the time, since every length is
+fixed by the text; `resolve_window` makes windows of it. Lengths are elapsed time: 24h is 24 hours on a DST night.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class _Asked:
         return self.end - self.start
 
 
-def check(spec: WindowSpec) -> None:
-    """Raise WindowError, with the key at fault and what to write instead, unless `resolve` will succeed."""
+def check_window(spec: WindowSpec) -> None:
+    """Raise WindowError, with the key at fault and what to write instead, unless `resolve_window` will succeed."""
     _check_keys(spec)
     _located("timezone", lambda: zone(spec.timezone))
     for key in ("start", "end", "around"):
@@ -122,22 +122,22 @@ def check(spec: WindowSpec) -> None:
     _check_length(spec, length)
 
 
-def resolve(spec: WindowSpec, *, now: float) -> Resolution:
+def resolve_window(spec: WindowSpec, *, now: float) -> Resolution:
     """The windows that the spec means at `now` (epoch seconds), all of lengths that the API takes.
 
     `last` ends at the last full minute at least 30 s ago, with `until` at the latest such local time.
     `cover` keeps the end and moves the start back to the smallest length that the API takes; `split` tiles
     from the start with the fewest windows, the longest first, after the start of a length that is not of
-    whole hours has moved back to make it so. WindowError as `check` raises it.
+    whole hours has moved back to make it so. WindowError as `check_window` raises it.
     """
-    check(spec)
+    check_window(spec)
     asked = _bounds(spec, now=now)
     fitted = _cover(asked, covering(asked.seconds, spec.fit), spec.timezone)
     windows = _tile(fitted.start, pieces(fitted.seconds))
     return Resolution(windows=windows, notes=(*fitted.notes, *_night_notes(spec, asked)))
 
 
-def too_old(window: Window, *, now: float) -> str | None:
+def age_warning(window: Window, *, now: float) -> str | None:
     """A warning when the window's data is, or may be, no longer kept; None while it is there."""
     age = now - window.start
     shortest, longest = KEPT

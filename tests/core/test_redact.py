@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.api.response import clean
-from orchestrator.core.redact import looks_secret, masked, without_credentials
+from orchestrator.core.redact import looks_secret, mask_secrets, without_credentials
 
 WORD = "0a1b2c3d-4e5f"
 
@@ -41,7 +41,7 @@ FORMS = (
 def test_a_credential_that_is_announced_never_passes(text: str) -> None:
     """Neither in an error of the API, nor in what leaves, nor quoted from a job file."""
     assert WORD not in clean(f"got {text} here", 2000)
-    assert WORD not in masked(f"got {text} here")
+    assert WORD not in mask_secrets(f"got {text} here")
     assert looks_secret(f"got {text} here")
 
 
@@ -49,7 +49,7 @@ def test_a_credential_that_is_announced_never_passes(text: str) -> None:
 def test_what_has_the_form_of_a_credential_is_not_quoted(text: str) -> None:
     """In a job file it is one; ids that the API speaks of have the same form and are shown."""
     assert looks_secret(text)
-    assert masked(text) == text
+    assert mask_secrets(text) == text
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core.urls import is_loopback, normalised, unencrypted
+from orchestrator.core.urls import is_loopback, is_unencrypted, normalise_url
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "127.0.0.1", "127.1.2.3", "::1", "[::1]"])
 def test_loopback_has_several_spellings(host: str) -> None:
     """Names, the whole network 127.0.0.0/8, and IPv6 as a URL writes it."""
     assert is_loopback(host)
-    assert not unencrypted("http", host)
+    assert not is_unencrypted("http", host)
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ def test_loopback_has_several_spellings(host: str) -> None:
 def test_what_only_looks_like_loopback_is_not(host: str) -> None:
     """Nothing secret goes there without TLS."""
     assert not is_loopback(host)
-    assert unencrypted("http", host)
-    assert not unencrypted("https", host)
+    assert is_unencrypted("http", host)
+    assert not is_unencrypted("https", host)
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_what_only_looks_like_loopback_is_not(host: str) -> None:
 )
 def test_spellings_of_one_address_are_one(written: str, compared: str) -> None:
     """Case, the usual port and a slash at the end do not count."""
-    assert normalised(written) == compared
+    assert normalise_url(written) == compared

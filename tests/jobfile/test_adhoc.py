@@ -26,10 +26,10 @@ from orchestrator.core.jobs import (
 from orchestrator.jobfile.adhoc import (
     AdhocJob,
     AdhocRequest,
-    incident,
-    known_organizations,
-    looking,
-    typed_ids,
+    find_organizations,
+    make_adhoc_job,
+    make_search_job,
+    read_test_ids,
 )
 from orchestrator.windows import windows
 from orchestrator.windows.instants import parse_instant
@@ -55,7 +55,7 @@ def asked(*, now: float = NOW, timezone: str = BERLIN, known: JobFile = KNOWN, *
     """What the words mean, for one test unless they say which."""
     if not {"tests", "tags", "alerting", "test_names", "types"} & set(words):
         words["tests"] = ("202701",)
-    return incident(AdhocRequest(**words), known, now=now, timezone=timezone)
+    return make_adhoc_job(AdhocRequest(**words), known, now=now, timezone=timezone)
 
 
 def job_of(**words: Any) -> Job:
@@ -66,7 +66,7 @@ def job_of(**words: Any) -> Job:
 def window_of(*, now: float = NOW, **words: Any) -> tuple[str, str]:
     """Start and end of the job's window."""
     (spec,) = job_of(now=now, **words).windows
-    (window,) = windows.resolve(spec, now=now).windows
+    (window,) = windows.resolve_window(spec, now=now).windows
     return utc_text(window.start), utc_text(window.end)
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_meant_is_refused_with_what_to_write(words: dict[str, Any
 def test_an_empty_selector_is_refused(name: str, option: str, blank: str) -> None:
     """A variable that was not set in a script means neither everything nor nothing, with or without others."""
     for words in ({name: (blank,)}, {name: ("http-server", blank), "tests": ("202701",)}):
-        for make in (incident, looking):
+        for make in (make_adhoc_job, make_search_job):
             with pytest.raises(UsageError, match=f"^{option} is empty: .* or leave the option out$"):
                 make(AdhocRequest(last=3600.0, **words), KNOWN, now=NOW, timezone=BERLIN)
 
@@ -201,7 +201,7 @@ def test_the_window_over_a_change_of_the_clocks_is_echoed_with_both_offsets() ->
     """Ten minutes after the clocks were put forward, the hour before has an hour less on the wall."""
     now = at("2027-03-28T01:10:00Z")
     (spec,) = job_of(since="02:30", now=now).windows
-    resolved = windows.resolve(spec, now=now)
+    resolved = windows.resolve_window(spec, now=now)
     (window,) = resolved.windows
     assert window_text(window, ZoneInfo(BERLIN), now) == "00:09–01:09 UTC (01:09 CET–03:09 CEST)"
     assert resolved.notes == (
@@ -267,9 +267,11 @@ def test_since_alert_is_left_to_the_survey() -> None:
 
 def test_looking_needs_neither_tests_nor_a_time() -> None:
     """Without selectors every test is meant, and alerting is now."""
-    (job,) = looking(AdhocRequest(), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
+    (job,) = make_search_job(AdhocRequest(), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
     assert (job.select, job.windows) == (Select(), ())
-    (timed,) = looking(AdhocRequest(alerting=True, last=3600.0), KNOWN, now=NOW, timezone=BERLIN).jobfile.jobs
+    (timed,) = make_search_job(
+        AdhocRequest(alerting=True, last=3600.0), KNOWN, now=NOW, timezone=BERLIN
+    ).jobfile.jobs
     assert timed.windows[0].last == 3600.0
 
 
@@ -279,14 +281,14 @@ def test_looking_needs_neither_tests_nor_a_time() -> None:
 def test_ids_come_from_the_line_and_from_standard_input() -> None:
     """A dash stands for the ids on standard input, where comments and commas are allowed; repeats count once."""
     stdin = io.StringIO("202702 # Login\n202703,202701\n\n")
-    assert typed_ids(("202701", "-", "202704,202705"), stdin) == (
+    assert read_test_ids(("202701", "-", "202704,202705"), stdin) == (
         "202701",
         "202702",
         "202703",
         "202704",
         "202705",
     )
-    assert typed_ids((), None) == ()
+    assert read_test_ids((), None) == ()
 
 
 @pytest.mark.parametrize(
@@ -295,13 +297,13 @@ def test_ids_come_from_the_line_and_from_standard_input() -> None:
 def test_what_is_no_id_is_refused(words: tuple[str, ...], text: str) -> None:
     """A name in the place of an id says which option takes names."""
     with pytest.raises(UsageError, match=text):
-        typed_ids(words, io.StringIO(""))
+        read_test_ids(words, io.StringIO(""))
 
 
 def test_the_only_organization_is_the_environments() -> None:
     """The variables of ThousandEyes' own command line name it, its address too."""
     environ = {"TE_TOKEN": "secret", "TE_BASE_URL": "https://api.eu.example"}
-    known = known_organizations(None, (), environ=environ)
+    known = find_organizations(None, (), environ=environ)
     (organization,) = known.organizations.values()
     assert organization.credential == CredentialSource(env="TE_TOKEN")
     assert organization.base_url == "https://api.eu.example/v7"
@@ -315,7 +317,7 @@ def test_the_only_organization_is_the_environments() -> None:
 def test_without_a_usable_organization_it_says_what_to_set(environ: dict[str, str], text: str) -> None:
     """No organization, or one with a wrong address, is an error that names the variable."""
     with pytest.raises(UsageError, match=text):
-        known_organizations(None, (), environ=environ)
+        find_organizations(None, (), environ=environ)
 
 
 def test_a_job_files_organizations_are_chosen_by_name(tmp_path: Path) -> None:
@@ -325,8 +327,8 @@ def test_a_job_files_organizations_are_chosen_by_name(tmp_path: Path) -> None:
         "version: 1\norganizations: {acme: {token_env: A}, globex: {token_env: B}}\n"
         "jobs: [{name: n, organization: acme, tests: [1], windows: [{last: 1h}]}]\n"
     )
-    assert list(known_organizations(str(path), ("gl*",), environ={}).organizations) == ["globex"]
+    assert list(find_organizations(str(path), ("gl*",), environ={}).organizations) == ["globex"]
     with pytest.raises(UsageError, match="has 2 organizations: choose with --organization acme or globex"):
-        known_organizations(str(path), (), environ={})
+        find_organizations(str(path), (), environ={})
     with pytest.raises(UsageError, match="no organization matches initech: there is acme or globex"):
-        known_organizations(str(path), ("initech",), environ={})
+        find_organizations(str(path), ("initech",), environ={})

@@ -17,7 +17,7 @@ from orchestrator.core.errors import JobFileError
 from orchestrator.core.jobs import DEFAULT_BASE_URL, CredentialSource, Fit, Pace, Priority, TestRef
 from orchestrator.jobfile import schema as grammar
 from orchestrator.jobfile import types
-from orchestrator.jobfile.reader import Reading, json_schema, read_jobfiles, starter
+from orchestrator.jobfile.reader import CheckedJobFile, json_schema, read_jobfiles, starter
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -27,7 +27,7 @@ HEAD = "version: 1\norganizations: {acme: {token_env: ACME}}\n"
 JOB = "jobs: [{name: j, tests: [1], windows: [{last: 1h}]}]\n"
 
 
-def read(text: str, **environ: str) -> Reading:
+def read(text: str, **environ: str) -> CheckedJobFile:
     return read_jobfiles(["-"], environ=environ, stdin=io.StringIO(text))
 
 

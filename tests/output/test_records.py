@@ -18,7 +18,14 @@ from orchestrator.core import clock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.events import Ending, Event
 from orchestrator.core.jobs import Priority, Window
-from orchestrator.core.redact import MASK, harmless, markdown, masked, spreadsheet, without_links
+from orchestrator.core.redact import (
+    MASK,
+    escape_formula,
+    escape_markdown,
+    harmless,
+    mask_secrets,
+    without_links,
+)
 from orchestrator.core.tasks import (
     SNAPSHOT_LIFETIME,
     Counts,
@@ -291,7 +298,7 @@ def test_a_secret_in_a_record_is_masked() -> None:
 def test_masking_leaves_plain_words_alone() -> None:
     """A short secret, an empty one and words about bearer tokens do not spoil a sentence."""
     text = "Bearer authentication failed: token refused"
-    assert masked(text, ["", "token"]) == text
+    assert mask_secrets(text, ["", "token"]) == text
 
 
 @pytest.mark.parametrize(
@@ -380,15 +387,15 @@ def test_harmless_text_is_one_printable_line(text: str) -> None:
 @pytest.mark.parametrize("cell", ["=cmd()", "+1", "-1", "@x", " =1", "\uff1dcmd()"])
 def test_no_cell_is_a_formula(cell: str) -> None:
     """A spreadsheet that opens the CSV shows a name and runs nothing."""
-    assert spreadsheet(cell) == f"'{cell}"
-    assert spreadsheet("a=b") == "a=b"
+    assert escape_formula(cell) == f"'{cell}"
+    assert escape_formula("a=b") == "a=b"
 
 
 def test_markdown_shows_markup_as_it_is() -> None:
     """A name with bars, links or tags stays one cell of plain text."""
-    assert markdown("a|b [x](y) <b>") == r"a\|b \[x\](y) &lt;b&gt;"
+    assert escape_markdown("a|b [x](y) <b>") == r"a\|b \[x\](y) &lt;b&gt;"
     assert (
-        markdown("see https://a.example, www.a.example: 14:02")
+        escape_markdown("see https://a.example, www.a.example: 14:02")
         == r"see https\://a.example, www\.a.example: 14:02"
     )
 

@@ -191,8 +191,8 @@ def test_an_exact_time_replaces_the_period_and_does_not_count_towards_doubling()
 def test_an_answered_probe_opens_the_gate_and_a_lost_one_lets_another_try() -> None:
     """Only an answer says that there is quota again."""
     probing = replace(closed(1), probe_until=NOW + 400)
-    assert bucket.after_probe(probing, answered=True) is None
-    assert bucket.after_probe(probing, answered=False) == replace(probing, probe_until=None)
+    assert bucket.gate_after_probe(probing, answered=True) is None
+    assert bucket.gate_after_probe(probing, answered=False) == replace(probing, probe_until=None)
 
 
 # -- whose turn ----------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_after_a_reboot_a_token_is_in_only_if_the_calendar_proves_it(
 ) -> None:
     """It must have moved on by the hold and ten minutes and not be behind the last time stored."""
     wall = 1e9 + moved
-    back = bucket.after_reboot(
+    back = bucket.return_after_reboot(
         hold=hold, written_wall=1e9, last_wall=wall + ahead, wall=wall, now=NOW, full_hold=301.0
     )
     proved = ahead <= 0 and moved >= hold + 600

@@ -15,7 +15,7 @@ from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import UsageError, WindowError
 from orchestrator.core.jobs import Fit, Window, WindowSpec
 from orchestrator.windows.instants import local
-from orchestrator.windows.windows import LENGTHS, check, pieces, resolve, too_old
+from orchestrator.windows.windows import LENGTHS, age_warning, check_window, pieces, resolve_window
 
 HOUR, DAY = 3600, 86_400
 BERLIN = "Europe/Berlin"
@@ -177,12 +177,12 @@ FORMS = "a window is start and end, start or end with duration, last (with until
 def test_says_what_is_wrong_with_a_window(spec: WindowSpec, key: str | None, says: str) -> None:
     """Every refusal names the key at fault and what to write instead, and resolving refuses alike."""
     with pytest.raises(WindowError) as caught:
-        check(spec)
+        check_window(spec)
     assert (caught.value.key, str(caught.value)) == (key, says)
     assert isinstance(caught.value, UsageError)
     assert isinstance(caught.value, ValueError)
     with pytest.raises(WindowError, match=r"."):
-        resolve(spec, now=NOW)
+        resolve_window(spec, now=NOW)
 
 
 def test_only_the_documented_keys_go_together() -> None:
@@ -200,7 +200,7 @@ def test_only_the_documented_keys_go_together() -> None:
         for keys in combinations(values, size):
             spec = replace(WindowSpec(), **{key: values[key] for key in keys})  # type: ignore[arg-type]  # mixed values
             try:
-                check(spec)
+                check_window(spec)
             except WindowError as error:
                 assert error.key in (*keys, None)  # noqa: PT017 - the key is part of the promise
             else:
@@ -233,7 +233,7 @@ def test_every_form_of_an_allowed_length_is_itself(
     spec: WindowSpec, expected: tuple[str, str], fit: Fit
 ) -> None:
     """A length that the API takes is left alone by every fit and needs no note."""
-    resolution = resolve(replace(spec, fit=fit), now=NOW)
+    resolution = resolve_window(replace(spec, fit=fit), now=NOW)
     assert [span(window) for window in resolution.windows] == [expected]
     assert resolution.notes == ()
 
@@ -245,13 +245,13 @@ def test_every_form_of_an_allowed_length_is_itself(
 def test_last_ends_at_a_full_minute_at_least_30_s_ago(second: float, end: str) -> None:
     """The end is a full minute for which data had half a minute to arrive."""
     now = utc("2026-11-20T15:30:00") + second
-    assert span(resolve(WindowSpec(last=HOUR), now=now).windows[0])[1] == f"2026-11-20T{end}Z"
+    assert span(resolve_window(WindowSpec(last=HOUR), now=now).windows[0])[1] == f"2026-11-20T{end}Z"
 
 
 def test_cover_moves_the_start_back_and_says_so() -> None:
     """The end stays, the start goes back to the smallest length that covers what was asked for."""
     spec = from_to("2026-11-20 14:10", "2026-11-20 17:15:30", Fit.COVER, BERLIN)
-    resolution = resolve(spec, now=NOW)
+    resolution = resolve_window(spec, now=NOW)
     assert span(resolution.windows[0]) == ("2026-11-20T12:15:30Z", "2026-11-20T16:15:30Z")
     assert resolution.notes == (
         "the start moves back from 2026-11-20 14:10 CET to 2026-11-20 13:15:30 CET: 3h5m30s becomes 4h",
@@ -261,7 +261,7 @@ def test_cover_moves_the_start_back_and_says_so() -> None:
 @given(st.integers(1, 48 * HOUR))
 def test_cover_takes_the_smallest_length_that_is_enough(length: int) -> None:
     """The window contains the one asked for, ends with it and could not be shorter."""
-    resolution = resolve(WindowSpec(end=START, duration=length, fit=Fit.COVER), now=NOW)
+    resolution = resolve_window(WindowSpec(end=START, duration=length, fit=Fit.COVER), now=NOW)
     (window,) = resolution.windows
     assert window.end == utc("2026-11-20T10:00:00")
     assert window.seconds == min(allowed for allowed in LENGTHS if allowed >= length)
@@ -270,7 +270,7 @@ def test_cover_takes_the_smallest_length_that_is_enough(length: int) -> None:
 
 def test_split_tiles_from_the_start_the_longest_first() -> None:
     """Whole hours are tiled exactly, without a note."""
-    resolution = resolve(WindowSpec(start=START, duration=11 * HOUR, fit=Fit.SPLIT), now=NOW)
+    resolution = resolve_window(WindowSpec(start=START, duration=11 * HOUR, fit=Fit.SPLIT), now=NOW)
     assert [span(window) for window in resolution.windows] == [
         ("2026-11-20T10:00:00Z", "2026-11-20T16:00:00Z"),
         ("2026-11-20T16:00:00Z", "2026-11-20T20:00:00Z"),
@@ -282,7 +282,7 @@ def test_split_tiles_from_the_start_the_longest_first() -> None:
 @given(st.integers(1, 90 * DAY))
 def test_split_covers_without_gap_or_overlap(length: int) -> None:
     """The tiles are allowed lengths, touch, end where asked and start less than an hour early, as noted."""
-    resolution = resolve(WindowSpec(end=START, duration=length, fit=Fit.SPLIT), now=NOW)
+    resolution = resolve_window(WindowSpec(end=START, duration=length, fit=Fit.SPLIT), now=NOW)
     tiles = resolution.windows
     assert all(tile.seconds in LENGTHS for tile in tiles)
     assert all(one.end == other.start for one, other in pairwise(tiles))
@@ -310,9 +310,9 @@ def test_a_nightly_window_is_the_same_however_late(
 ) -> None:
     """A start after the end of a window gives that window until the next one has ended, DST or not."""
     spec = WindowSpec(last=last, until=until, timezone=timezone)
-    (first,) = resolve(spec, now=now).windows
-    (again,) = resolve(spec, now=now + late).windows
-    assert resolve(spec, now=first.end).windows == (first,)
+    (first,) = resolve_window(spec, now=now).windows
+    (again,) = resolve_window(spec, now=now + late).windows
+    assert resolve_window(spec, now=first.end).windows == (first,)
     assert first.end <= now
     assert again == first or now < again.end <= now + late
     assert first.seconds == again.seconds == last
@@ -325,9 +325,9 @@ def test_a_nightly_window_is_the_same_however_late(
 def test_nightly_windows_say_what_they_leave_out_or_add(now: int, timezone: str, until: str) -> None:
     """24h until a clock time has a note exactly when it does not start where the one before it ended."""
     spec = WindowSpec(last=DAY, until=until, timezone=timezone)
-    latest = resolve(spec, now=now)
+    latest = resolve_window(spec, now=now)
     (window,) = latest.windows
-    (before,) = resolve(spec, now=window.end - 1).windows
+    (before,) = resolve_window(spec, now=window.end - 1).windows
     elapsed = [note for note in latest.notes if "elapsed" in note]
     assert bool(elapsed) == (before.end != window.start)
     assert all(("left out" in note) == (before.end < window.start) for note in elapsed)
@@ -380,18 +380,18 @@ def test_nightly_windows_say_what_they_leave_out_or_add(now: int, timezone: str,
 def test_whole_days_over_a_change_of_the_clocks(spec: WindowSpec, note: str | None) -> None:
     """Days counted from a local time say what such a night leaves out; all others have nothing to say."""
     now = utc("2026-10-26T05:00:00")
-    resolution = resolve(replace(spec, timezone=BERLIN), now=now)
+    resolution = resolve_window(replace(spec, timezone=BERLIN), now=now)
     assert resolution.notes == (() if note is None else (note,))
     assert sum(window.seconds for window in resolution.windows) == (spec.duration or spec.last or DAY)
 
 
 def test_moved_and_repeated_local_times_are_told() -> None:
     """A window from a gap or a repeated hour carries the note of each."""
-    gap = resolve(from_to("2026-03-29 02:30", "2026-03-29 04:00", timezone=BERLIN), now=NOW)
+    gap = resolve_window(from_to("2026-03-29 02:30", "2026-03-29 04:00", timezone=BERLIN), now=NOW)
     assert span(gap.windows[0]) == ("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z")
     assert "does not exist in Europe/Berlin" in gap.notes[0]
     nightly = WindowSpec(last=HOUR, until="02:30", timezone=BERLIN)
-    repeated = resolve(nightly, now=utc("2026-10-25T08:00:00"))
+    repeated = resolve_window(nightly, now=utc("2026-10-25T08:00:00"))
     assert span(repeated.windows[0]) == ("2026-10-24T23:30:00Z", "2026-10-25T00:30:00Z")
     assert "occurs twice in Europe/Berlin" in repeated.notes[0]
 
@@ -403,7 +403,7 @@ def test_moved_and_repeated_local_times_are_told() -> None:
 def test_warns_of_windows_whose_data_is_gone(days: float, says: str | None) -> None:
     """After 30 days the data may be gone, after 90 days it is."""
     start = int(NOW - days * DAY)
-    warning = too_old(Window(start=start, end=start + HOUR), now=NOW)
+    warning = age_warning(Window(start=start, end=start + HOUR), now=NOW)
     assert (warning is None) == (says is None)
     if warning is not None:
         assert f"starts {int(days)} days ago, at {utc_text(start)}: ThousandEyes {says} its data" in warning
@@ -419,8 +419,8 @@ def test_every_resolved_window_is_one_the_api_takes(now: int, timezone: str, fit
         WindowSpec(around=f"{wall:%Y-%m-%dT%H:%M:%S}", duration=length, fit=fit, timezone=timezone),
     ):
         try:
-            check(spec)
+            check_window(spec)
         except WindowError:
             assert fit is Fit.EXACT
             continue
-        assert all(window.seconds in LENGTHS for window in resolve(spec, now=now).windows)
+        assert all(window.seconds in LENGTHS for window in resolve_window(spec, now=now).windows)

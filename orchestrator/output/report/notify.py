@@ -15,7 +15,17 @@ from typing import Protocol
 from urllib.parse import quote
 
 from orchestrator.api import read_address
-from orchestrator.core import Clock, Event, Notify, Result, UsageError, harmless, in_texts, markdown, masked
+from orchestrator.core import (
+    Clock,
+    Event,
+    Notify,
+    Result,
+    UsageError,
+    change_texts,
+    escape_markdown,
+    harmless,
+    mask_secrets,
+)
 from orchestrator.output import records
 from orchestrator.output.report.page import Report, ReportEntry, make_page
 
@@ -132,7 +142,7 @@ class _Clean:
         self._secrets = report.secrets
 
     def __call__(self, text: str) -> str:
-        shown = harmless(masked(text, self._secrets))
+        shown = harmless(mask_secrets(text, self._secrets))
         return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
 
 
@@ -229,7 +239,7 @@ def _webex_line(line: Line) -> str:
 def _webex_span(span: TextSpan) -> str:
     if span.code:
         return f"`{span.text.replace('`', chr(39))}`"
-    text = markdown(span.text)
+    text = escape_markdown(span.text)
     if span.link:
         return f"[{text}]({quote(span.link, safe=_IN_BRACKETS)})"
     stripped = text.rstrip()
@@ -292,7 +302,7 @@ def _json_document(report: Report, snapshots: Sequence[object], omitted: int) ->
 
 
 def _masked(value: object, report: Report) -> object:
-    return in_texts(value, lambda text: masked(text, report.secrets))
+    return change_texts(value, lambda text: mask_secrets(text, report.secrets))
 
 
 _FORMS: dict[

@@ -22,7 +22,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.core import Run, UsageError, VirtualClock, markdown, masked
+from orchestrator.core import Run, UsageError, VirtualClock, escape_markdown, mask_secrets
 from orchestrator.output import formats
 from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_page
 
@@ -61,7 +61,7 @@ def render(report: Report, kind: ReportFormat) -> str:
         write_rows(report, rows, kind)
         return rows.getvalue()
     text = _page(report) if kind is ReportFormat.HTML else _channel(report)
-    return masked(text, report.secrets)
+    return mask_secrets(text, report.secrets)
 
 
 def _page(report: Report) -> str:
@@ -99,7 +99,9 @@ def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         rows.ended(report.ending)
     if kind is ReportFormat.TABLE:
         stream.write(
-            masked("\n".join(["", headline(report), *map(": ".join, commands(report)), ""]), report.secrets)
+            mask_secrets(
+                "\n".join(["", headline(report), *map(": ".join, commands(report)), ""]), report.secrets
+            )
         )
 
 
@@ -215,7 +217,7 @@ def _environment(**settings: Any) -> Environment:
 
 
 def _as_markdown(value: object) -> object:
-    return value if isinstance(value, Markup) else markdown(str(value))
+    return value if isinstance(value, Markup) else escape_markdown(str(value))
 
 
 def _as_code(text: str) -> Markup:
