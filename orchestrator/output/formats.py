@@ -16,11 +16,11 @@ from urllib.parse import quote
 from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
 from orchestrator.output import records, sentences
 from orchestrator.output.streams import Lines
-from orchestrator.output.table import fit_to
+from orchestrator.output.table import GAP, align_cells
 
 _COLOURS = {"created": "32", "existing": "36", "FAILED": "31", "UNCERTAIN": "33"}
 
-_STATUS, _WINDOW, _GAP = 9, 29, "  "  # as wide as UNCERTAIN, and as a window over two days
+_STATUS, _WINDOW = 9, 29  # as wide as UNCERTAIN, and as a window over two days
 
 _URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
 
@@ -159,12 +159,12 @@ def _record(result: Result, run_id: str, output: Output) -> records.Record:
 
 def _table_row(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]) -> str:
     """The row's line, and under it the test's id, the local time and the link, which is never wrapped, or the error."""
-    indent = " " * (_STATUS + len(_GAP))
-    about = _GAP.join(part for part in (row.test_id, row.local) if part)
-    below = indent + _GAP.join(part for part in (about, row.about) if part)
+    indent = " " * (_STATUS + len(GAP))
+    about = GAP.join(part for part in (row.test_id, row.local) if part)
+    below = indent + GAP.join(part for part in (about, row.about) if part)
     lines = [below]
     if row.linked and len(below) > columns:  # on a line of its own it can be clicked
-        lines = [indent + about, _GAP + row.about]
+        lines = [indent + about, GAP + row.about]
     elif not row.linked:
         lines = textwrap.wrap(below, columns, initial_indent="", subsequent_indent=indent)
     return "\n".join(line for line in (_table_line(row, columns, colours), *lines) if line.strip())
@@ -172,12 +172,12 @@ def _table_row(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]
 
 def _table_line(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]) -> str:
     """Status, test, organization and window, each in its column."""
-    room = columns - _STATUS - _WINDOW - 3 * len(_GAP)
-    status = fit_to(row.status, _STATUS)
-    if row.status in colours:
-        status = f"\x1b[{colours[row.status]}m{status}\x1b[0m"
-    test = fit_to(row.test, room - room // 3)
-    return _GAP.join((status, test, fit_to(row.organization, room // 3), row.window)).rstrip()
+    room = columns - _STATUS - _WINDOW - 3 * len(GAP)
+    cells = (row.status, row.test, row.organization, row.window)
+    line = align_cells(cells, (_STATUS, room - room // 3, room // 3))
+    if row.status not in colours:
+        return line
+    return f"\x1b[{colours[row.status]}m{line[:_STATUS]}\x1b[0m{line[_STATUS:]}"
 
 
 _MARKDOWN_HEAD = """\

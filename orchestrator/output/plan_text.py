@@ -1,17 +1,25 @@
-"""TODO."""
+"""A plan before it is run, as `tesnap plan` shows it: as text and as one JSON document."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 
 from orchestrator import core
 from orchestrator.core import Status, harmless, plural
 from orchestrator.output import sentences
-from orchestrator.output.table import fit_to
+from orchestrator.output.table import Column, table_lines
 from orchestrator.planning import PlannedSnapshot, Preview
 from orchestrator.windows import clock_time, window_text
+
+_COLUMNS = (
+    Column(head="group"),
+    Column(head="start", least=13),  # as wide as "not known yet"
+    Column(head="priority"),
+    Column(head="test", least=28, most=28),
+    Column(head="window"),
+)
 
 
 def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterator[str]:
@@ -19,47 +27,48 @@ def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterato
     yield _headline(view)
     for note in view.notes:
         yield f"note: {note}"
-    for organization in dict.fromkeys(snapshot.organization for snapshot in view.snapshots):
+    organizations: dict[str, list[PlannedSnapshot]] = {}
+    for snapshot in view.snapshots:
+        organizations.setdefault(snapshot.organization, []).append(snapshot)
+    for organization, snapshots in organizations.items():
+        limit = view.limits[organization]
         yield ""
-        yield from _organization(view, organization, zone)
+        yield f"{harmless(organization)} ({limit.usable} slots every {sentences.duration_text(limit.per)})"
+        yield from _snapshot_lines(snapshots, view.now, zone)
     yield ""
-    yield from _end(view, zone, deployed=deployed)
+    yield from _last_lines(view, zone, deployed=deployed)
 
 
 def _headline(view: Preview) -> str:
-    total = len(view.snapshots)
     existing = sum(snapshot.existing is not None for snapshot in view.snapshots)
     public = Counter(snapshot.task.is_public for snapshot in view.snapshots)
-    organizations = len({snapshot.organization for snapshot in view.snapshots})
-    parts = [
-        f"{harmless(view.jobfile.name)}: {plural(total, 'snapshot')} of {plural(organizations, 'organization')}",
+    values = ", ".join(f"{count} {str(value).lower()}" for value, count in sorted(public.items()))
+    total = plural(len(view.snapshots), "snapshot")
+    organizations = plural(len({snapshot.organization for snapshot in view.snapshots}), "organization")
+    parts = (
+        f"{harmless(view.jobfile.name)}: {total} of {organizations}",
         f"{existing} already there" if existing else "",
-        "is_public: " + ", ".join(f"{count} {str(value).lower()}" for value, count in sorted(public.items()))
-        if public
-        else "",
-    ]
+        f"is_public: {values}" if values else "",
+    )
     return "; ".join(part for part in parts if part)
 
 
-def _organization(view: Preview, organization: str, zone: tzinfo) -> Iterator[str]:
-    snapshots = [snapshot for snapshot in view.snapshots if snapshot.organization == organization]
-    limit = view.limits[organization]
-    yield f"{harmless(organization)} ({limit.usable} slots every {sentences.duration_text(limit.per)})"
-    whens = [_when(snapshot, view.now, zone) for snapshot in snapshots]
-    width = max(13, *map(len, whens)) if whens else 13
-    yield f"  {'group':>5}  {'start':<{width}}  {'priority':<8}  {'test':<28}  window"
-    for snapshot, when in zip(snapshots, whens, strict=True):
-        yield f"  {_line(snapshot, f'{when:<{width}}', view.now, zone)}"
+def _snapshot_lines(snapshots: Sequence[PlannedSnapshot], now: float, zone: tzinfo) -> Iterator[str]:
+    """A table of one organization's snapshots; under one that is refused, why."""
+    head, *lines = table_lines(_COLUMNS, [_cells(snapshot, now, zone) for snapshot in snapshots])
+    yield f"  {head}"
+    for snapshot, line in zip(snapshots, lines, strict=True):
+        yield f"  {line}"
         if snapshot.task.refusal is not None:
             yield f"         {harmless(snapshot.task.refusal)}"
 
 
-def _line(snapshot: PlannedSnapshot, when: str, now: float, zone: tzinfo) -> str:
+def _cells(snapshot: PlannedSnapshot, now: float, zone: tzinfo) -> tuple[str, ...]:
     task = snapshot.task
+    group = "" if snapshot.group is None else str(snapshot.group)
     test = f"{task.test_id} {harmless(task.test_name or '')}".strip()
     window = window_text(task.window, zone) + _year(task.window.start, now)
-    group = "" if snapshot.group is None else str(snapshot.group)
-    return f"{group:>5}  {when}  {task.priority.word:<8}  {fit_to(test, 28)}  {window}"
+    return f"{group:>5}", _start_text(snapshot, now, zone), task.priority.word, test, window
 
 
 def _year(start: float, now: float) -> str:
@@ -68,7 +77,7 @@ def _year(start: float, now: float) -> str:
     return "" if year == this else f", {year}"
 
 
-def _when(snapshot: PlannedSnapshot, now: float, zone: tzinfo) -> str:
+def _start_text(snapshot: PlannedSnapshot, now: float, zone: tzinfo) -> str:
     if snapshot.existing is not None:
         made = snapshot.existing.status is Status.CREATED
         return "exists" if made else snapshot.existing.status.value
@@ -79,7 +88,7 @@ def _when(snapshot: PlannedSnapshot, now: float, zone: tzinfo) -> str:
     return clock_time(snapshot.starts_at, now, zone, seconds=True)
 
 
-def _end(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
+def _last_lines(view: Preview, zone: tzinfo, *, deployed: bool) -> Iterator[str]:
     if view.ends_at is None:
         yield "nothing to make"
         return
@@ -94,14 +103,14 @@ def plan_document(view: Preview) -> dict[str, object]:
     return {
         "job": view.jobfile.name,
         "planned_at": core.utc_text(view.now),
-        "snapshots": [_object(snapshot) for snapshot in view.snapshots],
+        "snapshots": [_snapshot_document(snapshot) for snapshot in view.snapshots],
         "notes": list(view.notes),
         "ends_at": None if view.ends_at is None else core.utc_text(view.ends_at),
         "active_deadline_seconds": view.active_deadline,
     }
 
 
-def _object(snapshot: PlannedSnapshot) -> dict[str, object]:
+def _snapshot_document(snapshot: PlannedSnapshot) -> dict[str, object]:
     task = snapshot.task
     known: dict[str, object | None] = {
         "organization": snapshot.organization,

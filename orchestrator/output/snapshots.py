@@ -9,12 +9,21 @@ from fnmatch import fnmatchcase
 
 from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like, nearest_words
 from orchestrator.output import records, sentences
-from orchestrator.output.table import fit_to
+from orchestrator.output.table import Column, table_lines
 from orchestrator.store import Queue
 from orchestrator.windows import DAY, clock_time
 
 CLOCKS_APART = DAY
 """Seconds by which the store's calendar and ThousandEyes' may differ: more rows are read than are shown."""
+
+
+_COLUMNS = (
+    Column(head="run", least=6),
+    Column(head="made", least=20),
+    Column(head="organization", least=16, most=16),
+    Column(head="test", least=32, most=32),
+    Column(head="window"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +116,21 @@ def snapshots_table(
     if not rows:
         yield "no such snapshots"
         return
-    yield f"{'run':<6}  {'made':<20}  {'organization':<16}  {'test':<32}  window"
-    for one in rows:
-        row = sentences.snapshot_row(one.result, zone, show_links=show_links)
-        made = clock_time(one.made_at, now, zone)
-        yield f"{harmless(one.run_id):<6}  {made:<20}  {fit_to(row.organization, 16)}  {fit_to(row.test, 32)}  {row.window}"
+    shown = [sentences.snapshot_row(one.result, zone, show_links=show_links) for one in rows]
+    cells = [
+        (
+            harmless(one.run_id),
+            clock_time(one.made_at, now, zone),
+            row.organization,
+            row.test,
+            row.window,
+        )
+        for one, row in zip(rows, shown, strict=True)
+    ]
+    head, *lines = table_lines(_COLUMNS, cells)
+    yield head
+    for line, row in zip(lines, shown, strict=True):
+        yield line
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 

@@ -10,10 +10,18 @@ from functools import partial
 from orchestrator import core
 from orchestrator.core import Counts, Limit, Reason, Result, RunState, Waiting, harmless, plural
 from orchestrator.output import records, sentences
-from orchestrator.output.table import fit_to
+from orchestrator.output.table import Column, table_lines
 from orchestrator.ratelimit import estimate_done
 from orchestrator.store import Ask, Queue, RunView, Serving
 from orchestrator.windows import clock_time, window_text
+
+_RUN_COLUMNS = (
+    Column(head="run", least=6),
+    Column(head="started", least=20),
+    Column(head="state", least=10),
+    Column(head="job", least=24, most=24),
+    Column(head="snapshots"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +182,12 @@ def runs_table(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[s
     if not views:
         yield "no runs yet"
         return
-    yield f"{'run':<6}  {'started':<20}  {'state':<10}  {'job':<24}  snapshots"
-    for view in views:
-        run = view.run
-        started = clock_time(run.created_at, now, zone)
-        state = f"{_state(view)}*" if view.processes else _state(view)
-        yield f"{run.id:<6}  {started:<20}  {state:<10}  {fit_to(harmless(run.job), 24)}  {sentences.counts_text(view.total)}"
+    yield from table_lines(_RUN_COLUMNS, [_run_cells(view, now, zone) for view in views])
     if any(view.processes for view in views):
         yield "* a process is working on it"
+
+
+def _run_cells(view: RunView, now: float, zone: tzinfo) -> tuple[str, ...]:
+    started = clock_time(view.run.created_at, now, zone)
+    state = f"{_state(view)}*" if view.processes else _state(view)
+    return view.run.id, started, state, harmless(view.run.job), sentences.counts_text(view.total)

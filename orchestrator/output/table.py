@@ -1,28 +1,50 @@
-"""How wide a text is in a terminal, where a character takes no column, one or two."""
+"""Tables in a terminal, where a character takes no column, one or two, and an emoji may be several characters."""
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+
+GAP = "  "
+"""The space between two columns."""
 
 
-def width_of(text: str) -> int:
-    """How many columns of a terminal the text takes."""
-    return sum(_width_of(char) for char in text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table, as wide as its cells but `least` columns of the terminal; cut after `most` of them.
+
+    What somebody has to read to the end or to type, such as a time or a run's id, has no `most`.
+    """
+
+    head: str
+    least: int = 0
+    most: int | None = None
+
+    def width(self, cells: Sequence[str]) -> int:
+        """Columns of the terminal that the column takes with these cells."""
+        widest = max(map(cell_len, cells), default=0)
+        return max(self.least, widest if self.most is None else min(widest, self.most))
 
 
-def fit_to(text: str, columns: int) -> str:
-    """The text in exactly that many columns: filled with spaces, or cut with an ellipsis."""
-    width, cut, kept = 0, 0, 0
-    for at, char in enumerate(text, start=1):
-        width += _width_of(char)
-        if width > columns:
-            return text[:cut] + "…" + " " * (columns - kept - 1)
-        if width < columns:
-            cut, kept = at, width
-    return text + " " * (columns - width)
+def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The head, and a line for each row, which has a cell for each column; the last column is never cut."""
+    heads = [column.head for column in columns]
+    cells = zip(heads, *rows, strict=True)
+    widths = [column.width(texts) for column, texts in zip(columns, cells, strict=True)]
+    for row in (heads, *rows):
+        yield align_cells(row, widths[:-1])
 
 
-def _width_of(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+def align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """The line of a table with each cell in its width, and the last one, which has none, as it is."""
+    *fitting, last = cells
+    return GAP.join((*map(fit_text, fitting, widths), last)).rstrip()
+
+
+def fit_text(text: str, columns: int) -> str:
+    """The text in exactly that many columns of the terminal: filled with spaces, or cut with an ellipsis."""
+    if cell_len(text) > columns:
+        text = set_cell_size(text, columns - 1) + "…"
+    return set_cell_size(text, columns)

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from typing import TypeGuard
 
 from orchestrator.core import harmless, utc_text
-from orchestrator.output.table import fit_to, width_of
+from orchestrator.output.table import Column, table_lines
 from orchestrator.planning import SelectedTest
 from orchestrator.windows import clock_time
 
@@ -32,12 +32,8 @@ def table_of_tests(rows: Sequence[FoundTest], *, now: float, zone: tzinfo) -> It
     cells = [_cells(row, now, zone, several=several) for row in rows]
     if not cells:
         return
-    head = {name: name for name in cells[0]}
-    widths = {
-        name: min(max(width_of(line[name]) for line in (head, *cells)), WIDEST.get(name, 40)) for name in head
-    }
-    for line in (head, *cells):
-        yield "  ".join(fit_to(text, widths[name]) for name, text in line.items()).rstrip()
+    columns = [Column(head=name, most=WIDEST.get(name, 40)) for name in cells[0]]
+    yield from table_lines(columns, [tuple(line.values()) for line in cells])
 
 
 def ids_of_tests(rows: Sequence[FoundTest]) -> Iterator[str]:

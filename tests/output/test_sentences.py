@@ -13,7 +13,6 @@ from orchestrator.core.events import Ending, Waiting
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, RunState, Snapshot, Status, Task
 from orchestrator.output import sentences
-from orchestrator.output.table import fit_to, width_of
 
 BERLIN, UTC_ZONE, SAO_PAULO = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC"), ZoneInfo("America/Sao_Paulo")
 NOW = 1_795_184_810.0  # 2026-11-20T14:26:50Z, 15:26:50 in Berlin
@@ -238,18 +237,6 @@ def test_a_row_is_harmless() -> None:
     assert sentences.snapshot_row(result(task=task), BERLIN).test == "a\\x1b[2J\\nb"
 
 
-@given(st.text(), st.integers(1, 40))
-def test_a_fitted_text_has_exactly_its_columns(text: str, columns: int) -> None:
-    """Columns stay in line, wide characters and combining marks included."""
-    assert width_of(fit_to(text, columns)) == columns
-
-
-def test_a_cut_text_shows_that_it_is_cut() -> None:
-    """An ellipsis stands for what is missing."""
-    assert fit_to("Checkout", 5) == "Chec…"
-    assert fit_to("決済テスト", 5) == "決済…"
-
-
 def test_what_was_refused_when_planned_is_not_resumed() -> None:
     """Trying again would refuse it again: the names have to be corrected, and the file run anew."""
     refused = ending(Counts(created=1, failed=2, refused=2))
@@ -261,9 +248,3 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
     assert sentences.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct the names and tesnap run /etc/jobs.yaml"
     )
-
-
-def test_a_very_long_text_is_cut_in_one_go() -> None:
-    """An API may send a name of any length; looking at it anew for each character would take minutes."""
-    assert fit_to("x" * 1_000_000, 5) == "xxxx…"
-    assert fit_to("e\u0301" * 9, 5) == "e\u0301" * 4 + "…"
