@@ -39,17 +39,19 @@ from orchestrator.core import (
     StoreUnavailable,
     UsageError,
     choice,
+    first_names,
     plural,
 )
 from orchestrator.output import duration_text
 from orchestrator.planning import (
-    NAMED_AT_MOST,
     SERVER_ERROR,
     OrganizationSurvey,
+    Scope,
     UnreadableCause,
     alert_windows,
     check_selection,
     group_names,
+    make_scope,
     merge_alike,
     own_group,
     select_tests,
@@ -297,7 +299,7 @@ def _permission(
             continue  # which has been said
         where = f"account group {aid}" if aid else "the token's own account group"
         found[_permitted(user, reader, aid, read)].append(where)
-    places = {how: choice(where[:NAMED_AT_MOST], last="and") for how, where in found.items() if where}
+    places = {how: first_names(where) for how, where in found.items() if where}
     if True in places:
         yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {places[True]}")
     if None in places:
@@ -367,12 +369,12 @@ def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhauste
 def _tests(patient: OrganizationToCheck, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
     """What each job means in the lists."""
     for job in patient.jobs:
-        own = job.account_group or patient.organization.account_group or ""
-        if own in survey.listings and survey.listings[own].tests is not None:
-            yield from _job(patient.organization.name, job, own, survey, now)
+        scope = make_scope(job, patient.organization, survey.listings)
+        if scope.listings[0].tests is not None:
+            yield from _job(job, scope, survey, now)
 
 
-def _job(name: str, job: Job, own: str, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
+def _job(job: Job, scope: Scope, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
     """Whether the tests of a job are known and named as written, and its selectors mean some."""
     moments = alert_windows(job, now=now + survey.offset)
     if len(job.organizations) > 1:  # an id goes only where a list has it
@@ -382,18 +384,18 @@ def _job(name: str, job: Job, own: str, survey: OrganizationSurvey, now: float) 
             yield Check(about="tests", text=f"{job.name}: none of its ids is in a list of this organization")
             return
         job = replace(job, tests=here)
-    made = select_tests(job, survey.listings, organization=name, own=own, moments=moments)
+    made = select_tests(job, scope, moments=moments)
     refusals = [one.refusal for one in made.tests if one.refusal]
     yield from (trouble("tests", f"{job.name}: {text}", "correct the name or the id") for text in refusals)
     remedy = "correct the id, name its account_group, or take it out; `tesnap tests` shows what there is"
     notes = [
-        note.removeprefix(f"{name}: ")
+        note.removeprefix(f"{scope.organization}: ")
         for note in made.notes
         if not (made.incomplete and made.incomplete in note)
     ]
     yield from (trouble("tests", f"{job.name}: {note}", remedy) for note in notes)
     try:
-        check_selection(job, {name: made}, looking=True)
+        check_selection(job, {scope.organization: made}, looking=True)
     except SelectionError as error:
         yield trouble("tests", str(error), "correct the selectors")
         return

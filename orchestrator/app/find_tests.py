@@ -54,16 +54,23 @@ def matching_tests(
 ) -> Iterator[FoundTest]:
     """The tests that are meant; `say` hears what there is to say about it."""
     from orchestrator.output import FoundTest
-    from orchestrator.planning import alert_windows, check_lists, check_selection, own_group, select_tests
+    from orchestrator.planning import (
+        alert_windows,
+        check_lists,
+        check_selection,
+        make_scope,
+        own_group,
+        select_tests,
+    )
 
     job, selections = jobfile.jobs[0], {}
     for name, survey in surveys.items():
         if survey.stopped:
             say(f"{name}: {survey.because}")
             continue
-        own = job.account_group or jobfile.organizations[name].account_group or ""
+        scope = make_scope(job, jobfile.organizations[name], survey.listings)
         moments = alert_windows(job, now=clock.wall() + survey.offset)
-        selections[name] = select_tests(job, survey.listings, organization=name, own=own, moments=moments)
+        selections[name] = select_tests(job, scope, moments=moments)
         for note in survey.notes:
             say(f"{name}: {note}")
     check_selection(job, selections, looking=True)

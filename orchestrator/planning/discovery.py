@@ -21,10 +21,15 @@ from orchestrator.api import (
     read_tags,
     read_tests,
 )
-from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice
+from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, first_names
 from orchestrator.planning.alerts import alert_windows
-from orchestrator.planning.selection import NAMED_AT_MOST, Listing
-from orchestrator.planning.unreadable import PASSING_CAUSES, UnreadableCause, UnreadableList, unreadable_list
+from orchestrator.planning.selection import Listing
+from orchestrator.planning.unreadable import (
+    PASSING_CAUSES,
+    UnreadableCause,
+    UnreadableList,
+    unreadable_list,
+)
 
 UNAUTHORIZED = 401
 
@@ -205,9 +210,7 @@ def _unsearched(
 
 def group_names(groups: Sequence[AccountGroup]) -> str:
     """Account groups as a sentence names them."""
-    more = len(groups) - NAMED_AT_MOST
-    texts = [f"{group.aid} ({group.name})" if group.name else group.aid for group in groups[:NAMED_AT_MOST]]
-    return choice([*texts, *([f"{more} more"] if more > 0 else [])], last="and")
+    return first_names([f"{group.aid} ({group.name})" if group.name else group.aid for group in groups])
 
 
 def _label(aid: str, name: str) -> str:

@@ -24,14 +24,8 @@ from orchestrator.core import (
 )
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
 from orchestrator.planning.discovery import OrganizationSurvey
-from orchestrator.planning.selection import (
-    Place,
-    SelectedTest,
-    Selection,
-    check_lists,
-    check_selection,
-    select_tests_by_organization,
-)
+from orchestrator.planning.job_tests import make_scope, select_tests_by_organization
+from orchestrator.planning.selection import SelectedTest, Selection, check_lists, check_selection
 from orchestrator.planning.unreadable import unreadable_error
 from orchestrator.windows import format_duration
 
@@ -98,15 +92,12 @@ class _Scheduler:
 
     def _select(self, job: Job) -> dict[str, Selection]:
         """The tests that the job means, by organization."""
-        places = {
-            name: Place(
-                listings=self._surveys[name].listings,
-                own=job.account_group or self._jobfile.organizations[name].account_group or "",
-            )
+        scopes = [
+            make_scope(job, self._jobfile.organizations[name], self._surveys[name].listings)
             for name in job.organizations
             if name in self._surveys
-        }
-        return select_tests_by_organization(job, places, moments=alert_windows(job, now=self._now))
+        ]
+        return select_tests_by_organization(job, scopes, moments=alert_windows(job, now=self._now))
 
     def _windows(self, job: Job) -> list[Window]:
         resolved: dict[Window, None] = {}

@@ -5,15 +5,12 @@ The remedy fits the reason: a permission is asked for where the API says 403, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orchestrator.api import CatalogError
-from orchestrator.core import AccessRefused, ApiUnavailable, SelectionError, TesnapError, choice
-
-NAMED_AT_MOST = 10
-"""Account groups that one sentence names."""
+from orchestrator.core import AccessRefused, ApiUnavailable, SelectionError, TesnapError, first_names
 
 WHERE_ROLES_ARE = "Account Settings > Users and Roles > Roles"
 """Where ThousandEyes' web app keeps permissions."""
@@ -87,12 +84,7 @@ def merge_alike(missing: Iterable[UnreadableList]) -> list[UnreadableList]:
     where: dict[UnreadableList, dict[str, None]] = {}
     for one in missing:
         where.setdefault(replace(one, where=""), {})[one.where] = None
-    return [replace(one, where=_some(list(places))) for one, places in where.items()]
-
-
-def _some(places: Sequence[str]) -> str:
-    more = len(places) - NAMED_AT_MOST
-    return choice([*places[:NAMED_AT_MOST], *([f"{more} more"] if more > 0 else [])], last="and")
+    return [replace(one, where=first_names(list(places))) for one, places in where.items()]
 
 
 def describe_missing(missing: Iterable[UnreadableList]) -> str:

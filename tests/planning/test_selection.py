@@ -12,10 +12,23 @@ from hypothesis import strategies as st
 from orchestrator.api.catalog import Alert, ConfiguredTest, Tag
 from orchestrator.core import patterns
 from orchestrator.core.errors import AccessRefused, SelectionError
-from orchestrator.core.jobs import SINCE_ALERT, Fit, Job, Select, TestRef, Window, WindowSpec
+from orchestrator.core.jobs import (
+    SINCE_ALERT,
+    CredentialSource,
+    Fit,
+    Job,
+    Organization,
+    Select,
+    TestRef,
+    Window,
+    WindowSpec,
+)
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
-from orchestrator.planning.selection import Listing, Selection, check_lists, check_selection, select_tests
+from orchestrator.planning.job_tests import make_scope, select_tests
+from orchestrator.planning.selection import Listing, Selection, check_lists, check_selection
 from orchestrator.planning.unreadable import UnreadableCause, UnreadableList
+
+ACME = Organization(name="acme", credential=CredentialSource(env="T"))
 
 NOON = 1_795_003_200
 HOUR = 3600
@@ -69,7 +82,7 @@ def job(**settings: Any) -> Job:
 def chosen(asked: Job, *listings: Listing, moments: tuple[Window, ...] = (LAST_HOUR,)) -> Selection:
     """What the job means in these account groups."""
     known = {one.aid: one for one in listings or (listing(),)}
-    return select_tests(asked, known, organization="acme", own="", moments=moments)
+    return select_tests(asked, make_scope(asked, ACME, known), moments=moments)
 
 
 def ids(choice: Selection) -> list[str]:
@@ -332,7 +345,7 @@ def test_lists_that_are_not_needed_are_not_blamed() -> None:
 def test_an_organization_that_was_not_asked_is_no_empty_selection() -> None:
     """A stopped organization, or a plan made offline, has no lists: nothing is said to be wrong with them."""
     asked = job(select=Select(alerting=True))
-    nothing = select_tests(asked, {}, organization="acme", own="", moments=(LAST_HOUR,))
+    nothing = select_tests(asked, make_scope(asked, ACME, {}), moments=(LAST_HOUR,))
     check_selection(asked, {"acme": nothing})
     check_lists([nothing])
 
