@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.row import Row
-from orchestrator.api.response import Call
+from orchestrator.api.client import Call
 from orchestrator.core.jobs import Limit
 from orchestrator.simulator import Simulator, example_world, makespan, most_in_any_window, refusals
 from tests.support.virtual import ORGANIZATION_TOKENS, Stage, request

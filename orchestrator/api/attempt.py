@@ -1,12 +1,10 @@
-"""TODO."""
+"""One attempt at one exchange: its deadline, its first byte, its abort, and dialling within all three."""
 
 from __future__ import annotations
 
-import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
@@ -14,66 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 from urllib3.util.wait import wait_for_read
 
-from orchestrator.core import CredentialError
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orchestrator.api.credentials import Authorization
     from orchestrator.core import Clock
 
-
-IDLE = 10.0
-"""Seconds after which an idle connection is not used again: balancers drop such ones silently."""
-
-CREDENTIAL_MARK = "<credential>"
-"""What stands for the credential in every value that urllib3 and requests get to see."""
+    Addresses = Sequence[tuple[int, int, int, str, Any]]
 
 _NEXT_ADDRESS = 5.0  # seconds for one address of a name while others are left to try
 
-_WATCH = 1.0  # seconds between two looks at the boot clock, which also counts suspended time
+_LOOK = 1.0  # seconds between two looks at the boot clock, which also counts suspended time
 
-_ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: closing resets the connection and drops unsent bytes
-
-_LINE = f"\r\nAuthorization: {CREDENTIAL_MARK}\r\n".encode()  # cannot stand in a JSON body: CR and LF
-
-_SENDABLE = re.compile(r"[\x21-\x7e]+")
-
-_SHORTEST_MASKED = 8  # masking every occurrence of a shorter text would tear answers apart
-
-_Addresses = Sequence[tuple[int, int, int, str, Any]]
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s: closing resets the connection and drops unsent bytes
 
 
 class Stopped(Exception):
     """Raised inside a connection; no OSError, since urllib3 takes some of those for an early answer."""
 
 
-class Seal:
-    """The credential of one attempt: it enters a request as its bytes leave, and answers never keep it."""
-
-    __slots__ = ("_bearer",)
-
-    def __init__(self, bearer: Callable[[], str]) -> None:
-        self._bearer = bearer().strip()  # never a local variable: tracebacks show those
-        if not _SENDABLE.fullmatch(self._bearer):
-            raise CredentialError(
-                "the API token is empty or has spaces, line breaks or other characters that a header cannot "
-                "hold: write it anew, alone on one line"
-            )
-
-    def put(self, data: bytes) -> bytes:
-        """The bytes to send, with the credential in its place."""
-        return data.replace(_LINE, f"\r\nAuthorization: Bearer {self._bearer}\r\n".encode(), 1)
-
-    def mask(self, data: bytes) -> bytes:
-        """The bytes that came, without the credential that some servers echo."""
-        if len(self._bearer) < _SHORTEST_MASKED:
-            return data
-        return data.replace(self._bearer.encode(), b"***")
-
-
 class Attempt:
-    """What the caller, the connection and the watchdog know of one attempt.
+    """The state of one attempt, which the caller, the connection and the watchdog share.
 
     `sent` is set right before the first request byte: while it is False the server has no part of the
-    request. `cut` says why the attempt was cut off, if it was.
+    request. `cut` says why the attempt was cut off, if it was; `refusal` is what `before_first_byte` raised.
+    `deadline` is in the boot clock's seconds. Without an `authorization` no credential is sent.
     """
 
     def __init__(
@@ -81,19 +44,19 @@ class Attempt:
         *,
         clock: Clock,
         deadline: float,
-        seal: Seal,
+        authorization: Authorization | None = None,
         before_first_byte: Callable[[], None] | None = None,
     ) -> None:
-        self.clock, self.deadline, self.seal = clock, deadline, seal
-        self.total = deadline - clock.boot()
+        self.clock, self.deadline, self.authorization = clock, deadline, authorization
         self.sent = False
         self.cut: str | None = None
         self.refusal: BaseException | None = None
         self.peer = "the server"
+        self._total = deadline - clock.boot()
         self._before_first_byte = before_first_byte
         self._lock = threading.Lock()
-        self._line: socket.socket | None = None
-        self._woken: SimpleQueue[_Addresses | OSError] = SimpleQueue()
+        self._socket: socket.socket | None = None
+        self._addresses: SimpleQueue[Addresses | OSError] = SimpleQueue()
 
     def remaining(self) -> float:
         """Real seconds until the deadline; TimeoutError when there are none."""
@@ -102,29 +65,27 @@ class Attempt:
             raise TimeoutError
         return self.clock.real(left)
 
-    def late(self) -> str:
-        """What passing the deadline means at this point."""
-        seconds = f"{self.total:.0f}" if self.total >= 10 else f"{max(0.0, self.total):.2g}"
-        return (
-            f"no answer within {seconds} s"
-            if self.sent
-            else f"no connection to {self.peer} within {seconds} s"
-        )
+    def describe_lateness(self) -> str:
+        """The words for a deadline that passes now: before the first byte nothing is connected, after it nothing answered."""
+        seconds = f"{self._total:.0f}" if self._total >= 10 else f"{max(0.0, self._total):.2g}"
+        if self.sent:
+            return f"no answer within {seconds} s"
+        return f"no connection to {self.peer} within {seconds} s"
 
-    def hold(self, line: socket.socket | None) -> None:
+    def hold(self, sock: socket.socket | None) -> None:
         """Take the connection whose end is the end of this attempt, or let go of it."""
         with self._lock:
-            self._line = line
-            if line is not None and self.cut is not None:
-                _abort(line)
+            self._socket = sock
+            if sock is not None and self.cut is not None:
+                _reset(sock)
 
     def cut_off(self, why: str) -> None:
         """Abort what is on the wire, from any thread: the thread that waits there goes on at once."""
         with self._lock:
             self.cut = self.cut or why
-            if self._line is not None:
-                _abort(self._line)
-        self._woken.put(TimeoutError())
+            if self._socket is not None:
+                _reset(self._socket)
+        self._addresses.put(TimeoutError())
 
     def begin(self, sock: socket.socket, *, reused: bool) -> None:
         """Ask the caller once, right before the first byte, and set the flag; Stopped if it must not leave."""
@@ -135,10 +96,31 @@ class Attempt:
             raise Stopped(f"{self.peer} had closed the idle connection")
         with self._lock:
             if self.cut is None and self.clock.boot() >= self.deadline:
-                self.cut = self.late()
+                self.cut = self.describe_lateness()
             if self.cut is not None:
                 raise Stopped(self.cut)
             self.sent = True
+
+    def dial(self, host: str, port: int, options: list[Any]) -> socket.socket:
+        """A connected socket to the first address of the host that takes it; OSError of the last one if none."""
+        addresses = self._look_up(host, port)
+        failure = OSError(f"{host} has no address")
+        for left, (family, kind, protocol, _, address) in zip(
+            range(len(addresses), 0, -1), addresses, strict=True
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                for option in options:
+                    sock.setsockopt(*option)
+                sock.settimeout(self.remaining() if left == 1 else self._share(left))
+                sock.connect(address)
+                sock.settimeout(self.remaining())
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure
 
     def _ask(self) -> None:
         if self._before_first_byte is None:
@@ -150,63 +132,22 @@ class Attempt:
         if self.refusal is not None:
             raise Stopped("the request was held back")
 
-    def dial(self, host: str, port: int, options: list[Any]) -> socket.socket:
-        """A connected socket to the first address of the host that takes it; OSError of the last one if none."""
-        addresses = self._addresses(host, port)
-        failure = OSError(f"{host} has no address")
-        for left, (family, kind, protocol, _, address) in zip(
-            range(len(addresses), 0, -1), addresses, strict=True
-        ):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                _connect(sock, address, options, self.remaining() if left == 1 else self._share(left))
-                sock.settimeout(self.remaining())
-            except OSError as error:
-                sock.close()
-                failure = error
-            else:
-                return sock
-        raise failure
-
     def _share(self, left: int) -> float:
         return min(self.remaining() / left, self.clock.real(_NEXT_ADDRESS))
 
-    def _addresses(self, host: str, port: int) -> _Addresses:
+    def _look_up(self, host: str, port: int) -> Addresses:
         """The host's addresses; a name is looked up in a thread of its own, as nothing can stop that."""
         with suppress(socket.gaierror, UnicodeError):
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-        threading.Thread(target=_look_up, args=(host, port, self._woken.put), daemon=True).start()
+        arguments = (host, port, self._addresses.put)
+        threading.Thread(target=_look_up, args=arguments, daemon=True).start()
         try:
-            found = self._woken.get(timeout=self.remaining())
+            found = self._addresses.get(timeout=self.remaining())
         except Empty:
             raise TimeoutError from None
         if isinstance(found, OSError):
             raise found
         return found
-
-
-def _look_up(host: str, port: int, tell: Callable[[_Addresses | OSError], None]) -> None:
-    try:
-        tell(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    except OSError as error:
-        tell(error)
-    except UnicodeError:  # a label that is empty or longer than 63
-        tell(socket.gaierror(socket.EAI_NONAME, "not a name"))
-
-
-def _connect(sock: socket.socket, address: Any, options: list[Any], seconds: float) -> None:
-    for option in options:
-        sock.setsockopt(*option)
-    sock.settimeout(seconds)
-    sock.connect(address)
-
-
-def _abort(line: socket.socket) -> None:
-    """End the connection under whatever reads or writes it; with a reset as soon as its owner closes it."""
-    with suppress(OSError):
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    with suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)
 
 
 CURRENT: ContextVar[Attempt] = ContextVar("attempt")
@@ -250,7 +191,7 @@ class Watchdog:
                 now = self._clock.boot()
                 for attempt in tuple(self._attempts):
                     if attempt.deadline <= now:
-                        attempt.cut_off(attempt.late())
+                        attempt.cut_off(attempt.describe_lateness())
                         self._attempts.discard(attempt)
                 self._changed.wait(self._pause(now))
             self._running = False
@@ -258,4 +199,21 @@ class Watchdog:
     def _pause(self, now: float) -> float:
         """Real seconds to the next look: suspended time passes on the boot clock alone."""
         nearest = min((attempt.deadline for attempt in self._attempts), default=now)
-        return max(0.001, min(_WATCH, self._clock.real(nearest - now)))
+        return max(0.001, min(_LOOK, self._clock.real(nearest - now)))
+
+
+def _look_up(host: str, port: int, tell: Callable[[Addresses | OSError], None]) -> None:
+    try:
+        tell(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except OSError as error:
+        tell(error)
+    except UnicodeError:  # a label that is empty or longer than 63
+        tell(socket.gaierror(socket.EAI_NONAME, "not a name"))
+
+
+def _reset(sock: socket.socket) -> None:
+    """End the connection under whatever reads or writes it; with a reset as soon as its owner closes it."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,29 +1,19 @@
-"""One attempt at one call of the API: what is sent, what comes back, and whether it may have gone out.
-
-An answer of any kind, or none, is a value: only a caller's own refusal before the first byte is raised.
-Nothing is sent twice, no redirect is followed, and proxies and CA bundles are those the settings or the
-environment name, never those of a netrc.
-"""
+"""The client of one organization's API: a call becomes one attempt, and the attempt an answer."""
 
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
-from email.utils import parsedate_to_datetime
-from urllib.parse import quote, urlencode, urlsplit
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
-from requests import PreparedRequest, Request, Response
+from requests import Request
 
-from orchestrator.api.attempt import CREDENTIAL_MARK, CURRENT, Attempt, Seal, Watchdog
-from orchestrator.api.failures import _FAILURES, _why
-from orchestrator.api.proxy import proxy_for
-from orchestrator.api.response import Answer, Call
-from orchestrator.api.transport import Adapter, tls_context
+from orchestrator.api.attempt import Attempt
+from orchestrator.api.credentials import CREDENTIAL_MARK, Authorization
+from orchestrator.api.response import Answer
+from orchestrator.api.transport import Transport
 from orchestrator.core import Clock, Http, Task, check_base_url, utc_text
-
-__all__ = ["Answer", "Call", "Client", "snapshot_call"]
 
 MOST_LISTED = 64 * 2**20
 """The most bytes of a list that are read: 40,000 tests are about 60 MiB."""
@@ -33,9 +23,15 @@ MOST_ANSWERED = 2**20
 
 _ACCEPT = "application/hal+json, application/json, application/problem+json"
 
-_CHUNK = 2**16
 
-_ABORTED = "aborted by this program before an answer came"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call of the API: `path` counts from the base URL."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
 
 
 class Client:
@@ -63,14 +59,15 @@ class Client:
             "Authorization": CREDENTIAL_MARK,
             "User-Agent": user_agent,
         }
-        proxy = proxy_for(self.base_url, http.proxy, environ)
-        self._proxies = {"https": proxy} if proxy else {}
-        self._adapter = Adapter(_context(self.base_url, http, environ))
-        self._watchdog = Watchdog(clock)
-        self.closed = False
+        self._transport = Transport(self.base_url, clock=clock, http=http, environ=environ)
 
     def __repr__(self) -> str:
         return f"Client({self.base_url!r})"
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing more is sent."""
+        return self._transport.closed
 
     def get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> Answer:
         """Read something, within the usual timeout."""
@@ -88,61 +85,28 @@ class Client:
         attempt = Attempt(
             clock=self._clock,
             deadline=deadline,
-            seal=Seal(self._bearer),
+            authorization=Authorization(self._bearer),
             before_first_byte=before_first_byte,
         )
-        current = CURRENT.set(attempt)
-        self._watchdog.watch(attempt)
-        try:
-            answer = (
-                self._exchange(call, attempt) if not self.closed else Answer(sent=False, failure=_ABORTED)
-            )
-        finally:
-            self._watchdog.release(attempt)
-            CURRENT.reset(current)
-        if attempt.refusal is not None:  # outside the except clause that saw it: no context, no other frames
-            raise attempt.refusal
-        return answer
+        most = MOST_LISTED if call.method == "GET" else MOST_ANSWERED
+        return self._transport.exchange(self._request(call), attempt, most=most)
 
     def abort_all(self) -> None:
         """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
-        self._watchdog.cut_all(_ABORTED)
+        self._transport.abort_all()
 
     def close(self) -> None:
         """Cut off what is under way and close all connections; nothing more is sent."""
-        self.closed = True
-        self.abort_all()
-        self._adapter.close()
+        self._transport.close()
 
-    def _exchange(self, call: Call, attempt: Attempt) -> Answer:
-        try:
-            response = self._adapter.send(
-                self._prepared(call), stream=True, timeout=attempt.remaining(), proxies=self._proxies
-            )
-        except _FAILURES as error:
-            return Answer(sent=attempt.sent, failure=_why(error, attempt))
-        offset = date_offset(response.headers.get("Date"), self._clock.wall())
-        with closing(response):
-            body, failure = _read(response, MOST_LISTED if call.method == "GET" else MOST_ANSWERED, attempt)
-        mask = attempt.seal.mask
-        headers = {name.lower(): mask(value.encode()).decode() for name, value in response.headers.items()}
-        return Answer(
-            sent=True,
-            status=response.status_code,
-            headers=headers,
-            body=mask(body),
-            failure=failure,
-            date_offset=offset,
-        )
-
-    def _prepared(self, call: Call) -> PreparedRequest:
+    def _request(self, call: Call) -> Request:
         url = self.base_url.rstrip("/") + call.path
         if call.query:
             url += "?" + urlencode(call.query, quote_via=quote)
         headers = dict(self._headers)
         if call.body is not None:
             headers["Content-Type"] = "application/json"
-        return Request(call.method, url, headers=headers, data=call.body).prepare()
+        return Request(call.method, url, headers=headers, data=call.body)
 
 
 def snapshot_call(task: Task) -> Call:
@@ -159,30 +123,3 @@ def snapshot_call(task: Task) -> Call:
         query=(("aid", task.account_group),) if task.account_group else (),
         body=json.dumps(wanted).encode(),
     )
-
-
-def _context(base_url: str, http: Http, environ: Mapping[str, str]) -> ssl.SSLContext | None:
-    if urlsplit(base_url).scheme == "http":
-        return None
-    from_environ = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
-    return tls_context(http.ca_bundle or from_environ or None)
-
-
-def _read(response: Response, most: int, attempt: Attempt) -> tuple[bytes, str | None]:
-    """The body, as far as it came, and what is wrong with it."""
-    body = bytearray()
-    try:
-        for chunk in response.raw.stream(_CHUNK, decode_content=True):
-            body += chunk
-            if len(body) > most:
-                return b"", f"the answer is larger than {most // 2**20} MiB"
-    except _FAILURES as error:
-        return bytes(body), _why(error, attempt)
-    return bytes(body), attempt.cut  # a cut connection ends like an answer without a declared length
-
-
-def date_offset(date: str | None, wall: float) -> float | None:
-    """The server's clock minus ours, in seconds."""
-    with suppress(TypeError, ValueError, OverflowError):
-        return parsedate_to_datetime(date or "").timestamp() - wall
-    return None

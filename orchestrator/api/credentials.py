@@ -1,10 +1,11 @@
-"""API tokens: read from where the job file says, checked before use, and never shown."""
+"""API tokens: read from where the job file says, checked before use, sent as the bytes leave, and never shown."""
 
 from __future__ import annotations
 
-import contextlib
 import hmac
+import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.core import (
@@ -19,11 +20,20 @@ from orchestrator.core import (
 MAX_BYTES = 64 * 1024
 """The largest token file that is read: a token has some dozens of characters, a wrong file may have more."""
 
+CREDENTIAL_MARK = "<credential>"
+"""The placeholder of the credential in every value that urllib3 and requests get to see."""
+
+_MARKED = f"\r\nAuthorization: {CREDENTIAL_MARK}\r\n".encode()  # cannot stand in a JSON body: CR and LF
+
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
+
+_SHORTEST_MASKED = 8  # masking every occurrence of a shorter text would tear answers apart
+
 _HIDDEN = "Bearer(…)"
 
 
 class Bearer:
-    """An API token that shows itself only to who asks for it by name."""
+    """An API token that nothing shows by accident: its text comes from `reveal` alone."""
 
     __slots__ = ("_text",)
 
@@ -35,7 +45,7 @@ class Bearer:
         return self._text
 
     def matches(self, other: Bearer) -> bool:
-        """Whether both are the same token: after a 401, whether reading its source again gave another one."""
+        """True if both are the same token: after a 401 that tells if its source has another one by now."""
         return hmac.compare_digest(self._text, other._text)
 
     def __eq__(self, other: object) -> bool:
@@ -56,78 +66,11 @@ class Bearer:
         raise TypeError("a token is not pickled: it would lie in a file or a log")
 
 
-def read_bearer(source: CredentialSource, *, environ: Mapping[str, str]) -> Bearer:
-    """The token of this source, without white space and byte order mark around it.
-
-    CredentialError says which file or variable is wrong and what to do, never what stands in it.
-    """
-    if source.file is not None:
-        where = _named(source.file)
-        return _checked(_file_text(Path(source.file), where), where)
-    if source.env is not None:
-        where = f"the variable {source.env}"
-        if source.env not in environ:
-            raise CredentialError(f"{where} is not set: put the API token into it")
-        return _checked(environ[source.env], where)
-    raise CredentialError(
-        "no API token is named: write token_file or token_env, or set TE_TOKEN_FILE or TE_TOKEN"
-    )
-
-
-def _named(path: str) -> str:
-    """The file as an error names it: not when somebody took the token itself for its path."""
-    if "/" not in path and looks_secret(path):
-        return "the token file, whose name looks like a token itself and is not shown,"
-    return f"the token file {path}"
-
-
-def _file_text(path: Path, where: str) -> str:
-    try:
-        content = read_start(path, MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise CredentialError(f"{where} {_trouble(error)}") from None
-    if len(content) > MAX_BYTES:
-        raise CredentialError(f"{where} is larger than {MAX_BYTES // 1024} KiB: it is not a token file")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise _malformed(where) from None
-
-
-def _trouble(error: OSError | ValueError) -> str:
-    """What keeps a file from being read, and what to do."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "does not exist: write the API token into it, or correct the path"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder: name the file in it"
-    if isinstance(error, PermissionError):
-        return "may not be read by this user: allow it (chmod, or the secret's defaultMode)"
-    return f"cannot be read: {getattr(error, 'strerror', None) or 'no such path can exist'}"
-
-
-def _checked(text: str, where: str) -> Bearer:
-    token = text.strip().removeprefix("\ufeff").strip()
-    if not token:
-        raise CredentialError(f"{where} is empty: put the API token into it")
-    if token.lower().startswith("bearer "):
-        raise CredentialError(f"{where} starts with the word Bearer: put the token alone into it")
-    if any(character.isspace() for character in token):
-        raise CredentialError(f"{where} has white space within it: put one token alone into it")
-    if not all("!" <= character <= "~" for character in token):
-        raise _malformed(where)
-    return Bearer(token)
-
-
-def _malformed(where: str) -> CredentialError:
-    return CredentialError(
-        f"{where} has characters that no API token has (control or non-ASCII ones): copy the token anew, as plain text"
-    )
-
-
 ReadBearer = Callable[[Organization], Bearer]
+"""Reads an organization's credential from its source; CredentialError when there is none to use."""
 
 
-class BearerInHand:
+class ReloadableBearer:
     """An organization's credential as this process holds it; every text it ever had is added to `secrets`."""
 
     def __init__(self, organization: Organization, read: ReadBearer, secrets: set[str]) -> None:
@@ -139,25 +82,120 @@ class BearerInHand:
         return self._bearer.reveal()
 
     def reload(self) -> bool:
-        """Read the source again; whether its text changed. One that cannot be read any more has not."""
+        """Read the source again; True if its text changed. One that cannot be read any more has not."""
         before = self._bearer
-        with contextlib.suppress(CredentialError):
+        with suppress(CredentialError):
             self._bearer = self._read(self._organization)
         self._secrets.add(self._bearer.reveal())
         return self._bearer != before
 
 
+class Authorization:
+    """The credential of one attempt: it enters a request as its bytes leave, and answers never keep it.
+
+    CredentialError for a text that no header can hold.
+    """
+
+    __slots__ = ("_bearer",)
+
+    def __init__(self, bearer: Callable[[], str]) -> None:
+        self._bearer = bearer().strip()  # never a local variable: tracebacks show those
+        if not _SENDABLE.fullmatch(self._bearer):
+            raise CredentialError(
+                "the API token is empty or has spaces, line breaks or other characters that a header cannot "
+                "hold: write it anew, alone on one line"
+            )
+
+    def put(self, data: bytes) -> bytes:
+        """The bytes to send, with the credential in its place."""
+        return data.replace(_MARKED, f"\r\nAuthorization: Bearer {self._bearer}\r\n".encode(), 1)
+
+    def mask(self, data: bytes) -> bytes:
+        """The bytes that came, without the credential that some servers echo."""
+        if len(self._bearer) < _SHORTEST_MASKED:
+            return data
+        return data.replace(self._bearer.encode(), b"***")
+
+
+def read_bearer(source: CredentialSource, *, environ: Mapping[str, str]) -> Bearer:
+    """The token of this source, without white space and byte order mark around it.
+
+    CredentialError says which file or variable is wrong and what to do, never what stands in it.
+    """
+    if source.file is not None:
+        where = _describe_file(source.file)
+        return _check_token(_file_text(Path(source.file), where), where)
+    if source.env is not None:
+        where = f"the variable {source.env}"
+        if source.env not in environ:
+            raise CredentialError(f"{where} is not set: put the API token into it")
+        return _check_token(environ[source.env], where)
+    raise CredentialError(
+        "no API token is named: write token_file or token_env, or set TE_TOKEN_FILE or TE_TOKEN"
+    )
+
+
 def read_bearers(
     jobfile: JobFile, names: Collection[str], read: ReadBearer, secrets: set[str]
-) -> dict[str, BearerInHand]:
+) -> dict[str, ReloadableBearer]:
     """Every organization's credential, or one error that names all that are missing or malformed."""
-    bearers: dict[str, BearerInHand] = {}
+    bearers: dict[str, ReloadableBearer] = {}
     errors: list[str] = []
     for name in names:
         try:
-            bearers[name] = BearerInHand(jobfile.organizations[name], read, secrets)
+            bearers[name] = ReloadableBearer(jobfile.organizations[name], read, secrets)
         except CredentialError as error:
             errors.append(f"{name}: {error}")
     if errors:
         raise CredentialError("\n".join(errors))
     return bearers
+
+
+def _describe_file(path: str) -> str:
+    """The file as an error names it: not when somebody took the token itself for its path."""
+    if "/" not in path and looks_secret(path):
+        return "the token file, whose name looks like a token itself and is not shown,"
+    return f"the token file {path}"
+
+
+def _file_text(path: Path, where: str) -> str:
+    try:
+        content = read_start(path, MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise CredentialError(f"{where} {_describe_trouble(error)}") from None
+    if len(content) > MAX_BYTES:
+        raise CredentialError(f"{where} is larger than {MAX_BYTES // 1024} KiB: it is not a token file")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _malformation(where) from None
+
+
+def _describe_trouble(error: OSError | ValueError) -> str:
+    """The reason why a file cannot be read, and what to do."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "does not exist: write the API token into it, or correct the path"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder: name the file in it"
+    if isinstance(error, PermissionError):
+        return "may not be read by this user: allow it (chmod, or the secret's defaultMode)"
+    return f"cannot be read: {getattr(error, 'strerror', None) or 'no such path can exist'}"
+
+
+def _check_token(text: str, where: str) -> Bearer:
+    token = text.strip().removeprefix("\ufeff").strip()
+    if not token:
+        raise CredentialError(f"{where} is empty: put the API token into it")
+    if token.lower().startswith("bearer "):
+        raise CredentialError(f"{where} starts with the word Bearer: put the token alone into it")
+    if any(character.isspace() for character in token):
+        raise CredentialError(f"{where} has white space within it: put one token alone into it")
+    if not all("!" <= character <= "~" for character in token):
+        raise _malformation(where)
+    return Bearer(token)
+
+
+def _malformation(where: str) -> CredentialError:
+    return CredentialError(
+        f"{where} has characters that no API token has (control or non-ASCII ones): copy the token anew, as plain text"
+    )

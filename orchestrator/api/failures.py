@@ -1,4 +1,4 @@
-"""TODO."""
+"""Failures of the wire in plain words, in which nothing that a server sent is quoted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from urllib3.exceptions import DecodeError, HTTPError
 
 from orchestrator.api.attempt import Attempt, Stopped
 
-_FAILURES = (Stopped, RequestException, HTTPError, HTTPException, OSError, ValueError)
+FAILURES = (Stopped, RequestException, HTTPError, HTTPException, OSError, ValueError)
+"""Everything that requests, urllib3 and the sockets below them raise when an exchange fails."""
 
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}[^\x00-\x1f\x7f]{0,60})")
 
@@ -27,35 +28,14 @@ _NOT_TLS = (
 )
 
 
-def _why(error: BaseException, attempt: Attempt) -> str:
-    """Why there is no whole answer, in plain words; nothing that the server sent is quoted."""
+def describe_failure(error: BaseException, attempt: Attempt) -> str:
+    """The reason why there is no whole answer."""
     if attempt.cut is not None:
         return attempt.cut
     root = _root(error)
     if isinstance(root, TimeoutError):
-        return attempt.late()
-    return next(words(root, attempt.peer) for kind, words in _WORDS if isinstance(root, kind))
-
-
-def _why_tls(error: ssl.SSLError, peer: str) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        reason = str(error.verify_message).rstrip(".")
-        return (
-            f"the TLS certificate of {peer} is not accepted: {reason} (a company's own CA goes into "
-            "http.ca_bundle)"
-        )
-    if error.reason in _NOT_TLS:
-        return f"{peer} does not speak TLS"
-    return (
-        f"TLS with {peer} failed: {(error.reason or 'the connection was closed').lower().replace('_', ' ')}"
-    )
-
-
-def _why_system(error: OSError, peer: str) -> str:
-    refused = _TUNNEL.search(str(error))
-    if refused:
-        return f"{peer} refused the tunnel: {refused[1].strip()}"
-    return f"no connection to {peer}: {error.strerror or type(error).__name__}"
+        return attempt.describe_lateness()
+    return next(describe(root, attempt.peer) for kind, describe in _DESCRIPTIONS if isinstance(root, kind))
 
 
 def _root(error: BaseException) -> BaseException:
@@ -69,19 +49,42 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _why_unknown_name(error: gaierror, peer: str) -> str:
+def _describe_tls(error: ssl.SSLError, peer: str) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = str(error.verify_message).rstrip(".")
+        return (
+            f"the TLS certificate of {peer} is not accepted: {reason} (a company's own CA goes into "
+            "http.ca_bundle)"
+        )
+    if error.reason in _NOT_TLS:
+        return f"{peer} does not speak TLS"
+    return (
+        f"TLS with {peer} failed: {(error.reason or 'the connection was closed').lower().replace('_', ' ')}"
+    )
+
+
+def _describe_system(error: OSError, peer: str) -> str:
+    refused = _TUNNEL.search(str(error))
+    if refused:
+        return f"{peer} refused the tunnel: {refused[1].strip()}"
+    return f"no connection to {peer}: {error.strerror or type(error).__name__}"
+
+
+def _describe_unknown_name(error: gaierror, peer: str) -> str:
     return f"the address of {peer.rpartition(':')[0]} cannot be found: {error.strerror}"
 
 
-_WORDS: tuple[tuple[type[BaseException], Callable[[Any, str], str]], ...] = (  # subclasses before their bases
+_DESCRIPTIONS: tuple[
+    tuple[type[BaseException], Callable[[Any, str], str]], ...
+] = (  # subclasses before their bases
     (Stopped, lambda error, _: str(error)),
-    (ssl.SSLError, _why_tls),
-    (gaierror, _why_unknown_name),
+    (ssl.SSLError, _describe_tls),
+    (gaierror, _describe_unknown_name),
     (ConnectionRefusedError, lambda _, peer: f"connection refused by {peer}"),
     (RemoteDisconnected, lambda _, peer: f"{peer} closed the connection without an answer"),
     (ConnectionError, lambda _, peer: f"the connection was reset by {peer}"),
     (IncompleteRead, lambda _, __: "the answer was cut off"),
     (DecodeError, lambda _, __: "the answer is compressed and cannot be decoded"),
-    (OSError, _why_system),
+    (OSError, _describe_system),
     (BaseException, lambda error, peer: f"what {peer} answered is not valid HTTP ({type(error).__name__})"),
 )

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The proxy on the way to a server, by our own rules of NO_PROXY: domains, addresses and networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from orchestrator.core import UsageError, is_loopback
 
 
-def proxy_for(base_url: str, configured: str | None, environ: Mapping[str, str]) -> str | None:
+def find_proxy(base_url: str, configured: str | None, environ: Mapping[str, str]) -> str | None:
     """The proxy's URL: the configured one or the environment's, none for loopback and what NO_PROXY names."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
@@ -23,7 +23,7 @@ def proxy_for(base_url: str, configured: str | None, environ: Mapping[str, str])
 
 
 def bypasses(host: str, port: int, no_proxy: str) -> bool:
-    """Whether a NO_PROXY list names this host: `*`, domains with all that is below them, addresses, networks."""
+    """True if a NO_PROXY list names this host: `*`, domains with all that is below them, addresses, networks."""
     entries = (
         entry.strip().lower().lstrip("*.") if entry.strip() != "*" else "*" for entry in no_proxy.split(",")
     )

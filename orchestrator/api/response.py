@@ -1,4 +1,4 @@
-"""A call of the API, the answer to it, and how to read answers of which every part may be missing. Pure.
+"""The answer to one attempt, and how to read answers of which every part may be missing. Pure.
 
 Whatever form an error has, it becomes a title and a detail that a user can act on.
 """
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from html import unescape
+from http import HTTPStatus
+from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,41 +31,10 @@ _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no store takes half a surrogate pair, PostgreSQL no NUL
 
-_REASONS = {
-    301: "Moved permanently",
-    302: "Found elsewhere",
-    303: "See other",
-    307: "Redirected",
-    308: "Redirected for good",
-    400: "Bad request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not found",
-    405: "Method not allowed",
-    406: "Not acceptable",
-    408: "Request timeout",
-    415: "Unsupported media type",
-    429: "Too many requests",
-    500: "Internal server error",
-    502: "Bad gateway",
-    503: "Service unavailable",
-    504: "Gateway timeout",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """What to ask of the API: `path` counts from the base URL."""
-
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one attempt.
+    """The outer side of what came of one attempt: bytes, or the reason why there are none.
 
     `sent`: the first request byte may have left; when False the server has no part of the request.
     `status` is None without a readable answer. `failure` says in plain words why there is none or why it
@@ -80,7 +51,7 @@ class Answer:
 
 
 def explain(answer: Answer, *, hint: str = "") -> Problem:
-    """What went wrong according to an answer, readable whatever its form; the hint ends the detail."""
+    """The problem that an answer tells of, readable whatever its form; the hint ends the detail."""
     parsed = parse_object(answer.body)
     title, detail = "", ""
     fields: tuple[tuple[str, str], ...] = ()
@@ -209,4 +180,8 @@ def _redirected(location: str) -> str:
 
 
 def _reason(status: int | None) -> str:
-    return "No answer" if status is None else _REASONS.get(status, f"HTTP status {status}")
+    if status is None:
+        return "No answer"
+    if status < HTTPStatus.MULTIPLE_CHOICES or status not in responses:  # "OK" names no trouble
+        return f"HTTP status {status}"
+    return responses[status].capitalize()

@@ -1,157 +1,106 @@
-"""Connections of which one knows whether the first request byte has left, and which can be cut at any time.
+"""HTTP to one server: an exchange is one attempt, cut off at its deadline, and never sent twice.
 
-Exception classes do not tell whether a request went out: the same ones occur on both sides of the first
-byte. So a connection asks its `Attempt` right before that byte, and the attempt keeps the answer. Nothing
-here sends twice: there is no retry, no redirect and no quiet reconnecting.
+An answer of any kind, or none, is a value: only a caller's own refusal before the first byte is raised. No
+redirect is followed, and proxies and CA bundles are those the settings or the environment name, never those
+of a netrc.
 """
 
 from __future__ import annotations
 
-import logging
-import socket
 import ssl
+from contextlib import closing, suppress
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from orchestrator.api.attempt import CURRENT, IDLE, Attempt, Stopped
-from orchestrator.core import UsageError
+from orchestrator.api.attempt import CURRENT, Attempt, Watchdog
+from orchestrator.api.connection import POOLS
+from orchestrator.api.failures import FAILURES, describe_failure
+from orchestrator.api.proxy import find_proxy
+from orchestrator.api.response import Answer
+from orchestrator.core import Clock, Http, UsageError
 
 if TYPE_CHECKING:
-    from urllib3 import HTTPResponse
-    from urllib3._base_connection import BaseHTTPConnection
+    from collections.abc import Mapping
 
+    from requests import Request, Response
 
 CONNECTIONS = 5
 """Connections kept open per organization: as many as it has tokens."""
 
-logging.getLogger("urllib3.connection").addFilter(
-    lambda _: False
-)  # it quotes what servers send, word for word
+_CHUNK = 2**16
+
+_ABORTED = "aborted by this program before an answer came"
 
 
-class Connection(HTTPConnection):
-    """A connection that asks the current attempt before the first byte of each request."""
+class Transport:
+    """The way to one server; any number of threads may use it at once.
 
-    attempt: Attempt | None = None
-    idle_since = 0.0
-    _guard: socket.socket | None = None  # a second name for the socket: TLS takes the first one away
-    _connecting = False
-    _reused = False
-    _spent = False
+    UsageError for a proxy or CA bundle that cannot be used.
+    """
 
-    def awake(self, attempt: Attempt) -> None:
-        """Serve this attempt, over the open connection unless it was idle for too long."""
-        if self.sock is not None and attempt.clock.boot() - self.idle_since > IDLE:
-            self.close()
-        self.attempt, self._reused = attempt, self.sock is not None
-        attempt.peer = f"{'the proxy ' if self.proxy else ''}{self.host}:{self.port}"
-        attempt.hold(self._guard)
+    def __init__(self, url: str, *, clock: Clock, http: Http, environ: Mapping[str, str]) -> None:
+        proxy = find_proxy(url, http.proxy, environ)
+        self._proxies = {"https": proxy} if proxy else {}
+        self._adapter = Adapter(_find_context(url, http, environ))
+        self._clock, self._watchdog = clock, Watchdog(clock)
+        self.closed = False
 
-    def rest(self) -> None:
-        """Forget the attempt before the next one takes the connection; keep only what is fit for reuse."""
-        if self.attempt is not None:
-            self.attempt.hold(None)
-            self.idle_since = self.attempt.clock.boot()
-        self.attempt = None
-        if self._spent:
-            self.close()
-
-    def connect(self) -> None:
-        self._connecting = True
+    def exchange(self, request: Request, attempt: Attempt, *, most: int) -> Answer:
+        """Send the request once; the answer has at most this many bytes of body, and none of a longer one."""
+        current = CURRENT.set(attempt)
+        self._watchdog.watch(attempt)
         try:
-            super().connect()
+            answer = (
+                Answer(sent=False, failure=_ABORTED) if self.closed else self._send(request, attempt, most)
+            )
         finally:
-            self._connecting = False
+            self._watchdog.release(attempt)
+            CURRENT.reset(current)
+        if attempt.refusal is not None:  # outside the except clause that saw it: no context, no other frames
+            raise attempt.refusal
+        return answer
 
-    def _tunnel(self) -> None:
-        super()._tunnel()  # http.client's, or urllib3's where that has to be corrected
-        proxy = f"{self.host}:{self.port}"
-        self._attempt().peer = f"{self._tunnel_host}:{self._tunnel_port} (through the proxy {proxy})"
-
-    def _new_conn(self) -> socket.socket:
-        attempt = self._attempt()
-        sock = attempt.dial(self._dns_host, self.port, list(self.socket_options or ()))
-        self._guard = sock.dup()
-        attempt.hold(self._guard)
-        return sock
-
-    def send(self, data: Any) -> None:
-        """Send a part of the request; what opens a tunnel through a proxy is not a part of it."""
-        if self._connecting:
-            super().send(data)
-            return
-        attempt = self._attempt()
-        if self.sock is None:  # http.client would reconnect by itself, and send again
-            raise Stopped("the connection was closed")
-        attempt.begin(self.sock, reused=self._reused)
-        try:
-            self.sock.sendall(attempt.seal.put(data))
-        except OSError as error:  # without the frames below: they hold the credential
-            raise error.with_traceback(None) from None
-
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as urllib3's own
-        response = super().getresponse()
-        framed = response.length_remaining is not None or response.chunked
-        self._spent = not framed or response.status < 200 or response.status in (204, 304)
-        return response
+    def abort_all(self) -> None:
+        """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
+        self._watchdog.cut_all(_ABORTED)
 
     def close(self) -> None:
-        super().close()
-        self._spent = False
-        if self._guard is not None:
-            self._guard.close()
-            self._guard = None
+        """Cut off what is under way and close all connections; nothing more is sent."""
+        self.closed = True
+        self.abort_all()
+        self._adapter.close()
 
-    def _attempt(self) -> Attempt:
-        if self.attempt is None:
-            raise Stopped("the connection serves no attempt")
-        return self.attempt
-
-
-class TlsConnection(Connection, HTTPSConnection):
-    """The same over TLS."""
-
-
-class _Pool(HTTPConnectionPool):
-    """Connections that know their attempt; open ones are used again only while they are fresh."""
-
-    ConnectionCls = Connection
-
-    def _get_conn(self, timeout: float | None = None) -> BaseHTTPConnection:
-        connection = super()._get_conn(timeout)
-        if isinstance(connection, Connection):
-            connection.awake(CURRENT.get())
-        return connection
-
-    def _put_conn(self, conn: BaseHTTPConnection | None) -> None:
-        if isinstance(conn, Connection):
-            conn.rest()
-        super()._put_conn(conn)
-
-    def _validate_conn(self, conn: BaseHTTPConnection) -> None:
-        super()._validate_conn(conn)
-        if conn.is_closed:
-            conn.connect()
-
-
-class _TlsPool(_Pool, HTTPSConnectionPool):
-    """The same over TLS."""
-
-    ConnectionCls = TlsConnection
-
-
-_POOLS = {"http": _Pool, "https": _TlsPool}
+    def _send(self, request: Request, attempt: Attempt, most: int) -> Answer:
+        try:
+            response = self._adapter.send(
+                request.prepare(), stream=True, timeout=attempt.remaining(), proxies=self._proxies
+            )
+        except FAILURES as error:
+            return Answer(sent=attempt.sent, failure=describe_failure(error, attempt))
+        offset = date_offset(response.headers.get("Date"), self._clock.wall())
+        with closing(response):
+            body, failure = _read(response, most, attempt)
+        mask = attempt.authorization.mask if attempt.authorization else bytes
+        headers = {name.lower(): mask(value.encode()).decode() for name, value in response.headers.items()}
+        return Answer(
+            sent=True,
+            status=response.status_code,
+            headers=headers,
+            body=mask(body),
+            failure=failure,
+            date_offset=offset,
+        )
 
 
 class Adapter(HTTPAdapter):
-    """requests' transport over these connections: one TLS context, no retries.
+    """requests' transport over our connections: one TLS context, no retries.
 
     It is used without a `Session`: redirects, cookies, netrc and the environment all live there.
     """
@@ -162,12 +111,12 @@ class Adapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **more)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         contexts = {"ssl_context": self._context, "proxy_ssl_context": self._context}
         found = super().proxy_manager_for(proxy, **contexts, **more)
-        found.pool_classes_by_scheme = _POOLS
+        found.pool_classes_by_scheme = POOLS
         return found
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
@@ -190,3 +139,30 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
             "http.ca_bundle or REQUESTS_CA_BUNDLE"
         ) from error
     return context
+
+
+def date_offset(date: str | None, wall: float) -> float | None:
+    """The server's clock minus ours, in seconds; None when its `Date` is missing or broken."""
+    with suppress(TypeError, ValueError, OverflowError):
+        return parsedate_to_datetime(date or "").timestamp() - wall
+    return None
+
+
+def _find_context(url: str, http: Http, environ: Mapping[str, str]) -> ssl.SSLContext | None:
+    if urlsplit(url).scheme == "http":
+        return None
+    from_environ = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
+    return tls_context(http.ca_bundle or from_environ or None)
+
+
+def _read(response: Response, most: int, attempt: Attempt) -> tuple[bytes, str | None]:
+    """The body, as far as it came, and what is wrong with it."""
+    body = bytearray()
+    try:
+        for chunk in response.raw.stream(_CHUNK, decode_content=True):
+            body += chunk
+            if len(body) > most:
+                return b"", f"the answer is larger than {most // 2**20} MiB"
+    except FAILURES as error:
+        return bytes(body), describe_failure(error, attempt)
+    return bytes(body), attempt.cut  # a cut connection ends like an answer without a declared length

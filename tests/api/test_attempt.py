@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.api.attempt import Attempt, Seal, Stopped
-from orchestrator.api.client import Client
-from orchestrator.api.response import Answer, Call
-from orchestrator.api.transport import Connection
+from orchestrator.api.attempt import Attempt, Stopped
+from orchestrator.api.client import Call, Client
+from orchestrator.api.connection import Connection
+from orchestrator.api.credentials import Authorization
+from orchestrator.api.response import Answer
 from orchestrator.core.clock import ScaledClock, SystemClock, VirtualClock
 from orchestrator.core.errors import GrantStale, LeaseLost, StoreUnavailable
 from orchestrator.core.jobs import Http
@@ -740,7 +741,7 @@ def test_the_deadline_resets_the_connection() -> None:
 
 
 def attempt_of(clock: VirtualClock | SystemClock) -> Attempt:
-    return Attempt(clock=clock, deadline=clock.boot() + 5, seal=Seal(lambda: TOKEN))
+    return Attempt(clock=clock, deadline=clock.boot() + 5, authorization=Authorization(lambda: TOKEN))
 
 
 def test_the_first_byte_looks_at_the_boot_clock_itself() -> None:

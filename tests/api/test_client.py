@@ -12,10 +12,12 @@ from types import TracebackType
 
 import pytest
 
-from orchestrator.api.attempt import Attempt, Seal
-from orchestrator.api.client import MOST_ANSWERED, Client, date_offset, snapshot_call
-from orchestrator.api.proxy import bypasses, proxy_for
-from orchestrator.api.response import Answer, Call
+from orchestrator.api.attempt import Attempt
+from orchestrator.api.client import MOST_ANSWERED, Call, Client, snapshot_call
+from orchestrator.api.credentials import Authorization
+from orchestrator.api.proxy import bypasses, find_proxy
+from orchestrator.api.response import Answer
+from orchestrator.api.transport import date_offset
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import CredentialError, UsageError
 from orchestrator.core.jobs import Http, Window
@@ -220,12 +222,12 @@ def test_an_unusable_base_url_is_refused(url: str) -> None:
 )
 def test_a_proxy_is_found(configured: str | None, environ: dict[str, str], proxy: str | None) -> None:
     """The configured one before the environment's; none for what NO_PROXY names."""
-    assert proxy_for(API, configured, environ) == proxy
+    assert find_proxy(API, configured, environ) == proxy
 
 
 def test_loopback_has_no_proxy() -> None:
     """Whatever is configured."""
-    assert proxy_for("https://127.0.0.1:1/v7", "http://p:1", {"ALL_PROXY": "http://q:2"}) is None
+    assert find_proxy("https://127.0.0.1:1/v7", "http://p:1", {"ALL_PROXY": "http://q:2"}) is None
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_loopback_has_no_proxy() -> None:
 def test_an_unusable_proxy_is_refused_without_quoting_it(proxy: str) -> None:
     """It may hold a password."""
     with pytest.raises(UsageError) as caught:
-        proxy_for(API, proxy, {})
+        find_proxy(API, proxy, {})
     assert "secret1" not in str(caught.value)
 
 
@@ -328,10 +330,11 @@ class Box:
 @pytest.mark.socket
 def test_the_credential_is_in_no_frame_while_bytes_leave() -> None:
     """What urllib3 and http.client hold while they send has a placeholder in it."""
-    attempt = Attempt(clock=CLOCK, deadline=CLOCK.boot() + 5, seal=Seal(Box(TOKEN)))
+    authorization = Authorization(Box(TOKEN))
+    attempt = Attempt(clock=CLOCK, deadline=CLOCK.boot() + 5, authorization=authorization)
     head = b"GET / HTTP/1.1\r\nAuthorization: <credential>\r\n\r\n"
-    assert TOKEN.encode() in attempt.seal.put(head)
-    assert TOKEN not in repr(attempt) + repr(attempt.seal)
+    assert TOKEN.encode() in authorization.put(head)
+    assert TOKEN not in repr(attempt) + repr(authorization)
 
 
 @pytest.mark.socket

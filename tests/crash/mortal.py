@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 import orchestrator.store.postgres  # noqa: F401 - imported once, in the process that all others are forked from
+from orchestrator.api.connection import Connection, Pool
 from orchestrator.api.credentials import Bearer
-from orchestrator.api.transport import Connection, _Pool
 from orchestrator.app.make_snapshots import App, RunOptions, run
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.tasks import Lease, Run, Settlement, Status, Task
@@ -77,7 +77,7 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
         read=lambda organization: Bearer(token_of(organization.name)),
     )
     for client in app.clients.values():
-        client._adapter.poolmanager.pool_classes_by_scheme = {"http": mortal_pool(fate, life.seed)}
+        client._transport._adapter.poolmanager.pool_classes_by_scheme = {"http": mortal_pool(fate, life.seed)}
     view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=app.name_of))
     try:
         return run(app, view, RunOptions(run_id=life.errand.run_id, seed=life.seed)).exit_code
@@ -179,7 +179,7 @@ class MortalTransaction:
             self._fate.passing(point)
 
 
-def mortal_pool(fate: Fate, seed: int) -> type[_Pool]:
+def mortal_pool(fate: Fate, seed: int) -> type[Pool]:
     """Connections that break off in the middle of a request, or while its answer is waited for."""
     waits = random.Random(seed)
 
@@ -188,7 +188,8 @@ def mortal_pool(fate: Fate, seed: int) -> type[_Pool]:
             if self._makes_a_snapshot() and fate.due(Point.HALF_SENT) and self.sock is not None:
                 attempt = self._attempt()
                 attempt.begin(self.sock, reused=self._reused)
-                self.sock.sendall(attempt.seal.put(data)[: len(data) // 2])
+                assert attempt.authorization is not None
+                self.sock.sendall(attempt.authorization.put(data)[: len(data) // 2])
                 fate.die(Point.HALF_SENT)
             super().send(data)
 
@@ -202,7 +203,7 @@ def mortal_pool(fate: Fate, seed: int) -> type[_Pool]:
             """Only what makes something asks before its first byte."""
             return self.attempt is not None and self.attempt._before_first_byte is not None
 
-    class MortalPool(_Pool):
+    class MortalPool(Pool):
         ConnectionCls = MortalConnection
 
     return MortalPool

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 
 from orchestrator.api.catalog import Getter
-from orchestrator.api.client import snapshot_call
-from orchestrator.api.response import Answer, Call
+from orchestrator.api.client import Call, snapshot_call
+from orchestrator.api.response import Answer
 from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import TesnapError
 from orchestrator.core.events import Ending, Event, Progress
