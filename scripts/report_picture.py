@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from orchestrator.core.jobs import Limit, Window, identity
 from orchestrator.core.tasks import Problem, Result, Run, RunState, Snapshot, Status, Task
-from orchestrator.output.report.page import make_report
+from orchestrator.output.report.page import Report
 from orchestrator.output.report.render import write_report
 from tests.support.browser import browser, find_browser
 
@@ -95,9 +95,9 @@ def main() -> int:
         print("no Chromium here: install one, or name it in CHROMIUM", file=sys.stderr)
         return 1
     made = [lost(one) if at == LOST else one for at, one in enumerate(results())]
-    report = make_report(
-        Run(id="k7f2", job="INC-4711", created_at=START, state=RunState.FINISHED, tasks=len(made)),
-        made,
+    report = Report(
+        run=Run(id="k7f2", job="INC-4711", created_at=START, state=RunState.FINISHED, tasks=len(made)),
+        results=tuple(made),
         zone=ZoneInfo("Europe/Berlin"),
         now=START + 640,
     )

@@ -77,17 +77,16 @@ def reported(
     secrets: Collection[str] = (),
 ) -> Report:
     """The report of a run from what the store knows now, and at its end from how it ended."""
-    from orchestrator.output import make_report, pending_reasons
+    from orchestrator.output import Report, pending_reasons
 
     found = queue.find_run(run)
     view = queue.view(found.id)
     limits = {identity: queue.bucket(identity).last_limit for identity in view.counts}
-    return make_report(
-        found,
-        queue.results(found.id),
+    report = Report(
+        run=found,
+        results=tuple(queue.results(found.id)),
         zone=zone,
         now=queue.epoch(),
-        organization=organization,
         show_links=show_links,
         ending=ending,
         secrets=secrets,
@@ -96,6 +95,7 @@ def reported(
         live=ending is None and view.processes > 0,
         where=typed_store(),
     )
+    return report if organization is None else report.only(organization)
 
 
 def _kind(form: str | None, output: str | None) -> ReportFormat:

@@ -1,4 +1,7 @@
-"""TODO."""
+"""Log events: what a run tells on standard error, as sentences or as JSON Lines; no versioned format.
+
+Each is a structlog event that passes through the functions below; secrets are masked before it is a line.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ def event_log(
     """
     line = structlog.processors.JSONRenderer(default=str) if as_json else _Sentence(details=level == "debug")
     hiding = [] if show_links else [_hide_links]
-    return _logger(
-        lines, level, [*hiding, _Masking(secrets), structlog.processors.add_log_level, _log_keys_first, line]
+    return make_logger(
+        lines, level, [*hiding, Masking(secrets), structlog.processors.add_log_level, _log_keys_first, line]
     )
 
 
@@ -54,7 +57,7 @@ def level_rank(level: str) -> int:
     return LEVELS.index(level if level in LEVELS else "info")
 
 
-class _Masking:
+class Masking:
     """Masks secrets in all texts of an event, however deep."""
 
     def __init__(self, secrets: Collection[str]) -> None:
@@ -78,8 +81,8 @@ class _Sentence:
         return harmless(f"{start}{text}{details}")
 
 
-def _logger(lines: Lines, level: str, processors: list[Any]) -> Log:
-    """Make a structlog logger of our own, whatever an application has configured globally."""
+def make_logger(lines: Lines, level: str, processors: list[Any]) -> Log:
+    """A structlog logger of our own, whatever an application has configured globally."""
     return cast(
         "Log",
         structlog.wrap_logger(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 
 from orchestrator import core
 from orchestrator.core import Status, harmless, plural
-from orchestrator.output import sentences
+from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, table_lines
 from orchestrator.planning import PlannedSnapshot, Preview
 from orchestrator.windows import clock_time, window_text
@@ -105,7 +105,7 @@ def plan_document(view: Preview) -> dict[str, object]:
         "planned_at": core.utc_text(view.now),
         "snapshots": [_snapshot_document(snapshot) for snapshot in view.snapshots],
         "notes": list(view.notes),
-        "ends_at": None if view.ends_at is None else core.utc_text(view.ends_at),
+        "ends_at": records.utc_or_none(view.ends_at),
         "active_deadline_seconds": view.active_deadline,
     }
 
@@ -123,7 +123,7 @@ def _snapshot_document(snapshot: PlannedSnapshot) -> dict[str, object]:
         "end": core.utc_text(task.window.end),
         "is_public": task.is_public,
         "group": snapshot.group,
-        "starts_at": None if snapshot.starts_at is None else core.utc_text(snapshot.starts_at),
+        "starts_at": records.utc_or_none(snapshot.starts_at),
         "existing": None if snapshot.existing is None else snapshot.existing.status.value,
         "refusal": task.refusal,
     }

@@ -1,14 +1,13 @@
-"""Records and log events: what programs read of a run, one JSON object per line.
+"""Records: the lines that programs read of a run, one JSON object each.
 
-Records go to standard output and are a documented, versioned format (docs/records.md): `run.started`,
-one record for each settled task, `run.finished`. Log events go to standard error and are not versioned.
-Both are structlog events that pass through the functions below; the last of them masks secrets.
+They go to standard output and are a documented, versioned format (docs/records.md): `run.started`, one
+record for each settled task, `run.finished`. Each is a structlog event whose texts are masked on the way.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -16,17 +15,17 @@ import structlog
 from orchestrator.core import (
     Counts,
     Ending,
-    Problem,
     Result,
     Run,
     Status,
     UsageError,
+    Waiting,
     change_texts,
     mask_secrets,
     utc_text,
     without_links,
 )
-from orchestrator.output.log import EventDict, Log, _logger, _Masking
+from orchestrator.output.log import EventDict, Log, Masking, make_logger
 from orchestrator.output.streams import Lines
 
 Record = dict[str, object]
@@ -41,30 +40,50 @@ STARTED_KEYS = (*COMMON_KEYS, "job", "tasks")
 
 FINISHED_KEYS = (*COMMON_KEYS, "counts", "pending_reasons", "exit_code", "seconds")
 
-SNAPSHOT_KEYS = (
-    *COMMON_KEYS,
-    "task",
-    "organization",
-    "account_group",
-    "job_name",
-    "priority",
-    "test_id",
-    "test_name",
-    "start",
-    "end",
-    "is_public",
-    "saved_event",
-    "display_name",
-    "snapshot_id",
-    "link",
-    "expires_at",
-    "attempts",
-    "waited_s",
-    "http_status",
-    "error",
-    "duplicate_possible",
-    "found",
-)
+
+def seconds_waited(result: Result) -> float | None:
+    """Seconds from when the task could have gone (queued, its window complete) to its last first byte."""
+    if result.queued_wall is None or result.sent_wall is None:
+        return None
+    return round(max(0.0, result.sent_wall - max(result.queued_wall, result.task.ready_at)), 1)
+
+
+def _error_fields(result: Result) -> Record | None:
+    """The problem that a task ended with; a created one has none."""
+    problem = result.problem
+    if problem is None or result.status is Status.CREATED:
+        return None
+    fields = [{"field": field, "message": message} for field, message in problem.fields]
+    error = {"title": problem.title, "detail": problem.detail, "fields": fields}
+    return {key: value for key, value in error.items() if value}
+
+
+_SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
+    "task": lambda result: result.task.key,
+    "organization": lambda result: result.task.organization_name,
+    "account_group": lambda result: result.task.account_group,
+    "job_name": lambda result: result.task.job_name,
+    "priority": lambda result: result.task.priority.word,
+    "test_id": lambda result: result.task.test_id,
+    "test_name": lambda result: result.task.test_name,
+    "start": lambda result: utc_text(result.task.window.start),
+    "end": lambda result: utc_text(result.task.window.end),
+    "is_public": lambda result: result.task.is_public,
+    "saved_event": lambda result: result.snapshot and result.snapshot.saved_event,
+    "display_name": lambda result: result.task.title(result.resends),
+    "snapshot_id": lambda result: result.snapshot and result.snapshot.id,
+    "link": lambda result: result.snapshot and result.snapshot.link,
+    "expires_at": lambda result: utc_or_none(result.expires_at),
+    "attempts": lambda result: result.attempts,
+    "waited_s": seconds_waited,
+    "http_status": lambda result: result.http_status,
+    "error": _error_fields,
+    "duplicate_possible": lambda result: result.duplicate_possible,
+    "found": lambda result: result.found,
+}
+"""Every field of a settled task's record, in the documented order, with where it comes from."""
+
+SNAPSHOT_KEYS = (*COMMON_KEYS, *_SNAPSHOT_FIELDS)
 
 ERROR_KEYS = ("title", "detail", "fields")
 
@@ -83,13 +102,13 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 
 def start_record(run: Run, tasks: int) -> Record:
     """The first record of a run; its time is when the plan was frozen, also when the run is resumed."""
-    return {**_common("run.started", run.created_at, run.id), "job": run.job, "tasks": tasks}
+    return {**_common_fields("run.started", run.created_at, run.id), "job": run.job, "tasks": tasks}
 
 
 def end_record(ending: Ending, *, now: float) -> Record:
     """The last record of a run: its counts add up to `tasks` of the first."""
     return {
-        **_common("run.finished", now, ending.run.id),
+        **_common_fields("run.finished", now, ending.run.id),
         "counts": count_fields(ending.counts),
         "pending_reasons": dict(ending.pending_reasons),
         "exit_code": ending.exit_code,
@@ -98,17 +117,15 @@ def end_record(ending: Ending, *, now: float) -> Record:
 
 
 def snapshot_record(result: Result, *, run_id: str, show_links: bool) -> Record:
-    """The record of one settled task: what is unknown or false is absent.
+    """The record of one settled task: a field that is unknown or false is absent.
 
     ValueError for a task that is not settled: it has no record yet.
     """
-    values = {
-        **_common(event_name(result), result.settled_wall, run_id),
-        **_asked(result),
-        **_made(result, show_links=show_links),
-        **_went(result, show_links=show_links),
-    }
-    return {key: values[key] for key in SNAPSHOT_KEYS if key in values and _known(values[key])}
+    fields = {key: read(result) for key, read in _SNAPSHOT_FIELDS.items()}
+    if not show_links:
+        fields |= {"link": None, "error": change_texts(fields["error"], without_links)}
+    record = {**_common_fields(event_name(result), result.settled_wall, run_id), **fields}
+    return {key: value for key, value in record.items() if _is_known(value)}
 
 
 def event_name(result: Result) -> str:
@@ -123,13 +140,6 @@ def event_name(result: Result) -> str:
 def count_fields(counts: Counts) -> dict[str, int]:
     """The five counts that add up to all tasks."""
     return {key: getattr(counts, key) for key in COUNT_KEYS}
-
-
-def seconds_waited(result: Result) -> float | None:
-    """Seconds from when the task could have gone (queued, its window complete) to its last first byte."""
-    if result.queued_wall is None or result.sent_wall is None:
-        return None
-    return round(max(0.0, result.sent_wall - max(result.queued_wall, result.task.ready_at)), 1)
 
 
 def parse_record(line: str) -> Record:
@@ -154,7 +164,7 @@ def parse_record(line: str) -> Record:
 def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
     """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
     json_line = structlog.processors.JSONRenderer()
-    return _logger(lines, "debug", [_Masking(secrets), _event_first, json_line])
+    return make_logger(lines, "debug", [Masking(secrets), _event_first, json_line])
 
 
 def write_record(log: Log, record: Record) -> None:
@@ -168,62 +178,28 @@ def _event_first(_logger: object, _method: str, event: EventDict) -> EventDict:
     return {"event": event["event"], **event}
 
 
-def _common(event: str, at: float | None, run_id: str) -> Record:
+def utc_or_none(at: float | None) -> str | None:
+    """The instant as a record has it, None where it is not known."""
+    return None if at is None else utc_text(at)
+
+
+def wait_fields(why: Waiting) -> Record:
+    """What an organization waits for, times as records have them; None where none can be given."""
+    return {
+        "organization": why.organization,
+        "reason": str(why.reason),
+        "left": why.left,
+        "until": utc_or_none(why.until),
+        "done": utc_or_none(why.done),
+    }
+
+
+def _common_fields(event: str, at: float | None, run_id: str) -> Record:
     when = {} if at is None else {"time": utc_text(at, timespec="milliseconds")}
     return {"event": event, **when, "schema": SCHEMA, "run_id": run_id}
 
 
-def _asked(result: Result) -> Record:
-    """What the task asked for."""
-    task = result.task
-    return {
-        "task": task.key,
-        "organization": task.organization_name,
-        "account_group": task.account_group,
-        "job_name": task.job_name,
-        "priority": task.priority.word,
-        "test_id": task.test_id,
-        "test_name": task.test_name,
-        "start": utc_text(task.window.start),
-        "end": utc_text(task.window.end),
-        "is_public": task.is_public,
-        "display_name": task.title(result.resends),
-    }
-
-
-def _made(result: Result, *, show_links: bool) -> Record:
-    """What came of it."""
-    made = result.snapshot
-    expires_at = result.expires_at
-    return {
-        "saved_event": made.saved_event if made else None,
-        "snapshot_id": made.id if made else None,
-        "link": made.link if made and show_links else None,
-        "expires_at": None if expires_at is None else utc_text(expires_at),
-    }
-
-
-def _went(result: Result, *, show_links: bool) -> Record:
-    """How it went."""
-    failed = result.problem if result.status is not Status.CREATED else None
-    error = _error(failed) if failed else None
-    return {
-        "attempts": result.attempts,
-        "waited_s": seconds_waited(result),
-        "http_status": result.http_status,
-        "error": error if show_links else change_texts(error, without_links),
-        "duplicate_possible": result.duplicate_possible,
-        "found": result.found,
-    }
-
-
-def _error(problem: Problem) -> Record:
-    fields = [{"field": field, "message": message} for field, message in problem.fields]
-    error = {"title": problem.title, "detail": problem.detail, "fields": fields}
-    return {key: value for key, value in error.items() if value}
-
-
-def _known(value: object) -> bool:
+def _is_known(value: object) -> bool:
     return value is not None and value is not False and value not in ("", {})
 
 

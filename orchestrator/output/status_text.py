@@ -147,16 +147,7 @@ def _processes(view: RunView) -> str:
 
 def status_document(standing: RunStatus) -> dict[str, object]:
     """The run as one JSON document."""
-    waiting = [
-        {
-            "organization": why.organization,
-            "reason": str(why.reason),
-            "left": why.left,
-            "until": None if why.until is None else core.utc_text(why.until),
-            "done": None if why.done is None else core.utc_text(why.done),
-        }
-        for why in standing.waiting
-    ]
+    waiting = [records.wait_fields(why) for why in standing.waiting]
     organizations = {name: _counts(counts) for name, counts in standing.organizations.items()}
     return {**run_document(standing.view), "organizations": organizations, "waiting": waiting}
 

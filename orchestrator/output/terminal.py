@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from orchestrator import core
 from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, mask_secrets
-from orchestrator.output import log, sentences
+from orchestrator.output import log, records, sentences
 from orchestrator.output.formats import Output, make_results
 from orchestrator.output.live import LiveLine
 from orchestrator.output.streams import UnfailingLines
@@ -148,7 +147,7 @@ class View:
     def _waiting_event(self, whys: Sequence[Waiting], now: float) -> Event:
         """The sentence, and for machines the most urgent organizations one by one."""
         urgent = sentences.by_urgency(whys)
-        shown = [_why_fields(why) for why in urgent[:ORGANIZATIONS_SHOWN]]
+        shown = [_known_fields(why) for why in urgent[:ORGANIZATIONS_SHOWN]]
         level = "warning" if urgent[0].reason in sentences.TROUBLE else "info"
         text = sentences.waitings_text(whys, now, self._output.zone)
         fields = (("waiting", shown), ("organizations", len(urgent)))
@@ -183,8 +182,5 @@ def _near(one: float | None, other: float | None) -> bool:
     return one == other if one is None or other is None else abs(one - other) <= SAME_TIME
 
 
-def _why_fields(why: Waiting) -> dict[str, object]:
-    """A wait for machines."""
-    times = {"until": why.until, "done": why.done}
-    known = {key: core.utc_text(at) for key, at in times.items() if at is not None}
-    return {"organization": why.organization, "reason": str(why.reason), "left": why.left, **known}
+def _known_fields(why: Waiting) -> records.Record:
+    return {key: value for key, value in records.wait_fields(why).items() if value is not None}

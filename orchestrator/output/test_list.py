@@ -8,6 +8,7 @@ from datetime import tzinfo
 from typing import TypeGuard
 
 from orchestrator.core import harmless, utc_text
+from orchestrator.output import records
 from orchestrator.output.table import Column, table_lines
 from orchestrator.planning import SelectedTest
 from orchestrator.windows import clock_time
@@ -67,7 +68,7 @@ def _document(row: FoundTest) -> dict[str, object]:
         "type": one.test.type if one.test else None,
         "tags": list(one.tags),
         "alerting": one.alerting,
-        "alerting_since": None if one.alerting_since is None else utc_text(one.alerting_since),
+        "alerting_since": records.utc_or_none(one.alerting_since),
         "enabled": one.test.enabled if one.test else None,
     }
     return {key: value for key, value in known.items() if value is not None}

@@ -281,7 +281,7 @@ def _teams_run(span: TextSpan) -> dict[str, object]:
 
 
 def _json_body(report: Report) -> bytes:
-    snapshots = [_record(report, result) for result in report.results if result.status.settled]
+    snapshots = [_record(report, result) for result in report.failures_first if result.status.settled]
     room = JSON_BYTES - len(_json_document(report, [], len(snapshots)))
     sizes = accumulate(len(json.dumps(one)) + len(", ") for one in snapshots)
     count = sum(size <= room for size in sizes)

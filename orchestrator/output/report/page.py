@@ -34,12 +34,10 @@ OPEN_LANES = 6
 URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
 """RFC 3986: what may stand in a URL as it is, besides letters, digits and `-._`."""
 
-_ORDER = {Status.FAILED: 0, Status.UNCERTAIN: 1}  # then what is pending, then what is made
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A run's results at one moment, failures first; `now` is epoch seconds.
+    """A run's results at one moment; `now` is epoch seconds.
 
     Without `show_links` no link is in it. By organization identity, `reasons` are why its tasks are pending, and
     `holds` how many seconds a slot stays used after an answer. `live`: a process is working on the run. `where`
@@ -50,7 +48,6 @@ class Report:
     results: tuple[Result, ...]
     zone: tzinfo
     now: float
-    organization: str | None = None
     show_links: bool = True
     ending: Ending | None = None
     secrets: Collection[str] = ()
@@ -59,10 +56,23 @@ class Report:
     live: bool = False
     where: str = ""
 
+    def only(self, organization: str) -> Report:
+        """One customer's view: neither a result, a job's name nor a file's in it says anything of another one.
+
+        UsageError when the run has nothing of that organization.
+        """
+        own = [one for one in self.results if one.task.organization_name == organization]
+        if not own:
+            names = {one.task.organization_name for one in self.results}
+            raise UsageError(_no_organization(self.run, organization, names))
+        results = tuple(replace(one, task=replace(one.task, job_name="")) for one in own)
+        run = replace(self.run, job=organization, files=(), tasks=len(results))
+        return replace(self, run=run, results=results, ending=None)
+
     @property
-    def title(self) -> str:
-        """Whose snapshots these are: the job's, or in one customer's view the customer's."""
-        return harmless(self.run.job if self.organization is None else self.organization)
+    def failures_first(self) -> list[Result]:
+        """The results in the order of a reader's interest: what failed or is uncertain, is pending, is made."""
+        return sorted(self.results, key=_place)
 
     @property
     def counts(self) -> Counts:
@@ -125,59 +135,15 @@ class Page:
     open_lanes: int = OPEN_LANES
 
 
-def make_report(
-    run: Run,
-    results: Iterable[Result],
-    *,
-    zone: tzinfo,
-    now: float,
-    organization: str | None = None,
-    show_links: bool = True,
-    ending: Ending | None = None,
-    secrets: Collection[str] = (),
-    reasons: Mapping[str, str] | None = None,
-    holds: Mapping[str, float] | None = None,
-    live: bool = False,
-    where: str = "",
-) -> Report:
-    """The report of a run, or of one organization in it; UsageError when the run has no such organization."""
-    kept = list(results) if organization is None else _own(run, results, organization)
-    kept.sort(key=lambda one: (_ORDER.get(one.status, 3 if one.status.settled else 2), one.task.position))
-    return Report(
-        run=run,
-        results=tuple(kept),
-        zone=zone,
-        now=now,
-        organization=organization,
-        show_links=show_links,
-        ending=ending if organization is None else None,
-        secrets=secrets,
-        reasons=reasons or {},
-        holds=holds or {},
-        live=live,
-        where=where,
-    )
-
-
-def _own(run: Run, results: Iterable[Result], organization: str) -> list[Result]:
-    """One organization's results, without the job's name, which may be made of other customers' names."""
-    everything = list(results)
-    own = [one for one in everything if one.task.organization_name == organization]
-    if not own:
-        raise UsageError(
-            _no_organization(run, organization, {one.task.organization_name for one in everything})
-        )
-    return [replace(one, task=replace(one.task, job_name="")) for one in own]
-
-
 def make_page(report: Report, *, drawn: bool = False) -> Page:
     """The report in the words and rows that people read; the timeline only when it is to be drawn."""
-    settled = [result for result in report.results if result.status.settled]
+    results = report.failures_first
+    settled = [result for result in results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
     counts, entries = report.counts, tuple(_entry(report, result) for result in made)
     days = [sentences.expiry_text(at, report.zone) for at in sorted(_expiries(made))]
     return Page(
-        title=report.title,
+        title=harmless(report.run.job),
         run_id=harmless(report.run.id),
         headline=headline(report),
         started=_moment(report.run.created_at, report.zone),
@@ -185,7 +151,7 @@ def make_page(report: Report, *, drawn: bool = False) -> Page:
         shares=tuple(_shares(counts)),
         troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
         made=entries,
-        pending=tuple(_entry(report, result) for result in report.results if not result.status.settled),
+        pending=tuple(_entry(report, result) for result in results if not result.status.settled),
         commands=commands(report),
         several=len({result.task.organization_name for result in report.results}) > 1,
         public=_public(made),
@@ -270,10 +236,9 @@ def headline(report: Report) -> str:
 
 
 def commands(report: Report) -> tuple[tuple[str, str], ...]:
-    """What there is to type, each with what it does; in one customer's view no file, whose name may say others'."""
-    run = report.run if report.organization is None else replace(report.run, files=())
+    """What there is to type, each with what it does."""
     steps = sentences.next_steps(
-        run, report.counts, reasons=report.reasons.values(), live=report.live, where=report.where
+        report.run, report.counts, reasons=report.reasons.values(), live=report.live, where=report.where
     )
     return tuple((_purpose(step), harmless(step.command)) for step in steps)
 
@@ -316,6 +281,12 @@ def _counted(result: Result) -> Counts:
     existing = result.status is Status.CREATED and not result.made_here
     refused = result.status is Status.FAILED and result.attempts == 0
     return Counts(**{"existing" if existing else result.status.value: 1}, refused=int(refused))
+
+
+def _place(result: Result) -> tuple[int, int]:
+    """Where a result stands in a report; equal ones as the plan has them."""
+    trouble = {Status.FAILED: 0, Status.UNCERTAIN: 1}
+    return trouble.get(result.status, 3 if result.status.settled else 2), result.task.position
 
 
 def _no_organization(run: Run, wanted: str, names: Collection[str]) -> str:

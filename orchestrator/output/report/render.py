@@ -22,7 +22,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from orchestrator.core import Run, UsageError, VirtualClock, escape_markdown, mask_secrets
+from orchestrator.core import UsageError, VirtualClock, escape_markdown, mask_secrets
 from orchestrator.output import formats
 from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_page
 
@@ -91,8 +91,8 @@ def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         secrets=report.secrets,
     )
     rows = formats.make_results(output)
-    rows.started(_shown_run(report), len(report.results))
-    for result in report.results:
+    rows.started(report.run, len(report.results))
+    for result in report.failures_first:
         if kind is ReportFormat.TABLE or result.status.settled:
             rows.settled(result, report.run.id)
     if report.ending is not None:
@@ -178,15 +178,6 @@ def _put(target: Path, text: bytes) -> None:
 def _beside(target: Path) -> dict[str, Any]:
     """Where a file is written before it takes its name: on the same file system, with mode 0600."""
     return {"prefix": f".{target.name[:100]}.", "suffix": ".part", "dir": target.resolve().parent}
-
-
-def _shown_run(report: Report) -> Run:
-    """The run as its first record names it: in one customer's view the job's name says nothing of others."""
-    if report.organization is None:
-        return report.run
-    return Run(
-        id=report.run.id, job=report.organization, created_at=report.run.created_at, tasks=len(report.results)
-    )
 
 
 # -- templates ---------------------------------------------------------------------------------------------

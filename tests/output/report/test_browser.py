@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from orchestrator.core.tasks import Status
-from orchestrator.output.report.page import make_report
+from orchestrator.output.report.page import Report
 from orchestrator.output.report.render import write_report
 from tests.support.browser import Browser, browser, find_browser
 from tests.support.reports import RUN, START, mixed
@@ -30,7 +30,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, 
     if program is None:
         pytest.skip("no Chromium on this machine: install chromium, or name one in CHROMIUM")
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(str(path), make_report(RUN, mixed(), zone=ZoneInfo("Europe/Berlin"), now=START + 1500))
+    write_report(
+        str(path), Report(run=RUN, results=tuple(mixed()), zone=ZoneInfo("Europe/Berlin"), now=START + 1500)
+    )
     with browser(program, tmp_path_factory.mktemp("profile")) as found:
         yield found, path
 

@@ -21,7 +21,7 @@ from orchestrator.core.events import Ending
 from orchestrator.core.jobs import Http, Notify
 from orchestrator.core.tasks import Counts, Result
 from orchestrator.output.report import notify
-from orchestrator.output.report.page import Report, make_report
+from orchestrator.output.report.page import Report
 from tests.support.reports import RUN, START, created, failed, mixed, paced
 from tests.support.wire import LOOPBACK, Peer, Server, always, answer, closed_port
 
@@ -36,7 +36,7 @@ def report(results: Iterable[Result], *, exit_code: int = 0, **changes: Any) -> 
         "now": START + 1500,
         "ending": ending,
     }
-    return make_report(RUN, results, **(settings | changes))
+    return Report(run=RUN, results=tuple(results), **(settings | changes))
 
 
 def size(form: str, body: bytes) -> int:
@@ -127,7 +127,9 @@ def test_slack_shows_names_as_they_are() -> None:
     assert element["text"] == "*b* <!channel> & `c`"
     assert element["url"].startswith("https://s0.share.thousandeyes.com/")
     named = replace(RUN, job="<!channel> & co")
-    body = json.loads(notify.message_body(make_report(named, [], zone=ZoneInfo("UTC"), now=START), "slack"))
+    body = json.loads(
+        notify.message_body(Report(run=named, results=(), zone=ZoneInfo("UTC"), now=START), "slack")
+    )
     assert body["text"].startswith("&lt;!channel&gt; &amp; co: ")
     assert all(one["text"] for one in _elements(body["blocks"]) if one.get("type") == "text")
 

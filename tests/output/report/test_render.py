@@ -29,7 +29,7 @@ from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Counts, Result, RunState, Snapshot
-from orchestrator.output.report.page import Report, make_report, safe_link
+from orchestrator.output.report.page import Report, safe_link
 from orchestrator.output.report.render import ReportFormat, check_report_path, render, write_report
 from orchestrator.output.report.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw_timeline
 from orchestrator.output.snapshots import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
@@ -65,7 +65,7 @@ HOSTILE = (
 
 def report(results: Iterable[Result], **changes: Any) -> Report:
     """A report of these results, 25 minutes after the start, read in Berlin."""
-    return make_report(RUN, results, **{"zone": BERLIN, "now": START + 1500, **changes})
+    return Report(results=tuple(results), **{"run": RUN, "zone": BERLIN, "now": START + 1500, **changes})
 
 
 class Seen(HTMLParser):
@@ -113,8 +113,8 @@ def test_commands_are_those_that_help(kind: ReportFormat) -> None:
     assert "tesnap" not in render(report([created(0, 0)]), kind).replace("Written by tesnap", "").replace(
         '"tesnap 0', ""
     )
-    cancelled = make_report(
-        replace(RUN, state=RunState.CANCELLED), [failed(0, 0), pending(1)], zone=BERLIN, now=START
+    cancelled = Report(
+        run=replace(RUN, state=RunState.CANCELLED), results=(failed(0, 0), pending(1)), zone=BERLIN, now=START
     )
     assert "tesnap resume" not in render(cancelled, kind)
 
@@ -135,7 +135,7 @@ def test_one_customers_view_has_nothing_of_another(kind: ReportFormat) -> None:
     """No name, no id, no link and no count of another organization is in it, whatever its form."""
     theirs = [replace(one, task=replace(one.task, job_name="acme-and-globex")) for one in mixed()]
     run = replace(RUN, job="globex-acme", tasks=len(theirs), files=("globex-acme.yaml",))
-    text = render(make_report(run, theirs, zone=BERLIN, now=START + 1500, organization="globex"), kind)
+    text = render(report(theirs, run=run).only("globex"), kind)
     others = [one for one in theirs if one.task.organization == ACME]
     hints = [hint for one in others for hint in (one.task.test_id, one.task.key, one.task.test_name or "")]
     assert [hint for hint in ("acme", "nightly", *hints, "tesnap resume") if hint in text] == []
@@ -147,7 +147,7 @@ def test_one_customers_view_has_nothing_of_another(kind: ReportFormat) -> None:
             if one.task.organization == GLOBEX
         ]
         assert text == render(
-            make_report(run, alone, zone=BERLIN, now=START + 1500, organization="globex"),
+            report(alone, run=run).only("globex"),
             kind,
         )
 
@@ -155,7 +155,7 @@ def test_one_customers_view_has_nothing_of_another(kind: ReportFormat) -> None:
 def test_a_customer_who_is_not_in_the_run_is_an_error_with_a_suggestion() -> None:
     """A misspelt name is no empty report."""
     with pytest.raises(UsageError, match="nothing of organization 'globx': it has globex"):
-        report(mixed(), organization="globx")
+        report(mixed()).only("globx")
 
 
 @pytest.mark.parametrize("kind", list(ReportFormat))
