@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.api import (
@@ -44,7 +45,6 @@ from orchestrator.core import (
 )
 from orchestrator.output import duration_text
 from orchestrator.planning import (
-    SERVER_ERROR,
     OrganizationSurvey,
     Scope,
     UnreadableCause,
@@ -199,7 +199,7 @@ def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer)
     what = f"it answers {answer.status} ({said.title}) to GET /users/current. {said.detail}".strip()
     remedy = (
         f"check that base_url ({url}) is the API's, /v7 included"
-        if answer.status < SERVER_ERROR
+        if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
         else "try again later"
     )
     return trouble("API", what, remedy)

@@ -7,7 +7,6 @@ from orchestrator import lazy_face
 if TYPE_CHECKING:
     from orchestrator.planning.alerts import alert_windows
     from orchestrator.planning.discovery import (
-        SERVER_ERROR,
         OrganizationSurvey,
         group_names,
         own_group,

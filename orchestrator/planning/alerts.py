@@ -59,7 +59,7 @@ def _earliest(starts: Sequence[float], end: int) -> tuple[float, str]:
 
 
 def _end(spec: WindowSpec, now: float) -> int:
-    """Where a window since an alert ends: as written, else where `last` would."""
+    """The end of a window since an alert: as written, else where `last` would end."""
     if spec.end is not None:
         return int(windows.parse_instant(spec.end, timezone=spec.timezone)[0])
     return windows.resolve_window(WindowSpec(last=float(windows.LENGTHS[0])), now=now).windows[0].end

@@ -1,4 +1,4 @@
-"""What `plan` shows: every snapshot with its window, its group of slots and its time; pure."""
+"""The preview of a plan: every snapshot with its window, its group of slots and its time. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Preview:
 
     @property
     def ends_at(self) -> float | None:
-        """When the last answer is about to come; None when nothing is to be made."""
+        """The time at which the last answer is about to come; None when nothing is to be made."""
         starts = [snapshot.starts_at for snapshot in self.snapshots if snapshot.starts_at is not None]
         return max(starts) + ASSUMED_LATENCY if starts else None
 
@@ -62,15 +62,7 @@ def make_preview(
     snapshots = [
         _planned_snapshot(task, names, known.get(task.base_key), coming.get(task.key), now) for task in tasks
     ]
-    last = math.inf
-    snapshots.sort(
-        key=lambda e: (
-            e.organization,
-            e.existing is None,
-            last if e.starts_at is None else e.starts_at,
-            e.task.position,
-        )
-    )
+    snapshots.sort(key=_order)
     return Preview(
         jobfile=jobfile,
         snapshots=tuple(snapshots),
@@ -79,6 +71,12 @@ def make_preview(
         limits=dict(shown.values()),
         refused=refused,
     )
+
+
+def _order(snapshot: PlannedSnapshot) -> tuple[str, bool, float, int]:
+    """By organization: first those that exist, then by time, those without one last."""
+    starts_at = math.inf if snapshot.starts_at is None else snapshot.starts_at
+    return (snapshot.organization, snapshot.existing is None, starts_at, snapshot.task.position)
 
 
 def _planned_snapshot(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from http import HTTPStatus
 
 from orchestrator.api import CatalogError
 from orchestrator.core import AccessRefused, ApiUnavailable, SelectionError, TesnapError, first_names
@@ -17,7 +18,7 @@ WHERE_ROLES_ARE = "Account Settings > Users and Roles > Roles"
 
 
 class UnreadableCause(StrEnum):
-    """Why a list is missing, as far as that decides what to do."""
+    """The reason why a list is missing, as far as it decides what to do."""
 
     UNREACHABLE = "unreachable"  # no answer, or none that is whole
     SERVER = "server"  # 5xx
@@ -30,6 +31,13 @@ class UnreadableCause(StrEnum):
 
 PASSING_CAUSES = frozenset({UnreadableCause.UNREACHABLE, UnreadableCause.SERVER, UnreadableCause.BUSY})
 """Causes that are gone by themselves."""
+
+_CAUSES: dict[int, UnreadableCause] = {
+    HTTPStatus.UNAUTHORIZED: UnreadableCause.FORBIDDEN,
+    HTTPStatus.FORBIDDEN: UnreadableCause.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS: UnreadableCause.BUSY,
+}
+"""The causes that statuses stand for; any other below 500 is no answer of the API."""
 
 _REMEDIES = {
     UnreadableCause.UNREACHABLE: "check the network, the proxy and base_url, then try again",
@@ -56,31 +64,30 @@ class UnreadableList:
 
     @property
     def short(self) -> str:
-        """What is missing."""
-        return (
-            f"the {self.of} of {self.where} cannot be read" if self.where else f"the {self.of} cannot be read"
-        )
+        """The list, as a sentence: `the tags of account group 7 cannot be read`."""
+        of = f"{self.of} of {self.where}" if self.where else self.of
+        return f"the {of} cannot be read"
 
     @property
     def text(self) -> str:
-        """What is missing, and why."""
+        """The sentence with its reason."""
         return f"{self.short}: {self.because}"
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """The advice that fits the cause."""
         if self.cause is UnreadableCause.FORBIDDEN and self.of not in _PERMISSIONS:
             return f"have an administrator let the token's user read the {self.of} ({WHERE_ROLES_ARE})"
         return _REMEDIES[self.cause].format(permission=_PERMISSIONS.get(self.of, ""))
 
 
 def unreadable_list(of: str, where: str, error: CatalogError) -> UnreadableList:
-    """What is missing after this error."""
+    """The list that is missing after this error."""
     return UnreadableList(of=of, where=where, because=error.reason, cause=_cause(error))
 
 
 def merge_alike(missing: Iterable[UnreadableList]) -> list[UnreadableList]:
-    """Those that fail alike in several account groups as one."""
+    """The lists, those that fail alike in several account groups as one."""
     where: dict[UnreadableList, dict[str, None]] = {}
     for one in missing:
         where.setdefault(replace(one, where=""), {})[one.where] = None
@@ -88,7 +95,7 @@ def merge_alike(missing: Iterable[UnreadableList]) -> list[UnreadableList]:
 
 
 def describe_missing(missing: Iterable[UnreadableList]) -> str:
-    """All of them as one sentence, and what to do."""
+    """A sentence with all of them, and what to do."""
     known = merge_alike(missing)
     texts = "; ".join(one.text.rstrip(".") for one in known)
     return f"{texts}. Do this: {'; '.join(dict.fromkeys(one.remedy for one in known))}"
@@ -107,13 +114,10 @@ def unreadable_error(start: str, missing: Iterable[UnreadableList]) -> TesnapErr
 
 
 def _cause(error: CatalogError) -> UnreadableCause:
-    status = error.status
     if error.incomplete:
         return UnreadableCause.INCOMPLETE
-    if status is None or error.cut_off:
+    if error.status is None or error.cut_off:
         return UnreadableCause.UNREACHABLE
-    if status >= 500:
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return UnreadableCause.SERVER
-    return {401: UnreadableCause.FORBIDDEN, 403: UnreadableCause.FORBIDDEN, 429: UnreadableCause.BUSY}.get(
-        status, UnreadableCause.NOT_THE_API
-    )
+    return _CAUSES.get(error.status, UnreadableCause.NOT_THE_API)

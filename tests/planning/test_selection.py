@@ -6,24 +6,17 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from orchestrator.api.catalog import Alert, ConfiguredTest, Tag
-from orchestrator.core import patterns
 from orchestrator.core.errors import AccessRefused, SelectionError
 from orchestrator.core.jobs import (
-    SINCE_ALERT,
     CredentialSource,
-    Fit,
     Job,
     Organization,
     Select,
     TestRef,
     Window,
-    WindowSpec,
 )
-from orchestrator.planning.alerts import alert_windows, windows_since_alert
 from orchestrator.planning.job_tests import make_scope, select_tests
 from orchestrator.planning.selection import Listing, Selection, check_lists, check_selection
 from orchestrator.planning.unreadable import UnreadableCause, UnreadableList
@@ -354,62 +347,3 @@ def test_alerts_that_only_sort_are_not_needed() -> None:
     """Without the alerts, tests selected by name go by name."""
     found = chosen(job(select=Select(test_name=("e",))), listing(alerts=None))
     assert ids(found) == ["1", "2", "3", "4"]
-
-
-# -- moments ---------------------------------------------------------------------------------------------
-
-
-def test_the_lookout_of_a_window_is_the_window() -> None:
-    """Alerts matter in the windows as they are resolved, and now when there is none."""
-    spec = WindowSpec(start="2026-11-18T10:30:00Z", end="2026-11-18T12:00:00Z", fit=Fit.COVER)
-    assert alert_windows(job(windows=(spec,)), now=NOON) == (Window(start=NOON - 2 * HOUR, end=NOON),)
-    assert alert_windows(job(), now=NOON + 0.5) == (Window(start=NOON, end=NOON),)
-
-
-def test_a_window_since_an_alert_starts_where_the_earliest_did() -> None:
-    """Its lookout is its end, and its start the earliest of the alerts."""
-    asked = job(windows=(WindowSpec(start=SINCE_ALERT, end="2026-11-18T12:00:00Z", fit=Fit.COVER),))
-    assert alert_windows(asked, now=NOON + 60) == (Window(start=NOON, end=NOON),)
-    (spec,), notes = windows_since_alert(asked, [NOON - 600.0, NOON - 5000.0], now=NOON + 60)
-    assert (spec.start, spec.end, notes) == ("2026-11-18T10:36:40Z", "2026-11-18T12:00:00Z", ())
-
-
-def test_an_alert_from_long_ago_gives_the_longest_window_and_says_so() -> None:
-    """An alert that nobody cleared for weeks does not keep the window from being made."""
-    asked = job(windows=(WindowSpec(start=SINCE_ALERT, end="2026-11-18T12:00:00Z", fit=Fit.COVER),))
-    (spec,), (note,) = windows_since_alert(asked, [NOON - 900 * HOUR], now=NOON + 60)
-    assert spec.start == "2026-11-16T12:00:00Z"
-    assert "longer ago than the 48h" in note
-
-
-def test_since_alert_without_an_alert_is_an_error() -> None:
-    """There is no moment to start from, so a time has to be written."""
-    asked = job(windows=(WindowSpec(start=SINCE_ALERT, fit=Fit.COVER),))
-    with pytest.raises(SelectionError, match="write a time, such as --since 14:07"):
-        windows_since_alert(asked, [], now=NOON)
-
-
-# -- patterns --------------------------------------------------------------------------------------------
-
-TEXT = st.text(alphabet="aB.[*?]x ", max_size=12)
-
-
-@given(TEXT, TEXT)
-def test_a_pattern_without_wildcards_is_a_part(text: str, pattern: str) -> None:
-    """Without * and ? a pattern means what `in` means, case aside."""
-    plain = pattern.replace("*", "").replace("?", "")
-    assert patterns.is_like(text, plain) == (plain.casefold() in text.casefold())
-
-
-@given(TEXT)
-def test_every_text_matches_itself_and_the_star(text: str) -> None:
-    """A text is matched by itself, by a star and by as many question marks as it has characters."""
-    assert patterns.matches(text, text)
-    assert patterns.matches(text, "*")
-    assert patterns.matches(text, "?" * len(text))
-
-
-def test_nearest_of_three_thousand_names_is_found() -> None:
-    """A misspelt word finds the names that have it, however many there are."""
-    names = [f"Service {number} latency" for number in range(3000)] + ["Checkout Frankfurt"]
-    assert patterns.nearest_names("chekout", names) == ("Checkout Frankfurt",)
