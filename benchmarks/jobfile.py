@@ -1,7 +1,8 @@
-"""A job file of 20,000 lines, checked, against the same text merely loaded by PyYAML."""
+"""A job file of 20,000 lines, checked, against the same text merely loaded by PyYAML; and what hostile ones cost."""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ def rows(folder: Path) -> Iterator[Row]:
         path.write_text(HEAD + "".join(f"{line.format(200_000 + i, i)}\n" for i in range(LINES)))
         yield _time(path, shape)
         yield _memory(path, shape)
+    yield _dearest(folder / "hostile.yaml")
 
 
 def _time(path: Path, shape: str) -> Row:
@@ -50,6 +52,28 @@ def _memory(path: Path, shape: str) -> Row:
     checked, plain = (measured(f"jobfile.{what}", path) for what in ("read", "load"))
     name, figure = f"the same ({shape}), peak memory", f"{checked / 1e6:.0f} MB"
     return Row(name=name, figure=figure, ratio=checked / plain, to="yaml.CSafeLoader")
+
+
+def _dearest(path: Path) -> Row:
+    """The dearest of the files that were written to be dear, against a good one of twice its size."""
+    from tests.support.hostile import HOSTILE  # large: not in the processes whose memory is measured
+
+    took: dict[str, float] = {}
+    for kind, content in HOSTILE.items():
+        path.write_bytes(content)
+        took[kind] = _seconds(_read_or_refuse, path)
+    dearest = max(took, key=lambda kind: took[kind])
+    name = f"the dearest of {len(HOSTILE)} hostile job files ({dearest})"
+    return Row(
+        name=name, figure=milliseconds(took[dearest]), ratio=took[dearest] / took["good"], to="a good one"
+    )
+
+
+def _read_or_refuse(path: Path) -> None:
+    from orchestrator.core import JobFileError
+
+    with contextlib.suppress(JobFileError):
+        _read(path)
 
 
 def _seconds(act: Callable[[Path], object], path: Path) -> float:

@@ -1,4 +1,7 @@
-"""Whole runs in virtual time against the shortest that the rule allows, and against a loop that waits for a 429."""
+"""Whole runs against the shortest that the rule allows, and against a loop that waits for a 429.
+
+In virtual time; and once for real, over HTTP with a short period, where the program's own time shows.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from benchmarks.row import Row
 from orchestrator.api.client import Call
 from orchestrator.core.jobs import Limit
 from orchestrator.simulator import Simulator, example_world, makespan, most_in_any_window, refusals
+from tests.support.http import PERIOD, jobfile_for, run_over_http, simulated
 from tests.support.virtual import ORGANIZATION_TOKENS, Stage, request
 
 SNAPSHOTS = 200
@@ -20,10 +24,12 @@ BOUND = ROUNDS * LIMIT.hold
 LATENCIES = {"0.02 s": (0.02, 0.01), "1 s": (1.0, 0.0), "5 to 30 s": (17.5, 12.5)}
 TARGETS = {"0.02 s": "1.0006", "5 to 30 s": "1.06"}
 NAIVE_WAIT = 300.0
+OVER_HTTP = 30
+"""Snapshots of the run over HTTP: a few seconds of real time."""
 
 
 def rows(folder: Path) -> Iterator[Row]:
-    """At three latencies, both."""
+    """At three latencies, both; then over HTTP."""
     for number, (words, latency) in enumerate(LATENCIES.items()):
         at = Stage(folder / f"makespan-{number}.db", latency=latency)
         at.run(at.jobfile(SNAPSHOTS))
@@ -31,6 +37,7 @@ def rows(folder: Path) -> Iterator[Row]:
         yield _row(f"run, {words} of latency", at.simulator, target=TARGETS.get(words, ""))
     for words, latency in LATENCIES.items():
         yield _row(f"loop, {words} of latency", _loop(latency))
+    yield _row_over_http(folder)
 
 
 def _row(name: str, simulator: Simulator, target: str = "") -> Row:
@@ -42,6 +49,20 @@ def _row(name: str, simulator: Simulator, target: str = "") -> Row:
         ratio=took / BOUND,
         to=f"{ROUNDS} × {LIMIT.hold:g} s",
         target=target,
+    )
+
+
+def _row_over_http(folder: Path) -> Row:
+    """A run of this process against a server of this process."""
+    with simulated(tests=OVER_HTTP) as (simulator, url):
+        run_over_http(simulator, jobfile_for(simulator, url), folder / "over-http.db")
+    took, rounds = makespan(simulator.log), (OVER_HTTP - 1) // LIMIT.snapshots
+    return Row(
+        name=f"{OVER_HTTP} snapshots over HTTP, a period of {PERIOD:g} s: {len(refusals(simulator.log))} refused",
+        figure=f"{took:.2f} s",
+        ratio=took / (rounds * PERIOD),
+        to=f"{rounds} × {PERIOD:g} s",
+        target="1.05 on an idle machine",
     )
 
 

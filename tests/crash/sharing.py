@@ -112,7 +112,7 @@ def start_at_once(
             "--per",
             f"{PERIOD:g}s",
         ]
-        command += ["--guard", "10ms", "--grace", "500ms", "--timeout", "2s"]
+        command += ["--guard", "10ms", "--grace", "500ms", "--timeout", "20s"]
         environ = {**os.environ, "ACME_TOKEN": "token-1"}
         started = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)

@@ -18,7 +18,7 @@ from tests.support.virtual import Notebook
 pytestmark = [pytest.mark.postgres, pytest.mark.socket, pytest.mark.scaled]
 
 TESTS = 8
-LONGEST = 40.0
+LONGEST = 120.0
 """Seconds after which a run that does not end by itself is stopped."""
 
 

@@ -102,7 +102,8 @@ def served(tmp_path: Path, offset: float, end: float, delay: float) -> float:
 def test_a_window_that_is_not_over_there_is_waited_for(tmp_path: Path, offset: float) -> None:
     """It ends in two seconds by the server's clock, and was long over, or will not be for long, by ours."""
     end = float(int(SystemClock().wall() + offset) + 2)
-    assert 1.0 <= served(tmp_path, offset, end, delay=1.0) <= 4.0
+    # Ten minutes would show the wrong calendar; a busy machine is late by seconds.
+    assert 1.0 <= served(tmp_path, offset, end, delay=1.0) <= TEN_MINUTES / 2
 
 
 def right_our_clock(at: Stage, seconds: float) -> None:
@@ -226,7 +227,7 @@ def test_over_http_the_survey_and_the_answers_say_how_far_the_clock_is_off(
     world = example_world(1, 2, now=clock.wall(), clock_offset=offset)
     simulator = Simulator(world, period=PERIOD, latency=PROMPT, faults=script_faults(["reset-after"]))
     with serve(simulator, clock=clock, hang=TIMEOUT + 1) as url:
-        jobfile = jobfile_for(simulator, url, is_public=True)
+        jobfile = jobfile_for(simulator, url, timeout=TIMEOUT, is_public=True)
         ending, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db")
     assert (ending.exit_code, ending.counts.created) == (0, 2)
     assert [result.found for result in notebook.results if result.found] == ["saved_event"]

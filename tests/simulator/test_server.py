@@ -30,9 +30,13 @@ from orchestrator.simulator import (
     script_faults,
     serve,
 )
+from orchestrator.simulator.server import _Handler, _Server
 from orchestrator.simulator.world import world_to_json
 
 pytestmark = pytest.mark.socket
+
+LONGEST = 30.0
+"""Seconds after which an answer is given up, and for which one hangs."""
 
 PATH = "/v7/tests/202701/snapshot"
 HEADERS = {"Authorization": "Bearer token-1", "Content-Type": "application/json"}
@@ -43,7 +47,7 @@ BODY = json.dumps(
 
 @contextmanager
 def served(
-    faults: list[str | None] | None = None, *, speed: float = 1.0, hang: float = 30.0, **options: Any
+    faults: list[str | None] | None = None, *, speed: float = 1.0, hang: float = LONGEST, **options: Any
 ) -> Iterator[tuple[Simulator, http.client.HTTPConnection]]:
     world = options.pop("world", example_world())
     sim = Simulator(world, faults=script_faults(faults or []), **{"latency": (0.0, 0.0), **options})
@@ -52,7 +56,7 @@ def served(
 
 
 def connection(url: str) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=5)
+    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=LONGEST)
 
 
 def post(client: http.client.HTTPConnection) -> tuple[int, bytes]:
@@ -62,14 +66,25 @@ def post(client: http.client.HTTPConnection) -> tuple[int, bytes]:
 
 
 def test_a_snapshot_is_made_over_one_kept_connection() -> None:
-    """Requests share a connection, and none waits for a delayed acknowledgement."""
+    """Requests share a connection."""
     with served(limit=20) as (sim, client):
         assert post(client)[0] == 201
-        first, begun = client.sock, time.monotonic()
+        first = client.sock
         assert [post(client)[0] for _ in range(19)] == [201] * 19
         assert client.sock is first
-        assert time.monotonic() - begun < 19 * 0.03
         assert len(sim.log) == 20
+
+
+def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
+    """What the server says leaves at once: each connection has TCP_NODELAY."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    with closing(server.socket), closing(socket.create_connection(server.server_address[:2])):
+        accepted, address = server.get_request()
+        with closing(accepted):
+            handler = _Handler.__new__(_Handler)
+            handler.request, handler.client_address, handler.server = accepted, address, server
+            handler.setup()
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
 def test_the_url_ends_in_the_version() -> None:
@@ -146,7 +161,7 @@ def test_a_hanging_answer_ends_at_its_bound(fault: str, made: int) -> None:
         begun = time.monotonic()
         with pytest.raises(ConnectionResetError):
             post(client)
-        assert 0.25 < time.monotonic() - begun < 3
+        assert 0.25 < time.monotonic() - begun < 30.0  # as it would be without the speed
         assert sum(entry.counted for entry in sim.log) == made
 
 
@@ -157,7 +172,7 @@ def test_the_server_stops_while_an_answer_hangs() -> None:
         client.request("POST", PATH, BODY, HEADERS)
         while not sim.log:
             time.sleep(0.001)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < LONGEST / 2  # it would have hung for twice as long
 
 
 def test_a_stopped_server_closes_its_idle_connections() -> None:
@@ -166,7 +181,7 @@ def test_a_stopped_server_closes_its_idle_connections() -> None:
         assert post(client)[0] == 201
         kept = client.sock.dup()
     with kept:
-        kept.settimeout(1)
+        kept.settimeout(LONGEST)
         assert kept.recv(1) == b""
 
 
@@ -175,7 +190,7 @@ def test_latency_is_in_seconds_of_the_servers_clock() -> None:
     with served(speed=100.0, latency=(10.0, 0.0)) as (sim, client):
         begun = time.monotonic()
         assert post(client)[0] == 201
-        assert 0.09 < time.monotonic() - begun < 1
+        assert 0.09 < time.monotonic() - begun < 10.0
         entry = sim.log[0]
         assert entry.answered is not None
         assert entry.answered - entry.arrived > 9.99
@@ -184,10 +199,11 @@ def test_latency_is_in_seconds_of_the_servers_clock() -> None:
 def test_date_is_the_servers_own() -> None:
     """Ten minutes ahead when the world says so, with a Reset to match."""
     with served(world=example_world(clock_offset=600.0)) as (_, client):
+        begun = time.time()
         client.request("GET", "/v7/users/current", headers=HEADERS)
         response = client.getresponse()
         date = parsedate_to_datetime(response.headers["Date"]).timestamp()
-        assert date == pytest.approx(time.time() + 600, abs=2)
+        assert begun - 2 <= date - 600 <= time.time() + 2
         assert int(response.headers["X-Organization-Rate-Limit-Reset"]) - date == pytest.approx(60, abs=2)
 
 
@@ -234,14 +250,14 @@ def test_a_process_of_its_own_logs_at_once_and_ends_on_sigterm(tmp_path: Path) -
         assert [entry.status for entry in entries] == [201, 429]
         assert most_in_any_window(entries, "1001", 300.0) == 1
         child.send_signal(signal.SIGTERM)
-        assert child.wait(5) == 0
+        assert child.wait(LONGEST) == 0
 
 
 @pytest.mark.process
 def test_a_process_of_its_own_ends_by_itself() -> None:
     """After --max-seconds, so that a forgotten one does not stay."""
     with process("--max-seconds", "0.1") as (child, _):
-        assert child.wait(5) == 0
+        assert child.wait(LONGEST) == 0
 
 
 @contextmanager

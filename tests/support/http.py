@@ -29,6 +29,11 @@ from tests.support.virtual import Notebook
 PERIOD = 3.0
 SCALED = Limit(per=PERIOD, guard=0.010, grace=0.500)
 TIMEOUT = 2.0
+"""Seconds of an attempt where answers are lost on purpose: what follows waits for as long."""
+
+UNHURRIED = 20.0
+"""Seconds of an attempt where every answer comes, however busy the machine is."""
+
 PROMPT = (0.020, 0.010)
 
 
@@ -50,7 +55,9 @@ def simulated(
         yield simulator, url
 
 
-def jobfile_for(simulator: Simulator, url: str, *, limit: Limit = SCALED, **job: Any) -> JobFile:
+def jobfile_for(
+    simulator: Simulator, url: str, *, limit: Limit = SCALED, timeout: float = UNHURRIED, **job: Any
+) -> JobFile:
     """A job file for every test of every organization of the simulator."""
     organizations = {
         org.name: Organization(
@@ -71,7 +78,7 @@ def jobfile_for(simulator: Simulator, url: str, *, limit: Limit = SCALED, **job:
         name="scaled",
         jobs=jobs,
         organizations=organizations,
-        http=Http(timeout=TIMEOUT),
+        http=Http(timeout=timeout),
         retry=RetryRules(within=60.0),
     )
 
