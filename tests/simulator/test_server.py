@@ -78,7 +78,7 @@ def test_a_snapshot_is_made_over_one_kept_connection() -> None:
 def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
     """What the server says leaves at once: each connection has TCP_NODELAY."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    with closing(server.socket), closing(socket.create_connection(server.server_address[:2])):
+    with closing(server.socket), closing(socket.create_connection(("127.0.0.1", server.server_address[1]))):
         accepted, address = server.get_request()
         with closing(accepted):
             handler = _Handler.__new__(_Handler)
