@@ -246,7 +246,7 @@ class _ListReader:
         return self._read_alerts(listing, jobs)
 
     def _read_alerts(self, listing: Listing, jobs: Sequence[Job]) -> Listing:
-        """The lists with the alerts; that these are missing matters only where they were asked for: else they only sort."""
+        """The lists with the alerts; where no job asks for these they only sort, and a debug line says they are missing."""
         span = self._alert_span(jobs)
         if span is None:
             return listing

@@ -128,7 +128,7 @@ class _Search:
         return [one for one in self._candidates if all(key.is_true_of(one) for key in self._keys)]
 
     def describe_unread(self) -> str:
-        """Why not everything was searched: an error, or that nobody has looked, as offline; empty when all was."""
+        """The reason why not everything was searched: errors, or nobody has looked, as offline; empty when all was."""
         if self.unreadable:
             return describe_missing(self.unreadable)
         labels = [listing.label or "its account group" for listing in self._unread]
@@ -140,7 +140,7 @@ class _Search:
         yield from filter(None, (_describe_tag(pattern, self._tags) for pattern in wanted))
 
     def describe(self, matching: Sequence[SelectedTest]) -> str:
-        """What was searched, how many tests each key alone is true of, and what is near."""
+        """The tests that were searched, how many of them each key alone is true of, and the names that are near."""
         groups = first_names([group.listing.label for group in self.groups if group.listing.label])
         number = plural(len(self._candidates), "test") if self._candidates else "no test"
         where = f"{number} in {groups}" if groups else number
@@ -166,7 +166,7 @@ class _Search:
 
 
 def _describe_tag(pattern: str, known: Sequence[Tag]) -> str:
-    """Why a tag selects no test, or fewer than one would think; empty when it does not."""
+    """The reason why a tag selects no test, or fewer than one would think; empty when it does not."""
     matching = [tag for tag in known if core.matches(tag.text, pattern)]
     dynamic = list(dict.fromkeys(quote(tag.text) for tag in matching if tag.dynamic))
     if dynamic:
