@@ -1,4 +1,4 @@
-"""How results are written to standard output: records, or rows of a table, Markdown or CSV."""
+"""The forms of results on standard output: records, or rows of a table, Markdown or CSV."""
 
 from __future__ import annotations
 
@@ -22,11 +22,16 @@ _COLOURS = {"created": "32", "existing": "36", "FAILED": "31", "UNCERTAIN": "33"
 
 _STATUS, _WINDOW = 9, 29  # as wide as UNCERTAIN, and as a window over two days
 
-_URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
+URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
+"""RFC 3986: what may stand in a URL as it is, besides letters, digits and `-._`."""
+
+_MARKDOWN_HEAD = """\
+| Status | Test | Organization | Window | Link | Expiry |
+| --- | --- | --- | --- | --- | --- |"""
 
 
 class Format(StrEnum):
-    """How results are written to standard output."""
+    """A form in which results are written to standard output."""
 
     TABLE = "table"
     MD = "md"
@@ -36,7 +41,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Where a run is shown, and how.
+    """The streams on which a run is shown, and how.
 
     Without a `format` a terminal gets a table, and everything else, or `as_json`, JSON Lines. `name_of` is
     the user's name of an organization's identity; `secrets` is read anew for each line; `environ` says what
@@ -69,7 +74,7 @@ class Output:
 
     @property
     def coloured(self) -> bool:
-        """Whether results may have colours: on a terminal that has them, for whoever wants them."""
+        """True if results may have colours: on a terminal that has them, unless they are not wanted."""
         term = (os.environ if self.environ is None else self.environ).get("TERM", "")
         return self.stdout.isatty() and not self.no_color and term.lower() not in ("dumb", "unknown")
 
@@ -80,7 +85,7 @@ class Output:
 
     @property
     def live(self) -> bool:
-        """Whether somebody looks at both streams, so that a live line neither tears nor fills a file."""
+        """True if somebody looks at both streams, so that a live line neither tears nor fills a file."""
         seen = self.stdout.isatty() and self.stderr.isatty()
         return seen and not self.quiet and self.log_format == "text"
 
@@ -132,6 +137,33 @@ class _Rows:
         self._lines.write(mask_secrets(text, self._secrets) + "\n")
 
 
+class _Table:
+    """Rows for a terminal of so many columns, each task's status in its colour."""
+
+    def __init__(self, columns: int, colours: Mapping[str, str]) -> None:
+        room = columns - _STATUS - _WINDOW - 3 * len(GAP)
+        self._columns, self._colours = columns, colours
+        self._widths = (_STATUS, room - room // 3, room // 3)
+        self.head = align_cells(("status", "test", "organization", "window"), self._widths)
+
+    def row(self, row: sentences.SnapshotRow) -> str:
+        """The row, under it the test's id, the local time and the link, which is never wrapped, or the error."""
+        indent = " " * (_STATUS + len(GAP))
+        about = GAP.join(part for part in (row.test_id, row.local) if part)
+        below = indent + GAP.join(part for part in (about, row.about) if part)
+        lines = [below]
+        if row.linked and len(below) > self._columns:  # on a line of its own it can be clicked
+            lines = [indent + about, GAP + row.about]
+        elif not row.linked:
+            lines = textwrap.wrap(below, self._columns, initial_indent="", subsequent_indent=indent)
+        return "\n".join(line for line in (self._line(row), *lines) if line.strip())
+
+    def _line(self, row: sentences.SnapshotRow) -> str:
+        line = align_cells((row.status, row.test, row.organization, row.window), self._widths)
+        colour = self._colours.get(row.status)
+        return f"\x1b[{colour}m{line[:_STATUS]}\x1b[0m{line[_STATUS:]}" if colour else line
+
+
 def make_results(output: Output) -> Results:
     """The way to write results that the output asks for."""
     match output.chosen_format:
@@ -143,10 +175,8 @@ def make_results(output: Output) -> Results:
         case Format.MD:
             return _Rows(output, _MARKDOWN_HEAD, lambda result, _: _markdown_row(_row(result, output)))
         case Format.TABLE:
-            columns = _columns(output.stdout)
-            colours = _COLOURS if output.coloured else {}
-            head = _table_line(sentences.TABLE_HEAD, columns, {})
-            return _Rows(output, head, lambda result, _: _table_row(_row(result, output), columns, colours))
+            table = _Table(_columns(output.stdout), _COLOURS if output.coloured else {})
+            return _Rows(output, table.head, lambda result, _: table.row(_row(result, output)))
 
 
 def _row(result: Result, output: Output) -> sentences.SnapshotRow:
@@ -157,50 +187,18 @@ def _record(result: Result, run_id: str, output: Output) -> records.Record:
     return records.snapshot_record(result, run_id=run_id, show_links=output.show_links)
 
 
-def _table_row(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]) -> str:
-    """The row's line, and under it the test's id, the local time and the link, which is never wrapped, or the error."""
-    indent = " " * (_STATUS + len(GAP))
-    about = GAP.join(part for part in (row.test_id, row.local) if part)
-    below = indent + GAP.join(part for part in (about, row.about) if part)
-    lines = [below]
-    if row.linked and len(below) > columns:  # on a line of its own it can be clicked
-        lines = [indent + about, GAP + row.about]
-    elif not row.linked:
-        lines = textwrap.wrap(below, columns, initial_indent="", subsequent_indent=indent)
-    return "\n".join(line for line in (_table_line(row, columns, colours), *lines) if line.strip())
-
-
-def _table_line(row: sentences.SnapshotRow, columns: int, colours: dict[str, str]) -> str:
-    """Status, test, organization and window, each in its column."""
-    room = columns - _STATUS - _WINDOW - 3 * len(GAP)
-    cells = (row.status, row.test, row.organization, row.window)
-    line = align_cells(cells, (_STATUS, room - room // 3, room // 3))
-    if row.status not in colours:
-        return line
-    return f"\x1b[{colours[row.status]}m{line[:_STATUS]}\x1b[0m{line[_STATUS:]}"
-
-
-_MARKDOWN_HEAD = """\
-| Status | Test | Organization | Window | Link | Expiry |
-| --- | --- | --- | --- | --- | --- |"""
-
-
 def _markdown_row(row: sentences.SnapshotRow) -> str:
     window = f"{row.window} ({row.local})" if row.local else row.window
-    about = f"<{quote(row.about, safe=_URL_CHARACTERS)}>" if row.linked else escape_markdown(row.about)
+    about = f"<{quote(row.about, safe=URL_CHARACTERS)}>" if row.linked else escape_markdown(row.about)
     cells = (
         row.status,
-        escape_markdown(_with_id(row)),
+        escape_markdown(f"{row.test} ({row.test_id})" if row.test_id else row.test),
         escape_markdown(row.organization),
         window,
         about,
         row.expiry,
     )
     return f"| {' | '.join(cells)} |"
-
-
-def _with_id(row: sentences.SnapshotRow) -> str:
-    return f"{row.test} ({row.test_id})" if row.test_id else row.test
 
 
 def _csv_row(result: Result, run_id: str, output: Output) -> str:
@@ -226,7 +224,7 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 
 def _columns(stream: TextIO) -> int:
-    """How wide the terminal is; 80 where it is none."""
+    """The terminal's width, within bounds that a table can be read in; 80 where it is none."""
     try:
         return max(60, min(120, os.get_terminal_size(stream.fileno()).columns or 80))
     except (OSError, ValueError):

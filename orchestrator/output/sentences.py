@@ -1,4 +1,4 @@
-"""What people read of a run: values become sentences and table rows, and nothing is read or written.
+"""Sentences that people read of a run, and its rows in a table: made of values, without reading or writing.
 
 Times are epoch seconds, `now` among them; every clock time has its zone, and its date when not today.
 """
@@ -9,7 +9,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from orchestrator.api import Pause
@@ -68,7 +68,7 @@ _OPEN_END = {
     Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }
-"""What is waited for where no time can be given."""
+"""What the next one depends on where no time can be given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +89,16 @@ class SnapshotRow:
     linked: bool = False
 
 
-TABLE_HEAD = SnapshotRow(
-    status="status",
-    test="test",
-    test_id="",
-    organization="organization",
-    window="window",
-    local="",
-    about="",
-    expiry="",
-)
-"""What stands over the columns of a table."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something to type, and what for; `first` is what somebody has to do before."""
+
+    command: str
+    purpose: str
+    first: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.command}" if self.first else self.command
 
 
 def duration_text(seconds: float) -> str:
@@ -120,7 +119,7 @@ def expiry_text(at: float, zone: tzinfo) -> str:
 
 
 def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
-    """Why tasks of an organization wait, for what, and until when."""
+    """The sentence about one organization's tasks: the reason they wait for, and until when."""
     name = harmless(why.organization)
     left = f"; {why.left} left" + (f"; done about {clock_time(why.done, now, zone)}" if why.done else "")
     if why.reason is Reason.FOREIGN_QUOTA:
@@ -133,7 +132,7 @@ def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
 
 
 def waitings_text(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
-    """Why a run waits, on one line: the most urgent sentence, and what the other organizations wait for."""
+    """All waits of a run on one line: the most urgent sentence, and the reasons of the other organizations."""
     first, *others = by_urgency(whys)
     if not others:
         return waiting_text(first, now, zone)
@@ -144,12 +143,12 @@ def waitings_text(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
 
 
 def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
-    """Trouble first, then what can go soonest."""
+    """The waits in the order in which they are told: trouble first, then what can go soonest."""
     return sorted(whys, key=lambda why: (why.reason not in TROUBLE, why.until or math.inf, why.organization))
 
 
 def refusal_text(organization: str, until: float | None, zone: tzinfo, now: float | None = None) -> str:
-    """What a 429 means to the user, and when the single try after it is."""
+    """The sentence about a 429: its meaning to the user, and when the single try after it is."""
     when = "later" if until is None else f"at {clock_time(until, now, zone)}"
     return (
         f"{harmless(organization)}: refused (429): somebody outside this store used the quota "
@@ -175,24 +174,21 @@ def counts_text(counts: Counts) -> str:
 
 
 def progress_text(run_id: str, counts: Counts, *, live: bool = True) -> str:
-    """Where a run is: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`.
+    """The state of a run: `run k7f2: 45 of 60 settled: 42 created, 3 existing; 4 being sent`.
 
     Without a live process nothing is being sent: what was, the next one finds out.
     """
-    settled = counts_text(Counts(**{word: getattr(counts, word) for word in _SETTLED}))
+    settled = counts_text(replace(counts, queued=0, leased=0, sending=0))
     sending = counts.leased + counts.sending
     return (
-        f"run {run_id}: {counts.total - counts.pending} of {counts.total} settled"
+        f"run {run_id}: {counts.settled} of {counts.total} settled"
         + (f": {settled}" if settled else "")
         + (f"; {sending} {'being sent' if live else 'under way when its process ended'}" if sending else "")
     )
 
 
-_SETTLED = ("created", "existing", "failed", "uncertain")
-
-
 def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
-    """What came of the run, and what to type next; `store` is where to look if that is not the usual place."""
+    """The outcome of the run, and what to type next; `store` is where to look if that is not the usual place."""
     words = outcome_text(ending.run, ending.counts, ending.pending_reasons)
     if rehearsal:
         return (
@@ -202,26 +198,14 @@ def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> st
 
 
 def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
-    """The counts in words, and why what is pending is: `2 created, 12 pending (token refused)`."""
+    """The counts in words, and the reasons of what is pending: `2 created, 12 pending (token refused)`."""
     return f"{counts_text(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Something to type, and what for; `first` is what somebody has to do before."""
-
-    command: str
-    purpose: str
-    first: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.first} and {self.command}" if self.first else self.command
 
 
 def next_steps(
     run: Run, counts: Counts, *, reasons: Collection[str] = (), live: bool = False, where: str = ""
 ) -> list[Step]:
-    """What there is to type after a run or during it: what carries it on goes before what clears up after it.
+    """The commands after a run or during it: one that carries it on goes before one that clears up after it.
 
     `reasons` are those for which something is pending: the snapshots that showed a refused permission are made with
     the rest. `where` is the option that names the store, with a space before it. Nothing of a cancelled run is
@@ -282,7 +266,7 @@ def snapshot_row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Sn
 
 
 def status_word(result: Result) -> str:
-    """What became of a task in one word, trouble in capitals."""
+    """The state of a task in one word, trouble in capitals."""
     if result.status is Status.CREATED:
         return "created" if result.made_here else "existing"
     trouble = result.status in (Status.FAILED, Status.UNCERTAIN)
@@ -295,8 +279,18 @@ def problem_text(problem: Problem) -> str:
     return ": ".join(part.strip() for part in (problem.title, problem.detail, fields) if part.strip())
 
 
+def pause_text(pause: Pause, zone: tzinfo) -> str:
+    """The sentence about a pause in reading from the API; a clock time has its zone."""
+    name = f"{harmless(pause.organization)}: " if pause.organization else ""
+    if pause.until is None:
+        return f"{name}waiting for {pause.what} since {duration_text(pause.seconds)}"
+    limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
+    at = clock_time(pause.until, None, zone, seconds=True)
+    return f"{name}the API's {limit} is used up; next {at} ({duration_text(pause.seconds)})"
+
+
 def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
-    """When the next one can go, or what it depends on."""
+    """The moment when the next one can go, or what it depends on."""
     if why.until is None:
         return _OPEN_END[why.reason]
     if why.until <= now:
@@ -305,21 +299,20 @@ def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
 
 
 def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
-    """Why what is pending is, in brackets: with numbers unless one reason holds for all."""
+    """The reasons of what is pending, in brackets: with numbers unless one holds for all."""
     if not counts.pending:
         return ""
     if run.state is RunState.CANCELLED:
         return " (cancelled)"
     reasons = {why: number for why, number in pending_reasons.items() if number}
-    if not reasons:
-        return ""
     if list(reasons.values()) == [counts.pending]:
         return f" ({reason_text(next(iter(reasons)))})"
-    return f" ({', '.join(f'{number} {reason_text(why)}' for why, number in reasons.items())})"
+    words = ", ".join(f"{number} {reason_text(why)}" for why, number in reasons.items())
+    return f" ({words})" if words else ""
 
 
 def _next_command(ending: Ending, where: str) -> str:
-    """What to type next: while something is pending, that alone."""
+    """The commands to type next: while something is pending, the one that makes it alone."""
     counts, run = ending.counts, ending.run
     if not counts.total:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
@@ -341,13 +334,3 @@ def _about(result: Result, *, show_links: bool) -> str:
         return "no link came back"
     link = made.link if show_links else f"snapshot {made.id}"
     return link or f"snapshot {made.id}, no link came back"
-
-
-def pause_text(pause: Pause, zone: tzinfo) -> str:
-    """What reading waits for as a sentence; a clock time has its zone."""
-    name = f"{harmless(pause.organization)}: " if pause.organization else ""
-    if pause.until is None:
-        return f"{name}waiting for {pause.what} since {duration_text(pause.seconds)}"
-    limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
-    at = clock_time(pause.until, None, zone, seconds=True)
-    return f"{name}the API's {limit} is used up; next {at} ({duration_text(pause.seconds)})"

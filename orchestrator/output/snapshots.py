@@ -1,8 +1,8 @@
-"""What `tesnap list` shows: the snapshots of all runs that still exist; pure but for the reading."""
+"""The snapshots of all runs that still exist, as `tesnap list` shows them: as text and as records."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from fnmatch import fnmatchcase
@@ -15,7 +15,6 @@ from orchestrator.windows import DAY, clock_time
 
 CLOCKS_APART = DAY
 """Seconds by which the store's calendar and ThousandEyes' may differ: more rows are read than are shown."""
-
 
 _COLUMNS = (
     Column(head="run", least=6),
@@ -38,16 +37,30 @@ class SnapshotFilter:
     made_since: float | None = None
     within: float | None = None
 
+    def matches(self, one: ListedSnapshot, now: float) -> bool:
+        """True if the snapshot still exists and is meant."""
+        task = one.result.task
+        return (
+            now < one.expires_at
+            and (self.within is None or one.expires_at <= now + self.within)
+            and (self.made_since is None or one.made_at >= self.made_since)
+            and (self.organization is None or fnmatchcase(task.organization_name, self.organization))
+            and (self.test is None or self.test == task.test_id or is_like(task.test_name or "", self.test))
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSnapshot:
-    """One snapshot with the run that made it and the user's name of its organization."""
+    """One snapshot with the run that made it and when it is deleted, in epoch seconds."""
 
     run_id: str
-    organization: str
     result: Result
-    made_at: float
     expires_at: float
+
+    @property
+    def made_at(self) -> float:
+        """Epoch seconds, by ThousandEyes' calendar."""
+        return self.expires_at - SNAPSHOT_LIFETIME
 
 
 def find_snapshots(queue: Queue, wanted: SnapshotFilter) -> list[ListedSnapshot]:
@@ -57,84 +70,47 @@ def find_snapshots(queue: Queue, wanted: SnapshotFilter) -> list[ListedSnapshot]
     """
     now = queue.epoch()
     since = max(now - SNAPSHOT_LIFETIME, wanted.made_since or 0.0) - CLOCKS_APART
-    known: set[str] = set()
-    found = sorted(
-        _chosen(queue.snapshots(settled_since=since), wanted, known, now),
-        key=lambda one: (one.expires_at, one.organization),
-    )
+    found = [one for one in _read_snapshots(queue, since) if wanted.matches(one, now)]
     if not found and wanted.organization is not None:
-        _require(wanted.organization, known | set(queue.names().values()))
-    return found
+        names = {one.result.task.organization_name for one in _read_snapshots(queue, since)}
+        _check_organization(wanted.organization, names | set(queue.names().values()))
+    return sorted(found, key=lambda one: (one.expires_at, one.result.task.organization_name))
 
 
-def _require(pattern: str, known: Collection[str]) -> None:
-    """That some organization is called so."""
+def _read_snapshots(queue: Queue, since: float) -> Iterator[ListedSnapshot]:
+    for run_id, result in queue.snapshots(settled_since=since):
+        if result.expires_at is not None:
+            yield ListedSnapshot(run_id=run_id, result=result, expires_at=result.expires_at)
+
+
+def _check_organization(pattern: str, known: Collection[str]) -> None:
+    """UsageError unless some organization is called so."""
     if not any(fnmatchcase(name, pattern) for name in known):
         near = nearest_words(pattern, sorted(known))
         there = f"it has {near}" if near else "it is empty"
         raise UsageError(f"the store knows no organization {pattern!r}: {there}")
 
 
-def _chosen(
-    found: Iterable[tuple[str, Result]], wanted: SnapshotFilter, known: set[str], now: float
-) -> Iterator[ListedSnapshot]:
-    """Those that are meant; `known` learns the organizations' names."""
-    for run_id, result in found:
-        expires_at, organization = result.expires_at, result.task.organization_name
-        known.add(organization)
-        if expires_at is None or not _is_meant(result, expires_at, wanted, now):
-            continue
-        made_at = expires_at - SNAPSHOT_LIFETIME
-        yield ListedSnapshot(
-            run_id=run_id, organization=organization, result=result, made_at=made_at, expires_at=expires_at
-        )
-
-
-def _is_meant(result: Result, expires_at: float, wanted: SnapshotFilter, now: float) -> bool:
-    late_enough = wanted.made_since is None or expires_at - SNAPSHOT_LIFETIME >= wanted.made_since
-    soon_enough = wanted.within is None or expires_at <= now + wanted.within
-    organization = result.task.organization_name
-    return (
-        now < expires_at
-        and (wanted.organization is None or fnmatchcase(organization, wanted.organization))
-        and late_enough
-        and soon_enough
-        and (wanted.test is None or _is_test(result, wanted.test))
-    )
-
-
-def _is_test(result: Result, wanted: str) -> bool:
-    """Whether it is of this test: by id, else by name as selectors have it."""
-    return wanted == result.task.test_id or is_like(result.task.test_name or "", wanted)
-
-
 def snapshots_table(
-    found: Iterable[ListedSnapshot], now: float, zone: tzinfo, *, show_links: bool = True
+    found: Sequence[ListedSnapshot], now: float, zone: tzinfo, *, show_links: bool = True
 ) -> Iterator[str]:
     """The list as text: two lines for each, the second one with its link, which comes last."""
-    rows = list(found)
-    if not rows:
+    if not found:
         yield "no such snapshots"
         return
-    shown = [sentences.snapshot_row(one.result, zone, show_links=show_links) for one in rows]
+    rows = [sentences.snapshot_row(one.result, zone, show_links=show_links) for one in found]
     cells = [
-        (
-            harmless(one.run_id),
-            clock_time(one.made_at, now, zone),
-            row.organization,
-            row.test,
-            row.window,
-        )
-        for one, row in zip(rows, shown, strict=True)
+        (harmless(one.run_id), clock_time(one.made_at, now, zone), row.organization, row.test, row.window)
+        for one, row in zip(found, rows, strict=True)
     ]
     head, *lines = table_lines(_COLUMNS, cells)
     yield head
-    for line, row in zip(lines, shown, strict=True):
+    for line, row in zip(lines, rows, strict=True):
         yield line
         yield f"{'':<6}  {row.expiry}  {row.about}"
 
 
-def snapshots_documents(found: Iterable[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
+def snapshots_documents(found: Sequence[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
     """The list as records of snapshots (docs/records.md), without what only a run knows."""
     return [_document(one, show_links=show_links) for one in found]
 

@@ -25,14 +25,12 @@ from orchestrator.core import (
     without_links,
 )
 from orchestrator.output import sentences
+from orchestrator.output.formats import URL_CHARACTERS
 from orchestrator.output.report.timeline import Timeline, draw_timeline
 from orchestrator.windows import clock_time, day_text
 
 OPEN_LANES = 6
 """How many organizations' timelines are open at first: more would hide what comes after them."""
-
-URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%~"
-"""RFC 3986: what may stand in a URL as it is, besides letters, digits and `-._`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from orchestrator.core import UsageError, VirtualClock, escape_markdown, mask_secrets
 from orchestrator.output import formats
-from orchestrator.output.report.page import URL_CHARACTERS, Report, commands, headline, make_page
+from orchestrator.output.report.page import Report, commands, headline, make_page
 
 
 class ReportFormat(StrEnum):
@@ -218,7 +218,7 @@ def _as_code(text: str) -> Markup:
 
 def _as_autolink(link: str) -> Markup:
     """A link that `followable` let through, without what ends an autolink or a cell."""
-    return Markup(f"<{quote(link, safe=URL_CHARACTERS)}>")  # noqa: S704 - quoted
+    return Markup(f"<{quote(link, safe=formats.URL_CHARACTERS)}>")  # noqa: S704 - quoted
 
 
 def _hash(style: str) -> str:
