@@ -79,19 +79,19 @@ class Silent:
     def __init__(self) -> None:
         self.results = 0
 
-    def started(self, run: Run, tasks: int) -> None:
+    def on_start(self, run: Run, tasks: int) -> None:
         """Not shown."""
 
-    def settled(self, result: Result) -> None:  # noqa: ARG002 - the observer's signature
+    def on_result(self, result: Result) -> None:  # noqa: ARG002 - the observer's signature
         self.results += 1
 
-    def happened(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Not shown."""
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         """Not shown."""
 
-    def ended(self, ending: Ending) -> None:
+    def on_end(self, ending: Ending) -> None:
         """Not shown."""
 
 

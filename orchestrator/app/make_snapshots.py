@@ -352,30 +352,30 @@ def run(
     started = app.clock.boot()
     carried_on = app.find_run(options.run_id)
     surveys = app.survey(
-        lambda one: observer.happened(Event(name="survey.waiting", text=pause_text(one, zone))),
+        lambda one: observer.on_event(Event(name="survey.waiting", text=pause_text(one, zone))),
         within=options.deadline,
     )
     lanes = app.lanes(surveys)
     for event in (*survey_events(surveys), *history.limit_conflicts(app.queue, lanes)):
-        observer.happened(event)
+        observer.on_event(event)
     if carried_on is not None:
         for event in history.taken_up(carried_on, app.jobfile):
-            observer.happened(event)
+            observer.on_event(event)
         app.queue.look_again(carried_on.id)
     else:
         for event in history.unfinished(app.queue, app.jobfile):
-            observer.happened(event)
+            observer.on_event(event)
         app.require_answers()
         plan = app.plan(surveys, lanes)
         planned(plan, surveys, lanes)
         plan = left_out(plan, lanes, app.in_doubt(surveys))
         for note in plan.notes:
             level = "info" if note == PUBLIC_NOTE else "warning"
-            observer.happened(Event(name="plan.note", text=note, level=level))
+            observer.on_event(Event(name="plan.note", text=note, level=level))
         carried_on = app.begin(plan, options)
     if any(job.expect_saved_event is not None for job in app.jobfile.jobs):
         for event in stop_on_unexpected_snapshots(app.queue, carried_on, lanes):
-            observer.happened(event)
+            observer.on_event(event)
     if options.deadline is not None:  # it counts from the start, the survey included
         options = replace(options, deadline=max(0.0, options.deadline - app.clock.boot() + started))
     with app.worker(carried_on, lanes, observer, options) as worker:

@@ -112,11 +112,11 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
         )
         for path in look.reports:
             write_report(path, report)
-            view.happened(Event(name="report.written", text=f"report written: {path}", level="debug"))
+            view.on_event(Event(name="report.written", text=f"report written: {path}", level="debug"))
         for event in _told(app, report):
-            view.happened(event)
+            view.on_event(event)
     except (TesnapError, OSError) as error:
-        view.happened(
+        view.on_event(
             Event(name="report.failed", text=f"the report could not be made: {error}", level="warning")
         )
 

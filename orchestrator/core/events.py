@@ -60,24 +60,24 @@ class Event:
 
 
 class Observer(Protocol):
-    """Whoever wants to know: records on standard output, lines or a live view on standard error."""
+    """The side that shows a run: records on standard output, lines or a live view on standard error."""
 
-    def started(self, run: Run, tasks: int) -> None:
+    def on_start(self, run: Run, tasks: int) -> None:
         """The plan is frozen and stored."""
         ...
 
-    def settled(self, result: Result) -> None:
+    def on_result(self, result: Result) -> None:
         """A task is settled, by whatever process: called once for each task of the run."""
         ...
 
-    def happened(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Something worth telling, in between."""
         ...
 
-    def progress(self, progress: Progress) -> None:
-        """How far it is, and what it waits for; called when that changes, and regularly."""
+    def on_progress(self, progress: Progress) -> None:
+        """The counts and what the run waits for; called when these change, and regularly."""
         ...
 
-    def ended(self, ending: Ending) -> None:
+    def on_end(self, ending: Ending) -> None:
         """The last word."""
         ...

@@ -93,11 +93,11 @@ class Output:
 class Results(Protocol):
     """A way to write results to standard output."""
 
-    def started(self, run: Run, tasks: int) -> None: ...
+    def write_start(self, run: Run, tasks: int) -> None: ...
 
-    def settled(self, result: Result, run_id: str) -> None: ...
+    def write_result(self, result: Result, run_id: str) -> None: ...
 
-    def ended(self, ending: Ending) -> None: ...
+    def write_end(self, ending: Ending) -> None: ...
 
 
 class _JsonLines:
@@ -107,13 +107,13 @@ class _JsonLines:
         self._output = output
         self._log = records.record_logger(Lines(output.stdout), secrets=output.secrets)
 
-    def started(self, run: Run, tasks: int) -> None:
+    def write_start(self, run: Run, tasks: int) -> None:
         records.write_record(self._log, records.start_record(run, tasks))
 
-    def settled(self, result: Result, run_id: str) -> None:
+    def write_result(self, result: Result, run_id: str) -> None:
         records.write_record(self._log, _record(result, run_id, self._output))
 
-    def ended(self, ending: Ending) -> None:
+    def write_end(self, ending: Ending) -> None:
         records.write_record(self._log, records.end_record(ending, now=self._output.clock.wall()))
 
 
@@ -124,13 +124,13 @@ class _Rows:
         self._lines, self._secrets = Lines(output.stdout), output.secrets
         self._head, self._row = head, row
 
-    def started(self, run: Run, tasks: int) -> None:  # noqa: ARG002 - a table does not name its run
+    def write_start(self, run: Run, tasks: int) -> None:  # noqa: ARG002 - a table does not name its run
         self._write(self._head)
 
-    def settled(self, result: Result, run_id: str) -> None:
+    def write_result(self, result: Result, run_id: str) -> None:
         self._write(self._row(result, run_id))
 
-    def ended(self, ending: Ending) -> None:
+    def write_end(self, ending: Ending) -> None:
         """Rows need no end."""
 
     def _write(self, text: str) -> None:

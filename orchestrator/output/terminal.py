@@ -48,23 +48,23 @@ class View:
         self._news = _News()
         self._unsent: dict[str, float] = {}
 
-    def started(self, run: Run, tasks: int) -> None:
+    def on_start(self, run: Run, tasks: int) -> None:
         """Show which run this is."""
         self._run_id = run.id
         self._tell(Event(name="run.begun", text=sentences.start_text(run.job, run.id, tasks)))
-        self._print(lambda: self._results.started(run, tasks))
+        self._print(lambda: self._results.write_start(run, tasks))
 
-    def settled(self, result: Result) -> None:
+    def on_result(self, result: Result) -> None:
         """Write the result."""
-        self._print(lambda: self._results.settled(result, self._run_id or ""))
+        self._print(lambda: self._results.write_result(result, self._run_id or ""))
 
-    def happened(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Tell the event, if its level is shown; that nothing can be sent, once a minute for each organization."""
         if event.name == "attempt.unsent" and not self._news_of_unsent(event):
             event = replace(event, level="debug")
         self._tell(event)
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         """Show where the run is and what it waits for."""
         whys = [replace(why, organization=self._output.name_of(why.organization)) for why in progress.waiting]
         if self._live:
@@ -75,10 +75,10 @@ class View:
         if self._news.worth_telling(whys, self._output.clock.boot()):
             self._tell(self._waiting_event(whys, progress.now))
 
-    def ended(self, ending: Ending) -> None:
+    def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
         self.close()
-        self._print(lambda: self._results.ended(ending))
+        self._print(lambda: self._results.write_end(ending))
         level = "info" if ending.exit_code == 0 else "warning"
         text = sentences.last_line(ending, store=self._output.store, rehearsal=self._output.rehearsal)
         self._tell(Event(name="run.ended", text=text, level=level))

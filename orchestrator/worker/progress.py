@@ -63,7 +63,7 @@ class Showing:
         self._every = max(SHOWN_EVERY, SHOWING_SHARE * (self._clock.boot() - before))
         waiting = [_waiting(lane, view.counts.get(lane.identity, Counts())) for lane in self._lanes]
         shown = (*(one for one in waiting if one is not None), *self._awaited(view))
-        self._observer.progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
+        self._observer.on_progress(Progress(now=self._clock.wall(), counts=view.total, waiting=shown))
 
     def _awaited(self, view: RunView) -> Iterator[Waiting]:
         """Where nothing is left but to look for what became of requests without an answer."""
@@ -91,7 +91,7 @@ class Showing:
             )
             for lane in self._lanes
         ]
-        self._observer.progress(Progress(now=self._clock.wall(), counts=self._view.total, waiting=waiting))
+        self._observer.on_progress(Progress(now=self._clock.wall(), counts=self._view.total, waiting=waiting))
 
 
 def _waiting(lane: ServedOrganization, counts: Counts) -> Waiting | None:

@@ -88,7 +88,7 @@ class Evidence:
             known |= {found.id} if found else set()
             queued = self._conclude(lease, found, resend=resend)
             if queued is not None:
-                self._observer.happened(notices.concluded(lease, found, resend=queued, error=end.error))
+                self._observer.on_event(notices.concluded(lease, found, resend=queued, error=end.error))
 
     def _may_look(self, group: Group, now: float) -> bool:
         return group not in self._failed or now >= self._failed[group][2]
@@ -100,7 +100,7 @@ class Evidence:
             return False
         wait = self._backoff.wait(times + 1, self._draw)
         self._failed[group] = (times + 1, since, now + wait)
-        self._observer.happened(notices.look_failed(end.lost[0][0], len(end.lost), end.error or "", wait))
+        self._observer.on_event(notices.look_failed(end.lost[0][0], len(end.lost), end.error or "", wait))
         return True
 
     def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool | None:

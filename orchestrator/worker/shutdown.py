@@ -55,7 +55,7 @@ class Stopping:
         if self._began is None:
             self._began = now
             self._sender.drain()
-            self._observer.happened(notices.stopping(because))
+            self._observer.on_event(notices.stopping(because))
 
     def _cut_off(self) -> None:
         if not self.cut:

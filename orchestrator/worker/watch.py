@@ -94,7 +94,7 @@ class Watch:
             self._to_hold.pop()
         if self._held_anew:
             self._held_anew = False
-            self._observer.happened(notices.clock_stepped())
+            self._observer.on_event(notices.clock_stepped())
 
     def _hold(self, lane: ServedOrganization, boot: Callable[[], float]) -> bool:
         """Hold one organization's slots; whether that begins now, or only makes up for what was gained since."""
@@ -120,14 +120,14 @@ class Watch:
                 continue
             self.lost.pop(position, None)
             if self._news(result):
-                self._observer.settled(result)
+                self._observer.on_result(result)
         self._since = at
 
     def report_rest(self) -> None:
         """Tell about what is uncertain and was still to be looked for: the run ends before that."""
         for result in self._queue.results(self._run_id, settled_since=-math.inf):
             if self._news(result):
-                self._observer.settled(result)
+                self._observer.on_result(result)
 
     def told(self, position: int) -> bool:
         """Whether the task at this position was reported."""

@@ -120,7 +120,7 @@ class Worker:
 
     def open(self) -> None:
         """Tell the observer that the run begins; the first step declares which organizations are served."""
-        self._observer.started(self.run, self.run.tasks)
+        self._observer.on_start(self.run, self.run.tasks)
         self._announce = True
 
     def ask_to_stop(self, because: str) -> None:
@@ -169,7 +169,7 @@ class Worker:
             exit_code=ending.exit_code(view, self._lanes, early=early),
             seconds=self._clock.boot() - self._started,
         )
-        self._observer.ended(ended)
+        self._observer.on_end(ended)
         return ended
 
     # -- what has ended ----------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Worker:
     def _settle(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
         settled = settlement.settlement(verdict, lease, self._backoff(lane), now=store_now, draw=self._draw)
-        self._observer.happened(notices.attempted(lane, lease, verdict, settled))
+        self._observer.on_event(notices.attempted(lane, lease, verdict, settled))
         refused = lane.refused
         self._learn(lane, lease, verdict)
         self._announce |= lane.refused != refused
@@ -246,7 +246,7 @@ class Worker:
                 self._queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
         except LeaseLost:
             if not again:
-                self._observer.happened(notices.taken_over(lease))
+                self._observer.on_event(notices.taken_over(lease))
         except STORE_TROUBLE:
             self._unsettled.append((lease, settled))
             raise
@@ -259,7 +259,7 @@ class Worker:
         gate = self._queue.bucket(lease.task.organization).gate
         lane = self._lanes.find(lease.task.organization)
         if gate is not None and lane is not None and gate.closings >= CLOSINGS_TO_DOUBLE:
-            self._observer.happened(notices.gate_stays_closed(lane, gate, now=self._queue.now()))
+            self._observer.on_event(notices.gate_stays_closed(lane, gate, now=self._queue.now()))
 
     def _learn(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """What one answer says about the organization."""
@@ -275,13 +275,13 @@ class Worker:
             if lane.unauthorized(lease, self._clock.boot()):
                 self._stop_lane(lane, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
         elif verdict.outcome is Outcome.FORBIDDEN and lane.forbidden(lease.task):
-            self._observer.happened(notices.group_refused(lane, lease.task, REFUSALS))
+            self._observer.on_event(notices.group_refused(lane, lease.task, REFUSALS))
 
     def _stop_lane(self, lane: ServedOrganization, reason: Reason, because: str) -> None:
         if lane.stopped is None:
             lane.stop(reason, because)
             self._announce = True
-            self._observer.happened(notices.lane_stopped(lane))
+            self._observer.on_event(notices.lane_stopped(lane))
 
     # -- no connection -----------------------------------------------------------------------------------
     def _answered(self, lane: ServedOrganization, offset: float | None) -> None:
@@ -301,7 +301,7 @@ class Worker:
         lane.waiting, lane.waiting_until = Reason.API_UNREACHABLE, self._clock.wall() + wait
         if self._unreachable_since is None:
             self._unreachable_since = now
-        self._observer.happened(notices.unsent(lane, lease, verdict, wait))
+        self._observer.on_event(notices.unsent(lane, lease, verdict, wait))
 
     def _silent_for(self, now: float) -> float:
         """For how long nothing has answered; an organization that merely waits for its time still has hope."""
@@ -469,7 +469,7 @@ class Worker:
         """Fail closed: without the store nothing is sent; look again until it is back or `within` has passed."""
         if self._store_failed is None:
             self._store_failed = now
-            self._observer.happened(
+            self._observer.on_event(
                 Event(
                     name="store.unavailable", text=f"{error}; nothing is sent until it answers", level="error"
                 )
@@ -484,7 +484,7 @@ class Worker:
     def _store_back(self) -> None:
         if self._store_failed is not None:
             self._store_failed, self._announce = None, True
-            self._observer.happened(Event(name="store.back", text="the store answers again", level="warning"))
+            self._observer.on_event(Event(name="store.back", text="the store answers again", level="warning"))
 
     # -- how far it is -----------------------------------------------------------------------------------
     def _next_look(self, now: float) -> float:

@@ -99,11 +99,11 @@ class Stage:
             Waiting(organization=TASK.organization if n == 0 else f"org{n}", reason=why, until=due, left=37)
             for n, why in enumerate(reasons)
         ]
-        self.view.progress(Progress(now=now, counts=Counts(created=3, queued=37), waiting=whys))
+        self.view.on_progress(Progress(now=now, counts=Counts(created=3, queued=37), waiting=whys))
 
     def end(self, exit_code: int = 0, **counts: int) -> None:
         """End the run."""
-        self.view.ended(
+        self.view.on_end(
             Ending(run=RUN, counts=Counts(**counts), pending_reasons={}, exit_code=exit_code, seconds=1.0)
         )
 
@@ -122,16 +122,16 @@ class Gone(io.StringIO):
 def test_a_view_is_an_observer() -> None:
     """The worker may be given one."""
     observer: Observer = Stage().view
-    observer.happened(Event(name="plan.note", text="hello"))
+    observer.on_event(Event(name="plan.note", text="hello"))
 
 
 def test_away_from_a_terminal_results_are_records() -> None:
     """Standard output has the records of the run and nothing else."""
     stage = Stage()
-    stage.view.started(RUN, 2)
-    stage.view.settled(CREATED)
-    stage.view.happened(Event(name="plan.note", text="hello"))
-    stage.view.settled(FAILED)
+    stage.view.on_start(RUN, 2)
+    stage.view.on_result(CREATED)
+    stage.view.on_event(Event(name="plan.note", text="hello"))
+    stage.view.on_result(FAILED)
     stage.end(3, created=1, failed=1)
     read = [records.parse_record(line) for line in stage.stdout.getvalue().splitlines()]
     events = ["run.started", "snapshot.created", "snapshot.failed", "run.finished"]
@@ -177,7 +177,7 @@ def test_the_waiting_line_is_the_sentence_and_nothing_else() -> None:
 def test_waiting_for_machines_has_reasons_and_times() -> None:
     """A JSON log line explains five organizations one by one and counts all."""
     stage = Stage(log_format="json")
-    stage.view.started(RUN, 40)
+    stage.view.on_start(RUN, 40)
     stage.wait(*[Reason.OWN_QUOTA] * 6, Reason.TOKEN_REFUSED)
     told = json.loads(stage.told()[-1])
     assert (told["event"], told["level"], told["run_id"]) == ("run.waiting", "warning", "k7f2")
@@ -190,10 +190,10 @@ def test_waiting_for_machines_has_reasons_and_times() -> None:
 def test_quiet_prints_only_trouble() -> None:
     """A run without trouble says nothing on standard error; its results are still there."""
     stage = Stage(quiet=True)
-    stage.view.started(RUN, 1)
-    stage.view.happened(Event(name="plan.note", text="hello"))
+    stage.view.on_start(RUN, 1)
+    stage.view.on_event(Event(name="plan.note", text="hello"))
     stage.wait(Reason.OWN_QUOTA)
-    stage.view.settled(CREATED)
+    stage.view.on_result(CREATED)
     stage.end(0, created=1)
     assert stage.told() == []
     assert len(stage.stdout.getvalue().splitlines()) == 3
@@ -202,7 +202,7 @@ def test_quiet_prints_only_trouble() -> None:
 def test_quiet_does_not_hide_trouble() -> None:
     """A refusal, a warning and a bad end are told."""
     stage = Stage(quiet=True)
-    stage.view.happened(Event(name="attempt.retry", text="again", level="warning"))
+    stage.view.on_event(Event(name="attempt.retry", text="again", level="warning"))
     stage.wait(Reason.OWN_QUOTA, Reason.STORE)
     stage.end(5, queued=1)
     assert [line.split(";")[0] for line in stage.told()] == [
@@ -227,7 +227,7 @@ def test_an_api_out_of_reach_fills_no_log() -> None:
     for _ in range(40):
         for name in ("acme", "globex"):
             text = f"{name}: connection refused; nothing was sent, next try in 3 s"
-            stage.view.happened(Event(name="attempt.unsent", text=text, level="warning"))
+            stage.view.on_event(Event(name="attempt.unsent", text=text, level="warning"))
         stage.clock.sleep(3)
     assert len(stage.told()) == 2 * 2
 
@@ -235,8 +235,8 @@ def test_an_api_out_of_reach_fills_no_log() -> None:
 def test_the_run_goes_on_when_nobody_reads_its_results() -> None:
     """A closed pipe is told once, with the way to the results."""
     stage = Stage(stdout=Gone())
-    stage.view.started(RUN, 1)
-    stage.view.settled(CREATED)
+    stage.view.on_start(RUN, 1)
+    stage.view.on_result(CREATED)
     stage.end(0, created=1)
     assert stage.told()[1:] == [
         (
@@ -250,16 +250,16 @@ def test_the_run_goes_on_when_nobody_reads_its_results() -> None:
 def test_a_rehearsal_leaves_no_results_to_look_at() -> None:
     """Its store goes with it."""
     stage = Stage(stdout=Gone(), rehearsal=True)
-    stage.view.started(RUN, 1)
-    stage.view.settled(CREATED)
+    stage.view.on_start(RUN, 1)
+    stage.view.on_result(CREATED)
     assert stage.told()[1:] == ["warning: standard output takes no more (Broken pipe); the run goes on"]
 
 
 def test_the_run_goes_on_when_nobody_reads_its_log() -> None:
     """Results are worth having without the lines on standard error."""
     stage = Stage(stderr=Gone())
-    stage.view.started(RUN, 1)
-    stage.view.settled(CREATED)
+    stage.view.on_start(RUN, 1)
+    stage.view.on_result(CREATED)
     stage.end(0, created=1)
     assert len(stage.stdout.getvalue().splitlines()) == 3
 
@@ -270,12 +270,12 @@ def test_no_format_lets_a_secret_or_an_unwanted_link_out(form: Format, terminal:
     """`--links id` and the masking hold for every way to show a result, a wait and an event."""
     stage = Stage(terminal=terminal, format=form, show_links=False, verbose=True)
     task = dataclasses.replace(TASK, test_name=f"name {SECRET}")
-    stage.view.started(dataclasses.replace(RUN, job=SECRET), 2)
-    stage.view.settled(dataclasses.replace(CREATED, task=task))
+    stage.view.on_start(dataclasses.replace(RUN, job=SECRET), 2)
+    stage.view.on_result(dataclasses.replace(CREATED, task=task))
     problem = Problem(title=f"Conflict with {LINK}", detail=f"Bearer {SECRET}")
-    stage.view.settled(dataclasses.replace(FAILED, task=task, problem=problem))
-    stage.view.happened(Event(name="attempt.sent", text=f"sent to {LINK}", fields=(("auth", SECRET),)))
-    stage.view.progress(
+    stage.view.on_result(dataclasses.replace(FAILED, task=task, problem=problem))
+    stage.view.on_event(Event(name="attempt.sent", text=f"sent to {LINK}", fields=(("auth", SECRET),)))
+    stage.view.on_progress(
         Progress(
             now=1.0,
             counts=Counts(),
@@ -293,9 +293,9 @@ def test_a_table_fits_80_columns_and_wraps_no_link() -> None:
     """Whatever names there are, only a link's own line is longer."""
     long = dataclasses.replace(TASK, test_name="決済" * 40, organization_name="o" * 90)
     stage = Stage(format=Format.TABLE)
-    stage.view.started(RUN, 2)
+    stage.view.on_start(RUN, 2)
     for result in (CREATED, FAILED):
-        stage.view.settled(dataclasses.replace(result, task=long))
+        stage.view.on_result(dataclasses.replace(result, task=long))
     lines = stage.stdout.getvalue().splitlines()
     assert lines[0].split() == ["status", "test", "organization", "window"]
     assert [line for line in lines if len(line) > 80] == [f"  {LINK}"]
@@ -312,10 +312,10 @@ def test_hostile_names_are_shown_harmless(form: Format, terminal: bool) -> None:
     """Markup, control characters and line breaks in names come out as text on every stream."""
     stage = Stage(terminal=terminal, format=form, no_color=True)
     task = dataclasses.replace(TASK, test_name=HOSTILE)
-    stage.view.settled(dataclasses.replace(CREATED, task=task))
-    stage.view.happened(Event(name="plan.note", text=HOSTILE))
+    stage.view.on_result(dataclasses.replace(CREATED, task=task))
+    stage.view.on_event(Event(name="plan.note", text=HOSTILE))
     named = Waiting(organization=HOSTILE, reason=Reason.STORE, until=None, left=1)
-    stage.view.progress(Progress(now=1.0, counts=Counts(), waiting=[named]))
+    stage.view.on_progress(Progress(now=1.0, counts=Counts(), waiting=[named]))
     stage.view.close()
     shown = stage.stdout.getvalue() + stage.stderr.getvalue()
     assert "\x1b[2J" not in shown
@@ -327,8 +327,8 @@ def test_hostile_names_are_shown_harmless(form: Format, terminal: bool) -> None:
 def test_markdown_is_one_table() -> None:
     """Header first; a name's bars stay in their cell; a link is a link."""
     stage = Stage(format=Format.MD)
-    stage.view.started(RUN, 1)
-    stage.view.settled(dataclasses.replace(CREATED, task=dataclasses.replace(TASK, test_name="a|b")))
+    stage.view.on_start(RUN, 1)
+    stage.view.on_result(dataclasses.replace(CREATED, task=dataclasses.replace(TASK, test_name="a|b")))
     head, rule, row = stage.stdout.getvalue().splitlines()
     assert head.count("|") == rule.count("|") == row.replace("\\|", "").count("|") == 7
     assert row.startswith(
@@ -340,10 +340,10 @@ def test_markdown_is_one_table() -> None:
 def test_csv_has_the_keys_of_a_record() -> None:
     """Header first, the record's keys as columns, formulas defused, an error as a sentence."""
     stage = Stage(format=Format.CSV)
-    stage.view.started(RUN, 2)
+    stage.view.on_start(RUN, 2)
     public = dataclasses.replace(TASK, test_name="=cmd()|'x'!A0", is_public=True)
-    stage.view.settled(dataclasses.replace(CREATED, task=public))
-    stage.view.settled(FAILED)
+    stage.view.on_result(dataclasses.replace(CREATED, task=public))
+    stage.view.on_result(FAILED)
     made, failed = csv.DictReader(io.StringIO(stage.stdout.getvalue()))
     assert tuple(made) == records.SNAPSHOT_KEYS
     assert (made["test_name"], made["is_public"], made["link"]) == ("'=cmd()|'x'!A0", "true", LINK)
@@ -353,12 +353,12 @@ def test_csv_has_the_keys_of_a_record() -> None:
 def test_rows_and_the_live_line_do_not_tear_each_other() -> None:
     """After the run the terminal shows the rows, the events and the last line, and no remnant of the live line."""
     stage = Stage(terminal=True, no_color=True)
-    stage.view.started(RUN, 2)
+    stage.view.on_start(RUN, 2)
     for step in range(4):
         stage.wait(*[Reason.OWN_QUOTA] * (4 - step))
-        stage.view.settled(CREATED)
+        stage.view.on_result(CREATED)
         stage.clock.advance(1)
-    stage.view.happened(Event(name="plan.note", text="hello"))
+    stage.view.on_event(Event(name="plan.note", text="hello"))
     assert "all 5 slots of acme used" in "\n".join(screen(stage))
     stage.end(0, created=4)
     lines = [line for line in screen(stage) if line]
@@ -375,7 +375,7 @@ def test_rows_and_the_live_line_do_not_tear_each_other() -> None:
 def test_the_live_line_counts_down() -> None:
     """Each second's progress is drawn over the last one."""
     stage = Stage(terminal=True)
-    stage.view.started(RUN, 40)
+    stage.view.on_start(RUN, 40)
     stage.wait(Reason.OWN_QUOTA)
     stage.clock.advance(1)
     stage.wait(Reason.OWN_QUOTA)
@@ -434,7 +434,7 @@ def test_the_live_line_leaves_a_row_of_a_small_terminal_free(rows: int) -> None:
 def test_a_dumb_terminal_gets_no_colours() -> None:
     """It would show them as text."""
     stage = Stage(terminal=True, environ={"TERM": "dumb"})
-    stage.view.settled(CREATED)
+    stage.view.on_result(CREATED)
     assert "\x1b[" not in stage.stdout.getvalue()
 
 
@@ -443,7 +443,7 @@ def test_colours_are_for_terminals_that_want_them() -> None:
     shown: Callable[[Stage], str] = lambda stage: stage.stdout.getvalue()  # noqa: E731 - one word, used twice
     for plain in (True, False):
         stage = Stage(terminal=True, no_color=plain)
-        stage.view.settled(CREATED)
+        stage.view.on_result(CREATED)
         assert ("\x1b[32mcreated" in shown(stage)) is not plain
 
 

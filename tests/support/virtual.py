@@ -201,20 +201,20 @@ class Notebook:
     runs: list[Run] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
 
-    def started(self, run: Run, tasks: int) -> None:
+    def on_start(self, run: Run, tasks: int) -> None:
         self.runs.append(run)
 
-    def settled(self, result: Result) -> None:
+    def on_result(self, result: Result) -> None:
         self.results.append(result)
 
-    def happened(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         self.events.append(event)
 
-    def progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
         if not self.progresses or self.progresses[-1] != progress:
             self.progresses.append(progress)
 
-    def ended(self, ending: Ending) -> None:
+    def on_end(self, ending: Ending) -> None:
         self.endings.append(ending)
 
     def lines(self) -> list[str]:

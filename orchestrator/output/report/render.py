@@ -91,12 +91,12 @@ def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         secrets=report.secrets,
     )
     rows = formats.make_results(output)
-    rows.started(report.run, len(report.results))
+    rows.write_start(report.run, len(report.results))
     for result in report.failures_first:
         if kind is ReportFormat.TABLE or result.status.settled:
-            rows.settled(result, report.run.id)
+            rows.write_result(result, report.run.id)
     if report.ending is not None:
-        rows.ended(report.ending)
+        rows.write_end(report.ending)
     if kind is ReportFormat.TABLE:
         stream.write(
             mask_secrets(
