@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         CLOSINGS_TO_DOUBLE,
         IN_SINCE_EVER,
         Bucket,
+        Decision,
         Demand,
         Gate,
         Go,

@@ -1,143 +1,71 @@
-"""The durable queue over any database: each method of `Queue` is one transaction around its logic."""
+"""The queue: who may send which task when, and what this process still answers for.
+
+A decision is computed by `orchestrator.ratelimit`; here its state is loaded and its outcome written. Whoever grants
+has locked the organization's row, and reads everything that counts after that, in new statements.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
+import json
 import os
 import platform
-import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from orchestrator.core import (
-    Lease,
-    LeaseLost,
-    Limit,
-    Reason,
-    Result,
-    Run,
-    RunState,
-    Settlement,
-    Snapshot,
-    Status,
-    StoreUnavailable,
-    StoreUnusable,
-    Task,
+from orchestrator.core import Lease, LeaseLost, Limit, Priority, Reason, RunState, Settlement, Status
+from orchestrator.ratelimit import (
+    Bucket,
+    Decision,
+    Demand,
+    Go,
+    Token,
+    Wait,
+    decide,
+    evidence_time,
+    pessimistic_return,
 )
-from orchestrator.ratelimit import Bucket, Wait
-from orchestrator.store import leases, organizations, runs, sql, uncertain
-from orchestrator.store.database import Database, Row
-from orchestrator.store.rows import from_kinds
-from orchestrator.store.views import Ask, RunView, Serving
+from orchestrator.store import leases, organizations, sql
+from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.rows import Phase, from_kinds, from_limit, kind, to_gate, to_lease, to_task
 
 Kinds = Collection[tuple[str, bool]]
 """What a permission may be refused for within an organization: pairs of account group and is_public."""
 
+Turns = dict[tuple[Phase, Priority], float]
+"""The earliest `until` of a run's tasks in each phase and class that has any."""
 
-class Queue(Protocol):
-    """A durable queue of tasks and the buckets they wait for."""
 
-    # -- time and place --------------------------------------------------------------------------------
-    def now(self) -> float:
-        """The store's own clock, by which tokens return."""
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One process asking for a token of an organization, for a task of its run.
 
-    def epoch(self) -> float:
-        """The calendar as the store has it (epoch seconds): for expiry and for showing store times."""
-        ...
+    `epoch` is the API's calendar (our wall clock corrected by the server's `Date`), by which windows
+    end; `boot` the asking process's boot clock, read before the asking.
+    """
 
-    def describe(self) -> str:
-        """Where the store is, without secrets: `sqlite:////path`, `postgresql://host/db`."""
-        ...
+    organization: str
+    run_id: str
+    limit: Limit
+    timeout: float
+    epoch: float
+    boot: float = 0.0
+    without: frozenset[tuple[str, bool]] = frozenset()
 
-    def close(self) -> None:
-        """Give up ownership and the connection. Leases still held are recovered by whoever looks next."""
-        ...
 
-    # -- organizations ---------------------------------------------------------------------------------
-    def join(self, base_url: str, name: str, org_id: str | None) -> str:
-        """The identity of an organization, remembered with its name as an alias.
+class Queue:
+    """Grants, and a task's life from its grant to its end; each method is one transaction of its own.
 
-        With an `org_id` the bucket and the tasks known under the name alone are merged into the true one,
-        the later return times winning; without one an identity learnt earlier for the same name is used.
-        """
-        ...
+    May be called from several threads.
+    """
 
-    def present_identity(self, organization: str) -> str:
-        """The identity by which an organization is known by now, or this one if it is not known; only reads."""
-        ...
-
-    def names(self) -> Mapping[str, str]:
-        """The user's latest name of each identity."""
-        ...
-
-    def bucket(self, organization: str) -> Bucket:
-        """The organization's tokens, gate and held classes, as they are now."""
-        ...
-
-    def hold_all_tokens(
-        self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
-    ) -> None:
-        """Have each token out for its whole hold from now, a full one at least: the store's clock was set forward.
-
-        With an attempt's `timeout`, what was given back is out for as long as if its request had had no answer:
-        it may have been granted too early, over one that has none. Tokens that are held already, and a clock that
-        has `gained` so much more since: each is out for that much longer, and no longer than a whole hold from now.
-        """
-        ...
-
-    # -- runs ------------------------------------------------------------------------------------------
-    def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:
-        """Freeze a plan under its run id, all or nothing; a run that exists is returned as it is.
-
-        A task is matched with the latest generation of the same snapshot: created and not expired (by
-        `epoch()`), uncertain or being worked on: the run refers to it; created and expired, or `again`:
-        a new generation; failed: queued again. Raises `UsageError` when the run id belongs to another
-        job name.
-        """
-        ...
-
-    def look_again(self, run_id: str) -> None:
-        """Have evidence for the run's uncertain tasks looked for once more, as when a run starts."""
-        ...
-
-    def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
-        """What the store already knows of these tasks (latest generation), by their base key: for `plan`."""
-        ...
-
-    def find_run(self, text: str) -> Run:
-        """The run with this id, unique prefix, or the latest for `last`; raises `UsageError` naming near ones."""
-        ...
-
-    def runs(self) -> list[RunView]:
-        """All runs, the latest first."""
-        ...
-
-    def view(self, run_id: str) -> RunView:
-        """One run with its counts by organization."""
-        ...
-
-    def end_run(self, run_id: str, state: RunState) -> None:
-        """Set a run's state.
-
-        It finishes only while it is active and nothing of it is pending: somebody may have queued a task of it
-        again since it was looked at.
-        """
-        ...
-
-    def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
-        """A run's tasks in the order of the plan; with `settled_since` those settled at or after that store time."""
-        ...
-
-    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
-        """Every snapshot that is known as created, over all runs and each once, the latest first.
-
-        With the id of the run that made it (empty: none did), which says what its organization is called.
-        `settled_since` is epoch seconds. Otherwise the tasks are as `latest` has them: without job or priority.
-        """
-        ...
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._owner: str | None = None
+        self._own: set[str] = set()  # all ids that this process ever had: a lost session may cost it one
+        self._known: set[tuple[str, int]] = set()  # leases that this process was told of
+        self._granting = threading.Lock()
 
     # -- making snapshots ------------------------------------------------------------------------------
     def serve(
@@ -152,26 +80,44 @@ class Queue(Protocol):
 
         The kinds `refused` it there it does not send; `stopped` says why it sends nothing there at present.
         """
-        ...
-
-    def serving(self, run_id: str) -> Mapping[str, Sequence[Serving]]:
-        """What the live processes of a run have declared, by organization identity."""
-        ...
+        owner, kinds, why = self._register(), refused or {}, stopped or {}
+        with self._database.write() as tx:
+            tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
+            for identity in sorted(organizations):
+                row = {"identity": identity, "refused": from_kinds(kinds.get(identity, ()))}
+                tx.change(sql.SERVE, owner=owner, run=run_id, stopped=why.get(identity, ""), **row)
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
         """A token and a task in one transaction, or what to wait for; None: nothing of the run is left there.
 
         "Left" are tasks queued, leased or sending, by whomever.
         """
-        ...
+        owner = self._register()
+        with self._granting:
+            with self._database.write() as tx:
+                granted = _grant(tx, ask, owner)
+            if isinstance(granted, Lease):
+                self._known.add((granted.task.key, granted.attempt))
+        return granted
 
     def outlook(self, ask: Ask) -> Wait | None:
         """What `grant` would say to wait for (None: nothing to wait for), without changing anything."""
-        ...
+        with self._database.read() as tx:
+            organization = organizations.find(tx, ask.organization)
+            if organization is None or not _is_active(tx, ask):
+                return None
+            found = _decide(tx, ask, organization, tx.now())
+        outcome = None if found is None else found[1].outcome
+        return outcome if isinstance(outcome, Wait) else None
 
-    def sending(self, lease: Lease) -> None:
+    def mark_sending(self, lease: Lease) -> None:
         """Commit that the first byte is about to leave. Raises `LeaseLost`."""
-        ...
+        with self._database.write() as tx:
+            task = leases.lock_leased(tx, lease, *leases.IN_FLIGHT)
+            now = tx.now()
+            first = now if task["first_sent_at"] is None else task["first_sent_at"]
+            changes = {"status": Status.SENDING.value, "first_sent_at": first, "sent_wall": tx.epoch()}
+            leases.save_task(tx, task, now, **changes)
 
     def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
         """Write the attempt's result, the task's state, the token's return and the gate in one commit.
@@ -179,234 +125,16 @@ class Queue(Protocol):
         An UNCERTAIN settlement sets the time from which evidence may be looked for. What was taken over and
         is still uncertain is settled by an answer all the same. Raises `LeaseLost`.
         """
-        ...
-
-    def give_back(self, lease: Lease) -> None:
-        """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
-        ...
-
-    def touch(self) -> None:
-        """Write something that changes nothing, to find out whether the store takes it."""
-        ...
-
-    def recover(self) -> int:
-        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many.
-
-        Also sees to a store's clock that was set back: no wait lasts for as long as that.
-        """
-        ...
-
-    # -- uncertain tasks -------------------------------------------------------------------------------
-    def evidence_due(self, run_id: str) -> list[tuple[Lease, Result]]:
-        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them.
-
-        The leases are this run's, whichever run made the attempt.
-        """
-        ...
-
-    def known_snapshots(self, organization: str) -> frozenset[str]:
-        """Ids of saved events and snapshots that the store already has for an organization."""
-        ...
-
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
-        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good.
-
-        Whether it was queued: in a run that was cancelled nobody would send it.
-        """
-        ...
-
-    # -- by hand ---------------------------------------------------------------------------------------
-    def retry_failed(self, run_id: str) -> int:
-        """Queue the run's failed tasks again; how many. A finished run is active again, a cancelled one is not."""
-        ...
-
-    def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
-        """Settle an uncertain task, by the beginning of its key: created as `made`, or (None) queued again.
-
-        A finished run of which a task is queued again is active again; a cancelled one stays so.
-        Raises `UsageError` when no uncertain task of the run, or more than one, is meant.
-        """
-        ...
-
-    # -- watching --------------------------------------------------------------------------------------
-    def versions(self, run_id: str) -> Mapping[str, int]:
-        """A number for each organization of the run that changes whenever a task or token of it does."""
-        ...
-
-
-class Store:
-    """A `Queue` kept in a database. Its methods may be called from several threads."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._owner: str | None = None
-        self._own: set[str] = set()  # all ids that this process ever had: a lost session may cost it one
-        self._known: set[tuple[str, int]] = set()  # leases that this process was told of
-        self._granting = threading.Lock()
-
-    # -- time and place --------------------------------------------------------------------------------
-    def now(self) -> float:
-        with self._database.read() as tx:
-            return tx.now()
-
-    def epoch(self) -> float:
-        with self._database.read() as tx:
-            return tx.epoch()
-
-    def describe(self) -> str:
-        return self._database.describe()
-
-    def close(self) -> None:
-        owner, self._owner = self._owner, None
-        try:
-            if owner is not None:
-                self._sign_off(owner)
-        except (StoreUnavailable, StoreUnusable):
-            pass  # whoever looks next does it
-        finally:
-            self._database.close()
-
-    def _sign_off(self, owner: str) -> None:
-        """Leave nothing behind, unless there are leases for others to take over."""
-        with self._database.write() as tx:
-            tx.change(sql.STOP_SERVING, owner=owner)
-            held = bool(tx.rows(sql.IN_FLIGHT, owner=owner))
-            if not held:
-                tx.change(sql.DROP_OWNER, owner=owner)
-        if not held:
-            self._database.forget(owner)
-
-    # -- organizations ---------------------------------------------------------------------------------
-    def join(self, base_url: str, name: str, org_id: str | None) -> str:
-        with self._database.write() as tx:
-            return organizations.join(tx, base_url, name, org_id)
-
-    def present_identity(self, organization: str) -> str:
-        with self._database.read() as tx:
-            found = organizations.find(tx, organization)
-            return organization if found is None else str(found["identity"])
-
-    def names(self) -> Mapping[str, str]:
-        with self._database.read() as tx:
-            return {row["identity"]: row["name"] for row in tx.rows(sql.NAMES)}
-
-    def bucket(self, organization: str) -> Bucket:
-        with self._database.read() as tx:
-            found = organizations.find(tx, organization)
-            return Bucket(tokens=(), held={}) if found is None else organizations.bucket(tx, found)
-
-    def hold_all_tokens(
-        self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
-    ) -> None:
-        with self._database.write() as tx:
-            organizations.hold_all_tokens(tx, organization, limit, timeout=timeout, gained=gained)
-
-    # -- runs ------------------------------------------------------------------------------------------
-    def start_run(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:
-        with self._database.write() as tx:
-            return runs.start(tx, run, tasks, again=again)
-
-    def look_again(self, run_id: str) -> None:
-        with self._database.write() as tx:
-            runs.look_again(tx, run_id)
-
-    def latest(self, tasks: Sequence[Task]) -> Mapping[str, Result]:
-        with self._database.read() as tx:
-            return runs.latest(tx, tasks)
-
-    def find_run(self, text: str) -> Run:
-        with self._database.read() as tx:
-            return runs.find(tx, text)
-
-    def runs(self) -> list[RunView]:
-        with self._database.read() as tx:
-            return runs.views(tx)
-
-    def view(self, run_id: str) -> RunView:
-        with self._database.read() as tx:
-            return runs.view(tx, run_id)
-
-    def end_run(self, run_id: str, state: RunState) -> None:
-        with self._database.write() as tx:
-            runs.end(tx, run_id, state)
-
-    def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
-        return self._all(run_id) if settled_since is None else self._settled(run_id, settled_since)
-
-    def _all(self, run_id: str) -> Iterator[Result]:
-        position = -1
-        while True:
-            with self._database.read() as tx:
-                some = runs.results_after(tx, run_id, position)
-            if not some:
-                return
-            yield from some
-            position = some[-1].task.position
-
-    def _settled(self, run_id: str, since: float) -> Iterator[Result]:
-        with self._database.read() as tx:
-            positions = runs.settled_positions(tx, run_id, since)
-        for some in runs.batches(positions):
-            with self._database.read() as tx:
-                found = runs.results_at(tx, run_id, some)
-            yield from (result for result in found if result.status.settled)
-
-    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
-        before = (sys.float_info.max, 0)
-        while True:
-            with self._database.read() as tx:
-                some, before = runs.made(tx, settled_since or 0.0, before)
-            if not some:
-                return
-            yield from some
-
-    # -- making snapshots ------------------------------------------------------------------------------
-    def serve(
-        self,
-        run_id: str,
-        organizations: Collection[str],
-        *,
-        refused: Mapping[str, Kinds] | None = None,
-        stopped: Mapping[str, Reason] | None = None,
-    ) -> None:
-        owner, kinds, why = self._me(), refused or {}, stopped or {}
-        with self._database.write() as tx:
-            tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
-            for identity in sorted(organizations):
-                row = {"identity": identity, "refused": from_kinds(kinds.get(identity, ()))}
-                tx.change(sql.SERVE, owner=owner, run=run_id, stopped=why.get(identity, ""), **row)
-
-    def serving(self, run_id: str) -> Mapping[str, Sequence[Serving]]:
-        with self._database.read() as tx:
-            return runs.serving(tx, run_id)
-
-    def grant(self, ask: Ask) -> Lease | Wait | None:
-        owner = self._me()
-        with self._granting:
-            with self._database.write() as tx:
-                granted = leases.grant(tx, ask, owner)
-            if isinstance(granted, Lease):
-                self._known.add((granted.task.key, granted.attempt))
-        return granted
-
-    def outlook(self, ask: Ask) -> Wait | None:
-        with self._database.read() as tx:
-            return leases.outlook(tx, ask)
-
-    def sending(self, lease: Lease) -> None:
-        with self._database.write() as tx:
-            leases.sending(tx, lease)
-
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
-        with self._ending(lease), self._database.write() as tx:
+        with self._end(lease), self._database.write() as tx:
             leases.settle(tx, lease, settlement, jitter=jitter)
 
     def give_back(self, lease: Lease) -> None:
-        with self._ending(lease), self._database.write() as tx:
-            leases.give_back(tx, lease)
+        """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
+        with self._end(lease), self._database.write() as tx:
+            leases.queue_unsent(tx, leases.lock_leased(tx, lease, *leases.IN_FLIGHT))
 
     @contextlib.contextmanager
-    def _ending(self, lease: Lease) -> Iterator[None]:
+    def _end(self, lease: Lease) -> Iterator[None]:
         """Forget the lease when it has ended or was lost, not when the store failed: it is ended later then."""
         try:
             yield
@@ -415,22 +143,46 @@ class Store:
             raise
         self._known.discard((lease.task.key, lease.attempt))
 
-    def touch(self) -> None:
-        with self._database.write() as tx:
-            tx.change(sql.TOUCH_META)
-            tx.remember_calendar(tx.now())
-
+    # -- dead processes, and the end of this one -------------------------------------------------------
     def recover(self) -> int:
+        """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many.
+
+        Also sees to a store's clock that was set back: no wait lasts for as long as that.
+        """
         self._follow_clock()
         with self._database.read() as tx:
             owners = [row["id"] for row in tx.rows(sql.OWNERS)]
             dead = [owner for owner in owners if owner != self._owner and not tx.alive(owner)]
         with self._granting:
-            recovered = sum(self._take_over(owner, self._unheard) for owner in sorted(self._own))
+            recovered = sum(self._take_over(owner, self._is_unheard) for owner in sorted(self._own))
         for owner in dead:
             recovered += self._take_over(owner, lambda _: True) if owner not in self._own else 0
             self._bury(owner)
         return recovered
+
+    def leave(self) -> None:
+        """Serve nothing more and leave nothing behind, unless there are leases for others to take over."""
+        owner, self._owner = self._owner, None
+        if owner is None:
+            return
+        with self._database.write() as tx:
+            tx.change(sql.STOP_SERVING, owner=owner)
+            held = bool(tx.rows(sql.IN_FLIGHT, owner=owner))
+            if not held:
+                tx.change(sql.DROP_OWNER, owner=owner)
+        if not held:
+            self._database.forget(owner)
+
+    def _register(self) -> str:
+        """This process's owner id, known to the store."""
+        owner = self._database.claim()
+        if owner != self._owner:
+            with self._database.write() as tx:
+                values = {"host": platform.node(), "pid": os.getpid(), "started": tx.epoch()}
+                tx.change(sql.ADD_OWNER, id=owner, **values)
+            self._owner = owner
+            self._own.add(owner)
+        return owner
 
     def _follow_clock(self) -> None:
         """See to organizations of before a clock that was set back: nobody may ever ask for a grant of theirs."""
@@ -453,8 +205,8 @@ class Store:
                     taken += leases.take_over(tx, row, owner)
         return taken
 
-    def _unheard(self, row: Row) -> bool:
-        """Whether one's own lease was granted, but the answer to the commit was lost."""
+    def _is_unheard(self, row: Row) -> bool:
+        """True if one's own lease was granted, but the answer to the commit was lost."""
         return row["status"] == Status.LEASED and (row["lease_key"], row["attempt"]) not in self._known
 
     def _bury(self, owner: str) -> None:
@@ -465,40 +217,133 @@ class Store:
             tx.change(sql.DROP_OWNER, owner=owner)
         self._database.forget(owner)
 
-    def _me(self) -> str:
-        """This process's owner id, known to the store."""
-        owner = self._database.claim()
-        if owner != self._owner:
-            with self._database.write() as tx:
-                values = {"host": platform.node(), "pid": os.getpid(), "started": tx.epoch()}
-                tx.change(sql.ADD_OWNER, id=owner, **values)
-            self._owner = owner
-            self._own.add(owner)
-        return owner
 
-    # -- uncertain tasks -------------------------------------------------------------------------------
-    def evidence_due(self, run_id: str) -> list[tuple[Lease, Result]]:
-        with self._database.read() as tx:
-            return uncertain.due(tx, run_id)
+# -- grants ------------------------------------------------------------------------------------------------
 
-    def known_snapshots(self, organization: str) -> frozenset[str]:
-        with self._database.read() as tx:
-            return uncertain.known_snapshots(tx, organization)
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
-        with self._database.write() as tx:
-            return uncertain.conclude(tx, lease, found=found, how=how, resend=resend)
+def _grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
+    organization = organizations.lock(tx, ask.organization)
+    if organization is None or not _is_active(tx, ask):
+        return None
+    now = tx.now()
+    organization = organizations.follow_clock(tx, organization, now)
+    found = _decide(tx, ask, organization, now)
+    if found is None:
+        return None
+    bucket, decision = found
+    organizations.save_held(tx, organization["id"], bucket.held, decision.held)
+    if isinstance(decision.outcome, Wait):
+        return decision.outcome
+    return _write_grant(tx, ask, owner, organization, go=decision.outcome, now=now)
 
-    # -- by hand ---------------------------------------------------------------------------------------
-    def retry_failed(self, run_id: str) -> int:
-        with self._database.write() as tx:
-            return uncertain.retry_failed(tx, run_id)
 
-    def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
-        with self._database.write() as tx:
-            return uncertain.decide(tx, run_id, key, made)
+def _is_active(tx: Transaction, ask: Ask) -> bool:
+    run = tx.row(sql.RUN, run=ask.run_id)
+    return run is not None and RunState(run["state"]) is RunState.ACTIVE
 
-    # -- watching --------------------------------------------------------------------------------------
-    def versions(self, run_id: str) -> Mapping[str, int]:
-        with self._database.read() as tx:
-            return {row["identity"]: row["version"] for row in tx.rows(sql.VERSIONS, run=run_id)}
+
+def _decide(tx: Transaction, ask: Ask, organization: Row, now: float) -> tuple[Bucket, Decision] | None:
+    """The bucket as it is, and whether the run may send; None: it has nothing left to send there."""
+    number = organization["id"]
+    turns = _turns(tx, ask.run_id, number, [kind(*pair) for pair in ask.without])
+    if not turns:
+        return None
+    bucket = _fill(organizations.load_bucket(tx, organization), ask.limit)
+    demand = Demand(mine=_dues(turns, now, ask.epoch), others=_classes_of_others(tx, ask, number, now))
+    return bucket, decide(bucket, demand, ask.limit, now)
+
+
+def _fill(bucket: Bucket, limit: Limit) -> Bucket:
+    """The bucket with all of the limit's tokens: one that has no row yet was never out."""
+    known = {token.number: token for token in bucket.tokens}
+    numbers = range(1, limit.snapshots + 1)
+    return replace(bucket, tokens=tuple(known.get(number, Token(number=number)) for number in numbers))
+
+
+def _turns(tx: Transaction, run: str, organization: int, without: list[str]) -> Turns:
+    rows = tx.rows(sql.EARLIEST, run=run, organization=organization, without=without)
+    return {(Phase(r["phase"]), Priority(r["priority"])): r["until"] for r in rows if r["until"] is not None}
+
+
+def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float, Reason]]:
+    """When the earliest task of each class is due, in store time, and why it is not before."""
+    found: dict[Priority, tuple[float, Reason]] = {}
+    for (phase, priority), until in turns.items():
+        if phase is Phase.READY:
+            due = (now, Reason.OWN_QUOTA)
+        elif phase is Phase.WINDOW:
+            left = until - epoch  # by itself: added to `now` first, the last instant would be rounded away
+            due = (now + left, Reason.WINDOW_NOT_OVER)
+        elif phase is Phase.BACKOFF:
+            due = (until, Reason.BACKOFF)
+        else:
+            continue
+        found[priority] = min(due, found.get(priority, due))
+    return found
+
+
+def _classes_of_others(tx: Transaction, ask: Ask, organization: int, now: float) -> frozenset[Priority]:
+    """The classes that other runs have due tasks of, if a live process is able to send them."""
+    serving = tx.rows(sql.OTHERS_SERVING, organization=organization, run=ask.run_id)
+    able = {(row["run"], row["refused"]) for row in serving if tx.alive(row["owner"])}
+    turns = (_turns(tx, run, organization, json.loads(refused)) for run, refused in sorted(able))
+    dues = (_dues(found, now, ask.epoch) for found in turns)
+    return frozenset(priority for found in dues for priority, (due, _) in found.items() if due <= now)
+
+
+def _write_grant(
+    tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, now: float
+) -> Lease | None:
+    """Write a grant: the task's lease, the token's pessimistic return, the probe if it is one."""
+    number, wall = organization["id"], tx.epoch()
+    chosen = _next_task(tx, ask, number, go.priority, now)
+    if chosen is None:
+        return None
+    limit = from_limit(ask.limit)
+    changes: Mapping[str, object] = {
+        "status": Status.LEASED.value,
+        "attempt": chosen["attempt"] + 1,
+        "owner": owner,
+        "lease_key": chosen["key"],
+        "lease_run": ask.run_id,
+        "lease_limit": limit,
+        "lease_timeout": ask.timeout,
+        "lease_token": go.token,
+        "granted_at": now,
+        "granted_wall": wall,
+        "evidence_at": evidence_time(ask.limit, ask.timeout, now),
+    }
+    task = leases.save_task(tx, chosen, now, **changes)
+    _take_token(tx, task, ask, now=now, wall=wall)
+    tx.change(sql.NOTE_GRANT, organization=number, now=now)
+    if organization["last_limit"] != limit:
+        tx.change(sql.NOTE_LIMIT, organization=number, limit=limit)
+    gate = to_gate(organization)
+    if go.probe and gate is not None:
+        probed = replace(gate, probe_until=task["evidence_at"])
+        organizations.save_gate(tx, number, probed, organization["gate_wall"], (task["id"], task["attempt"]))
+    tx.remember_calendar(now)
+    return to_lease(task, to_task(task), granted_boot=ask.boot, probe=go.probe)
+
+
+def _take_token(tx: Transaction, task: Row, ask: Ask, *, now: float, wall: float) -> None:
+    """Have the token of a task's new lease out for as long as its request may take effect."""
+    tx.change(
+        sql.WRITE_RETURN,
+        organization=task["organization"],
+        number=task["lease_token"],
+        returns_at=pessimistic_return(ask.limit, ask.timeout, now),
+        written_at=now,
+        written_wall=wall,
+        full_hold=ask.limit.hold,
+        task=task["id"],
+        attempt=task["attempt"],
+    )
+
+
+def _next_task(tx: Transaction, ask: Ask, organization: int, priority: Priority, now: float) -> Row | None:
+    """The due task that comes first in the plan; what has become due joins the ready ones before."""
+    turn = {"run": ask.run_id, "organization": organization, "priority": int(priority)}
+    for phase, until in ((Phase.WINDOW, ask.epoch), (Phase.BACKOFF, now)):
+        tx.change(sql.RELEASE, **turn, phase=int(phase), now=until)
+    return tx.row(sql.NEXT_TASK, **turn, without=[kind(*pair) for pair in ask.without])

@@ -9,13 +9,11 @@ from enum import IntEnum
 
 from orchestrator.core import (
     Lease,
-    LeaseLost,
     Limit,
     OnUncertain,
     Pace,
     Priority,
     Problem,
-    Reason,
     Result,
     Run,
     RunState,
@@ -25,9 +23,10 @@ from orchestrator.core import (
     Window,
 )
 from orchestrator.ratelimit import Gate, Token
-from orchestrator.store import sql
-from orchestrator.store.database import Row, Transaction
-from orchestrator.store.views import Serving
+from orchestrator.store.database import Row
+
+BATCH = 500
+"""Rows read or looked up at once: little memory, few round trips."""
 
 
 class Phase(IntEnum):
@@ -40,7 +39,7 @@ class Phase(IntEnum):
     SETTLED = 4  # since `until`, in store time
 
 
-def place(task: Row, now: float) -> tuple[Phase, float]:
+def find_phase(task: Row, now: float) -> tuple[Phase, float]:
     """Where a task stands in its runs' turns."""
     status = Status(task["status"])
     if status.settled:
@@ -60,15 +59,6 @@ def kind(account_group: str, is_public: bool) -> str:
 def from_kinds(kinds: Iterable[tuple[str, bool]]) -> str:
     """What is refused as JSON."""
     return json.dumps(sorted(kind(*pair) for pair in kinds))
-
-
-def to_serving(row: Row) -> Serving:
-    """One process at one organization."""
-    pairs = (text.rpartition("/") for text in json.loads(row["refused"]))
-    return Serving(
-        refused=frozenset((account_group, public == "1") for account_group, _, public in pairs),
-        stopped=Reason(row["stopped"]) if row["stopped"] else None,
-    )
 
 
 def to_token(row: Row) -> Token:
@@ -194,8 +184,8 @@ def to_result(row: Row, task: Task, run: str | None) -> Result:
     )
 
 
-def expired(row: Row, epoch: float) -> bool:
-    """Whether a task's snapshot exists no longer."""
+def is_expired(row: Row, epoch: float) -> bool:
+    """True if a task's snapshot exists no longer."""
     bare = to_bare_task({"identity": "", "organization_name": "", **row})
     expires = to_result(row, bare, None).expires_at
     return expires is not None and expires <= epoch
@@ -263,39 +253,3 @@ def to_problem(text: str | None) -> Problem | None:
 
 def _maybe_bool(value: int | None) -> bool | None:
     return None if value is None else bool(value)
-
-
-IN_FLIGHT = (Status.LEASED, Status.SENDING)
-
-
-def save(tx: Transaction, task: Row, now: float, **changes: object) -> Row:
-    """Change a task, its place in the turns of all runs that refer to it, and its organization's version."""
-    after = {**task, **changes}
-    seen = {"seen_attempt": task["attempt"], "seen_status": task["status"]}
-    if tx.change(sql.SAVE_TASK, **after, **seen) != 1:
-        raise LeaseLost(f"task {task['key'][:6]} was changed by another process")
-    phase, until = place(after, now)
-    tx.change(sql.PLACE_TASK, task=task["id"], phase=int(phase), until=until)
-    tx.change(sql.TOUCH_ORGANIZATION, organization=task["organization"])
-    return after
-
-
-def leased(tx: Transaction, lease: Lease, *states: Status) -> Row:
-    """The task that the lease still holds; raises LeaseLost."""
-    return hold(tx, {"owner": lease.owner, "attempt": lease.attempt, "key": lease.task.key}, *states)
-
-
-def hold(tx: Transaction, fence: Mapping[str, object], *states: Status) -> Row:
-    """The task with this owner, attempt and key in one of these states, its organization locked; raises LeaseLost.
-
-    Looked up again once the lock is there: meanwhile it may have changed, or gone to another organization.
-    """
-    task = tx.row(sql.LEASED_TASK, **fence)
-    locked = None
-    while task is not None and task["organization"] != locked:
-        locked = task["organization"]
-        tx.row(sql.LOCK_ORGANIZATION, organization=locked)
-        task = tx.row(sql.LEASED_TASK, **fence)
-    if task is None or Status(task["status"]) not in states:
-        raise LeaseLost(f"attempt {fence['attempt']} of task {fence['key']} is no longer this process's")
-    return task

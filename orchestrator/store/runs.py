@@ -1,55 +1,97 @@
-"""Runs: freezing a plan, finding a run, and what has become of its tasks."""
+"""Runs: freezing a plan under a run id, trying again what failed, and how a run ends."""
 
 from __future__ import annotations
 
-import difflib
 import json
-from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.core import Counts, Problem, Result, Run, RunState, Status, Task, UsageError
+from orchestrator.core import Problem, Run, RunState, Status, Task, UsageError
 from orchestrator.store import organizations, sql
-from orchestrator.store.database import Row, Transaction
-from orchestrator.store.rows import (
-    expired,
-    from_problem,
-    from_reference,
-    from_task,
-    place,
-    save,
-    to_bare_task,
-    to_result,
-    to_run,
-    to_serving,
-    to_task,
-)
-from orchestrator.store.views import RunView, Serving
+from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.leases import queue_afresh
+from orchestrator.store.rows import BATCH, find_phase, from_problem, from_reference, from_task, is_expired
+from orchestrator.store.views import latest_rows, load_run
 
-BATCH = 500
-"""Rows read or looked up at once: little memory, few round trips."""
 
-AFRESH: Mapping[str, object] = {
-    "status": Status.QUEUED.value,
-    "tries": 0,
-    "first_sent_at": None,
-    "retry_at": 0.0,
-    "owner": None,
-    "evidence_due": None,
-    "settled_wall": None,
-    "settled_at": None,
-    "http_status": None,
-    "problem": None,
-}
-"""A failed task that is tried again begins anew; that a duplicate is possible is not forgotten."""
+class Runs:
+    """The runs of a store, as those who start and end them change them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:
+        """Freeze a plan under its run id, all or nothing; a run that exists is returned as it is.
+
+        A task is matched with the latest generation of the same snapshot: created and not expired (by
+        `Store.epoch()`), uncertain or being worked on: the run refers to it; created and expired, or `again`:
+        a new generation; failed: queued again. Raises `UsageError` when the run id belongs to another
+        job name.
+        """
+        with self._database.write() as tx:
+            new = _add(tx, run)
+            known = load_run(tx, run.id)
+            if known.job != run.job:
+                raise UsageError(
+                    f"run {run.id} belongs to the job {known.job!r}, not to {run.job!r}: choose another run id"
+                )
+            if new:
+                _freeze(tx, run.id, tasks, again=again)
+            tx.change(sql.LOOK_AGAIN, run=run.id)
+            return load_run(tx, run.id)
+
+    def look_again(self, run_id: str) -> None:
+        """Have evidence for the run's uncertain tasks looked for once more, as when a run starts."""
+        with self._database.write() as tx:
+            tx.change(sql.LOOK_AGAIN, run=run_id)
+
+    def retry_failed(self, run_id: str) -> int:
+        """Queue the run's failed tasks again; how many. A finished run is active again, a cancelled one is not."""
+        with self._database.write() as tx:
+            failed = _lock_failed(tx, run_id)
+            now, epoch = tx.now(), tx.epoch()
+            for row in failed:
+                queue_afresh(tx, row, now=now, epoch=epoch)
+            if failed:
+                tx.change(sql.REVIVE_RUN, run=run_id)
+        return len(failed)
+
+    def end(self, run_id: str, state: RunState) -> None:
+        """Set a run's state.
+
+        It finishes only while it is active and nothing of it is pending: somebody may have queued a task of it
+        again since it was looked at. Whoever does so writes the run's row after the task, and waits for its lock.
+        """
+        with self._database.write() as tx:
+            if state is RunState.FINISHED:
+                tx.row(sql.LOCK_RUN, run=run_id)
+                tx.change(sql.FINISH_RUN, run=run_id)
+            else:
+                tx.change(sql.SET_STATE, run=run_id, state=state.value)
+
+
+def _lock_failed(tx: Transaction, run: str) -> list[Row]:
+    """The run's tasks that failed when they were sent, read behind the locks of their organizations.
+
+    The others were refused when they were planned: those are never sent.
+    """
+    locked: set[int] = set()
+    while True:
+        rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
+        failed = [row for row in rows if row["tries"]]
+        missing = {row["organization"] for row in failed} - locked
+        if not missing:
+            return failed
+        organizations.lock_numbers(tx, missing)
+        locked |= missing
 
 
 # -- freezing a plan ---------------------------------------------------------------------------------------
 
 
-def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> Run:
-    """See `Queue.start_run`."""
+def _add(tx: Transaction, run: Run) -> bool:
+    """Write a run without tasks; False if there is one of this id."""
     values = {
         "id": run.id,
         "job": run.job,
@@ -57,21 +99,7 @@ def start(tx: Transaction, run: Run, tasks: Sequence[Task], *, again: bool) -> R
         "state": run.state.value,
         "tasks": 0,
     }
-    new = tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
-    known = _run(tx, run.id)
-    if known.job != run.job:
-        raise UsageError(
-            f"run {run.id} belongs to the job {known.job!r}, not to {run.job!r}: choose another run id"
-        )
-    if new:
-        _freeze(tx, run.id, tasks, again=again)
-    look_again(tx, run.id)
-    return _run(tx, run.id)
-
-
-def look_again(tx: Transaction, run: str) -> None:
-    """See `Queue.look_again`."""
-    tx.change(sql.LOOK_AGAIN, run=run)
+    return tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
 
 
 def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
@@ -82,16 +110,12 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
     plan = sorted(tasks, key=lambda task: task.position)
     for first in range(0, len(plan), BATCH):
         batch = plan[first : first + BATCH]
-        placed = [_placed(task, first + i, known[task.organization]) for i, task in enumerate(batch)]
-        _freeze_batch(
-            tx,
-            run,
-            {task.base_key: (task, organization) for task, organization in reversed(placed)},
-            again=again,
-        )
+        placed = [_place(task, first + i, known[task.organization]) for i, task in enumerate(batch)]
+        wanted = {task.base_key: (task, organization) for task, organization in reversed(placed)}
+        _freeze_batch(tx, run, wanted, again=again)
     tx.change(sql.SET_TASKS, run=run)
-    for number, called in _names_by_organization(tasks, known).items():
-        tx.change(sql.ADD_RUN_ORGANIZATION, run=run, organization=number, name="+".join(called))
+    for number, names_here in _names_by_organization(tasks, known).items():
+        tx.change(sql.ADD_RUN_ORGANIZATION, run=run, organization=number, name="+".join(names_here))
     if len(plan) > BATCH:
         tx.refresh_statistics()
 
@@ -100,45 +124,41 @@ def _names_by_organization(tasks: Sequence[Task], known: Mapping[str, Row]) -> d
     """What this run's user calls each organization: usually one name, sometimes several for the same one."""
     names: dict[int, dict[str, None]] = defaultdict(dict)
     for task in tasks:
-        names[known[task.organization]["id"]][task.organization_name or known[task.organization]["name"]] = (
-            None
-        )
-    return {number: list(called) for number, called in names.items()}
+        organization = known[task.organization]
+        names[organization["id"]][task.organization_name or organization["name"]] = None
+    return {number: list(names_here) for number, names_here in names.items()}
 
 
-def _placed(task: Task, position: int, organization: Row) -> tuple[Task, int]:
-    return replace(
-        task, organization=organization["identity"], position=position, generation=0
-    ), organization["id"]
+def _place(task: Task, position: int, organization: Row) -> tuple[Task, int]:
+    """A task at its place in the plan, and the number of its organization."""
+    placed = replace(task, organization=organization["identity"], position=position, generation=0)
+    return placed, organization["id"]
 
 
 def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, int]], *, again: bool) -> None:
     """Match some tasks with what is known of them, make what is missing, and have the run refer to them."""
     now, epoch = tx.now(), tx.epoch()
-    before = _latest(tx, list(wanted))
+    before = latest_rows(tx, list(wanted))
     fresh = []
     for base_key, (task, organization) in wanted.items():
-        generation = _generation(before.get(base_key), again=again, epoch=epoch)
+        known = before.get(base_key)
+        generation = _new_generation(known, again=again, epoch=epoch)
         if generation is not None:
-            made = replace(task, generation=generation) if generation else task
-            fresh.append(_new_row(made, organization, now=now, epoch=epoch))
-        elif before[base_key]["status"] == Status.FAILED:
-            _try_again(tx, before[base_key], task, now=now, epoch=epoch)
-        elif before[base_key]["test_name"] is None and task.test_name is not None:
-            tx.change(sql.NAME_TASK, task=before[base_key]["id"], test_name=task.test_name)
+            task_made = replace(task, generation=generation) if generation else task
+            fresh.append(_new_row(task_made, organization, now=now, epoch=epoch))
+        elif known is not None:
+            _meet(tx, known, task, now=now, epoch=epoch)
     tx.each(sql.ADD_TASK, fresh)
-    after = _latest(tx, list(wanted))
-    tx.each(
-        sql.ADD_RUN_TASK,
-        [_reference(run, task, after[base_key], now) for base_key, (task, _) in wanted.items()],
-    )
+    after = latest_rows(tx, list(wanted))
+    references = [_reference(run, task, after[base_key], now) for base_key, (task, _) in wanted.items()]
+    tx.each(sql.ADD_RUN_TASK, references)
 
 
-def _generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
+def _new_generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
     """The generation that has to be made, None to refer to the latest one."""
     if before is None:
         return 0
-    if again or expired(before, epoch):
+    if again or is_expired(before, epoch):
         return int(before["generation"]) + 1
     return None
 
@@ -151,170 +171,26 @@ def _new_row(task: Task, organization: int, *, now: float, epoch: float) -> dict
         "problem": None,
         "status": Status.QUEUED.value,
     }
-    return {
-        **from_task(task, organization),
-        **row,
-        **(_refused(task, now=now, epoch=epoch) if task.refusal else {}),
-    }
+    return {**from_task(task, organization), **row, **_refusal(task, now=now, epoch=epoch)}
 
 
-def _refused(task: Task, *, now: float, epoch: float) -> dict[str, object]:
-    """A task that is never sent: failed from the start."""
-    problem = from_problem(Problem(title=task.refusal or ""))
+def _meet(tx: Transaction, known: Row, task: Task, *, now: float, epoch: float) -> None:
+    """Bring a task that is there already forward: what failed is tried again, a test's name is learnt."""
+    if known["status"] == Status.FAILED:
+        queue_afresh(tx, known, now=now, epoch=epoch, **_refusal(task, now=now, epoch=epoch))
+    elif known["test_name"] is None and task.test_name is not None:
+        tx.change(sql.NAME_TASK, task=known["id"], test_name=task.test_name)
+
+
+def _refusal(task: Task, *, now: float, epoch: float) -> dict[str, object]:
+    """What is otherwise with a task that is never sent: it has failed from the start."""
+    if not task.refusal:
+        return {}
+    problem = from_problem(Problem(title=task.refusal))
     return {"status": Status.FAILED.value, "settled_at": now, "settled_wall": epoch, "problem": problem}
 
 
-def _try_again(tx: Transaction, before: Row, task: Task, *, now: float, epoch: float) -> None:
-    changes = {**AFRESH, "queued_wall": epoch}
-    save(tx, before, now, **(changes | _refused(task, now=now, epoch=epoch) if task.refusal else changes))
-
-
 def _reference(run: str, task: Task, row: Row, now: float) -> Mapping[str, object]:
-    phase, until = place(row, now)
+    phase, until = find_phase(row, now)
     found = {"run": run, "task": row["id"], "organization": row["organization"]}
     return {**from_reference(task), **found, "phase": int(phase), "until": until}
-
-
-# -- what the store knows ----------------------------------------------------------------------------------
-
-
-def latest(tx: Transaction, tasks: Sequence[Task]) -> dict[str, Result]:
-    """See `Queue.latest`."""
-    found: dict[str, Result] = {}
-    for first in range(0, len(tasks), BATCH):
-        keys = {_present_key(tx, task): task for task in tasks[first : first + BATCH]}
-        for base_key, row in _latest(tx, list(keys)).items():
-            task = keys[base_key]
-            known = replace(task, organization=row["identity"], generation=row["generation"])
-            found[task.base_key] = to_result(row, known, None)
-    return found
-
-
-def made(
-    tx: Transaction, since: float, before: tuple[float, int]
-) -> tuple[list[tuple[str, Result]], tuple[float, int]]:
-    """Some snapshots that were made, the latest first: those before this (time, id), and where to go on."""
-    rows = tx.rows(sql.MADE, since=since, wall=before[0], before=before[1], some=BATCH)
-    found = [(str(row["lease_run"] or ""), to_result(row, to_bare_task(row), None)) for row in rows]
-    return found, ((rows[-1]["settled_wall"], rows[-1]["id"]) if rows else before)
-
-
-def _present_key(tx: Transaction, task: Task) -> str:
-    """The task's key under the identity that its organization has by now."""
-    organization = organizations.find(tx, task.organization)
-    return (
-        task.base_key
-        if organization is None
-        else replace(task, organization=organization["identity"]).base_key
-    )
-
-
-def _latest(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
-    return {row["base_key"]: row for row in tx.rows(sql.LATEST_TASKS, keys=list(keys))}
-
-
-def end(tx: Transaction, run: str, state: RunState) -> None:
-    """See `Queue.end_run`. Whoever queues a task again writes the run's row after it, and waits for this lock."""
-    if state is RunState.FINISHED:
-        tx.row(sql.LOCK_RUN, run=run)
-        tx.change(sql.FINISH_RUN, run=run)
-    else:
-        tx.change(sql.SET_STATE, run=run, state=state.value)
-
-
-# -- finding and counting ----------------------------------------------------------------------------------
-
-
-def find(tx: Transaction, text: str) -> Run:
-    """See `Queue.find_run`."""
-    ids = [str(row["id"]) for row in tx.rows(sql.RUN_IDS)]
-    if not ids:
-        raise UsageError(f"there is no run {text!r}: nothing has been run with this store yet")
-    if text == "last":
-        return _run(tx, ids[0])
-    meant = [text] if text in ids else [name for name in ids if name.startswith(text)]
-    if len(meant) == 1:
-        return _run(tx, meant[0])
-    if meant:
-        raise UsageError(f"{text!r} begins several run ids: {', '.join(meant[:5])}")
-    near = difflib.get_close_matches(text, ids, n=3, cutoff=0.5) or ids[:3]
-    raise UsageError(f"there is no run {text!r}; there are {', '.join(near)}: `tesnap runs` lists all")
-
-
-def view(tx: Transaction, run: str) -> RunView:
-    """See `Queue.view`."""
-    return _view(tx, _run(tx, run), _processes(tx)[run])
-
-
-def views(tx: Transaction) -> list[RunView]:
-    """See `Queue.runs`."""
-    processes = _processes(tx)
-    found = [to_run(row) for row in tx.rows(sql.RUNS)]
-    return [_view(tx, run, processes[run.id]) for run in found]
-
-
-def _view(tx: Transaction, run: Run, processes: int) -> RunView:
-    counts: dict[str, Counts] = defaultdict(Counts)
-    for row in tx.rows(sql.COUNTS, run=run.id):
-        status = Status(row["status"])
-        name = "existing" if status is Status.CREATED and not row["here"] else status.value
-        refused = row["tasks"] if status is Status.FAILED and row["untried"] else 0
-        counts[row["identity"]] += Counts(**{name: row["tasks"]}, refused=refused)
-    names = {row["identity"]: row["name"] for row in tx.rows(sql.RUN_ORGANIZATIONS, run=run.id)}
-    return RunView(run=run, counts=dict(counts), names=names, processes=processes)
-
-
-def _processes(tx: Transaction) -> dict[str, int]:
-    """How many live processes serve each run."""
-    rows = tx.rows(sql.SERVERS)
-    alive = {owner for owner in {row["owner"] for row in rows} if tx.alive(owner)}
-    found: dict[str, int] = defaultdict(int)
-    for row in rows:
-        found[row["run"]] += row["owner"] in alive
-    return found
-
-
-def serving(tx: Transaction, run: str) -> dict[str, list[Serving]]:
-    """See `Queue.serving`."""
-    found: dict[str, list[Serving]] = defaultdict(list)
-    rows = tx.rows(sql.SERVED, run=run)
-    alive = {owner for owner in {row["owner"] for row in rows} if tx.alive(owner)}
-    for row in rows:
-        if row["owner"] in alive:
-            found[row["identity"]].append(to_serving(row))
-    return dict(found)
-
-
-def _run(tx: Transaction, run: str) -> Run:
-    row = tx.row(sql.RUN, run=run)
-    if row is None:
-        raise UsageError(f"there is no run {run!r}: `tesnap runs` lists all")
-    return to_run(row)
-
-
-# -- results -----------------------------------------------------------------------------------------------
-
-
-def results_after(tx: Transaction, run: str, position: int) -> list[Result]:
-    """Some results of a run behind a position, in the order of the plan."""
-    return [_result(row) for row in tx.rows(sql.RESULTS, run=run, after=position, some=BATCH)]
-
-
-def settled_positions(tx: Transaction, run: str, since: float) -> array[int]:
-    """The positions of a run's tasks that were settled at or after that store time."""
-    return array("q", (row["position"] for row in tx.rows(sql.SETTLED_POSITIONS, run=run, since=since)))
-
-
-def results_at(tx: Transaction, run: str, positions: Sequence[int]) -> list[Result]:
-    """The results at these positions."""
-    return [_result(row) for row in tx.rows(sql.RESULTS_AT, run=run, positions=list(positions))]
-
-
-def batches(positions: array[int]) -> Iterator[array[int]]:
-    """Positions, some at a time."""
-    for first in range(0, len(positions), BATCH):
-        yield positions[first : first + BATCH]
-
-
-def _result(row: Row) -> Result:
-    return to_result(row, to_task(row), row["run"])

@@ -1,124 +1,111 @@
-"""Uncertain tasks: when to look for what became of them, and what was found."""
+"""Uncertain tasks: when to look for what became of them, what was found, and what their user says."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from orchestrator.core import Lease, Result, RunState, Snapshot, Status, UsageError
-from orchestrator.store import organizations, runs, sql
-from orchestrator.store.database import Row, Transaction
-from orchestrator.store.rows import from_snapshot, leased, save, to_lease, to_result, to_task
+from orchestrator.store import organizations, sql
+from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.leases import lock_leased, queue_afresh, save_task
+from orchestrator.store.rows import from_snapshot, to_lease, to_result, to_task
+
+RESENT = {
+    "status": Status.QUEUED.value,
+    "owner": None,
+    "retry_at": 0.0,
+    "evidence_due": None,
+    "settled_at": None,
+    "settled_wall": None,
+    "duplicate_possible": True,
+}
+"""What a task is that is sent once more although its snapshot may exist."""
 
 
-def due(tx: Transaction, run: str) -> list[tuple[Lease, Result]]:
-    """See `Queue.evidence_due`."""
-    found = []
-    for row in tx.rows(sql.EVIDENCE_DUE, run=run, now=tx.now()):
-        task = to_task(row)
-        found.append((replace(to_lease(row, task), run_id=run), to_result(row, task, run)))
-    return found
+class UncertainTasks:
+    """Tasks of which nobody knows whether their snapshot was made: until evidence, a policy or a hand settles them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def due(self, run_id: str) -> list[tuple[Lease, Result]]:
+        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them.
+
+        The leases are this run's, whichever run made the attempt.
+        """
+        found = []
+        with self._database.read() as tx:
+            for row in tx.rows(sql.EVIDENCE_DUE, run=run_id, now=tx.now()):
+                task = to_task(row)
+                found.append((replace(to_lease(row, task), run_id=run_id), to_result(row, task, run_id)))
+        return found
+
+    def known_snapshots(self, organization: str) -> frozenset[str]:
+        """Ids of saved events and snapshots that the store already has for an organization."""
+        with self._database.read() as tx:
+            found = organizations.find(tx, organization)
+            rows = [] if found is None else tx.rows(sql.KNOWN_SNAPSHOTS, organization=found["id"])
+        ids = (known for row in rows for known in (row["snapshot_id"], row["event_id"]))
+        return frozenset(known for known in ids if known is not None)
+
+    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
+        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good.
+
+        True if it was queued: in a run that was cancelled nobody would send it.
+        """
+        with self._database.write() as tx:
+            task = lock_leased(tx, lease, Status.UNCERTAIN)
+            now = tx.now()
+            queued = resend and found is None and _revive(tx, lease.run_id)
+            if found is not None:
+                changes = _creation(found, how or None, now=now, epoch=tx.epoch())
+            elif queued:
+                changes = {**RESENT, "resends": task["resends"] + 1}
+            else:
+                changes = {"settled_at": now, "evidence_due": None}
+            save_task(tx, task, now, **changes)
+        return queued
+
+    def settle_by_hand(self, run_id: str, key: str, *, made: Snapshot | None) -> Result:
+        """Settle an uncertain task, by the beginning of its key: created as `made`, or (None) queued again.
+
+        A finished run of which a task is queued again is active again; a cancelled one stays so.
+        Raises `UsageError` when no uncertain task of the run, or more than one, is meant.
+        """
+        with self._database.write() as tx:
+            found = _find(tx, run_id, key)
+            organizations.lock(tx, found["identity"])
+            found = _find(tx, run_id, key)  # read again behind the lock
+            now, epoch = tx.now(), tx.epoch()
+            if made is None:
+                after = queue_afresh(tx, found, now=now, epoch=epoch)
+                tx.change(sql.REVIVE_RUN, run=run_id)
+            else:
+                after = save_task(tx, found, now, **_creation(made, "hand", now=now, epoch=epoch))
+        return to_result(after, to_task(after), run_id)
 
 
-def known_snapshots(tx: Transaction, name: str) -> frozenset[str]:
-    """See `Queue.known_snapshots`."""
-    organization = organizations.find(tx, name)
-    if organization is None:
-        return frozenset()
-    rows = tx.rows(sql.KNOWN_SNAPSHOTS, organization=organization["id"])
-    return frozenset(
-        known for row in rows for known in (row["snapshot_id"], row["event_id"]) if known is not None
-    )
+def _creation(snapshot: Snapshot, found: str | None, *, now: float, epoch: float) -> dict[str, object]:
+    """What changes in a task whose snapshot turns out to exist."""
+    return {
+        **from_snapshot(snapshot),
+        "status": Status.CREATED.value,
+        "found": found,
+        "problem": None,
+        "evidence_due": None,
+        "settled_at": now,
+        "settled_wall": epoch,
+    }
 
 
-def conclude(tx: Transaction, lease: Lease, *, found: Snapshot | None, how: str, resend: bool) -> bool:
-    """See `Queue.conclude`."""
-    task = leased(tx, lease, Status.UNCERTAIN)
-    now = tx.now()
-    queued = resend and found is None and _carried_on(tx, lease.run_id)
-    if found is not None:
-        changes: dict[str, object] = {
-            **from_snapshot(found),
-            "status": Status.CREATED.value,
-            "found": how or None,
-            "problem": None,
-            "settled_at": now,
-            "settled_wall": tx.epoch(),
-        }
-    elif queued:
-        again = {
-            "status": Status.QUEUED.value,
-            "owner": None,
-            "retry_at": 0.0,
-            "settled_at": None,
-            "settled_wall": None,
-        }
-        changes = {**again, "duplicate_possible": True, "resends": task["resends"] + 1}
-    else:
-        changes = {"settled_at": now}
-    save(tx, task, now, **changes, evidence_due=None)
-    return queued
-
-
-def _carried_on(tx: Transaction, run: str) -> bool:
-    """Whether the run is active, or is again: one that was cancelled sends nothing more."""
+def _revive(tx: Transaction, run: str) -> bool:
+    """Have the run active again, unless it was cancelled: such a run sends nothing more."""
     tx.change(sql.REVIVE_RUN, run=run)
     row = tx.row(sql.RUN, run=run)
     return row is not None and RunState(row["state"]) is RunState.ACTIVE
 
 
-def retry_failed(tx: Transaction, run: str) -> int:
-    """See `Queue.retry_failed`."""
-    failed = _failed(tx, run)
-    now, epoch = tx.now(), tx.epoch()
-    for row in failed:
-        save(tx, row, now, **{**runs.AFRESH, "queued_wall": epoch})
-    if failed:
-        tx.change(sql.REVIVE_RUN, run=run)
-    return len(failed)
-
-
-def decide(tx: Transaction, run: str, key: str, made: Snapshot | None) -> Result:
-    """See `Queue.settle_by_hand`."""
-    found = _uncertain(tx, run, key)
-    organizations.lock(tx, found["identity"])
-    found = _uncertain(tx, run, key)  # read again behind the lock
-    now, epoch = tx.now(), tx.epoch()
-    if made is None:
-        changes: dict[str, object] = {**runs.AFRESH, "queued_wall": epoch}
-    else:
-        changes = {
-            **from_snapshot(made),
-            "status": Status.CREATED.value,
-            "found": "hand",
-            "problem": None,
-            "evidence_due": None,
-            "settled_at": now,
-            "settled_wall": epoch,
-        }
-    after = {**found, **save(tx, found, now, **changes)}
-    if made is None:
-        tx.change(sql.REVIVE_RUN, run=run)
-    return to_result(after, to_task(after), run)
-
-
-def _failed(tx: Transaction, run: str) -> list[Row]:
-    """The run's tasks that failed when they were sent, read behind the locks of their organizations.
-
-    The others were refused when they were planned: those are never sent.
-    """
-    locked: set[int] = set()
-    while True:
-        rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
-        failed = [row for row in rows if row["tries"]]
-        missing = {row["organization"] for row in failed} - locked
-        if not missing:
-            return failed
-        for organization in sorted(missing):
-            tx.row(sql.LOCK_ORGANIZATION, organization=organization)
-        locked |= missing
-
-
-def _uncertain(tx: Transaction, run: str, key: str) -> Row:
+def _find(tx: Transaction, run: str, key: str) -> Row:
     """The run's one uncertain task whose key begins so; UsageError names those that are uncertain."""
     rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.UNCERTAIN.value)
     matching = [row for row in rows if row["key"].startswith(key)]

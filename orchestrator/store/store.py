@@ -1,17 +1,68 @@
-"""Durable queues: one logic, written once (docs/decisions/0003-one-sql-two-stores.md), over SQLite or PostgreSQL."""
+"""The store as those have it who use it, and how it is opened by its address."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from urllib.parse import unquote
 
-from orchestrator.core import Clock, StoreUnusable, UsageError, quote
-from orchestrator.store.queue import Store
+from orchestrator.core import Clock, StoreUnavailable, StoreUnusable, UsageError, quote
+from orchestrator.store import sql
+from orchestrator.store.database import Database
+from orchestrator.store.organizations import Organizations
+from orchestrator.store.queue import Queue
+from orchestrator.store.runs import Runs
 from orchestrator.store.sqlite import SqliteDatabase
+from orchestrator.store.uncertain import UncertainTasks
+from orchestrator.store.views import Views
 
-_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+SUFFIXES = (".db", ".sqlite", ".sqlite3")
+"""Names that mean a file even without a slash."""
 
-__all__ = ["Store", "open_store", "store_exists"]
+POSTGRES = ("postgresql://", "postgres://")
+
+
+class Store:
+    """A durable place for tasks and the buckets they wait for: one database, and what can be done with it.
+
+    Its parts may be used from several threads.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.queue = Queue(database)
+        self.organizations = Organizations(database)
+        self.runs = Runs(database)
+        self.uncertain = UncertainTasks(database)
+        self.views = Views(database)
+
+    def now(self) -> float:
+        """The store's own clock, by which tokens return."""
+        with self._database.read() as tx:
+            return tx.now()
+
+    def epoch(self) -> float:
+        """The calendar as the store has it (epoch seconds): for expiry and for showing store times."""
+        with self._database.read() as tx:
+            return tx.epoch()
+
+    def describe(self) -> str:
+        """Where the store is, without secrets: `sqlite:////path`, `postgresql://host/db`."""
+        return self._database.describe()
+
+    def touch(self) -> None:
+        """Write something that changes nothing, to find out whether the store takes it."""
+        with self._database.write() as tx:
+            tx.change(sql.TOUCH_META)
+            tx.remember_calendar(tx.now())
+
+    def close(self) -> None:
+        """Give up ownership and the connection. Leases still held are recovered by whoever looks next."""
+        try:
+            self.queue.leave()
+        except (StoreUnavailable, StoreUnusable):
+            pass  # whoever looks next does it
+        finally:
+            self._database.close()
 
 
 def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
@@ -20,7 +71,7 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
     It is made, or brought to the present version, if need be; with `read_only` nothing is written, and
     it has to exist. Raises `StoreUnusable` or `StoreUnavailable`.
     """
-    if url.startswith(("postgresql://", "postgres://")):
+    if url.startswith(POSTGRES):
         return _open_postgres(url, read_only=read_only)
     path = _path(url)
     if read_only and not _exists(path):
@@ -29,12 +80,12 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
 
 
 def store_exists(url: str) -> bool:
-    """Whether there is something to open; a PostgreSQL store makes its schema when it is first opened."""
-    return url.startswith(("postgresql://", "postgres://")) or _exists(_path(url))
+    """True if there is something to open; a PostgreSQL store makes its schema when it is first opened."""
+    return url.startswith(POSTGRES) or _exists(_path(url))
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is a file; StoreUnusable where this user may not even look."""
+    """True if there is a file; StoreUnusable where this user may not even look."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -55,7 +106,7 @@ def _path(url: str) -> Path:
         raise UsageError(
             f"not a store: {url.partition('://')[0]!r}: write sqlite:////absolute/path or postgresql://host/database"
         )
-    if "/" not in url and not url.endswith(_SUFFIXES):
+    if "/" not in url and not url.endswith(SUFFIXES):
         raise UsageError(
             f"not a store: {quote(url)}: write sqlite:////absolute/path, a path such as ./tesnap.db, or"
             " postgresql://host/database"
