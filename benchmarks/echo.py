@@ -15,7 +15,7 @@ from orchestrator.core.errors import TesnapError
 from orchestrator.core.events import Ending, Event, Progress
 from orchestrator.core.jobs import RetryRules
 from orchestrator.core.tasks import Lease, Result, Run
-from orchestrator.store.queue import Store
+from orchestrator.store.store import Store
 from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Looked, Lost, Sent, first_byte
 from orchestrator.worker.worker import Worker
@@ -35,7 +35,7 @@ class Echo:
 
     def send(self, lease: Lease) -> None:
         try:
-            first_byte(lease, self._clock, self._store.sending, stopping=False)
+            first_byte(lease, self._clock, self._store.queue.mark_sending, stopping=False)
         except TesnapError as refused:
             self._end(0.0, Sent(lease=lease, refused=refused))
             return

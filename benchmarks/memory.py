@@ -10,7 +10,7 @@ from benchmarks.plans import RUN, enqueue, identities, tasks
 from benchmarks.probe import measured, peak_memory
 from benchmarks.row import Row
 from orchestrator.core.clock import VirtualClock
-from orchestrator.store.opening import open_store
+from orchestrator.store.store import open_store
 
 SIZES = (1_000, 10_000, 100_000)
 SECONDS = 6_000.0  # of virtual time: 100 snapshots
@@ -47,7 +47,7 @@ def probe_worker(url: str) -> float:
     clock = VirtualClock()
     store = open_store(url, clock=clock)
     sender = Echo(store, clock, latency=0.5, capacity=128)
-    worker = worker_of(store, store.find_run(RUN), identities(1), clock, sender)
+    worker = worker_of(store, store.views.find_run(RUN), identities(1), clock, sender)
     worker.open()
     work(worker, sender, clock, until=clock.boot() + SECONDS)
     if sender.sent < 90:

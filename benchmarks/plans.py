@@ -6,8 +6,8 @@ from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit, Window, identity
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.store.queue import Store
-from orchestrator.store.views import Ask
+from orchestrator.store.queue import Ask
+from orchestrator.store.store import Store
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()
@@ -42,7 +42,7 @@ def tasks(organizations: list[str], each: int, *, ready_at: float = 0.0) -> list
 
 def enqueue(store: Store, plan: list[Task], clock: VirtualClock) -> Run:
     """Start the run."""
-    return store.start_run(Run(id=RUN, job="nightly", created_at=clock.wall(), tasks=len(plan)), plan)
+    return store.runs.start(Run(id=RUN, job="nightly", created_at=clock.wall(), tasks=len(plan)), plan)
 
 
 def make_one(store: Store, organization: str, clock: VirtualClock) -> None:
@@ -55,10 +55,10 @@ def make_one(store: Store, organization: str, clock: VirtualClock) -> None:
         epoch=clock.wall(),
         boot=clock.boot(),
     )
-    lease = store.grant(ask)
+    lease = store.queue.grant(ask)
     if not isinstance(lease, Lease):
         raise TypeError(f"{organization}: a grant was expected, not {Wait.__name__} or nothing: {lease}")
-    store.sending(lease)
+    store.queue.mark_sending(lease)
     snapshot = Snapshot(id=f"s{lease.task.key}", event_id="9", link="https://app.example.com/share/1")
     made = Settlement(status=Status.CREATED, answered=True, http_status=201, snapshot=snapshot)
-    store.settle(lease, made)
+    store.queue.settle(lease, made)

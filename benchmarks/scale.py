@@ -12,7 +12,7 @@ from benchmarks.echo import Echo, work, worker_of
 from benchmarks.plans import LIMIT, enqueue, identities, tasks
 from benchmarks.row import Row
 from orchestrator.core.clock import VirtualClock
-from orchestrator.store.opening import open_store
+from orchestrator.store.store import open_store
 
 ORGANIZATIONS, EACH = 10_000, 5
 LATENCY = 0.5

@@ -25,7 +25,7 @@ TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".sh", ".sql", ".j2", 
 MODULE_LINES = 500
 """A module longer than this hides a noun. The number may only fall."""
 
-OUTGROWN = {"store/queue.py": 510}
+OUTGROWN: dict[str, int] = {}
 """The modules that are longer all the same; entries may only fall or go."""
 
 FUNCTION_LINES = 47

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.api import (
     AccountGroup,
@@ -57,7 +57,7 @@ from orchestrator.planning import (
     select_tests,
     survey_organization,
 )
-from orchestrator.store import RunView
+from orchestrator.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.core import CredentialSource, JobFile
@@ -408,28 +408,12 @@ def trouble(about: str, text: str, remedy: str) -> Check:
     return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
 
 
-class StoreView(Protocol):
-    """What a check needs of a store."""
-
-    def describe(self) -> str:
-        """Where it is, without secrets."""
-        ...
-
-    def touch(self) -> None:
-        """Write something that changes nothing."""
-        ...
-
-    def runs(self) -> list[RunView]:
-        """All runs, the latest first."""
-        ...
-
-
-def examine_store(opened: Callable[[], AbstractContextManager[StoreView]]) -> list[Check]:
+def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[Check]:
     """Whether the store can be written, and who else uses it."""
     try:
         with opened() as store:
             store.touch()
-            where, views = store.describe(), store.runs()
+            where, views = store.describe(), store.views.runs()
     except (UsageError, StoreUnavailable) as error:
         remedy = (
             "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"

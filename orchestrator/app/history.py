@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.core import Event, JobFile, Run, RunState
-from orchestrator.store import Queue
+from orchestrator.store import Store
 from orchestrator.worker import ServedOrganization
 
 
@@ -16,9 +16,9 @@ def places(jobfile: JobFile) -> tuple[str, ...]:
     return tuple(file if file == "-" else str(Path(file).absolute()) for file in jobfile.files)
 
 
-def unfinished(queue: Queue, jobfile: JobFile) -> Iterator[Event]:
+def unfinished(store: Store, jobfile: JobFile) -> Iterator[Event]:
     """Earlier runs of the same job that nobody works on and that have something left to make."""
-    for view in queue.runs():
+    for view in store.views.runs():
         run, left = view.run, view.total.pending
         mine = run.job == jobfile.name and (jobfile.named or not _elsewhere(run, jobfile))
         if mine and run.state is RunState.ACTIVE and left and not view.processes:
@@ -42,10 +42,10 @@ def taken_up(run: Run, jobfile: JobFile) -> Iterator[Event]:
         yield Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
 
 
-def limit_conflicts(queue: Queue, lanes: Mapping[str, ServedOrganization]) -> Iterator[Event]:
+def limit_conflicts(store: Store, lanes: Mapping[str, ServedOrganization]) -> Iterator[Event]:
     """Live runs that pace an organization otherwise: the settings of whoever asks hold, for each grant."""
-    live = {known_as for view in queue.runs() if view.processes for known_as in view.counts}
-    theirs = {i: queue.bucket(i).last_limit for i in live & lanes.keys()}
+    live = {known_as for view in store.views.runs() if view.processes for known_as in view.counts}
+    theirs = {i: store.organizations.bucket(i).last_limit for i in live & lanes.keys()}
     names = [lanes[i].name for i, limit in theirs.items() if limit not in (None, lanes[i].limit)]
     if names:
         text = f"{', '.join(sorted(names))}: another run at work has other limit settings; make them the same"

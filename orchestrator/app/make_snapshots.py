@@ -44,7 +44,7 @@ from orchestrator.planning import (
     survey_organization,
 )
 from orchestrator.ratelimit import ForecastStart, forecast_starts
-from orchestrator.store import Queue
+from orchestrator.store import Store
 from orchestrator.worker import (
     ApiCalendar,
     PoolSender,
@@ -84,13 +84,13 @@ class App:
         self,
         jobfile: JobFile,
         *,
-        queue: Queue,
+        store: Store,
         clock: Clock,
         environ: Mapping[str, str],
         read: ReadBearer | None = None,
         offline: bool = False,
     ) -> None:
-        self.jobfile, self.queue, self.clock = jobfile, queue, clock
+        self.jobfile, self.store, self.clock = jobfile, store, clock
         self.secrets: set[str] = set()
         self._shown: dict[str, str] = {}
         self._identities: dict[str, str] = {}
@@ -115,7 +115,7 @@ class App:
     def name_of(self, identity: str) -> str:
         """The user's name of an organization; also under an identity that another process has learnt since."""
         if identity not in self._shown:
-            self._shown[identity] = self.queue.names().get(identity, identity)
+            self._shown[identity] = self.store.organizations.names().get(identity, identity)
         return self._shown[identity]
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ class App:
         mine = self._named(task.organization)
         if not mine:  # another process has learnt since who this organization is
             for name, before in self._identities.items():
-                self._identities[name] = self.queue.present_identity(before)
+                self._identities[name] = self.store.organizations.present_identity(before)
             mine = self._named(task.organization)
         if not mine:
             raise GrantStale
@@ -235,9 +235,9 @@ class App:
 
     def _identity(self, organization: Organization, org_id: str | None, *, only_look: bool) -> str:
         if not only_look:
-            return self.queue.join(organization.base_url, organization.name, org_id)
+            return self.store.organizations.join(organization.base_url, organization.name, org_id)
         name = organization.name if org_id is None else None
-        return self.queue.present_identity(identity(organization.base_url, org_id=org_id, name=name))
+        return self.store.organizations.present_identity(identity(organization.base_url, org_id=org_id, name=name))
 
     # -- planning --------------------------------------------------------------------------------------
     def plan(
@@ -255,8 +255,8 @@ class App:
 
     def foresee(self, plan: Plan, lanes: Mapping[str, ServedOrganization], *, again: bool = False) -> Preview:
         """What a run of this plan would find made already, and when it would make the rest: all, when `again`."""
-        latest = {} if again else self.queue.latest(plan.tasks)
-        known = {key: one for key, one in latest.items() if not still_to_make(one, self.queue.epoch())}
+        latest = {} if again else self.store.views.latest_results(plan.tasks)
+        known = {key: one for key, one in latest.items() if not still_to_make(one, self.store.epoch())}
         open_tasks: dict[str, list[Task]] = defaultdict(list)
         for task in plan.tasks:
             stopped = lanes[task.organization].stopped is not None
@@ -264,8 +264,8 @@ class App:
                 open_tasks[task.organization].append(task)
         starts: list[ForecastStart] = []
         for known_as, tasks in open_tasks.items():
-            bucket, limit = self.queue.bucket(known_as), lanes[known_as].limit
-            starts += forecast_starts(tasks, bucket, limit, now=self.queue.now(), epoch=self._epoch(lanes))
+            bucket, limit = self.store.organizations.bucket(known_as), lanes[known_as].limit
+            starts += forecast_starts(tasks, bucket, limit, now=self.store.now(), epoch=self._epoch(lanes))
         shown = {lane.identity: (lane.name, lane.limit) for lane in lanes.values()}
         return make_preview(
             self.jobfile,
@@ -289,7 +289,7 @@ class App:
         """The run that is to be carried on, if there is one under this id."""
         if run_id is None:
             return None
-        run = next((view.run for view in self.queue.runs() if view.run.id == run_id), None)
+        run = next((view.run for view in self.store.views.runs() if view.run.id == run_id), None)
         if run is not None and run.job != self.jobfile.name:
             raise UsageError(
                 f"run {run_id} belongs to the job {run.job!r}, not to {self.jobfile.name!r}: choose another run id"
@@ -305,10 +305,10 @@ class App:
             created_at=self.clock.wall(),
             tasks=len(plan.tasks),
         )
-        return self.queue.start_run(run, plan.tasks, again=options.again)
+        return self.store.runs.start(run, plan.tasks, again=options.again)
 
     def _free_run_id(self) -> str:
-        taken = {view.run.id for view in self.queue.runs()}
+        taken = {view.run.id for view in self.store.views.runs()}
         while (run_id := "".join(secrets.choice(RUN_ID_LETTERS) for _ in range(4))) in taken:
             pass
         return run_id
@@ -318,12 +318,12 @@ class App:
         self, run: Run, lanes: Mapping[str, ServedOrganization], observer: Observer, options: RunOptions
     ) -> Iterator[Worker]:
         """A worker for the run, sending over HTTP."""
-        sender = PoolSender(self.clients.values(), self.client_of, self.clock, self.queue.sending)
+        sender = PoolSender(self.clients.values(), self.client_of, self.clock, self.store.queue.mark_sending)
         seed = secrets.randbits(32) if options.seed is None else options.seed
         try:
             yield Worker(
                 run,
-                self.queue,
+                self.store,
                 sender,
                 lanes,
                 self.clock,
@@ -356,14 +356,14 @@ def run(
         within=options.deadline,
     )
     lanes = app.lanes(surveys)
-    for event in (*survey_events(surveys), *history.limit_conflicts(app.queue, lanes)):
+    for event in (*survey_events(surveys), *history.limit_conflicts(app.store, lanes)):
         observer.on_event(event)
     if carried_on is not None:
         for event in history.taken_up(carried_on, app.jobfile):
             observer.on_event(event)
-        app.queue.look_again(carried_on.id)
+        app.store.runs.look_again(carried_on.id)
     else:
-        for event in history.unfinished(app.queue, app.jobfile):
+        for event in history.unfinished(app.store, app.jobfile):
             observer.on_event(event)
         app.require_answers()
         plan = app.plan(surveys, lanes)
@@ -374,7 +374,7 @@ def run(
             observer.on_event(Event(name="plan.note", text=note, level=level))
         carried_on = app.begin(plan, options)
     if any(job.expect_saved_event is not None for job in app.jobfile.jobs):
-        for event in stop_on_unexpected_snapshots(app.queue, carried_on, lanes):
+        for event in stop_on_unexpected_snapshots(app.store, carried_on, lanes):
             observer.on_event(event)
     if options.deadline is not None:  # it counts from the start, the survey included
         options = replace(options, deadline=max(0.0, options.deadline - app.clock.boot() + started))

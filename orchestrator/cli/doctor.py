@@ -21,7 +21,7 @@ AT_ONCE = 8
 @store_option
 @json_option
 def doctor_command(
-    jobfile: str | None, *, organizations: tuple[str, ...], store: str | None, as_json: bool
+    jobfile: str | None, *, organizations: tuple[str, ...], store_url: str | None, as_json: bool
 ) -> int:
     """Look for what would go wrong: token, permission, organization, tests, clock, store, who is told. Makes nothing.
 
@@ -37,7 +37,7 @@ def doctor_command(
         checks = dict(zip((one.organization.name for one in patients), examined, strict=True))
     if known.notify:
         checks["notify"] = [examine_notify(one) for one in known.notify]
-    checks["store"] = examine_store(lambda: open_queue(store, clock))
+    checks["store"] = examine_store(lambda: open_queue(store_url, clock))
     if as_json:
         write_json(checks_document(checks))
     else:

@@ -83,7 +83,7 @@ def _output(look: Shown, app: App, clock: Clock, *, rehearsal: bool) -> Output:
         show_links=look.links == "show",
         name_of=app.name_of,
         secrets=app.secrets,
-        store=app.queue.describe() if _typed("store") else "",
+        store=app.store.describe() if _typed("store_url") else "",
         rehearsal=rehearsal,
     )
 
@@ -103,7 +103,7 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
 
     try:
         report = reported(
-            app.queue,
+            app.store,
             run.id,
             zone=terminal_zone(look.timezone, os.environ)[0],
             show_links=look.links == "show",

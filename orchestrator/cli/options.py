@@ -85,6 +85,7 @@ def store_option(command: Command) -> Command:
     """Where the queue is kept."""
     return option(
         "--store",
+        "store_url",
         metavar="URL",
         help="Where the queue is kept: sqlite:////absolute/path or postgresql://… [default: one file under the user's state directory]",
     )(command)

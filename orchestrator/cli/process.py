@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from orchestrator.api import OnPause
     from orchestrator.core import Clock
-    from orchestrator.store import Queue
+    from orchestrator.store import Store
 
 
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -176,38 +176,38 @@ def signals_heard() -> Iterator[None]:
 
 
 @contextmanager
-def open_queue(store: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Queue]:
+def open_queue(store_url: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Store]:
     """The store of this option or of the default place."""
     from orchestrator.store import open_store
 
-    queue = open_store(store or default_store(), clock=clock, read_only=read_only)
+    store = open_store(store_url or default_store(), clock=clock, read_only=read_only)
     try:
-        yield queue
+        yield store
     finally:
-        queue.close()
+        store.close()
 
 
 @contextmanager
-def open_queue_to_look(store: str | None, clock: Clock) -> Iterator[Queue]:
+def open_queue_to_look(store_url: str | None, clock: Clock) -> Iterator[Store]:
     """The store, read only; an empty one in a temporary folder where there is none yet."""
     from orchestrator.store import store_exists
 
-    if store_exists(store or default_store()):
-        with open_queue(store, clock, read_only=True) as queue:
-            yield queue
+    if store_exists(store_url or default_store()):
+        with open_queue(store_url, clock, read_only=True) as store:
+            yield store
         return
     with (
         TemporaryDirectory(prefix="tesnap-") as folder,
-        open_queue(f"sqlite:///{folder}/empty.db", clock) as queue,
+        open_queue(f"sqlite:///{folder}/empty.db", clock) as store,
     ):
-        yield queue
+        yield store
 
 
 def typed_store() -> str:
     """The store's option as it was typed, which the command that comes next needs, too; empty when it was not."""
     context = click.get_current_context()
-    typed = context.get_parameter_source("store") is click.core.ParameterSource.COMMANDLINE
-    return f" --store {shlex.quote(context.params['store'])}" if typed else ""
+    typed = context.get_parameter_source("store_url") is click.core.ParameterSource.COMMANDLINE
+    return f" --store {shlex.quote(context.params['store_url'])}" if typed else ""
 
 
 def default_store() -> str:

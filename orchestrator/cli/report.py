@@ -20,7 +20,7 @@ from orchestrator.windows import parse_duration
 if TYPE_CHECKING:
     from orchestrator.core import Ending
     from orchestrator.output import Report, ReportFormat
-    from orchestrator.store import Queue
+    from orchestrator.store import Store
 
 
 @click.command("report")
@@ -54,9 +54,9 @@ def report_command(run: str, **settings: Any) -> int:
     from orchestrator.core import SystemClock
 
     kind = _kind(settings["format_"], settings["output"])
-    with open_queue(settings["store"], SystemClock(), read_only=True) as queue:
+    with open_queue(settings["store_url"], SystemClock(), read_only=True) as store:
         made = reported(
-            queue,
+            store,
             run,
             zone=terminal_zone(settings["timezone"], os.environ)[0],
             organization=settings["organization"],
@@ -67,7 +67,7 @@ def report_command(run: str, **settings: Any) -> int:
 
 
 def reported(
-    queue: Queue,
+    store: Store,
     run: str,
     *,
     zone: tzinfo,
@@ -79,18 +79,18 @@ def reported(
     """The report of a run from what the store knows now, and at its end from how it ended."""
     from orchestrator.output import Report, pending_reasons
 
-    found = queue.find_run(run)
-    view = queue.view(found.id)
-    limits = {identity: queue.bucket(identity).last_limit for identity in view.counts}
+    found = store.views.find_run(run)
+    view = store.views.run(found.id)
+    limits = {identity: store.organizations.bucket(identity).last_limit for identity in view.counts}
     report = Report(
         run=found,
-        results=tuple(queue.results(found.id)),
+        results=tuple(store.views.results(found.id)),
         zone=zone,
-        now=queue.epoch(),
+        now=store.epoch(),
         show_links=show_links,
         ending=ending,
         secrets=secrets,
-        reasons=pending_reasons(queue, view) if ending is None else ending.reasons,
+        reasons=pending_reasons(store, view) if ending is None else ending.reasons,
         holds={identity: limit.hold for identity, limit in limits.items() if limit},
         live=ending is None and view.processes > 0,
         where=typed_store(),
@@ -148,15 +148,15 @@ def list_command(**settings: Any) -> int:
     from orchestrator.output import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
-    with open_queue(settings["store"], SystemClock(), read_only=True) as queue:
-        now = queue.epoch()
+    with open_queue(settings["store_url"], SystemClock(), read_only=True) as store:
+        now = store.epoch()
         wanted = SnapshotFilter(
             organization=settings["organization"],
             test=settings["test"],
             made_since=_moment(settings["made_since"], now, settings["timezone"]),
             within=settings["expiring_within"],
         )
-        found = find_snapshots(queue, wanted)
+        found = find_snapshots(store, wanted)
     show_links = settings["links"] == "show"
     if settings["as_json"]:
         write_json(snapshots_documents(found, show_links=show_links))

@@ -24,7 +24,7 @@ from orchestrator.cli.options import (
 from orchestrator.cli.process import Interrupted, open_queue, open_queue_to_look, typed_store
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
-from orchestrator.store import Queue
+from orchestrator.store import Store
 
 SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
 """What a snapshot's id is made of, as far as one has been seen."""
@@ -51,24 +51,24 @@ def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
     from orchestrator.core import SystemClock
 
     look, pacing, clock = shown(settings), taken(settings), SystemClock()
-    with open_queue(settings["store"], clock) as queue:
-        found = queue.find_run(run)
+    with open_queue(settings["store_url"], clock) as store:
+        found = store.views.find_run(run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
         jobfile = _settings(found, jobfiles)
         if settings["failed"]:
-            _try_failed_again(queue, found)
-        app = App(for_run(pacing.applied(jobfile), found), queue=queue, clock=clock, environ=os.environ)
+            _try_failed_again(store, found)
+        app = App(for_run(pacing.applied(jobfile), found), store=store, clock=clock, environ=os.environ)
         return run_and_show(
             app, RunOptions(run_id=found.id, deadline=settings["deadline"]), look, clock
         ).exit_code
 
 
-def _try_failed_again(queue: Queue, run: Run) -> None:
+def _try_failed_again(store: Store, run: Run) -> None:
     """Queue what failed once more; UsageError when all of it was refused while planning, which a retry repeats."""
-    if queue.retry_failed(run.id):
+    if store.runs.retry_failed(run.id):
         return
-    left = queue.view(run.id).total
+    left = store.views.run(run.id).total
     if left.failed and not left.pending:
         files = shlex.join(run.files) or "JOBFILE"
         raise UsageError(
@@ -105,16 +105,16 @@ ANSWERS = NOT_THERE | {"yes", "y", "created"}
 @click.command("cancel")
 @click.argument("run", metavar="RUN")
 @store_option
-def cancel_command(run: str, store: str | None) -> int:
+def cancel_command(run: str, store_url: str | None) -> int:
     """Give up what a run has not sent yet; what is being sent still ends."""
     from orchestrator.core import SystemClock
 
-    with open_queue(store, SystemClock()) as queue:
-        found = queue.find_run(run)
+    with open_queue(store_url, SystemClock()) as store:
+        found = store.views.find_run(run)
         if found.state is RunState.FINISHED:
             raise UsageError(f"run {found.id} has finished: there is nothing to give up")
-        queue.end_run(found.id, RunState.CANCELLED)
-        pending = queue.view(found.id).total.pending
+        store.runs.end(found.id, RunState.CANCELLED)
+        pending = store.views.run(found.id).total.pending
     given_up = "1 snapshot is" if pending == 1 else f"{pending} snapshots are"
     print(f"run {found.id} is cancelled; {given_up} given up", file=sys.stderr)
     return 0
@@ -135,7 +135,7 @@ def settle_command(
     verdict: str | None,
     snapshot_id: str | None,
     *,
-    store: str | None,
+    store_url: str | None,
     timezone: str | None,
 ) -> int:
     """Settle a run's uncertain snapshots: one by one with what to look for, or for scripts `RUN TASK created ID`.
@@ -146,20 +146,20 @@ def settle_command(
 
     clock = SystemClock()
     if task is None:
-        with open_queue_to_look(store, clock) as queue:
-            found = queue.find_run(run)
-            uncertain = [r for r in queue.results(found.id) if r.status is Status.UNCERTAIN]
+        with open_queue_to_look(store_url, clock) as store:
+            found = store.views.find_run(run)
+            uncertain = [r for r in store.views.results(found.id) if r.status is Status.UNCERTAIN]
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
             return 0
-        return _guided(store, found, uncertain, timezone)
+        return _guided(store_url, found, uncertain, timezone)
     if verdict is None or (verdict == "created") != (snapshot_id is not None):
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
         snapshot_id = _snapshot_id(snapshot_id)
-    with open_queue(store, clock) as queue:
-        found = queue.find_run(run)
-        _settled(queue, found, task, snapshot_id)
+    with open_queue(store_url, clock) as store:
+        found = store.views.find_run(run)
+        _settled(store, found, task, snapshot_id)
     return 0
 
 
@@ -180,12 +180,12 @@ def _answered(text: str) -> str | None:
     return _snapshot_id(text) if text else ""
 
 
-def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
+def _settled(store: Store, run: Run, key: str, snapshot_id: str | None) -> None:
     made = None if snapshot_id is None else Snapshot(id=snapshot_id)
-    result = queue.settle_by_hand(run.id, key, made=made)
+    result = store.uncertain.settle_by_hand(run.id, key, made=made)
     if result.status is Status.CREATED:
         print(f"{result.task.short_key}: created, as {snapshot_id}", file=sys.stderr)
-    elif queue.find_run(run.id).state == "cancelled":
+    elif store.views.find_run(run.id).state == "cancelled":
         print(
             f"{result.task.short_key}: noted as not made; run {run.id} is cancelled, so only a new `tesnap run` makes it",
             file=sys.stderr,
@@ -197,7 +197,7 @@ def _settled(queue: Queue, run: Run, key: str, snapshot_id: str | None) -> None:
         )
 
 
-def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: str | None) -> int:
+def _guided(store_url: str | None, run: Run, uncertain: Sequence[Result], timezone: str | None) -> int:
     """Ask about one after another; nothing is held while somebody looks."""
     from orchestrator.core import SystemClock
     from orchestrator.output import describe_uncertain
@@ -222,6 +222,6 @@ def _guided(store: str | None, run: Run, uncertain: Sequence[Result], timezone: 
             print("\nstopped: what was answered is noted, the rest stays uncertain", file=sys.stderr)
             return ExitCode.STOPPED_EARLY
         if answer != "":
-            with open_queue(store, SystemClock()) as queue:
-                _settled(queue, run, task.key, answer)
+            with open_queue(store_url, SystemClock()) as store:
+                _settled(store, run, task.key, answer)
     return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

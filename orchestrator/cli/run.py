@@ -59,13 +59,13 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 
     look, jobfile = shown(settings), _read(jobfiles, settings)
     if settings["dry_run"]:
-        return _plan(jobfile, look, store=settings["store"], again=settings["again"])
+        return _plan(jobfile, look, store_url=settings["store_url"], again=settings["again"])
     begin = RunOptions(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
     clock = SystemClock()
-    with open_queue(settings["store"], clock) as queue:
+    with open_queue(settings["store_url"], clock) as store:
         from orchestrator.app import App
 
-        app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
+        app = App(jobfile, store=store, clock=clock, environ=os.environ)
         return run_and_show(app, begin, look, clock).exit_code
 
 
@@ -81,7 +81,7 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
     """Show every snapshot that a run would make, when, and what exists already; makes nothing."""
     look = Shown(as_json=settings.pop("as_json"), timezone=settings.pop("timezone"))
     jobfile = _read(jobfiles, settings)
-    return _plan(jobfile, look, store=settings["store"], offline=settings["offline"])
+    return _plan(jobfile, look, store_url=settings["store_url"], offline=settings["offline"])
 
 
 @click.command("rehearse")
@@ -113,9 +113,9 @@ def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
         rehearsed(
             jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]
         ) as stage,
-        open_queue(stage.store, stage.clock) as queue,
+        open_queue(stage.store, stage.clock) as store,
     ):
-        app = App(stage.jobfile, queue=queue, clock=stage.clock, environ={}, read=stage.read)
+        app = App(stage.jobfile, store=store, clock=stage.clock, environ={}, read=stage.read)
         return run_and_show(
             app, RunOptions(seed=settings["seed"]), look, stage.clock, rehearsal=True
         ).exit_code
@@ -137,7 +137,7 @@ def _plan(
     jobfile: JobFile,
     look: Shown,
     *,
-    store: str | None,
+    store_url: str | None,
     offline: bool = False,
     again: bool = False,
     deployed: bool = True,
@@ -147,8 +147,8 @@ def _plan(
     from orchestrator.output import plan_document, plan_lines
 
     clock = SystemClock()
-    with open_queue_to_look(store, clock) as queue, ExitStack() as stack:
-        app = App(jobfile, queue=queue, clock=clock, environ=os.environ, offline=offline)
+    with open_queue_to_look(store_url, clock) as store, ExitStack() as stack:
+        app = App(jobfile, store=store, clock=clock, environ=os.environ, offline=offline)
         stack.callback(app.close)
         view = planned(app, offline=offline, again=again, tell=telling(look.timezone, quiet=look.quiet))
     if look.as_json:

@@ -154,12 +154,12 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
     jobfile = pacing.applied(meant.jobfile)
     if settings["dry_run"]:
         _say(meant.notes, look)
-        return _plan(jobfile, look, store=settings["store"], again=settings["again"], deployed=False)
+        return _plan(jobfile, look, store_url=settings["store_url"], again=settings["again"], deployed=False)
     from orchestrator.app import App, RunOptions
 
-    with open_queue(settings["store"], clock) as queue:
+    with open_queue(settings["store_url"], clock) as store:
         again = settings["again"]
-        app = App(jobfile, queue=queue, clock=clock, environ=os.environ)
+        app = App(jobfile, store=store, clock=clock, environ=os.environ)
         planned = _announcing(app, look, meant, again=again)
         return run_and_show(app, RunOptions(again=again), look, clock, planned=planned).exit_code
 

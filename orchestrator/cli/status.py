@@ -17,13 +17,13 @@ from orchestrator.cli.timezone import terminal_zone
 @store_option
 @json_option
 @zone_option
-def status_command(run: str, *, store: str | None, as_json: bool, timezone: str | None) -> int:
+def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: str | None) -> int:
     """Where a run is and why it waits; also from another terminal (default: the latest run)."""
     from orchestrator.core import SystemClock
     from orchestrator.output import load_status, status_document, status_lines
 
-    with open_queue_to_look(store, SystemClock()) as queue:
-        found = load_status(queue, queue.find_run(run).id)
+    with open_queue_to_look(store_url, SystemClock()) as store:
+        found = load_status(store, store.views.find_run(run).id)
     if as_json:
         write_json(status_document(found))
         return 0
@@ -36,14 +36,14 @@ def status_command(run: str, *, store: str | None, as_json: bool, timezone: str 
 @store_option
 @json_option
 @zone_option
-def runs_command(store: str | None, **look: Any) -> int:
+def runs_command(store_url: str | None, **look: Any) -> int:
     """List the runs in the store, the latest first."""
     from orchestrator.core import SystemClock
     from orchestrator.output import run_document, runs_table
 
-    with open_queue_to_look(store, SystemClock()) as queue:
-        views = queue.runs()
-        now = queue.epoch()
+    with open_queue_to_look(store_url, SystemClock()) as store:
+        views = store.views.runs()
+        now = store.epoch()
     if look["as_json"]:
         write_json([run_document(view) for view in views])
         return 0

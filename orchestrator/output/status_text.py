@@ -12,7 +12,7 @@ from orchestrator.core import Counts, Limit, Reason, Result, RunState, Waiting, 
 from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, table_lines
 from orchestrator.ratelimit import estimate_done
-from orchestrator.store import Ask, Queue, RunView, Serving
+from orchestrator.store import Ask, RunView, ServingProcess, Store
 from orchestrator.windows import clock_time, window_text
 
 _RUN_COLUMNS = (
@@ -34,10 +34,10 @@ class RunStatus:
     now: float
 
 
-def load_status(queue: Queue, run_id: str) -> RunStatus:
+def load_status(store: Store, run_id: str) -> RunStatus:
     """Look at one run, with the limits that were last granted by."""
-    view, now = queue.view(run_id), queue.epoch()
-    waiting = _waitings(queue, view, now).values()
+    view, now = store.views.run(run_id), store.epoch()
+    waiting = _waitings(store, view, now).values()
     return RunStatus(
         view=view,
         organizations={
@@ -48,30 +48,30 @@ def load_status(queue: Queue, run_id: str) -> RunStatus:
     )
 
 
-def pending_reasons(queue: Queue, view: RunView) -> dict[str, str]:
+def pending_reasons(store: Store, view: RunView) -> dict[str, str]:
     """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
     if view.run.state is RunState.CANCELLED:
         return dict.fromkeys(view.counts, RunState.CANCELLED.value)
-    return {identity: why.reason.value for identity, why in _waitings(queue, view, queue.epoch()).items()}
+    return {identity: why.reason.value for identity, why in _waitings(store, view, store.epoch()).items()}
 
 
-def _waitings(queue: Queue, view: RunView, now: float) -> dict[str, Waiting]:
+def _waitings(store: Store, view: RunView, now: float) -> dict[str, Waiting]:
     """What each organization that has something pending waits for."""
     if view.run.state is RunState.CANCELLED:
         return {}
-    serving = queue.serving(view.run.id)
+    serving = store.views.serving_processes(view.run.id)
     pending = [identity for identity, counts in view.counts.items() if counts.pending]
     waiting = {
-        identity: _waiting(queue, view, identity, serving.get(identity, ()), now) for identity in pending
+        identity: _waiting(store, view, identity, serving.get(identity, ()), now) for identity in pending
     }
     return {identity: why for identity, why in waiting.items() if why is not None}
 
 
 def _waiting(
-    queue: Queue, view: RunView, identity: str, serving: Sequence[Serving], now: float
+    store: Store, view: RunView, identity: str, serving: Sequence[ServingProcess], now: float
 ) -> Waiting | None:
     """What one organization waits for: what hinders every process that serves it, or else what the store says."""
-    counts, limit = view.counts[identity], queue.bucket(identity).last_limit or Limit()
+    counts, limit = view.counts[identity], store.organizations.bucket(identity).last_limit or Limit()
     waiting = partial(Waiting, organization=view.names.get(identity, identity), left=counts.pending)
     able = [one for one in serving if one.stopped is None]
     if not able:
@@ -81,10 +81,10 @@ def _waiting(
     ask = Ask(
         organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now, without=refused
     )
-    wait = queue.outlook(ask)
+    wait = store.queue.outlook(ask)
     if wait is None:
         return waiting(reason=Reason.PERMISSION_REFUSED, until=None) if refused else None
-    until = None if wait.until is None else now + max(0.0, wait.until - queue.now())
+    until = None if wait.until is None else now + max(0.0, wait.until - store.now())
     done = None if until is None else estimate_done(counts.queued, until=until, limit=limit)
     return waiting(reason=wait.reason, until=until, done=done, slots=limit.usable)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.core import Lease, LeaseLost, Problem, Settlement, Status
-from orchestrator.ratelimit import IN_SINCE_EVER, Gate, gate_after_probe, close_gate, settled_return
+from orchestrator.ratelimit import IN_SINCE_EVER, Gate, close_gate, gate_after_probe, settled_return
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import (

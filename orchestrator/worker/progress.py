@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from orchestrator.core import Clock, Counts, Observer, Progress, Reason, Run, Waiting
 from orchestrator.ratelimit import estimate_done
-from orchestrator.store import Queue, RunView
+from orchestrator.store import RunView, Store
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
 
 SHOWN_EVERY = 1.0
@@ -24,7 +24,7 @@ class Showing:
     def __init__(
         self,
         run: Run,
-        queue: Queue,
+        store: Store,
         lanes: ServedOrganizations,
         clock: Clock,
         observer: Observer,
@@ -32,7 +32,7 @@ class Showing:
         lost: Mapping[int, tuple[str, float]],
     ) -> None:
         self._lost = lost
-        self._queue, self._lanes, self._clock, self._observer = queue, lanes, clock, observer
+        self._store, self._lanes, self._clock, self._observer = store, lanes, clock, observer
         self._view, self._stale = RunView(run=run), True
         self._shown, self._every = -math.inf, SHOWN_EVERY
 
@@ -43,7 +43,7 @@ class Showing:
     def counted(self) -> RunView:
         """The run with its counts; the last known ones while the store does not answer."""
         if self._stale:
-            self._view = self._queue.view(self._view.run.id)
+            self._view = self._store.views.run(self._view.run.id)
             self._stale = False
         return self._view
 
@@ -67,7 +67,7 @@ class Showing:
 
     def _awaited(self, view: RunView) -> Iterator[Waiting]:
         """Where nothing is left but to look for what became of requests without an answer."""
-        now = self._queue.now() if self._lost else 0.0
+        now = self._store.now() if self._lost else 0.0
         dues: dict[str, list[float]] = {}
         for organization, due in self._lost.values():
             dues.setdefault(organization, []).append(due)

@@ -10,7 +10,7 @@ from random import Random
 
 from orchestrator.core import Lease, LeaseLost, Observer, RetryRules, Snapshot
 from orchestrator.ratelimit import Backoff
-from orchestrator.store import Queue
+from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ServedOrganizations
 from orchestrator.worker.sender import Looked, Lost, Sender
@@ -32,7 +32,7 @@ class Evidence:
     def __init__(
         self,
         run_id: str,
-        queue: Queue,
+        store: Store,
         sender: Sender,
         lanes: ServedOrganizations,
         observer: Observer,
@@ -40,7 +40,7 @@ class Evidence:
         rules: RetryRules,
         draw: Random,
     ) -> None:
-        self._run_id, self._queue, self._sender = run_id, queue, sender
+        self._run_id, self._store, self._sender = run_id, store, sender
         self._lanes, self._observer = lanes, observer
         self._backoff, self._draw = Backoff(rules=rules), draw
         self._looking: set[Group] = set()
@@ -56,7 +56,7 @@ class Evidence:
         """Start looking for what is due, as often as there is room for a request."""
         left: set[int] = set()
         groups: dict[Group, list[Lost]] = {}
-        for lease, result in self._queue.evidence_due(self._run_id):
+        for lease, result in self._store.uncertain.due(self._run_id):
             lane = self._lanes.find(lease.task.organization)
             if lane is None or lane.stopped is not None:
                 left.add(lease.task.position)
@@ -81,7 +81,7 @@ class Evidence:
         if end.error is not None and (stopping or (not end.lasting and self._again(group, end, now))):
             return
         self._failed.pop(group, None)
-        known = set(self._queue.known_snapshots(group[0]))
+        known = set(self._store.uncertain.known_snapshots(group[0]))
         for lease, result in end.lost:
             found = settlement.evidence(lease, result, end.tests, known, ahead=ahead)
             resend = found is None and settlement.resend(lease, result)
@@ -105,7 +105,9 @@ class Evidence:
 
     def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool | None:
         try:
-            return self._queue.conclude(lease, found=found, how="saved_event" if found else "", resend=resend)
+            return self._store.uncertain.conclude(
+                lease, found=found, how="saved_event" if found else "", resend=resend
+            )
         except LeaseLost:
             return None  # another process concluded it
 

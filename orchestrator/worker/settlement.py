@@ -23,7 +23,7 @@ from orchestrator.core import (
     Status,
 )
 from orchestrator.ratelimit import Backoff
-from orchestrator.store import Queue
+from orchestrator.store import Store
 from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganization
 
@@ -133,10 +133,10 @@ def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> Problem | 
 
 
 def stop_on_unexpected_snapshots(
-    queue: Queue, run: Run, lanes: Mapping[str, ServedOrganization]
+    store: Store, run: Run, lanes: Mapping[str, ServedOrganization]
 ) -> Iterator[Event]:
     """Stop each organization of which the run refers to a snapshot that is not what its job file expects."""
-    for result in queue.results(run.id):
+    for result in store.views.results(run.id):
         lane = lanes.get(result.task.organization)
         if lane is None or lane.stopped is not None or result.snapshot is None:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from orchestrator.core import Lease, Observer, Result, Status
 from orchestrator.ratelimit import longest_hold
-from orchestrator.store import Queue
+from orchestrator.store import Store
 from orchestrator.worker import notices
 from orchestrator.worker.clock_guard import STEP, Gain
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
@@ -28,9 +28,9 @@ class Watch:
     """Reports each settled task of a run once, by whatever process it was settled, and says what changed."""
 
     def __init__(
-        self, run_id: str, queue: Queue, observer: Observer, lanes: ServedOrganizations, *, poll: float
+        self, run_id: str, store: Store, observer: Observer, lanes: ServedOrganizations, *, poll: float
     ) -> None:
-        self._run_id, self._queue, self._observer, self._poll = run_id, queue, observer, poll
+        self._run_id, self._store, self._observer, self._poll = run_id, store, observer, poll
         self._seen = bytearray()  # what was told, by position, so that memory grows one byte a task
         self.reported = 0
         self._versions: Mapping[str, int] = {}
@@ -45,10 +45,10 @@ class Watch:
     def changed(self, now: float) -> set[str]:
         """The organizations in which something changed since the last look; dead processes are seen to."""
         if now - self._recovered >= POLLS_PER_RECOVERY * self._poll:
-            self._queue.recover()
+            self._store.queue.recover()
             self._note_state()
             self._recovered = now
-        versions = self._queue.versions(self._run_id)
+        versions = self._store.views.versions(self._run_id)
         changed = {
             identity for identity, version in versions.items() if self._versions.get(identity) != version
         }
@@ -58,14 +58,14 @@ class Watch:
 
     def _note_state(self) -> None:
         """Somebody may have cancelled the run: that changes what there is to do in all of its organizations."""
-        state = self._queue.find_run(self._run_id).state
+        state = self._store.views.find_run(self._run_id).state
         if state != self._state:
             self._state, self._versions = state, {}
 
     def stepped(self, boot: Callable[[], float]) -> bool:
         """Whether the store's clock was set or slewed forward, as far as our own clock can tell."""
         before = boot()
-        at = self._queue.now()
+        at = self._store.now()
         after = boot()
         if at - before < self._ahead - STEP:
             self._since = -math.inf  # set back: what is settled now is settled before what was reported
@@ -98,22 +98,24 @@ class Watch:
 
     def _hold(self, lane: ServedOrganization, boot: Callable[[], float]) -> bool:
         """Hold one organization's slots; whether that begins now, or only makes up for what was gained since."""
-        last = self._queue.bucket(lane.identity).last_grant
-        before, at, now = boot(), self._queue.now(), boot()
+        last = self._store.organizations.bucket(lane.identity).last_grant
+        before, at, now = boot(), self._store.now(), boot()
         anew = last != lane.last_grant or lane.quiet_since == -math.inf
         if anew:
-            self._queue.hold_all_tokens(lane.identity, lane.limit, timeout=lane.timeout)
+            self._store.organizations.hold_all_tokens(lane.identity, lane.limit, timeout=lane.timeout)
             lane.last_grant, lane.quiet_since = last, now
         elif now - max(lane.quiet_since, lane.answered_at) < longest_hold(lane.limit, lane.timeout):
             gained = max(0.0, at - before - lane.ahead)
-            self._queue.hold_all_tokens(lane.identity, lane.limit, timeout=lane.timeout, gained=gained)
+            self._store.organizations.hold_all_tokens(
+                lane.identity, lane.limit, timeout=lane.timeout, gained=gained
+            )
         lane.ahead = at - now
         return anew
 
     def report(self, *, thorough: bool) -> None:
         """Tell about every task that was settled since the last report; `thorough` looks back a little further."""
-        at = self._queue.now()
-        for result in self._queue.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
+        at = self._store.now()
+        for result in self._store.views.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
             position = result.task.position
             if not result.final:
                 self.lost[position] = (result.task.organization, result.evidence_due or at)
@@ -125,7 +127,7 @@ class Watch:
 
     def report_rest(self) -> None:
         """Tell about what is uncertain and was still to be looked for: the run ends before that."""
-        for result in self._queue.results(self._run_id, settled_since=-math.inf):
+        for result in self._store.views.results(self._run_id, settled_since=-math.inf):
             if self._news(result):
                 self._observer.on_result(result)
 

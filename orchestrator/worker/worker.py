@@ -33,7 +33,7 @@ from orchestrator.core import (
     StoreUnusable,
 )
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff, Wait
-from orchestrator.store import Ask, Queue, RunView
+from orchestrator.store import Ask, Store, RunView
 from orchestrator.worker import ending, notices, settlement
 from orchestrator.worker.organization import (
     REFUSALS,
@@ -77,7 +77,7 @@ class Worker:
     def __init__(
         self,
         run: Run,
-        queue: Queue,
+        store: Store,
         sender: Sender,
         lanes: Mapping[str, ServedOrganization],
         clock: Clock,
@@ -87,8 +87,8 @@ class Worker:
         seed: int = 0,
         deadline: float | None = None,
     ) -> None:
-        self.run, self._queue, self._sender = run, queue, sender
-        self._lanes = ServedOrganizations(lanes, queue.present_identity)
+        self.run, self._store, self._sender = run, store, sender
+        self._lanes = ServedOrganizations(lanes, store.organizations.present_identity)
         self._flying: dict[tuple[str, int], ServedOrganization] = {}
         self._clock, self._observer, self._rules = clock, observer, rules
         self._draw = Random(seed)
@@ -98,12 +98,12 @@ class Worker:
                 lane.calendar = ApiCalendar.read(lane.calendar.offset, wall=clock.wall(), boot=clock.boot())
         self._poll = min((lane.limit.poll for lane in self._lanes), default=1.0)
         self._agenda = Agenda(self._lanes)
-        self._watch = Watch(run.id, queue, observer, self._lanes, poll=self._poll)
-        self._evidence = Evidence(run.id, queue, sender, self._lanes, observer, rules=rules, draw=self._draw)
+        self._watch = Watch(run.id, store, observer, self._lanes, poll=self._poll)
+        self._evidence = Evidence(run.id, store, sender, self._lanes, observer, rules=rules, draw=self._draw)
         self._stopping = Stopping(
             sender, observer, ends_at=math.inf if deadline is None else self._started + deadline
         )
-        self._showing = Showing(run, queue, self._lanes, clock, observer, lost=self._watch.lost)
+        self._showing = Showing(run, store, self._lanes, clock, observer, lost=self._watch.lost)
         self._announce, self._touched = False, True
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self._store_failed: float | None = None
@@ -148,15 +148,15 @@ class Worker:
     def ending(self) -> Ending:
         """How the run ended, told to the observer; the store's registration is given up."""
         try:
-            view = self._queue.view(self.run.id)
+            view = self._store.views.run(self.run.id)
             reasons = ending.reasons(view, self._lanes, stopping=self._stopping.begun)
             self._watch.report(thorough=True)  # what was told to have failed may have been made since
             if view.total.pending or self._watch.reported < view.total.settled:
                 self._watch.report_rest()
             early = self._stopping.begun and bool(view.total.pending or view.total.uncertain)
             if not (view.total.pending or early or view.run.state is RunState.CANCELLED):
-                self._queue.end_run(self.run.id, RunState.FINISHED)
-            self._queue.serve(self.run.id, ())
+                self._store.runs.end(self.run.id, RunState.FINISHED)
+            self._store.queue.serve(self.run.id, ())
         except STORE_TROUBLE:
             self._stopping.begin("the store does not answer", self._clock.boot())
             view, early = self._showing.last_view, True
@@ -208,7 +208,7 @@ class Worker:
         lane, now = self._lanes.find(end.lost[0][0].task.organization), self._clock.boot()
         wall = self._clock.wall()
         epoch = wall if lane is None else lane.calendar.epoch(wall=wall, boot=now)
-        self._evidence.looked(end, now, ahead=epoch - self._queue.now(), stopping=self._stopping.begun)
+        self._evidence.looked(end, now, ahead=epoch - self._store.now(), stopping=self._stopping.begun)
         self._ask_again(lane)
 
     def _held_back(self, lane: ServedOrganization, end: Sent) -> None:
@@ -241,9 +241,9 @@ class Worker:
         self._touched = True
         try:
             if settled is None:
-                self._queue.give_back(lease)
+                self._store.queue.give_back(lease)
             else:
-                self._queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
+                self._store.queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
         except LeaseLost:
             if not again:
                 self._observer.on_event(notices.taken_over(lease))
@@ -256,10 +256,10 @@ class Worker:
 
     def _tell_of_gate(self, lease: Lease) -> None:
         """Say so when the wait after a refusal has grown."""
-        gate = self._queue.bucket(lease.task.organization).gate
+        gate = self._store.organizations.bucket(lease.task.organization).gate
         lane = self._lanes.find(lease.task.organization)
         if gate is not None and lane is not None and gate.closings >= CLOSINGS_TO_DOUBLE:
-            self._observer.on_event(notices.gate_stays_closed(lane, gate, now=self._queue.now()))
+            self._observer.on_event(notices.gate_stays_closed(lane, gate, now=self._store.now()))
 
     def _learn(self, lane: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """What one answer says about the organization."""
@@ -319,7 +319,7 @@ class Worker:
         if self._announce:
             able = {lane.identity for lane in self._lanes if lane.hindered is None}
             hindered = {lane.identity: lane.hindered for lane in self._lanes if lane.hindered is not None}
-            self._queue.serve(
+            self._store.queue.serve(
                 self.run.id,
                 able | hindered.keys(),
                 refused={lane.identity: lane.refused for lane in self._lanes},
@@ -362,7 +362,7 @@ class Worker:
         """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
         if lane.stopped is not None or lane.waiting is Reason.API_UNREACHABLE or lane.look_at <= now:
             return
-        wait = self._queue.outlook(self._ask(lane)) if lane.waiting in TIMED else None
+        wait = self._store.queue.outlook(self._ask(lane)) if lane.waiting in TIMED else None
         if wait is not None and wait.until is not None and wait.reason in TIMED:
             self._wait(lane, wait, now)
         else:
@@ -394,7 +394,7 @@ class Worker:
     def _grant(self, lane: ServedOrganization, now: float) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
         while lane.room > 0 and not self._full():
-            granted = self._queue.grant(self._ask(lane))
+            granted = self._store.queue.grant(self._ask(lane))
             lane.empty = granted is None
             if not isinstance(granted, Lease):
                 self._wait(lane, granted, now)
@@ -426,7 +426,7 @@ class Worker:
         if wait is None or (wait.until is None and lane.in_flight):  # what is left there is on the wire
             lane.waiting = lane.waiting_until = None
             return
-        delay = math.inf if wait.until is None else max(0.0, wait.until - self._queue.now())
+        delay = math.inf if wait.until is None else max(0.0, wait.until - self._store.now())
         lane.waiting = wait.reason
         lane.waiting_until = None if wait.until is None else self._clock.wall() + delay
         polled = wait.until is None or wait.reason is Reason.OTHER_RUN

@@ -38,8 +38,8 @@ from orchestrator.core.jobs import (
 from orchestrator.core.tasks import Run
 from orchestrator.simulator import Request, Simulator, World, example_world, serve
 from orchestrator.simulator.world import CREATE_SNAPSHOTS, VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
-from orchestrator.store.opening import open_store
-from orchestrator.store.views import RunView
+from orchestrator.store.store import Store, open_store
+from orchestrator.store.views import RunView, Views
 from tests.support.incident import Gateway
 from tests.support.virtual import VirtualGetter
 
@@ -345,20 +345,27 @@ def test_a_web_page_is_no_valid_token() -> None:
 # -- the store -------------------------------------------------------------------------------------------
 
 
-class Shelf:
-    """A store with runs in it."""
+class ListedViews(Views):
+    """Some runs, which are in no database."""
 
     def __init__(self, *views: RunView) -> None:
         self._views = views
+
+    def runs(self) -> list[RunView]:
+        return list(self._views)
+
+
+class Shelf(Store):
+    """A store with runs in it."""
+
+    def __init__(self, *views: RunView) -> None:
+        self.views = ListedViews(*views)
 
     def describe(self) -> str:
         return "sqlite:////srv/tesnap.db"
 
     def touch(self) -> None:
         pass
-
-    def runs(self) -> list[RunView]:
-        return list(self._views)
 
 
 def test_a_store_in_use_names_who_else_uses_it() -> None:

@@ -27,8 +27,10 @@ from orchestrator.core.tasks import Counts, Run, RunState
 from orchestrator.core.text import plural
 from orchestrator.output import status_text
 from orchestrator.output.formats import Format, Output
-from orchestrator.store.queue import Queue
-from orchestrator.store.views import RunView
+from orchestrator.store.database import Database
+from orchestrator.store.runs import Runs
+from orchestrator.store.store import Store
+from orchestrator.store.views import RunView, Views
 from orchestrator.windows.instants import zone_by_rules
 
 JOBFILE = """\
@@ -312,20 +314,26 @@ def test_names_cannot_be_checked_offline_and_are_not_refused_for_it(tmp_path: Pa
     assert "refused" not in plan.output
 
 
-class _Refused:
-    """A queue in which all that failed was refused while planning: there is nothing to queue again."""
+class _Refused(Store):
+    """A store in which all that failed was refused while planning: there is nothing to queue again."""
 
-    def retry_failed(self, run_id: str) -> int:
-        return 0
+    class _Runs(Runs):
+        def retry_failed(self, run_id: str) -> int:
+            return 0
 
-    def view(self, run_id: str) -> RunView:
-        return RunView(run=Run(id=run_id, job="edge"), counts={"acme": Counts(failed=2)})
+    class _Views(Views):
+        def run(self, run_id: str) -> RunView:
+            return RunView(run=Run(id=run_id, job="edge"), counts={"acme": Counts(failed=2)})
+
+    def __init__(self) -> None:
+        nowhere = cast("Database", None)
+        self.runs, self.views = self._Runs(nowhere), self._Views(nowhere)
 
 
 def test_what_was_refused_while_planning_is_planned_anew_instead_of_retried() -> None:
     """A retry would be refused again, so the command that helps is named."""
     with pytest.raises(UsageError, match=r"plan anew with `tesnap run /jobs/edge.yaml`"):
-        _try_failed_again(cast("Queue", _Refused()), Run(id="k7f2", job="edge", files=("/jobs/edge.yaml",)))
+        _try_failed_again(_Refused(), Run(id="k7f2", job="edge", files=("/jobs/edge.yaml",)))
 
 
 def test_the_starter_asks_for_the_variable_that_the_readme_sets(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.core.clock import SystemClock
 from orchestrator.simulator import LoggedRequest, read_log
-from orchestrator.store.opening import open_store
+from orchestrator.store.store import open_store
 from tests.crash.judge import Output, Seen, violations
 from tests.crash.ledger import DIED, Note, read_ledger
 from tests.crash.load import LIMIT, PERIOD, TIMEOUT, Errand, errand, world_size
@@ -215,8 +215,8 @@ class Campaign:
         """All that there is to judge by."""
         store = open_store(self._orders.store, clock=SystemClock())
         try:
-            known = {view.run.id for view in store.runs()}
-            results = {run_id: list(store.results(run_id)) for run_id in self._plans if run_id in known}
+            known = {view.run.id for view in store.views.runs()}
+            results = {run_id: list(store.views.results(run_id)) for run_id in self._plans if run_id in known}
         finally:
             store.close()
         return Seen(

@@ -24,9 +24,10 @@ from orchestrator.output.formats import Output
 from orchestrator.output.terminal import View
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.opening import open_store
-from orchestrator.store.queue import Store
-from orchestrator.store.views import Ask
+from orchestrator.store.queue import Ask, Queue
+from orchestrator.store.runs import Runs
+from orchestrator.store.store import Store, open_store
+from orchestrator.store.uncertain import UncertainTasks
 from tests.crash import ledger as noted
 from tests.crash.ledger import Ledger
 from tests.crash.load import Errand, jobfile, token_of
@@ -68,10 +69,10 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
     from tests.crash.planted import planted
 
     clock = SystemClock()
-    queue = planted(life.planted)(open_store(life.store, clock=clock), fate, ledger)
+    store = MortalStore(open_store(life.store, clock=clock), fate, ledger, planted(life.planted))
     app = App(
         jobfile(life.errand),
-        queue=queue,
+        store=store,
         clock=clock,
         environ={},
         read=lambda organization: Bearer(token_of(organization.name)),
@@ -83,19 +84,15 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
         return run(app, view, RunOptions(run_id=life.errand.run_id, seed=life.seed)).exit_code
     finally:
         app.close()
-        queue.close()
+        store.close()
 
 
-class MortalStore(Store):
-    """The store; before and after each step of a task's life there is a place to die."""
+class MortalQueue(Queue):
+    """The queue; before and after each step of a task's life there is a place to die."""
 
-    def __init__(self, real: Store, fate: Fate, ledger: Ledger) -> None:
-        super().__init__(cast("Database", MortalDatabase(real._database, fate)))
+    def __init__(self, database: Database, fate: Fate, ledger: Ledger) -> None:
+        super().__init__(database)
         self.fate, self.ledger = fate, ledger
-
-    def start_run(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
-        with at(Point.ENQUEUING):
-            return super().start_run(run, list(tasks), again=again)
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
         self.fate.passing(Point.BEFORE_GRANT)
@@ -105,10 +102,10 @@ class MortalStore(Store):
             self.fate.passing(Point.GRANTED)
         return granted
 
-    def sending(self, lease: Lease) -> None:
+    def mark_sending(self, lease: Lease) -> None:
         self.ledger.of(lease, noted.ASKED)
         self.fate.passing(Point.CONNECTED)
-        super().sending(lease)
+        super().mark_sending(lease)
         self.ledger.of(lease, noted.COMMITTED)
         self.fate.passing(Point.COMMITTED)
 
@@ -128,6 +125,30 @@ class MortalStore(Store):
     def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
         with at(Point.RECOVERING if owner != self._owner else None):
             return super()._take_over(owner, which)
+
+
+class MortalRuns(Runs):
+    """The runs; in the middle of freezing a plan there is a place to die."""
+
+    def start(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
+        with at(Point.ENQUEUING):
+            return super().start(run, list(tasks), again=again)
+
+
+Part = type[MortalQueue] | type[MortalRuns] | type[UncertainTasks]
+
+
+class MortalStore(Store):
+    """The store of a process that may die; a part of it may have a bug."""
+
+    def __init__(self, real: Store, fate: Fate, ledger: Ledger, bug: Part | None = None) -> None:
+        database = cast("Database", MortalDatabase(real._database, fate))
+        super().__init__(database)
+        queue = bug if bug is not None and issubclass(bug, MortalQueue) else MortalQueue
+        runs = bug if bug is not None and issubclass(bug, MortalRuns) else MortalRuns
+        self.queue, self.runs = queue(database, fate, ledger), runs(database)
+        if bug is not None and issubclass(bug, UncertainTasks):
+            self.uncertain = bug(database)
 
 
 @contextlib.contextmanager

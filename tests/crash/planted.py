@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Task
 from orchestrator.ratelimit.bucket import IN_SINCE_EVER, Wait
 from orchestrator.store import organizations
-from orchestrator.store.views import Ask
+from orchestrator.store.queue import Ask
+from orchestrator.store.uncertain import UncertainTasks
 from tests.crash import ledger as noted
-from tests.crash.mortal import MortalStore, at
+from tests.crash.mortal import MortalQueue, MortalRuns, Part, at
 from tests.crash.points import Point
 
 SET_TOKEN = (
@@ -18,8 +19,8 @@ SET_TOKEN = (
 )
 
 
-class _Tampering(MortalStore):
-    """A store that can set a token's return behind the law's back."""
+class _Tampering(MortalQueue):
+    """A queue that can set a token's return behind the law's back."""
 
     def tamper(self, lease: Lease, returns_at: float) -> None:
         with self._database.write() as tx:
@@ -55,70 +56,70 @@ class NoPessimisticReturn(_Tampering):
         return granted
 
 
-class DoubleGrant(MortalStore):
+class DoubleGrant(MortalQueue):
     """A grant decides by the tokens as they were before it had the organization's lock."""
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
-        before = self.bucket(ask.organization)
+        before = organizations.Organizations(self._database).bucket(ask.organization)
         time.sleep(0.02)
-        as_it_is = organizations.bucket
-        organizations.bucket = lambda tx, organization: before
+        as_it_is = organizations.load_bucket
+        organizations.load_bucket = lambda tx, organization: before
         try:
             return super().grant(ask)
         finally:
-            organizations.bucket = as_it_is
+            organizations.load_bucket = as_it_is
 
 
-class NoSendingCommit(MortalStore):
+class NoSendingCommit(MortalQueue):
     """The first byte leaves without a word to the store."""
 
-    def sending(self, lease: Lease) -> None:
+    def mark_sending(self, lease: Lease) -> None:
         self.ledger.of(lease, noted.ASKED)
         self.fate.passing(Point.CONNECTED)
         self.ledger.of(lease, noted.COMMITTED)
         self.fate.passing(Point.COMMITTED)
 
 
-class SendingTooEarly(MortalStore):
+class SendingTooEarly(MortalQueue):
     """`sending` is committed with the grant: what was never sent becomes uncertain."""
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
-        granted = super(MortalStore, self).grant(ask)
+        granted = super(MortalQueue, self).grant(ask)
         if isinstance(granted, Lease):
-            super(MortalStore, self).sending(granted)
+            super(MortalQueue, self).mark_sending(granted)
             self.ledger.of(granted, noted.GRANTED)
             self.fate.passing(Point.GRANTED)
         return granted
 
 
-class ResendUncertain(MortalStore):
+class ResendUncertain(UncertainTasks):
     """What nobody knows the fate of is sent once more, against the policy."""
 
     def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
         return super().conclude(lease, found=found, how=how, resend=found is None and lease.resends == 0)
 
 
-class NoRecovery(MortalStore):
+class NoRecovery(MortalQueue):
     """Nobody takes over what dead processes left."""
 
     def recover(self) -> int:
         return 0
 
 
-class SplitEnqueue(MortalStore):
+class SplitEnqueue(MortalRuns):
     """A plan is frozen in two commits."""
 
-    def start_run(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
+    def start(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
         plan = list(tasks)
-        super(MortalStore, self).start_run(run, plan[: len(plan) // 2], again=again)
+        super(MortalRuns, self).start(run, plan[: len(plan) // 2], again=again)
         with at(Point.ENQUEUING), self._database.write() as tx:
             tx.change("DELETE FROM run_task WHERE run = :run", run=run.id)
             tx.change("DELETE FROM run_organization WHERE run = :run", run=run.id)
             tx.change("DELETE FROM run WHERE id = :run", run=run.id)
-        return super().start_run(run, plan, again=again)
+        return super().start(run, plan, again=again)
 
 
-PLANTED: Mapping[str, type[MortalStore]] = {
+PLANTED: Mapping[str, Part] = {
     "send-time-bucket": SendTimeBucket,
     "token-freed-on-error": TokenFreedOnError,
     "no-pessimistic-return": NoPessimisticReturn,
@@ -135,6 +136,6 @@ HARDER: Mapping[str, str] = {"token-freed-on-error": "reset-after=0.2"}
 """The trouble that a bug needs to show itself soon, where it needs more than the ordinary."""
 
 
-def planted(name: str | None) -> type[MortalStore]:
-    """The store with this bug, or without one."""
-    return MortalStore if name is None else PLANTED[name]
+def planted(name: str | None) -> Part | None:
+    """The part of a store with this bug, or none."""
+    return None if name is None else PLANTED[name]

@@ -12,7 +12,7 @@ from orchestrator.core.errors import GrantStale
 from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, RunState, Status
 from orchestrator.simulator import most_in_any_window, refusals, script_faults
-from orchestrator.store.queue import Store
+from orchestrator.store.store import Store
 from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Lost, Sent
 from orchestrator.worker.worker import Worker
@@ -154,7 +154,7 @@ def test_a_cancelled_run_ends_soon_whatever_it_waits_for(stage: StageMaker) -> N
     late = WindowSpec(start=utc_text((now + 7200) // 60 * 60), end=utc_text((now + 10_800) // 60 * 60))
     worker, _ = at.worker(at.jobfile(3, windows=(late,)))
     begun, other = at.clock.boot(), at.open()
-    at.timeline.at(begun + 100, lambda: other.end_run("r1", RunState.CANCELLED))
+    at.timeline.at(begun + 100, lambda: other.runs.end("r1", RunState.CANCELLED))
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.pending) == (3, 3)
     assert at.clock.boot() - begun <= 120
@@ -238,7 +238,7 @@ def test_who_an_organization_is_may_be_learnt_in_the_middle_of_a_run(stage: Stag
     at.tokens[f"{base_url}#id={org.org_id}"] = GOOD
 
     def learn() -> None:
-        other.join(base_url, name, org.org_id)
+        other.organizations.join(base_url, name, org.org_id)
 
     at.timeline.at(at.clock.boot() + after, learn)
     (ending,) = drive(at.timeline, [worker])
@@ -247,12 +247,12 @@ def test_who_an_organization_is_may_be_learnt_in_the_middle_of_a_run(stage: Stag
     assert most_in_any_window(at.simulator.log, org.org_id, 300.0) == 5
 
 
-def unnamed(at: Stage, queue: Store, count: str) -> tuple[Worker, Notebook]:
+def unnamed(at: Stage, store: Store, count: str) -> tuple[Worker, Notebook]:
     """A worker that could not read who its organization is."""
     surveys = at.surveys
     at.surveys = lambda jobfile: {n: replace(f, org_id=None) for n, f in surveys(jobfile).items()}  # type: ignore[method-assign] # one process cannot read it
     try:
-        return at.worker(at.jobfile(int(count)), queue=queue)
+        return at.worker(at.jobfile(int(count)), store=store)
     finally:
         at.surveys = surveys  # type: ignore[method-assign] # the others can
 

@@ -51,7 +51,7 @@ def run_through(
 
 def away_once(worker: Worker, method: str) -> None:
     """Have the store be unavailable when this is asked of it for the first time."""
-    real, calls = getattr(worker._queue, method), []
+    real, calls = getattr(worker._store, method), []
 
     def first_fails(*args: object, **options: object) -> object:
         calls.append(args)
@@ -59,7 +59,7 @@ def away_once(worker: Worker, method: str) -> None:
             raise StoreUnavailable("the session was cut")
         return real(*args, **options)
 
-    setattr(worker._queue, method, first_fails)
+    setattr(worker._store, method, first_fails)
 
 
 @pytest.mark.postgres

@@ -21,7 +21,7 @@ from tests.crash import ledger as noted
 from tests.crash.campaign import campaign
 from tests.crash.judge import Law, Output, Seen, violations
 from tests.crash.ledger import Ledger, Note, read_ledger
-from tests.crash.mortal import MortalStore
+from tests.crash.mortal import MortalQueue, MortalStore, Part
 from tests.crash.outcome import Orders
 from tests.crash.planted import (
     NoPessimisticReturn,
@@ -55,7 +55,7 @@ class Doomed(Fate):
         raise Crashed(point.words)
 
 
-class ForgetsAnswers(MortalStore):
+class ForgetsAnswers(MortalQueue):
     """A store in which what an answer said is never committed."""
 
     def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
@@ -82,21 +82,21 @@ def crash(
     ledger: Path,
     point: Point,
     passage: int = 3,
-    bug: type[MortalStore] = MortalStore,
+    bug: Part | None = None,
     *,
-    heir: type[MortalStore] | None = None,
+    heir: Part | None = None,
 ) -> Aftermath:
     """A process dies at a point, and another one, with the same bug unless said otherwise, ends its run."""
     book, jobfile = Ledger(ledger), at.jobfile(TASKS)
-    first = bug(at.open(), Doomed(book, point, passage), book)
-    second = (heir or bug)(at.open(), Fate(book), book)
+    first = MortalStore(at.open(), Doomed(book, point, passage), book, bug)
+    second = MortalStore(at.open(), Fate(book), book, heir or bug)
     with pytest.raises(Crashed):
-        drive(at.timeline, [at.worker(jobfile, queue=first)[0]])
+        drive(at.timeline, [at.worker(jobfile, store=first)[0]])
     first._database.close()
-    left = list(second.results("r1")) if second.runs() else []
-    worker, _ = at.worker(jobfile, queue=second)
+    left = list(second.views.results("r1")) if second.views.runs() else []
+    worker, _ = at.worker(jobfile, store=second)
     (ending,) = drive(at.timeline, [worker], longest=LONGEST)
-    ended = list(second.results("r1"))
+    ended = list(second.views.results("r1"))
     seen = Seen(
         log=at.simulator.log,
         period=at.limit.per,
@@ -161,11 +161,11 @@ def test_a_crash_while_recovering_is_recovered_from(either_stage: StageMaker, le
     book, jobfile = Ledger(ledger), at.jobfile(TASKS)
     fates = (Doomed(book, Point.ANSWERED, 3), Doomed(book, Point.RECOVERING, 2))
     for fate in fates:
-        queue = MortalStore(at.open(), fate, book)
+        store = MortalStore(at.open(), fate, book)
         with pytest.raises(Crashed):
-            drive(at.timeline, [at.worker(jobfile, queue=queue)[0]])
-        queue._database.close()
-    lost = sum(result.status is Status.SENDING for result in at.open().results("r1"))
+            drive(at.timeline, [at.worker(jobfile, store=store)[0]])
+        store._database.close()
+    lost = sum(result.status is Status.SENDING for result in at.open().views.results("r1"))
     ending, notebook = at.run(jobfile)
     assert lost >= 1
     assert (ending.counts.created, ending.counts.uncertain, ending.counts.pending) == (TASKS - lost, lost, 0)
@@ -183,7 +183,7 @@ def test_a_crash_while_recovering_is_recovered_from(either_stage: StageMaker, le
     ],
 )
 def test_without_the_commit_before_it_a_line_of_the_table_breaks(
-    stage: StageMaker, ledger: Path, point: Point, passage: int, bug: type[MortalStore], law: Law
+    stage: StageMaker, ledger: Path, point: Point, passage: int, bug: Part, law: Law
 ) -> None:
     """Each of them, with the commit taken away or at the wrong place, is seen by the judge."""
     assert law in crash(stage(), ledger, point, passage, bug).laws
@@ -196,7 +196,7 @@ def test_without_one_commit_for_all_of_it_a_plan_is_frozen_in_part(stage: StageM
 
 def test_without_the_commit_of_the_answer_it_is_lost(stage: StageMaker, ledger: Path) -> None:
     """What was made, and answered, ends as uncertain."""
-    found = crash(stage(), ledger, Point.SETTLED, 1, ForgetsAnswers, heir=MortalStore)
+    found = crash(stage(), ledger, Point.SETTLED, 1, ForgetsAnswers, heir=MortalQueue)
     assert found.ended[Status.UNCERTAIN] >= 1
 
 

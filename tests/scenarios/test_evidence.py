@@ -157,7 +157,7 @@ def test_a_process_without_the_credential_leaves_the_search_to_others(
     at.timeline.at(at.clock.boot() + 3.5, join)
     drive(at.timeline, workers, longest=3_000)
     expected = Status.UNCERTAIN if alone else Status.CREATED
-    results = list(at.open().results("r1"))
+    results = list(at.open().views.results("r1"))
     first = min(result.task.organization for result in results)
     assert {result.status for result in results if result.task.organization == first} >= {expected}
     assert [result.evidence_due is not None for result in results].count(True) == alone
@@ -168,13 +168,13 @@ def test_what_a_cancelled_run_lost_is_said_to_stay_uncertain(stage: StageMaker) 
     """Whatever its policy: it is not sent once more, has its record, and `settle` finds it."""
     at = stage(tests=8, faults=script_faults([None, "reset-before"]))
     worker, notebook = at.worker(at.jobfile(8, on_uncertain=OnUncertain.RESEND))
-    at.timeline.at(at.clock.boot() + 30, lambda: at.open().end_run("r1", RunState.CANCELLED))
+    at.timeline.at(at.clock.boot() + 30, lambda: at.open().runs.end("r1", RunState.CANCELLED))
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.uncertain) == (3, 1)
     assert not any("sent once more" in event.text for event in notebook.events)
     assert [result.status for result in notebook.results].count(Status.UNCERTAIN) == 1
     (lost,) = (result for result in notebook.results if result.status is Status.UNCERTAIN)
-    assert at.open().settle_by_hand("r1", lost.task.short_key, made=None).task.key == lost.task.key
+    assert at.open().uncertain.settle_by_hand("r1", lost.task.short_key, made=None).task.key == lost.task.key
 
 
 def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: StageMaker) -> None:
@@ -201,7 +201,7 @@ def test_it_is_said_also_when_the_organizations_id_is_learnt_meanwhile(stage: St
     (organization,) = jobfile.organizations.values()
 
     def learn() -> None:
-        at.tokens[at.open().join(organization.base_url, organization.name, "1001")] = "token-1"
+        at.tokens[at.open().organizations.join(organization.base_url, organization.name, "1001")] = "token-1"
 
     at.timeline.at(at.clock.boot() + 20, learn)
     drive(at.timeline, [worker])

@@ -36,7 +36,7 @@ def failed_once(stage: StageMaker, fault: str = FAILS) -> tuple[Stage, JobFile]:
     jobfile = at.jobfile(3)
     ending, _ = at.run(jobfile, run_id="r1")
     assert (ending.exit_code, ending.counts.created) == (3, 2)
-    assert at.open().find_run("r1").state == "finished"
+    assert at.open().views.find_run("r1").state == "finished"
     return at, jobfile
 
 
@@ -52,11 +52,11 @@ def test_a_finished_run_started_again_sends_nothing(stage: StageMaker) -> None:
 
 def queued_by_another(at: Stage, jobfile: JobFile) -> None:
     """Another run of the same file queues the failed one anew, and dies before it is sent."""
-    queue = at.open()
-    worker, _ = at.worker(jobfile, run_id="r2", queue=queue)
+    store = at.open()
+    worker, _ = at.worker(jobfile, run_id="r2", store=store)
     worker.open()
-    assert queue.view("r2").total.queued == 1
-    queue.close()
+    assert store.views.run("r2").total.queued == 1
+    store.close()
 
 
 def test_a_finished_run_does_not_send_what_another_run_queued_again(stage: StageMaker) -> None:
@@ -77,21 +77,21 @@ def test_a_finished_run_does_not_send_what_another_run_queued_again(stage: Stage
 def test_a_finished_run_whose_failed_ones_are_to_be_tried_again_is_active(stage: StageMaker) -> None:
     """What `tesnap resume --failed` asks for is made, and the run has finished once more."""
     at, jobfile = failed_once(stage)
-    queue = at.open()
-    assert queue.retry_failed("r1") == 1
-    assert queue.find_run("r1").state == "active"
+    store = at.open()
+    assert store.runs.retry_failed("r1") == 1
+    assert store.views.find_run("r1").state == "active"
     ending, notebook = at.run(jobfile, run_id="r1")
     assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 3, 3)
-    assert queue.find_run("r1").state == "finished"
+    assert store.views.find_run("r1").state == "finished"
 
 
 def test_a_finished_run_of_which_a_task_was_settled_as_not_created_is_active(stage: StageMaker) -> None:
     """What `tesnap settle RUN TASK not-created` says is made when the run is resumed."""
     at, jobfile = failed_once(stage, "reset-before")
-    queue = at.open()
-    (uncertain,) = [r for r in queue.results("r1") if r.status is Status.UNCERTAIN]
-    queue.settle_by_hand("r1", uncertain.task.key, made=None)
-    assert queue.find_run("r1").state == "active"
+    store = at.open()
+    (uncertain,) = [r for r in store.views.results("r1") if r.status is Status.UNCERTAIN]
+    store.uncertain.settle_by_hand("r1", uncertain.task.key, made=None)
+    assert store.views.find_run("r1").state == "active"
     ending, _ = at.run(jobfile, run_id="r1")
     assert (ending.exit_code, ending.counts.created) == (0, 3)
     assert posts(at) == 4
@@ -117,9 +117,9 @@ def differing(at: Stage, apps: list[App], limits: Mapping[str, Limit]) -> list[E
         for name, organization in plain.organizations.items()
     }
     jobfile = replace(plain, organizations=organizations)
-    app = App(jobfile, queue=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1"))
+    app = App(jobfile, store=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1"))
     apps.append(app)
-    return list(history.limit_conflicts(app.queue, app.lanes(at.surveys(jobfile))))
+    return list(history.limit_conflicts(app.store, app.lanes(at.surveys(jobfile))))
 
 
 def at_work(at: Stage) -> Worker:
@@ -157,7 +157,7 @@ def test_a_run_whose_process_died_is_not_worth_a_word(stage: StageMaker, apps: l
     """It is unfinished, and nobody works on it."""
     at = stage()
     at_work(at)
-    at.queues[0].close()
+    at.stores[0].close()
     assert differing(at, apps, {"org-1": Limit(use=3)}) == []
 
 

@@ -51,7 +51,7 @@ def test_an_id_that_another_process_learns_changes_nothing_for_a_run_at_work(sta
     other = at.open()
 
     def learn() -> None:
-        learnt = other.join(base_url, name, "1001")
+        learnt = other.organizations.join(base_url, name, "1001")
         assert learnt == identity(base_url, org_id="1001")
         at.tokens[learnt] = "token-1"
 
@@ -76,7 +76,7 @@ def test_an_organization_that_was_unknown_is_found_once_it_turns_out_to_be_one_s
     assert worker._lanes.find(learnt) is None
 
     def learn() -> None:
-        at.tokens[other.join(base_url, name, "1001")] = "token-1"
+        at.tokens[other.organizations.join(base_url, name, "1001")] = "token-1"
 
     at.timeline.at(at.clock.boot() + 150.0, learn)
     drive(at.timeline, [worker])

@@ -69,7 +69,7 @@ def test_two_names_of_one_organization_are_able_if_one_of_them_is(stage: StageMa
 
     def learn() -> None:
         for name, organization in jobfile.organizations.items():
-            at.tokens[at.open().join(organization.base_url, name, "1001")] = "token-1"
+            at.tokens[at.open().organizations.join(organization.base_url, name, "1001")] = "token-1"
 
     at.timeline.at(begun + 100, learn)
     refused = next(iter(worker._lanes))

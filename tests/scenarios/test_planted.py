@@ -13,7 +13,7 @@ from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Lease, Settlement
 from orchestrator.simulator import find_duplicates, refusals, script_faults
 from orchestrator.store import leases
-from orchestrator.store.queue import Store
+from orchestrator.store.queue import Queue
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]
@@ -29,8 +29,8 @@ def test_a_token_that_returns_from_the_time_of_sending_is_seen(
     assert refusals(at.simulator.log)
 
 
-class FreesOnError(Store):
-    """A store that gives the token back when an attempt ends without a settling answer."""
+class FreesOnError(Queue):
+    """A queue that gives the token back when an attempt ends without a settling answer."""
 
     def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
         if settlement.answered:
@@ -42,9 +42,9 @@ class FreesOnError(Store):
 def test_a_token_freed_on_an_error_is_seen(stage: StageMaker) -> None:
     """A 502 after the origin acted has used the quota, and the task made again exists twice."""
     at = stage(faults=script_faults([None, "502-after", "502-after", "502-after"]))
-    queue = at.open()
-    queue.__class__ = FreesOnError
-    worker, _ = at.worker(at.jobfile(30), queue=queue)
+    store = at.open()
+    store.queue = FreesOnError(store._database)
+    worker, _ = at.worker(at.jobfile(30), store=store)
     drive(at.timeline, [worker])
     assert refusals(at.simulator.log)
     assert find_duplicates(at.simulator.log)

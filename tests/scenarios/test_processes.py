@@ -11,8 +11,7 @@ from orchestrator.core.tasks import Lease
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.simulator import find_duplicates
 from orchestrator.simulator.log import creations
-from orchestrator.store.queue import Store
-from orchestrator.store.views import Ask
+from orchestrator.store.queue import Ask, Queue
 from tests.crash.judge import busiest, snapshot_refusals
 from tests.crash.load import PERIOD
 from tests.crash.sharing import all_came_to_their_end, share, start_at_once
@@ -59,8 +58,8 @@ def test_ten_starts_at_once_make_each_snapshot_once_and_print_ten_outputs(store:
     assert (len(creations(log)), find_duplicates(log), snapshot_refusals(log)) == (6, {}, [])
 
 
-class Overtaken(Store):
-    """A store in which something happens right before its second answer to an ask for a token."""
+class Overtaken(Queue):
+    """A queue in which something happens right before its second answer to an ask for a token."""
 
     happens: Callable[[], object]
     asked = 0
@@ -77,8 +76,9 @@ def test_a_run_that_ends_while_another_process_stores_its_last_answer_prints_tha
 ) -> None:
     """Between its look at the store and its last ask for a token nothing gets past a process."""
     at = either_stage()
-    jobfile, own = at.jobfile(1), Overtaken(at.open()._database)
-    watching, notebook = at.worker(jobfile, queue=own)
+    jobfile, store = at.jobfile(1), at.open()
+    store.queue = own = Overtaken(store._database)
+    watching, notebook = at.worker(jobfile, store=store)
     sending, _ = at.worker(jobfile)
     sending.open()
     sending.step()  # its one request is on the wire

@@ -29,7 +29,7 @@ def test_the_run_makes_it_and_tells_it_once_more(stage: StageMaker, by: str, aft
         if by == "another run":
             other, _ = at.worker(at.jobfile(1, name="other", windows=WINDOW), run_id="r2", seed=9)
         else:
-            at.open().retry_failed("r1")
+            at.open().runs.retry_failed("r1")
             other, _ = at.worker(first, run_id="r1", seed=9)
         workers.append(other)
 
@@ -39,22 +39,22 @@ def test_the_run_makes_it_and_tells_it_once_more(stage: StageMaker, by: str, aft
     told = [result.status for result in notebook.results if result.task.position == 0]
     assert told == [Status.FAILED, Status.CREATED]
     assert len(notebook.results) == 11
-    assert at.open().view("r1").run.state is RunState.FINISHED
+    assert at.open().views.run("r1").run.state is RunState.FINISHED
 
 
 def test_a_resend_that_another_process_queues_at_the_last_moment_is_waited_for(stage: StageMaker) -> None:
     """As many ends were told as there are now, though one of them is no end any more."""
     at = stage(tests=3, faults=script_faults(["reset-after"]))
-    queue, other = at.open(), at.open()
-    worker, _ = at.worker(at.jobfile(2, on_uncertain=OnUncertain.RESEND), queue=queue)
-    view = queue.view
+    store, other = at.open(), at.open()
+    worker, _ = at.worker(at.jobfile(2, on_uncertain=OnUncertain.RESEND), store=store)
+    view = store.views.run
 
     def meanwhile(run_id: str) -> RunView:
-        for lease, _ in other.evidence_due(run_id):
-            other.conclude(lease, found=None, resend=True)
+        for lease, _ in other.uncertain.due(run_id):
+            other.uncertain.conclude(lease, found=None, resend=True)
         return view(run_id)
 
-    queue.view = meanwhile  # type: ignore[method-assign] # between this process's look and its count
+    store.views.run = meanwhile  # type: ignore[method-assign] # between this process's look and its count
     (ending,) = drive(at.timeline, [worker], longest=40_000)
     assert (ending.exit_code, ending.counts.created) == (0, 2)
 
@@ -69,7 +69,7 @@ def test_it_is_told_whoever_makes_it_and_whenever(stage: StageMaker, seed: int) 
 
     def once_it_failed() -> None:
         if any(result.status is Status.FAILED for result in notebook.results):
-            at.open().retry_failed("r1")
+            at.open().runs.retry_failed("r1")
             workers.append(at.worker(jobfile, run_id="r1", seed=9)[0])
         else:
             at.timeline.at(at.clock.boot() + 0.5, once_it_failed)
@@ -88,11 +88,11 @@ def test_what_is_settled_by_hand_in_a_run_at_work_is_made_and_told(stage: StageM
 
     def by_hand() -> None:
         other = at.open()
-        lost = next(iter(other.results("r1")))
+        lost = next(iter(other.views.results("r1")))
         assert [result.status for result in notebook.results if result.task.position == 0] == [
             Status.UNCERTAIN
         ]
-        other.settle_by_hand("r1", lost.task.key, made=None)
+        other.uncertain.settle_by_hand("r1", lost.task.key, made=None)
 
     at.timeline.at(at.clock.boot() + 150, by_hand)
     (ending,) = drive(at.timeline, [worker])
@@ -108,4 +108,4 @@ def test_a_stop_after_the_last_answer_is_none(stage: StageMaker) -> None:
     at.timeline.at(at.clock.boot() + 0.1, lambda: worker.ask_to_stop("SIGTERM"))
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.created) == (0, 1)
-    assert at.open().view("r1").run.state is RunState.FINISHED
+    assert at.open().views.run("r1").run.state is RunState.FINISHED

@@ -14,7 +14,7 @@ from orchestrator.core.jobs import Job, JobFile, RetryRules, WindowSpec
 from orchestrator.core.tasks import Lease
 from orchestrator.output.sentences import last_line
 from orchestrator.simulator import script_faults
-from orchestrator.store.queue import Store
+from orchestrator.store.store import Store
 from orchestrator.worker.sender import Sent
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
@@ -121,31 +121,31 @@ def stopped(notebook: Notebook) -> list[str]:
 # -- signals while the store is down -----------------------------------------------------------------------
 
 
-class Away(Store):
-    """A store that has gone away for good."""
-
-    def __getattribute__(self, name: str) -> object:
-        if name in ("now", "versions", "view", "grant", "settle", "give_back", "sending", "results", "serve"):
-            return _silent
-        return object.__getattribute__(self, name)
-
-
 def _silent(*_what: object, **_more: object) -> object:
     raise StoreUnavailable("the store does not answer")
 
 
-def gone_at(at: Stage, queue: Store, after: float) -> None:
-    """Let the store go away."""
-    at.timeline.at(at.clock.boot() + after, lambda: object.__setattr__(queue, "__class__", Away))
+def gone_at(at: Stage, store: Store, after: float) -> None:
+    """Let the store go away for good."""
+    at.timeline.at(at.clock.boot() + after, lambda: go_away(store))
+
+
+def go_away(store: Store) -> None:
+    """Answer nothing any more."""
+    setattr(store, "now", _silent)  # noqa: B010 - a method is put out of the way
+    for call in ("grant", "settle", "give_back", "mark_sending", "serve"):
+        setattr(store.queue, call, _silent)
+    for call in ("versions", "run", "results"):
+        setattr(store.views, call, _silent)
 
 
 def test_a_second_signal_ends_the_run_at_once_while_the_store_is_away(stage: StageMaker) -> None:
     """The first one is patient for the request on the wire; the second cuts it and waits for nothing."""
     at = stage(tests=8, faults=script_faults([None, "hang"]))
-    queue = at.open()
-    worker, notebook = at.worker(at.jobfile(8), queue=queue)
+    store = at.open()
+    worker, notebook = at.worker(at.jobfile(8), store=store)
     begun = at.clock.boot()
-    gone_at(at, queue, 2.5)
+    gone_at(at, store, 2.5)
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
     at.timeline.at(begun + 9, lambda: worker.ask_to_stop("SIGTERM"))
     (ending,) = drive(at.timeline, [worker], longest=LONGEST)
@@ -160,10 +160,10 @@ def test_one_signal_while_the_store_is_away_waits_for_what_is_on_the_wire_and_no
 ) -> None:
     """Twenty seconds; the store may come back until then, and what came of the request be stored."""
     at = stage(tests=8, faults=script_faults([None, "hang"]))
-    queue = at.open()
-    worker, _ = at.worker(at.jobfile(8), queue=queue)
+    store = at.open()
+    worker, _ = at.worker(at.jobfile(8), store=store)
     begun = at.clock.boot()
-    gone_at(at, queue, 2.5)
+    gone_at(at, store, 2.5)
     at.timeline.at(begun + 5, lambda: worker.ask_to_stop("SIGTERM"))
     (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert ending.exit_code == 5
@@ -173,14 +173,14 @@ def test_one_signal_while_the_store_is_away_waits_for_what_is_on_the_wire_and_no
 def test_what_was_cut_without_a_store_is_uncertain_at_the_next_start(stage: StageMaker) -> None:
     """Its intent was durable before its first byte: nothing is sent twice."""
     at = stage(tests=8, faults=script_faults([None, "hang"]))
-    queue = at.open()
-    worker, _ = at.worker(at.jobfile(8), queue=queue)
+    store = at.open()
+    worker, _ = at.worker(at.jobfile(8), store=store)
     begun = at.clock.boot()
-    gone_at(at, queue, 2.5)
+    gone_at(at, store, 2.5)
     for after in (5, 9):
         at.timeline.at(begun + after, lambda: worker.ask_to_stop("SIGTERM"))
     drive(at.timeline, [worker], longest=LONGEST)
-    queue.close()
+    store.close()
     ending, notebook = at.run(at.jobfile(8), run_id="r1")
     assert (ending.exit_code, ending.counts.uncertain, ending.counts.created) == (3, 1, 7)
     assert len(notebook.results) == 8

@@ -89,7 +89,7 @@ def test_with_the_permission_one_command_makes_the_rest(stage: StageMaker) -> No
     jobfile = at.jobfile(0, jobs=[job_in(at, CLOSED, 8)])
     at.run(jobfile, run_id="r1")
     guarded(at)
-    at.open().retry_failed("r1")
+    at.open().runs.retry_failed("r1")
     ending, _ = at.run(jobfile, run_id="r1")
     assert (ending.exit_code, ending.counts.created) == (0, 8)
 

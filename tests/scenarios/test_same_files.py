@@ -20,7 +20,7 @@ StageMaker = Callable[..., Stage]
 @contextmanager
 def app_for(at: Stage, jobfile: JobFile) -> Iterator[App]:
     """The program as it is started for this job file."""
-    app = App(jobfile, queue=at.open(), clock=at.clock, environ={}, offline=True)
+    app = App(jobfile, store=at.open(), clock=at.clock, environ={}, offline=True)
     try:
         yield app
     finally:
@@ -31,13 +31,13 @@ def interrupted(at: Stage, jobfile: JobFile) -> Run:
     """A run of the job file that a killed process has left behind."""
     worker, _ = at.worker(jobfile)
     run = replace(worker.run, id="r9", files=("/fa/jobs.yaml",))
-    queue = at.open()
-    return queue.start_run(run, [result.task for result in queue.results("r1")])
+    store = at.open()
+    return store.runs.start(run, [result.task for result in store.views.results("r1")])
 
 
 def told(app: App) -> list[str]:
     """Which unfinished runs the user hears of."""
-    return [event.text.split(",")[1].strip() for event in earlier.unfinished(app.queue, app.jobfile)]
+    return [event.text.split(",")[1].strip() for event in earlier.unfinished(app.store, app.jobfile)]
 
 
 def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stage: StageMaker) -> None:

@@ -19,8 +19,8 @@ from orchestrator.core.jobs import RetryRules
 from orchestrator.output.sentences import last_line
 from orchestrator.simulator import find_duplicates, refusals
 from orchestrator.store import sqlite
-from orchestrator.store.queue import Store
 from orchestrator.store.sqlite import SqliteDatabase
+from orchestrator.store.store import Store
 from tests.support.commands import Ran, ran, ran_by
 from tests.support.virtual import Notebook, Stage, drive
 
@@ -29,9 +29,9 @@ STORED = 12
 LOOKS = ("status", "runs", "report", "list")
 
 
-def connection_of(queue: Store) -> sqlite3.Connection:
+def connection_of(store: Store) -> sqlite3.Connection:
     """The store's own connection."""
-    database = queue._database
+    database = store._database
     assert isinstance(database, SqliteDatabase)
     return database._connection
 
@@ -160,9 +160,9 @@ def test_starting_on_a_full_disk_says_so_and_sends_nothing(small_disk: Path, tmp
 def test_a_store_that_another_process_keeps_locked_is_waited_for(stage: StageMaker) -> None:
     """Somebody hangs in a transaction: nothing is sent until it ends."""
     at = stage(tests=STORED)
-    queue = at.open()
-    worker, notebook = at.worker(at.jobfile(STORED), queue=queue)
-    connection_of(queue).execute("PRAGMA busy_timeout = 1")
+    store = at.open()
+    worker, notebook = at.worker(at.jobfile(STORED), store=store)
+    connection_of(store).execute("PRAGMA busy_timeout = 1")
     begun, other = at.clock.boot(), sqlite3.connect(at.store, isolation_level=None)
     at.timeline.at(begun + 1.5, lambda: other.execute("BEGIN IMMEDIATE").close())
     at.timeline.at(begun + 400, lambda: other.execute("ROLLBACK").close())
@@ -254,7 +254,7 @@ def test_a_file_that_is_damaged_under_a_run_ends_it_in_the_end(stage: StageMaker
     begun = at.clock.boot()
 
     def damaged() -> None:
-        own = connection_of(at.queues[0])
+        own = connection_of(at.stores[0])
         for statement in ("wal_checkpoint(TRUNCATE)", "cache_size = 0", "shrink_memory"):
             own.execute(f"PRAGMA {statement}").fetchall()  # nothing of it is kept in memory
         pages_gone(Path(at.store))
@@ -381,8 +381,8 @@ def with_runs(path: Path, *, left: str = "closed", copy_to: Path | None = None) 
     at = Stage(path, tests=3)
     at.run(at.jobfile(3), run_id="r1")
     if left != "closed":
-        queue = at.open()
-        queue.serve("r1", list(queue.view("r1").counts))
+        store = at.open()
+        store.queue.serve("r1", list(store.views.run("r1").counts))
     if left == "closed":
         at.close()
     if copy_to is not None:

@@ -10,45 +10,41 @@ import pytest
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import RetryRules
 from orchestrator.simulator import refusals
-from orchestrator.store.queue import Store
+from orchestrator.store.store import Store
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]
 
 METHODS = [
-    "grant",
-    "sending",
-    "settle",
-    "give_back",
-    "results",
-    "versions",
-    "view",
-    "serve",
-    "recover",
-    "evidence_due",
+    "queue.grant",
+    "queue.mark_sending",
+    "queue.settle",
+    "queue.give_back",
+    "views.results",
+    "views.versions",
+    "views.run",
+    "queue.serve",
+    "queue.recover",
+    "uncertain.due",
 ]
 
 
-class Flaky:
-    """A store of which one method, or all, fails between two moments."""
+def fail_between(store: Store, stage: Stage, methods: list[str], first: float, last: float) -> Store:
+    """Have methods, such as `queue.grant`, fail between two moments."""
 
-    def __init__(self, store: Store, stage: Stage, methods: list[str], first: float, last: float) -> None:
-        self._store, self._stage, self._methods = store, stage, methods
-        self._first, self._last = first, last
-        self.failures = 0
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if name not in self._methods:
-            return found
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if self._first <= self._stage.clock.boot() < self._last:
-                self.failures += 1
+    def flaky(call: Callable[..., Any]) -> Callable[..., Any]:
+        def fail_or_call(*args: Any, **kwargs: Any) -> Any:
+            if first <= stage.clock.boot() < last:
                 raise StoreUnavailable("the store is away")
-            return found(*args, **kwargs)
+            return call(*args, **kwargs)
 
-        return call
+        return fail_or_call
+
+    for method in methods:
+        part, _, name = method.partition(".")
+        owner = getattr(store, part)
+        setattr(owner, name, flaky(getattr(owner, name)))
+    return store
 
 
 @pytest.mark.parametrize("method", [*METHODS, "all"])
@@ -57,8 +53,8 @@ def test_a_minute_without_the_store_costs_time_and_nothing_else(stage: StageMake
     at = stage(latency=(2.0, 1.0))
     methods = METHODS if method == "all" else [method]
     start = at.clock.boot()
-    flaky = Flaky(at.open(), at, methods, start + 300.5, start + 360.0)
-    worker, notebook = at.worker(at.jobfile(17), queue=flaky)  # type: ignore[arg-type] # stands in for a store
+    flaky = fail_between(at.open(), at, methods, start + 300.5, start + 360.0)
+    worker, notebook = at.worker(at.jobfile(17), store=flaky)
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.created) == (0, 17)
     assert len(notebook.results) == len({r.task.key for r in notebook.results}) == 17
@@ -70,8 +66,8 @@ def test_a_store_that_stays_away_ends_the_run_early_and_says_so(stage: StageMake
     """After `within` the run stops with exit code 5; what was made is in the store when it is back."""
     at = stage()
     start = at.clock.boot()
-    flaky = Flaky(at.open(), at, METHODS, start + 100.0, start + 1e9)
-    worker, notebook = at.worker(at.jobfile(12), queue=flaky)  # type: ignore[arg-type] # stands in for a store
+    flaky = fail_between(at.open(), at, METHODS, start + 100.0, start + 1e9)
+    worker, notebook = at.worker(at.jobfile(12), store=flaky)
     (ending,) = drive(at.timeline, [worker])
     assert ending.exit_code == 5
     assert any(event.name == "store.unavailable" for event in notebook.events)

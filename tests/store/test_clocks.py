@@ -38,7 +38,7 @@ def test_a_clock_that_was_set_forward_is_made_up_for(world: World) -> None:
     """Whoever saw the step holds all slots back for a full hold, tokens that were never out among them."""
     identity = world.begin(7)
     world.make(identity)
-    world.store.hold_all_tokens(identity, LIMIT)
+    world.store.organizations.hold_all_tokens(identity, LIMIT)
     assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
     world.advance(LIMIT.hold)
     spend(world, identity)
@@ -50,7 +50,7 @@ def test_what_has_no_answer_is_held_for_longer_when_the_clock_was_set_forward(wo
     for _ in range(5):
         world.sent(identity)
     world.advance(1)
-    world.store.hold_all_tokens(identity, LIMIT)
+    world.store.organizations.hold_all_tokens(identity, LIMIT)
     out = TIMEOUT + LIMIT.grace + LIMIT.per
     assert world.wait(identity) == Wait(until=world.store.now() + out, reason=Reason.OWN_QUOTA)
 
@@ -63,10 +63,12 @@ def test_a_token_that_was_granted_too_early_is_held_for_as_long_as_one_without_a
     for _ in range(5):
         world.make(identity)
     world.advance(LIMIT.hold)
-    world.store.give_back(world.lease(identity))
-    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
+    world.store.queue.give_back(world.lease(identity))
+    world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     out = TIMEOUT + LIMIT.grace + LIMIT.per
-    held = sorted(token.returns_at - world.store.now() for token in world.store.bucket(identity).tokens)
+    held = sorted(
+        token.returns_at - world.store.now() for token in world.store.organizations.bucket(identity).tokens
+    )
     assert held == [LIMIT.hold] * 4 + [out]
 
 
@@ -77,11 +79,11 @@ def test_what_the_clock_gains_while_tokens_are_held_is_added_to_their_time(world
     for _ in range(3):
         world.make(identity)
     world.sent(identity)
-    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
+    world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     for _ in range(3):
         world.advance(50)
-        world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
-    held = sorted(token.returns_at - start for token in world.store.bucket(identity).tokens)
+        world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
+    held = sorted(token.returns_at - start for token in world.store.organizations.bucket(identity).tokens)
     assert held == [LIMIT.hold + 1.5] * 4 + [TIMEOUT + LIMIT.grace + LIMIT.per + 1.5]
 
 
@@ -89,13 +91,13 @@ def test_an_answer_after_the_clock_was_made_up_for_counts_from_itself(world: Wor
     """By whatever process: what the clock gains later is added to its time, too."""
     identity = world.begin(12)
     lease = world.sent(identity)
-    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
+    world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     world.advance(50)
-    world.open().settle(lease, created(lease))
+    world.open().queue.settle(lease, created(lease))
     answered = world.store.now()
     world.advance(50)
-    world.store.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
-    returns = [token.returns_at for token in world.store.bucket(identity).tokens]
+    world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
+    returns = [token.returns_at for token in world.store.organizations.bucket(identity).tokens]
     assert returns == [answered + LIMIT.hold + 0.5] + [answered - 50 + LIMIT.hold + 0.5] * 4
 
 
@@ -103,10 +105,10 @@ def test_however_much_the_clock_gains_a_whole_hold_from_now_is_enough(world: Wor
     """A step of a day, seen by several processes, does not keep the slots away for days."""
     identity = world.begin(12)
     spend(world, identity)
-    world.store.hold_all_tokens(identity, LIMIT)
+    world.store.organizations.hold_all_tokens(identity, LIMIT)
     for _ in range(2):
         world.advance(10)
-        world.store.hold_all_tokens(identity, LIMIT, gained=DAY)
+        world.store.organizations.hold_all_tokens(identity, LIMIT, gained=DAY)
     assert world.wait(identity) == Wait(until=world.store.now() + LIMIT.hold, reason=Reason.OWN_QUOTA)
 
 
@@ -118,9 +120,9 @@ EVEN = Limit(pace=Pace.EVEN)
 def set_back(postgres_world: PostgresWorld) -> tuple[PostgresWorld, str]:
     """A task that is tried again 2 s later and one that is uncertain; then the clock is set back by a day."""
     identity = postgres_world.begin(3)
-    postgres_world.store.settle(postgres_world.sent(identity), queued(retry_in=2.0))
+    postgres_world.store.queue.settle(postgres_world.sent(identity), queued(retry_in=2.0))
     postgres_world.advance(1)
-    postgres_world.store.settle(postgres_world.sent(identity), UNCERTAIN)
+    postgres_world.store.queue.settle(postgres_world.sent(identity), UNCERTAIN)
     postgres_world.make(identity)
     postgres_world.step(-DAY)
     return postgres_world, identity
@@ -134,7 +136,7 @@ def test_a_backoff_goes_on_after_a_clock_was_set_back(
     """With what was left of it, whoever looks first; `within` counts on, too."""
     world, identity = set_back
     if recover:
-        world.store.recover()
+        world.store.queue.recover()
     assert world.wait(identity) == Wait(until=world.store.now() + 1, reason=Reason.BACKOFF)
     world.advance(1)
     again = world.lease(identity)
@@ -148,25 +150,25 @@ def test_evidence_is_looked_for_after_a_clock_was_set_back(
 ) -> None:
     """When the request can no longer be carried out, and not a day later."""
     world, _ = set_back
-    world.store.recover()
+    world.store.queue.recover()
     world.advance(TIMEOUT + LIMIT.grace - 1)
-    assert world.store.evidence_due("r1") == []
+    assert world.store.uncertain.due("r1") == []
     world.advance(1)
-    ((lease, _),) = world.store.evidence_due("r1")
+    ((lease, _),) = world.store.uncertain.due("r1")
     if looked_before:  # carried on with much later, and set back once more
-        world.store.conclude(lease, found=None)
+        world.store.uncertain.conclude(lease, found=None)
         world.advance(DAY)
-        world.store.start_run(Run(id="r1", job="nightly"), [])
+        world.store.runs.start(Run(id="r1", job="nightly"), [])
         world.step(-DAY / 2)
-        world.store.recover()
-        assert [found.task for found, _ in world.store.evidence_due("r1")] == [lease.task]
+        world.store.queue.recover()
+        assert [found.task for found, _ in world.store.uncertain.due("r1")] == [lease.task]
 
 
 @pytest.mark.postgres
 def test_an_even_pace_goes_on_after_a_clock_was_set_back(set_back: tuple[PostgresWorld, str]) -> None:
     """One share of the period after now, not after the last grant."""
     world, identity = set_back
-    world.store.start_run(Run(id="r2", job="nightly"), [task(50, identity)])
+    world.store.runs.start(Run(id="r2", job="nightly"), [task(50, identity)])
     waiting = world.wait(identity, "r2", limit=EVEN)
     assert waiting == Wait(until=world.store.now() + EVEN.hold / EVEN.usable, reason=Reason.OWN_QUOTA)
 

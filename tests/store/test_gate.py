@@ -13,7 +13,7 @@ REFUSED = queued(answered=True, counts=False, http_status=429, closing=Closing()
 
 def close(world: World, acme: str) -> Lease:
     lease = world.sent(acme)
-    world.store.settle(lease, REFUSED)
+    world.store.queue.settle(lease, REFUSED)
     return lease
 
 
@@ -28,8 +28,8 @@ def test_a_429_closes_the_gate_for_every_process(world: World) -> None:
 def test_jitter_lengthens_the_closing(world: World) -> None:
     """By up to five percent."""
     acme = world.begin()
-    world.store.settle(world.sent(acme), REFUSED, jitter=0.5)
-    gate = world.store.bucket(acme).gate
+    world.store.queue.settle(world.sent(acme), REFUSED, jitter=0.5)
+    gate = world.store.organizations.bucket(acme).gate
     assert gate is not None
     assert gate.until == pytest.approx(world.store.now() + LIMIT.per * 1.025)
 
@@ -51,8 +51,8 @@ def test_an_answered_probe_opens_the_gate(world: World, answer: object) -> None:
     close(world, acme)
     world.advance(LIMIT.per + 1)
     probe = world.sent(acme)
-    world.store.settle(probe, answer(probe))  # type: ignore[operator] # a parameter
-    assert world.store.bucket(acme).gate is None
+    world.store.queue.settle(probe, answer(probe))  # type: ignore[operator] # a parameter
+    assert world.store.organizations.bucket(acme).gate is None
     assert not world.lease(acme).probe
 
 
@@ -61,7 +61,7 @@ def test_an_unanswered_probe_leaves_the_right_to_the_next(world: World) -> None:
     acme = world.begin()
     close(world, acme)
     world.advance(LIMIT.per + 1)
-    world.store.settle(world.sent(acme), UNCERTAIN)
+    world.store.queue.settle(world.sent(acme), UNCERTAIN)
     assert world.lease(acme).probe
 
 
@@ -70,7 +70,7 @@ def test_a_probe_given_back_leaves_the_right_to_the_next(world: World) -> None:
     acme = world.begin()
     close(world, acme)
     world.advance(LIMIT.per + 1)
-    world.store.give_back(world.lease(acme))
+    world.store.queue.give_back(world.lease(acme))
     assert world.lease(acme).probe
 
 
@@ -82,7 +82,7 @@ def test_a_dead_prober_leaves_the_right_to_the_next(world: World) -> None:
     other = world.open()
     world.sent(acme, store=other)
     world.crash(other)
-    assert world.store.recover() == 1
+    assert world.store.queue.recover() == 1
     assert world.lease(acme).probe
 
 
@@ -94,15 +94,15 @@ def test_a_prober_that_hangs_leaves_the_right_to_the_next(world: World) -> None:
     other = world.open()
     hung = world.sent(acme, store=other)
     world.advance(TIMEOUT + LIMIT.grace - 1)
-    assert world.store.recover() == 0
+    assert world.store.queue.recover() == 0
     assert world.wait(acme) == Wait(until=None, reason=Reason.FOREIGN_QUOTA)
     world.advance(1)
     probe = world.sent(acme)
     assert probe.probe
-    other.settle(hung, created(hung))
+    other.queue.settle(hung, created(hung))
     assert world.wait(acme).reason is Reason.FOREIGN_QUOTA
-    world.store.settle(probe, created(probe))
-    assert world.store.bucket(acme).gate is None
+    world.store.queue.settle(probe, created(probe))
+    assert world.store.organizations.bucket(acme).gate is None
 
 
 def test_a_refused_probe_closes_again_and_the_third_closing_doubles(world: World) -> None:
@@ -124,10 +124,10 @@ def test_a_429_to_a_request_granted_before_the_closing_changes_nothing(world: Wo
     older = world.sent(acme)
     world.advance(2)
     close(world, acme)
-    gate = world.store.bucket(acme).gate
+    gate = world.store.organizations.bucket(acme).gate
     world.advance(2)
-    world.store.settle(older, REFUSED)
-    assert world.store.bucket(acme).gate == gate
+    world.store.queue.settle(older, REFUSED)
+    assert world.store.organizations.bucket(acme).gate == gate
 
 
 def test_a_late_answer_to_an_older_request_does_not_open_the_gate(world: World) -> None:
@@ -135,8 +135,8 @@ def test_a_late_answer_to_an_older_request_does_not_open_the_gate(world: World) 
     acme = world.begin()
     older = world.sent(acme)
     close(world, acme)
-    world.store.settle(older, created(older))
-    assert world.store.bucket(acme).gate is not None
+    world.store.queue.settle(older, created(older))
+    assert world.store.organizations.bucket(acme).gate is not None
 
 
 def test_a_given_time_replaces_the_period_without_doubling(world: World) -> None:
@@ -144,7 +144,7 @@ def test_a_given_time_replaces_the_period_without_doubling(world: World) -> None
     acme = world.begin()
     for _ in range(4):
         exact = queued(answered=True, counts=False, closing=Closing(seconds=20.0, doubles=False))
-        world.store.settle(world.sent(acme), exact)
+        world.store.queue.settle(world.sent(acme), exact)
         assert world.wait(acme).until == world.store.now() + 20
         world.advance(20)
 
@@ -162,7 +162,7 @@ def test_a_closing_between_two_attempts_is_taken_off_the_time_within(world: Worl
     """The first byte moves forward by as long as the gate is closed."""
     acme = world.begin(1)
     first = world.store.now()
-    world.store.settle(world.sent(acme), queued())
+    world.store.queue.settle(world.sent(acme), queued())
     world.advance(10)
     close(world, acme)
     world.advance(LIMIT.per)

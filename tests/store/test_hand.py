@@ -13,48 +13,48 @@ from tests.support.commands import ran
 def test_failed_tasks_are_queued_again_with_all_their_attempts(world: World) -> None:
     """Those of the run alone; what exists stays."""
     acme = world.begin(2)
-    world.store.settle(world.sent(acme), FAILED)
+    world.store.queue.settle(world.sent(acme), FAILED)
     world.make(acme)
-    world.store.end_run("r1", RunState.FINISHED)
-    assert world.store.view("r1").run.state is RunState.FINISHED
-    assert world.store.retry_failed("r1") == 1
-    assert world.store.view("r1").run.state == "active"
-    assert world.store.view("r1").total == Counts(created=1, queued=1)
-    assert (world.lease(acme).task.position, world.store.retry_failed("r1")) == (0, 0)
+    world.store.runs.end("r1", RunState.FINISHED)
+    assert world.store.views.run("r1").run.state is RunState.FINISHED
+    assert world.store.runs.retry_failed("r1") == 1
+    assert world.store.views.run("r1").run.state == "active"
+    assert world.store.views.run("r1").total == Counts(created=1, queued=1)
+    assert (world.lease(acme).task.position, world.store.runs.retry_failed("r1")) == (0, 0)
 
 
 def test_a_task_refused_when_it_was_planned_is_never_sent(world: World) -> None:
     """Its test is called otherwise than the job file says: trying again does not change that."""
-    acme = world.store.join(BASE_URL, "acme", None)
-    world.store.start_run(Run(id="r1", job="nightly"), [task(1, acme, refusal="called otherwise")])
-    assert world.store.retry_failed("r1") == 0
-    assert world.store.grant(world.ask(acme)) is None
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    world.store.runs.start(Run(id="r1", job="nightly"), [task(1, acme, refusal="called otherwise")])
+    assert world.store.runs.retry_failed("r1") == 0
+    assert world.store.queue.grant(world.ask(acme)) is None
 
 
 def uncertain(world: World) -> tuple[str, Lease]:
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.settle(lease, UNCERTAIN)
+    world.store.queue.settle(lease, UNCERTAIN)
     return acme, lease
 
 
 def test_an_uncertain_task_is_created_by_hand(world: World) -> None:
     """With the id that somebody found, and no more search for evidence."""
     _, lease = uncertain(world)
-    result = world.store.settle_by_hand("r1", lease.task.short_key, made=Snapshot(id="77"))
-    assert [result] == list(world.store.results("r1"))
+    result = world.store.uncertain.settle_by_hand("r1", lease.task.short_key, made=Snapshot(id="77"))
+    assert [result] == list(world.store.views.results("r1"))
     assert (result.status, result.snapshot, result.found) == (Status.CREATED, Snapshot(id="77"), "hand")
     assert result.final
     with pytest.raises(LeaseLost):
-        world.store.conclude(lease, found=None)
+        world.store.uncertain.conclude(lease, found=None)
 
 
 def test_an_uncertain_task_that_was_not_made_is_queued_again(world: World) -> None:
     """And its old attempt can say nothing any more."""
     acme, lease = uncertain(world)
-    assert world.store.settle_by_hand("r1", lease.task.short_key, made=None).status is Status.QUEUED
+    assert world.store.uncertain.settle_by_hand("r1", lease.task.short_key, made=None).status is Status.QUEUED
     with pytest.raises(LeaseLost):
-        world.store.settle(lease, created(lease))
+        world.store.queue.settle(lease, created(lease))
     assert world.lease(acme).tries == 0
 
 
@@ -67,13 +67,13 @@ def test_a_run_that_was_given_up_is_not_brought_back_by_hand(
     """One that had finished is: what is queued again in it has to be made. The rest of a cancelled one stays given up."""
     acme = world.begin(2)
     lease = world.sent(acme)
-    world.store.settle(lease, UNCERTAIN)
+    world.store.queue.settle(lease, UNCERTAIN)
     if before is RunState.FINISHED:
         world.make(acme)
-    world.store.end_run("r1", before)
-    world.store.settle_by_hand("r1", lease.task.short_key, made=None)
-    assert world.store.find_run("r1").state == after
-    assert isinstance(world.store.grant(world.ask(acme)), Lease) == (after is RunState.ACTIVE)
+    world.store.runs.end("r1", before)
+    world.store.uncertain.settle_by_hand("r1", lease.task.short_key, made=None)
+    assert world.store.views.find_run("r1").state == after
+    assert isinstance(world.store.queue.grant(world.ask(acme)), Lease) == (after is RunState.ACTIVE)
 
 
 @pytest.mark.parametrize(
@@ -85,24 +85,24 @@ def test_what_settle_says_of_a_snapshot_that_was_not_made_is_so(
 ) -> None:
     """A cancelled run cannot be carried on: only a new one makes it, and does."""
     acme, lease = uncertain(sqlite_world)
-    sqlite_world.store.end_run("r1", state)
+    sqlite_world.store.runs.end("r1", state)
     sqlite_world.crash(sqlite_world.store)  # the command goes by the machine's own clock
     done = ran("settle", "r1", lease.task.short_key, "not-created", "--store", sqlite_world.url)
     assert (done.code, done.stdout) == (0, "")
     assert said in done.stderr
     sqlite_world.store = sqlite_world.open()
-    assert sqlite_world.store.find_run("r1").state == state
+    assert sqlite_world.store.views.find_run("r1").state == state
     assert sqlite_world.begin(1, run="r2") == acme
-    assert sqlite_world.store.view("r2").total == Counts(queued=1)
+    assert sqlite_world.store.views.run("r2").total == Counts(queued=1)
 
 
 def test_failed_tasks_of_a_cancelled_run_do_not_bring_it_back(world: World) -> None:
     """Nor the rest of it."""
     acme = world.begin(2)
-    world.store.settle(world.sent(acme), FAILED)
-    world.store.end_run("r1", RunState.CANCELLED)
-    assert world.store.retry_failed("r1") == 1
-    assert world.store.find_run("r1").state == "cancelled"
+    world.store.queue.settle(world.sent(acme), FAILED)
+    world.store.runs.end("r1", RunState.CANCELLED)
+    assert world.store.runs.retry_failed("r1") == 1
+    assert world.store.views.find_run("r1").state == "cancelled"
 
 
 def test_a_key_has_to_mean_one_uncertain_task(world: World) -> None:
@@ -111,4 +111,4 @@ def test_a_key_has_to_mean_one_uncertain_task(world: World) -> None:
     with pytest.raises(
         UsageError, match=f"no uncertain task begins with 'zz'; uncertain are: {lease.task.short_key}"
     ):
-        world.store.settle_by_hand("r1", "zz", made=None)
+        world.store.uncertain.settle_by_hand("r1", "zz", made=None)

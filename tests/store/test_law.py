@@ -93,7 +93,7 @@ class Law(RuleBasedStateMachine):
         """A process that has been suspended since its grant."""
         lease = self.idle.pop(0)
         if give_back:
-            self._quietly(lambda: self.world.store.give_back(lease))
+            self._quietly(lambda: self.world.store.queue.give_back(lease))
         else:
             self._send(lease)
 
@@ -106,11 +106,11 @@ class Law(RuleBasedStateMachine):
     def crash(self) -> None:
         self.world.crash(self.other)
         self.other = self.world.open()
-        self.world.store.recover()
+        self.world.store.queue.recover()
 
     @rule()
     def learn(self) -> None:
-        self.world.store.join(BASE_URL, "acme", "77")
+        self.world.store.organizations.join(BASE_URL, "acme", "77")
 
     @invariant()
     def at_most_five_in_any_window(self) -> None:
@@ -119,16 +119,16 @@ class Law(RuleBasedStateMachine):
             assert inside <= LIMIT.snapshots
 
     def _granted(self, *, by_other: bool) -> Lease | None:
-        granted = (self.other if by_other else self.world.store).grant(self.world.ask(self.acme))
+        granted = (self.other if by_other else self.world.store).queue.grant(self.world.ask(self.acme))
         return granted if isinstance(granted, Lease) else None
 
     def _send(self, lease: Lease) -> bool:
         """Whether the first byte has left: not half the grace after the grant, and not without the commit."""
         now = self.world.store.now()
         if now - lease.granted_at >= LIMIT.grace / 2:
-            self._quietly(lambda: self.world.store.give_back(lease))
+            self._quietly(lambda: self.world.store.queue.give_back(lease))
             return False
-        if not self._quietly(lambda: self.world.store.sending(lease)):
+        if not self._quietly(lambda: self.world.store.queue.mark_sending(lease)):
             return False
         use = Use(first=now, last=lease.granted_at + TIMEOUT + LIMIT.grace)
         self.uses.append(use)
@@ -142,7 +142,7 @@ class Law(RuleBasedStateMachine):
         settlement = ENDINGS[ending](lease)
         if settlement.answered:
             use.last = min(use.last, self.world.store.now())
-        self._quietly(lambda: self.world.store.settle(lease, settlement))
+        self._quietly(lambda: self.world.store.queue.settle(lease, settlement))
 
     def _quietly(self, act: Callable[[], None]) -> bool:
         """Whether the lease was still ours."""

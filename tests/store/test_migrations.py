@@ -16,7 +16,7 @@ from orchestrator.core.jobs import identity
 from orchestrator.core.tasks import Reason, Status
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store import schema
-from orchestrator.store.opening import open_store
+from orchestrator.store.store import open_store
 from tests.store.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, task
 from tests.support.commands import ran
 
@@ -94,13 +94,13 @@ def test_an_older_store_is_brought_forward(make_world: Callable[[], World], olde
         acme = written_long_ago(world)
         world.end(world.store)
     world.store = world.open()
-    world.store.serve("r1", [acme])
+    world.store.queue.serve("r1", [acme])
     with world.store._database.read() as tx:
         assert schema.version(tx) == schema.VERSION
     assert world.states() == [Status.QUEUED] * 3
     assert world.wait(acme) == Wait(until=world.store.now() + 100, reason=Reason.OWN_QUOTA)
-    assert {result.task.organization_name for result in world.store.results("r1")} == {"acme"}
-    assert world.store.view("r1").names == {acme: "acme"}
+    assert {result.task.organization_name for result in world.store.views.results("r1")} == {"acme"}
+    assert world.store.views.run("r1").names == {acme: "acme"}
     world.advance(100)
     for _ in range(3):
         world.make(acme)
@@ -118,7 +118,7 @@ def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted
     if rebooted:
         world.clock.reboot("another boot", 20.0)
     with closing(open_store(world.url, clock=world.clock, read_only=True)) as look:
-        assert {token.returns_at for token in look.bucket(acme).tokens} == {
+        assert {token.returns_at for token in look.organizations.bucket(acme).tokens} == {
             look.now() + (LIMIT.hold if rebooted else 100)
         }
         with world.store._database.read() as tx:

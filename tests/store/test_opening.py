@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import StoreUnusable, UsageError
-from orchestrator.store.opening import open_store, store_exists
+from orchestrator.store.store import open_store, store_exists
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from orchestrator.store import Ask, open_store
 url, identity, send = sys.argv[1:]
 store = open_store(url, clock=VirtualClock())
 ask = Ask(organization=identity, run_id="r1", limit=Limit(), timeout=60.0, epoch=store.epoch())
-store.serve("r1", [identity])
-lease = store.grant(ask)
+store.queue.serve("r1", [identity])
+lease = store.queue.grant(ask)
 if send == "send":
-    store.sending(lease)
+    store.queue.mark_sending(lease)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -45,17 +45,17 @@ def child(world: World, acme: str, *, send: bool) -> Iterator[subprocess.Popen[s
 @pytest.mark.parametrize("send", [False, True], ids=["leased", "sending"])
 def test_a_killed_process_is_taken_over(world: World, *, send: bool) -> None:
     """Alive it is left alone; dead, what it had sent is uncertain and the rest is queued."""
-    acme = world.store.join(BASE_URL, "acme", None)
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
     world.begin(2)
-    world.store.serve("r1", [])
+    world.store.queue.serve("r1", [])
     with child(world, acme, send=send) as process:
-        assert world.store.recover() == 0
-        assert world.store.view("r1").processes == 1
+        assert world.store.queue.recover() == 0
+        assert world.store.views.run("r1").processes == 1
         process.kill()
         process.wait()
         recovered = 0
         while not recovered:  # the server notices a moment after the kernel
-            recovered = world.store.recover()
+            recovered = world.store.queue.recover()
     assert world.states() == [Status.UNCERTAIN if send else Status.QUEUED, Status.QUEUED]
-    assert world.store.view("r1").processes == 0
-    assert world.store.view("r1").total == (Counts(uncertain=1, queued=1) if send else Counts(queued=2))
+    assert world.store.views.run("r1").processes == 0
+    assert world.store.views.run("r1").total == (Counts(uncertain=1, queued=1) if send else Counts(queued=2))

@@ -8,9 +8,9 @@ from orchestrator.core.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.core.tasks import Counts, RunState
 from orchestrator.store import sql
 from orchestrator.store.database import Row
-from orchestrator.store.opening import open_store
 from orchestrator.store.postgres import NOTICING, PostgresDatabase
 from orchestrator.store.schema import VERSION
+from orchestrator.store.store import open_store
 from tests.store.world import PostgresWorld, created
 
 pytestmark = pytest.mark.postgres
@@ -32,8 +32,8 @@ def test_a_lost_connection_is_made_anew(postgres_world: PostgresWorld) -> None:
     with pytest.raises(
         StoreUnavailable, match=r"postgresql://127\.0\.0\.1:\d+/tesnap_tests: .*can be reached"
     ):
-        postgres_world.store.view("r1")
-    assert postgres_world.store.view("r1").total == Counts(queued=2)
+        postgres_world.store.views.run("r1")
+    assert postgres_world.store.views.run("r1").total == Counts(queued=2)
 
 
 def test_a_process_that_comes_back_in_time_keeps_its_leases(postgres_world: PostgresWorld) -> None:
@@ -48,9 +48,9 @@ def test_a_process_that_comes_back_in_time_keeps_its_leases(postgres_world: Post
     world.store.now()
     with pytest.raises(StoreUnavailable):
         other.now()
-    assert other.recover() == 0
-    world.store.settle(lease, created(lease))
-    assert world.store.view("r1").total == Counts(created=1)
+    assert other.queue.recover() == 0
+    world.store.queue.settle(lease, created(lease))
+    assert world.store.views.run("r1").total == Counts(created=1)
 
 
 def test_a_process_that_comes_back_late_has_lost_its_leases(postgres_world: PostgresWorld) -> None:
@@ -62,12 +62,12 @@ def test_a_process_that_comes_back_late_has_lost_its_leases(postgres_world: Post
     cut(world)
     with pytest.raises(StoreUnavailable):
         other.now()
-    assert other.recover() == 1
+    assert other.queue.recover() == 1
     with pytest.raises(StoreUnavailable):
         world.store.now()
     world.lease(acme)
-    assert world.store.view("r1").total == Counts(uncertain=1, leased=1)
-    assert other.recover() == 0
+    assert world.store.views.run("r1").total == Counts(uncertain=1, leased=1)
+    assert other.queue.recover() == 0
 
 
 def test_a_process_that_comes_back_under_another_name_keeps_its_leases(
@@ -77,20 +77,20 @@ def test_a_process_that_comes_back_under_another_name_keeps_its_leases(
     world = postgres_world
     acme = world.begin(3)
     sent, unheard = world.sent(acme), world.lease(acme)
-    world.store._known.discard((unheard.task.key, unheard.attempt))
+    world.store.queue._known.discard((unheard.task.key, unheard.attempt))
     database = world.store._database
     assert isinstance(database, PostgresDatabase)
     old, database._connection = database._connection, None
     held = world.lease(acme)
     assert held.owner != sent.owner
-    assert world.store.recover() == 1
+    assert world.store.queue.recover() == 1
     assert old is not None
     old.close()
     world.gone()
-    assert world.store.recover() == 0
-    assert world.store.view("r1").total == Counts(queued=1, leased=1, sending=1)
-    world.store.settle(sent, created(sent))
-    world.store.recover()
+    assert world.store.queue.recover() == 0
+    assert world.store.views.run("r1").total == Counts(queued=1, leased=1, sending=1)
+    world.store.queue.settle(sent, created(sent))
+    world.store.queue.recover()
     assert [row["id"] for row in owners(world)] == [held.owner]
 
 
@@ -104,8 +104,8 @@ def test_a_grant_whose_commit_was_not_confirmed_is_taken_back(postgres_world: Po
     world = postgres_world
     acme = world.begin(1)
     lease = world.lease(acme)
-    world.store._known.clear()
-    assert world.store.recover() == 1
+    world.store.queue._known.clear()
+    assert world.store.queue.recover() == 1
     assert world.lease(acme).attempt > lease.attempt
 
 
@@ -128,13 +128,13 @@ def test_a_newer_version_that_changes_the_tables_is_waited_for(postgres_world: P
         world.make(acme)
     lease = world.sent(acme)
     for _ in range(8):
-        world.store.bucket(acme)  # so often that the driver prepares it
+        world.store.organizations.bucket(acme)  # so often that the driver prepares it
     world._side.execute("ALTER TABLE tesnap.organization ADD COLUMN of_a_newer_version TEXT")
     world._side.execute("ALTER TABLE tesnap.task ADD COLUMN of_a_newer_version TEXT")
     with pytest.raises(StoreUnavailable, match="cached plan"):
-        world.store.settle(lease, created(lease))
-    world.store.settle(lease, created(lease))
-    assert world.store.view("r1").total == Counts(created=5, queued=7)
+        world.store.queue.settle(lease, created(lease))
+    world.store.queue.settle(lease, created(lease))
+    assert world.store.views.run("r1").total == Counts(created=5, queued=7)
 
 
 def test_a_process_that_stood_still_in_a_transaction_goes_on(postgres_world: PostgresWorld) -> None:
@@ -185,9 +185,9 @@ def test_reading_only_writes_nothing(postgres_world: PostgresWorld) -> None:
     """And needs a store that exists."""
     postgres_world.begin(2)
     reader = open_store(postgres_world.url, clock=postgres_world.clock, read_only=True)
-    assert reader.view("r1").total == Counts(queued=2)
+    assert reader.views.run("r1").total == Counts(queued=2)
     with pytest.raises(StoreUnusable, match="for reading only"):
-        reader.end_run("r1", RunState.FINISHED)
+        reader.runs.end("r1", RunState.FINISHED)
     reader.close()
     with pytest.raises(StoreUnusable, match="there is no store yet"):
         open_store(

@@ -7,8 +7,8 @@ import pytest
 from orchestrator.core.jobs import Priority
 from orchestrator.core.tasks import Reason, Run, RunState
 from orchestrator.ratelimit.bucket import STARVED_PERIODS
-from orchestrator.store.queue import Store
-from orchestrator.store.views import Serving
+from orchestrator.store.store import Store
+from orchestrator.store.views import ServingProcess
 from tests.store.world import BASE_URL, LIMIT, World, priorities, task
 
 INCIDENT, NORMAL, BATCH = Priority
@@ -17,17 +17,17 @@ INCIDENT, NORMAL, BATCH = Priority
 def other_run(world: World, priority: Priority, count: int = 3) -> tuple[str, Store]:
     """A run "r2" of that class, served by a process of its own."""
     store = world.open()
-    acme = store.join(BASE_URL, "acme", None)
+    acme = store.organizations.join(BASE_URL, "acme", None)
     tasks = [task(1000 + number, acme, priority=priority, position=number) for number in range(count)]
-    store.start_run(Run(id="r2", job="other"), tasks)
-    store.serve("r2", [acme])
+    store.runs.start(Run(id="r2", job="other"), tasks)
+    store.queue.serve("r2", [acme])
     return acme, store
 
 
 def test_a_higher_class_goes_first_within_a_run(world: World) -> None:
     """Incident before normal before batch, wherever they stand in the plan."""
-    acme = world.store.join(BASE_URL, "acme", None)
-    world.store.start_run(Run(id="r1", job="nightly"), priorities(acme, BATCH, NORMAL, INCIDENT))
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    world.store.runs.start(Run(id="r1", job="nightly"), priorities(acme, BATCH, NORMAL, INCIDENT))
     assert [world.lease(acme).task.priority for _ in range(3)] == [INCIDENT, NORMAL, BATCH]
 
 
@@ -44,9 +44,9 @@ def test_a_run_that_nobody_serves_holds_nobody_back(world: World) -> None:
     """Not before it is served, not for another organization, and not when its process has died."""
     acme = world.begin(priority=BATCH)
     _, other = other_run(world, INCIDENT)
-    other.serve("r2", [])
+    other.queue.serve("r2", [])
     world.lease(acme)
-    other.serve("r2", [acme])
+    other.queue.serve("r2", [acme])
     world.wait(acme)
     world.crash(other)
     world.lease(acme)
@@ -56,7 +56,7 @@ def test_a_finished_run_holds_nobody_back(world: World) -> None:
     """Only active ones do."""
     acme = world.begin(priority=BATCH)
     _, other = other_run(world, INCIDENT)
-    other.end_run("r2", RunState.CANCELLED)
+    other.runs.end("r2", RunState.CANCELLED)
     world.lease(acme)
 
 
@@ -65,14 +65,14 @@ def test_what_is_refused_to_a_run_holds_nobody_back(world: World, *, merged: boo
     """Nobody who lives may send it; another process that may, holds back again, and so does another group."""
     acme = world.begin(priority=BATCH)
     _, other = other_run(world, INCIDENT)
-    other.serve("r2", [acme], refused={acme: [("1", False)]})
+    other.queue.serve("r2", [acme], refused={acme: [("1", False)]})
     if merged:
-        other.join(BASE_URL, "acme", "77")
+        other.organizations.join(BASE_URL, "acme", "77")
     world.lease(acme)
     third = world.open()
-    third.serve("r2", [acme], refused={acme: [("1", True), ("2", False)]})
+    third.queue.serve("r2", [acme], refused={acme: [("1", True), ("2", False)]})
     assert world.wait(acme).reason is Reason.OTHER_RUN
-    third.serve("r2", [])
+    third.queue.serve("r2", [])
     world.lease(acme)
 
 
@@ -81,12 +81,12 @@ def test_a_run_whose_processes_send_nothing_holds_nobody_back(world: World, *, m
     """Their token is refused, say; one that sends is enough to hold back again."""
     acme = world.begin(priority=BATCH)
     _, other = other_run(world, INCIDENT)
-    other.serve("r2", [acme], stopped={acme: Reason.TOKEN_REFUSED})
+    other.queue.serve("r2", [acme], stopped={acme: Reason.TOKEN_REFUSED})
     if merged:
-        other.join(BASE_URL, "acme", "77")
+        other.organizations.join(BASE_URL, "acme", "77")
     world.lease(acme)
     third = world.open()
-    third.serve("r2", [acme])
+    third.queue.serve("r2", [acme])
     assert world.wait(acme).reason is Reason.OTHER_RUN
 
 
@@ -95,12 +95,14 @@ def test_what_live_processes_declare_can_be_read(world: World) -> None:
     acme = world.begin()
     kinds = frozenset({("a/b", True), ("", False)})
     other = world.open()
-    other.serve("r1", [acme], refused={acme: kinds}, stopped={acme: Reason.API_UNREACHABLE})
-    hindered = Serving(refused=kinds, stopped=Reason.API_UNREACHABLE)
-    assert sorted(world.store.serving("r1")[acme], key=str) == sorted([Serving(), hindered], key=str)
-    assert world.store.serving("r2") == {}
+    other.queue.serve("r1", [acme], refused={acme: kinds}, stopped={acme: Reason.API_UNREACHABLE})
+    hindered = ServingProcess(refused=kinds, stopped=Reason.API_UNREACHABLE)
+    assert sorted(world.store.views.serving_processes("r1")[acme], key=str) == sorted(
+        [ServingProcess(), hindered], key=str
+    )
+    assert world.store.views.serving_processes("r2") == {}
     world.crash(other)
-    assert world.store.serving("r1") == {acme: [Serving()]}
+    assert world.store.views.serving_processes("r1") == {acme: [ServingProcess()]}
 
 
 def test_a_task_that_is_not_due_holds_nobody_back(world: World) -> None:
@@ -108,8 +110,8 @@ def test_a_task_that_is_not_due_holds_nobody_back(world: World) -> None:
     acme = world.begin(priority=BATCH)
     other = world.open()
     later = [task(1000, acme, priority=INCIDENT, ready_at=world.store.epoch() + 50)]
-    other.start_run(Run(id="r2", job="other"), later)
-    other.serve("r2", [acme])
+    other.runs.start(Run(id="r2", job="other"), later)
+    other.queue.serve("r2", [acme])
     world.lease(acme)
     world.advance(50)
     world.wait(acme)
@@ -131,10 +133,10 @@ def test_since_when_a_class_is_held_back_is_stored(world: World) -> None:
     world.wait(acme)
     world.advance(10)
     world.wait(acme)
-    assert world.open().bucket(acme).held == {BATCH: start}
+    assert world.open().organizations.bucket(acme).held == {BATCH: start}
     world.make(acme, "r2", other)
     world.lease(acme)
-    assert world.store.bucket(acme).held == {}
+    assert world.store.organizations.bucket(acme).held == {}
 
 
 def test_a_starved_class_gets_one_and_waits_again(world: World) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from orchestrator.core.tasks import Counts, Lease, Run, RunState
-from orchestrator.store.queue import Store
+from orchestrator.store.store import Store
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, PostgresWorld, World
 
 ROUNDS = 4
@@ -42,7 +42,7 @@ def granting(world: World, store: Store, acme: str) -> Callable[[], list[Lease]]
     ask = world.ask(acme)
 
     def take() -> list[Lease]:
-        grants = [store.grant(ask) for _ in range(4)]
+        grants = [store.queue.grant(ask) for _ in range(4)]
         return [granted for granted in grants if isinstance(granted, Lease)]
 
     return take
@@ -64,18 +64,18 @@ def test_threads_of_one_process_share_its_connection(world: World) -> None:
     """The `sending` commit comes from the pool's threads."""
     acme = world.begin(5)
     leases = [world.lease(acme) for _ in range(5)]
-    at_once(*(partial(world.store.sending, lease) for lease in leases))
-    assert world.store.view("r1").total.sending == 5
+    at_once(*(partial(world.store.queue.mark_sending, lease) for lease in leases))
+    assert world.store.views.run("r1").total.sending == 5
 
 
 def test_two_processes_that_start_one_run_freeze_one_plan(world: World) -> None:
     """A replaced pod may meet the one it replaces."""
     acme = world.begin(0)
-    run, tasks = world.store.find_run("r1"), world.tasks(50, acme)
+    run, tasks = world.store.views.find_run("r1"), world.tasks(50, acme)
     other = world.open()
     started = type(run)(id="r2", job="nightly")
-    at_once(lambda: world.store.start_run(started, tasks), lambda: other.start_run(started, tasks))
-    assert world.store.view("r2").total.queued == 50
+    at_once(lambda: world.store.runs.start(started, tasks), lambda: other.runs.start(started, tasks))
+    assert world.store.views.run("r2").total.queued == 50
 
 
 ONE_STATEMENT = """
@@ -169,11 +169,13 @@ def test_processes_that_learn_an_id_at_once_merge_two_organizations_once(
     """Whoever waited for the other finds that it has been done."""
     world = postgres_world
     world.begin(3)
-    true = world.store.join(BASE_URL, "acme-prod", "77")
+    true = world.store.organizations.join(BASE_URL, "acme-prod", "77")
     stores = [world.open(), world.open()]
-    found = one_after_the_other(world, *(partial(one.join, BASE_URL, "acme", "77") for one in stores))
+    found = one_after_the_other(
+        world, *(partial(one.organizations.join, BASE_URL, "acme", "77") for one in stores)
+    )
     assert found == [true, true]
-    assert world.store.view("r1").counts == {true: Counts(queued=3)}
+    assert world.store.views.run("r1").counts == {true: Counts(queued=3)}
 
 
 @pytest.mark.postgres
@@ -182,12 +184,12 @@ def test_many_processes_that_start_at_once_learn_one_id(postgres_world: Postgres
     world = postgres_world
     stores = [world.open() for _ in range(4)]
     for number in range(3):
-        acme = world.store.join(BASE_URL, f"acme{number}", None)
-        world.store.start_run(Run(id=f"r{number}", job="nightly"), world.tasks(50, acme))
-        true = world.store.join(BASE_URL, f"prod{number}", str(number))
-        joins = [partial(one.join, BASE_URL, f"acme{number}", str(number)) for one in stores]
+        acme = world.store.organizations.join(BASE_URL, f"acme{number}", None)
+        world.store.runs.start(Run(id=f"r{number}", job="nightly"), world.tasks(50, acme))
+        true = world.store.organizations.join(BASE_URL, f"prod{number}", str(number))
+        joins = [partial(one.organizations.join, BASE_URL, f"acme{number}", str(number)) for one in stores]
         assert at_once(*joins) == [true] * len(stores)
-        assert world.store.view(f"r{number}").counts == {true: Counts(queued=50)}
+        assert world.store.views.run(f"r{number}").counts == {true: Counts(queued=50)}
 
 
 @pytest.mark.postgres
@@ -197,15 +199,15 @@ def test_a_plan_is_frozen_for_what_an_organization_has_become_meanwhile(
     """Its organization becomes part of another one while it waits for the lock."""
     world = postgres_world
     acme = world.begin(2)
-    true = world.store.join(BASE_URL, "acme-prod", "77")
+    true = world.store.organizations.join(BASE_URL, "acme-prod", "77")
     one, other = world.open(), world.open()
     run = Run(id="r2", job="nightly")
     one_after_the_other(
         world,
-        lambda: one.join(BASE_URL, "acme", "77"),
-        lambda: other.start_run(run, world.tasks(5, acme)),
+        lambda: one.organizations.join(BASE_URL, "acme", "77"),
+        lambda: other.runs.start(run, world.tasks(5, acme)),
     )
-    assert world.store.view("r2").counts == {true: Counts(queued=5)}
+    assert world.store.views.run("r2").counts == {true: Counts(queued=5)}
     assert world.lease(acme, "r2").task.organization == true
 
 
@@ -215,13 +217,17 @@ def test_failed_tasks_are_queued_again_once(postgres_world: PostgresWorld, *, me
     """Two that ask for it at once do not get in each other's way, and a merger does not either."""
     world = postgres_world
     acme = world.begin(1)
-    world.store.settle(world.sent(acme), FAILED)
-    true = world.store.join(BASE_URL, "acme-prod", "77")
+    world.store.queue.settle(world.sent(acme), FAILED)
+    true = world.store.organizations.join(BASE_URL, "acme-prod", "77")
     one, other = world.open(), world.open()
-    first = partial(one.join, BASE_URL, "acme", "77") if merging else partial(one.retry_failed, "r1")
-    found = one_after_the_other(world, first, lambda: other.retry_failed("r1"))
+    first = (
+        partial(one.organizations.join, BASE_URL, "acme", "77")
+        if merging
+        else partial(one.runs.retry_failed, "r1")
+    )
+    found = one_after_the_other(world, first, lambda: other.runs.retry_failed("r1"))
     assert {str(one) for one in found} == ({true, "1"} if merging else {"0", "1"})
-    assert world.store.view("r1").total == Counts(queued=1)
+    assert world.store.views.run("r1").total == Counts(queued=1)
 
 
 @pytest.mark.postgres
@@ -233,12 +239,12 @@ def test_a_run_does_not_finish_while_a_task_of_it_is_queued_again(
     world = postgres_world
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.settle(lease, UNCERTAIN)
+    world.store.queue.settle(lease, UNCERTAIN)
     one, other = world.open(), world.open()
     acts: list[Callable[[], object]] = [
-        lambda: one.settle_by_hand("r1", lease.task.short_key, made=None),
-        lambda: other.end_run("r1", RunState.FINISHED),
+        lambda: one.uncertain.settle_by_hand("r1", lease.task.short_key, made=None),
+        lambda: other.runs.end("r1", RunState.FINISHED),
     ]
     one_after_the_other(world, *(reversed(acts) if finishing_first else acts), lock=RUNS)
-    assert world.store.view("r1").run.state == "active"
+    assert world.store.views.run("r1").run.state == "active"
     assert world.lease(acme).attempt == lease.attempt + 1

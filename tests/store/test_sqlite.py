@@ -21,9 +21,8 @@ from orchestrator.ratelimit.bucket import REBOOT_MARGIN
 from orchestrator.store import sql
 from orchestrator.store import sqlite as sqlite_store
 from orchestrator.store.locks import Owners
-from orchestrator.store.opening import open_store
-from orchestrator.store.queue import Store
 from orchestrator.store.schema import VERSION
+from orchestrator.store.store import Store, open_store
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued, task
 
 HOUR = 3600.0
@@ -69,7 +68,7 @@ def test_a_calendar_set_back_is_not_believed(sqlite_world: SqliteWorld) -> None:
     sqlite_world.lease(acme)
     reboot(sqlite_world, wall=-HOUR)
     now = sqlite_world.store.now()
-    assert [token.returns_at for token in sqlite_world.store.bucket(acme).tokens] == [
+    assert [token.returns_at for token in sqlite_world.store.organizations.bucket(acme).tokens] == [
         now + LIMIT.hold,
         now + UNANSWERED,
     ]
@@ -82,17 +81,17 @@ def test_what_has_no_answer_is_out_for_longer_after_a_short_reboot(sqlite_world:
         sqlite_world.sent(acme)
     reboot(sqlite_world, wall=8)
     first_look = sqlite_world.store.now()
-    sqlite_world.store.recover()
-    sqlite_world.store.serve("r1", [acme])
+    sqlite_world.store.queue.recover()
+    sqlite_world.store.queue.serve("r1", [acme])
     assert sqlite_world.wait(acme).until == first_look + UNANSWERED
 
 
 def test_a_gate_stays_closed_over_a_short_reboot(sqlite_world: SqliteWorld) -> None:
     """For its whole time once more."""
     acme = sqlite_world.begin(2)
-    sqlite_world.store.settle(sqlite_world.sent(acme), queued(answered=True, closing=Closing()))
+    sqlite_world.store.queue.settle(sqlite_world.sent(acme), queued(answered=True, closing=Closing()))
     reboot(sqlite_world, wall=30)
-    gate = sqlite_world.store.bucket(acme).gate
+    gate = sqlite_world.store.organizations.bucket(acme).gate
     assert gate is not None
     assert gate.until == sqlite_world.store.now() + LIMIT.per
 
@@ -100,7 +99,7 @@ def test_a_gate_stays_closed_over_a_short_reboot(sqlite_world: SqliteWorld) -> N
 def test_waits_go_on_by_the_calendar_over_a_reboot(sqlite_world: SqliteWorld) -> None:
     """A backoff of an hour is half over when half an hour has passed."""
     acme = sqlite_world.begin(1)
-    sqlite_world.store.settle(sqlite_world.sent(acme), queued(retry_in=HOUR))
+    sqlite_world.store.queue.settle(sqlite_world.sent(acme), queued(retry_in=HOUR))
     reboot(sqlite_world, wall=HOUR / 2)
     assert sqlite_world.wait(acme).until == sqlite_world.store.now() + HOUR / 2
     sqlite_world.advance(HOUR / 2)
@@ -110,11 +109,11 @@ def test_waits_go_on_by_the_calendar_over_a_reboot(sqlite_world: SqliteWorld) ->
 def test_the_wait_for_evidence_begins_anew_after_a_reboot(sqlite_world: SqliteWorld) -> None:
     """No calendar is believed about when a request can no longer be carried out."""
     acme = sqlite_world.begin(1)
-    sqlite_world.store.settle(sqlite_world.sent(acme), UNCERTAIN)
+    sqlite_world.store.queue.settle(sqlite_world.sent(acme), UNCERTAIN)
     reboot(sqlite_world, wall=HOUR)
-    assert sqlite_world.store.evidence_due("r1") == []
+    assert sqlite_world.store.uncertain.due("r1") == []
     sqlite_world.advance(TIMEOUT + LIMIT.grace)
-    assert len(sqlite_world.store.evidence_due("r1")) == 1
+    assert len(sqlite_world.store.uncertain.due("r1")) == 1
 
 
 def test_leases_are_recovered_after_a_reboot(sqlite_world: SqliteWorld) -> None:
@@ -123,8 +122,8 @@ def test_leases_are_recovered_after_a_reboot(sqlite_world: SqliteWorld) -> None:
     sqlite_world.sent(acme)
     sqlite_world.lease(acme)
     reboot(sqlite_world, wall=60)
-    assert sqlite_world.store.recover() == 2
-    assert sqlite_world.store.view("r1").total == Counts(uncertain=1, queued=1)
+    assert sqlite_world.store.queue.recover() == 2
+    assert sqlite_world.store.views.run("r1").total == Counts(uncertain=1, queued=1)
 
 
 def test_a_boot_clock_of_another_time_namespace_is_another_one() -> None:
@@ -144,17 +143,19 @@ def test_a_store_in_use_by_another_boot_clock_is_refused(sqlite_world: SqliteWor
     """Each would take the other's work for that of before a reboot; the one at work goes on as if nothing had been."""
     acme = sqlite_world.begin(12)
     sqlite_world.make(acme)
-    before = sqlite_world.store.bucket(acme)
+    before = sqlite_world.store.organizations.bucket(acme)
     with pytest.raises(
         StoreUnusable, match=rf"process {os.getpid()} of .* by another boot clock; .*one time namespace"
     ):
         open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
-    assert sqlite_world.store.bucket(acme) == before
+    assert sqlite_world.store.organizations.bucket(acme) == before
     for _ in range(4):
         sqlite_world.make(acme)
     sqlite_world.crash(sqlite_world.store)
     later = open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
-    assert {token.returns_at for token in later.bucket(acme).tokens} == {later.now() + LIMIT.hold}
+    assert {token.returns_at for token in later.organizations.bucket(acme).tokens} == {
+        later.now() + LIMIT.hold
+    }
     later.close()
 
 
@@ -162,13 +163,16 @@ def test_of_two_boot_clocks_the_first_at_work_goes_on(sqlite_world: SqliteWorld)
     """Both had opened the store before either sent anything; the other one can go on when the first has ended."""
     late = open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
     acme = sqlite_world.begin(12)
-    for change in (lambda: late.join(BASE_URL, "x", None), lambda: late.serve("r1", [acme])):
+    for change in (
+        lambda: late.organizations.join(BASE_URL, "x", None),
+        lambda: late.queue.serve("r1", [acme]),
+    ):
         with pytest.raises(StoreUnusable, match="another boot clock"):
             change()
         sqlite_world.make(acme)
     sqlite_world.end(sqlite_world.store)
-    late.serve("r1", [acme])
-    assert late.view("r1").processes == 1
+    late.queue.serve("r1", [acme])
+    assert late.views.run("r1").processes == 1
     late.close()
 
 
@@ -188,7 +192,7 @@ def test_a_lock_that_may_not_be_looked_at_is_no_other_boot_clock(
 
     monkeypatch.setattr(os, "open", opened)
     later = open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
-    assert later.present_identity(acme) == acme
+    assert later.organizations.present_identity(acme) == acme
     later.close()
 
 
@@ -199,7 +203,7 @@ def test_nobody_else_may_read_the_store(tmp_path: Path) -> None:
     """Links are capabilities: files are 0600, folders 0700."""
     path = tmp_path / "new" / "store.db"
     store = open_store(str(path), clock=VirtualClock())
-    store.serve("r1", [])
+    store.queue.serve("r1", [])
     names = [path.parent, path, *path.parent.glob("store.db-*"), path.with_name("store.db.owners")]
     assert {oct(name.stat().st_mode & 0o077) for name in names} == {"0o0"}
     assert store.describe() == f"sqlite:///{path}"
@@ -253,7 +257,7 @@ def test_a_full_disk_is_waited_for(sqlite_world: SqliteWorld) -> None:
     database._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         sqlite_world.begin(2000, run="big")
-    assert [view.run.id for view in sqlite_world.store.runs()] == ["r1"]
+    assert [view.run.id for view in sqlite_world.store.views.runs()] == ["r1"]
     database._connection.execute("PRAGMA max_page_count = 1000000")
     sqlite_world.lease(acme)
 
@@ -298,17 +302,21 @@ def test_reading_only_sees_everything_and_writes_nothing(sqlite_world: SqliteWor
     acme = sqlite_world.begin(3)
     sqlite_world.make(acme)
     reader = open_store(sqlite_world.url, clock=sqlite_world.clock, read_only=True)
-    assert reader.view("r1").total == Counts(created=1, queued=2)
-    assert reader.view("r1").processes == 1
-    assert len(list(reader.results("r1"))) == 3
+    assert reader.views.run("r1").total == Counts(created=1, queued=2)
+    assert reader.views.run("r1").processes == 1
+    assert len(list(reader.views.results("r1"))) == 3
     with pytest.raises(StoreUnusable, match="it cannot be written"):
-        reader.end_run("r1", RunState.FINISHED)
+        reader.runs.end("r1", RunState.FINISHED)
     reader.close()
 
 
 def looked_at(store: Store, identity: str) -> tuple[object, ...]:
     """What a look shows of times."""
-    return store.bucket(identity), list(store.results("r1")), list(store.results("lost"))
+    return (
+        store.organizations.bucket(identity),
+        list(store.views.results("r1")),
+        list(store.views.results("lost")),
+    )
 
 
 def test_a_look_after_a_reboot_shows_what_the_next_run_will_find(sqlite_world: SqliteWorld) -> None:
@@ -318,19 +326,22 @@ def test_a_look_after_a_reboot_shows_what_the_next_run_will_find(sqlite_world: S
     acme = world.begin(12)
     for _ in range(3):
         world.make(acme)
-    world.store.start_run(Run(id="lost", job="lost"), [task(50, acme)])
-    world.store.settle(world.sent(acme, "lost"), UNCERTAIN)
-    world.store.settle(world.sent(acme), queued(answered=True, closing=Closing()))
+    world.store.runs.start(Run(id="lost", job="lost"), [task(50, acme)])
+    world.store.queue.settle(world.sent(acme, "lost"), UNCERTAIN)
+    world.store.queue.settle(world.sent(acme), queued(answered=True, closing=Closing()))
     world.crash(world.store)
     world.clock.set_wall(world.clock.wall() + 60)
     world.clock.reboot("another boot", 20.0)
     before = world.path.read_bytes()
     look = open_store(world.url, clock=world.clock, read_only=True)
     shown = looked_at(look, acme)
-    assert {token.returns_at - look.now() for token in look.bucket(acme).tokens} == {LIMIT.hold, UNANSWERED}
-    assert look.view("r1").processes == 0
+    assert {token.returns_at - look.now() for token in look.organizations.bucket(acme).tokens} == {
+        LIMIT.hold,
+        UNANSWERED,
+    }
+    assert look.views.run("r1").processes == 0
     with pytest.raises(StoreUnusable, match="it cannot be written"):
-        look.end_run("r1", RunState.FINISHED)
+        look.runs.end("r1", RunState.FINISHED)
     look.close()
     assert world.path.read_bytes() == before
     world.store = world.open()
@@ -342,9 +353,9 @@ def test_a_look_by_another_boot_clock_disturbs_nobody(sqlite_world: SqliteWorld)
     acme = sqlite_world.begin(12)
     sqlite_world.make(acme)
     look = open_store(sqlite_world.url, clock=elsewhere(sqlite_world), read_only=True)
-    assert [token.returns_at for token in look.bucket(acme).tokens] == [look.now() + LIMIT.hold]
-    assert look.view("r1").total == Counts(created=1, queued=11)
-    assert look.view("r1").processes == 1
+    assert [token.returns_at for token in look.organizations.bucket(acme).tokens] == [look.now() + LIMIT.hold]
+    assert look.views.run("r1").total == Counts(created=1, queued=11)
+    assert look.views.run("r1").processes == 1
     look.close()
     sqlite_world.make(acme)
 
@@ -363,7 +374,7 @@ def test_a_store_in_a_read_only_folder_can_be_read(sqlite_world: SqliteWorld, tm
     else:
         assert uri == "mode=ro&immutable=1"
     reader = open_store(str(folder / "store.db"), clock=VirtualClock(), read_only=True)
-    assert reader.view("r1").total == Counts(queued=3)
+    assert reader.views.run("r1").total == Counts(queued=3)
     reader.close()
     folder.chmod(0o700)
 

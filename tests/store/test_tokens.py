@@ -43,7 +43,7 @@ def test_the_pessimistic_return_is_durable_before_anything_is_sent(world: World)
     other = world.open()
     world.lease(acme, store=other)
     world.crash(other)
-    assert [token.returns_at for token in world.open().bucket(acme).tokens] == [
+    assert [token.returns_at for token in world.open().organizations.bucket(acme).tokens] == [
         world.store.now() + PESSIMISTIC
     ]
 
@@ -55,8 +55,10 @@ def test_without_an_answer_the_pessimistic_return_stays(world: World, settlement
     start = world.store.now()
     lease = world.sent(acme)
     world.advance(3)
-    world.store.settle(lease, settlement)  # type: ignore[arg-type] # a parameter
-    assert [token.returns_at for token in world.store.bucket(acme).tokens] == [start + PESSIMISTIC]
+    world.store.queue.settle(lease, settlement)  # type: ignore[arg-type] # a parameter
+    assert [token.returns_at for token in world.store.organizations.bucket(acme).tokens] == [
+        start + PESSIMISTIC
+    ]
 
 
 def test_an_answer_brings_the_token_back_one_hold_from_now(world: World) -> None:
@@ -64,8 +66,10 @@ def test_an_answer_brings_the_token_back_one_hold_from_now(world: World) -> None
     acme = world.begin()
     lease = world.sent(acme)
     world.advance(3)
-    world.store.settle(lease, FAILED)
-    assert [token.returns_at for token in world.store.bucket(acme).tokens] == [world.store.now() + LIMIT.hold]
+    world.store.queue.settle(lease, FAILED)
+    assert [token.returns_at for token in world.store.organizations.bucket(acme).tokens] == [
+        world.store.now() + LIMIT.hold
+    ]
 
 
 def test_only_the_lease_that_holds_a_token_changes_its_return(world: World) -> None:
@@ -77,8 +81,8 @@ def test_only_the_lease_that_holds_a_token_changes_its_return(world: World) -> N
     world.advance(PESSIMISTIC)
     taken = world.lease(acme)
     assert taken.token == late.token
-    slow.settle(late, created(late))
-    tokens = {token.number: token.returns_at for token in world.store.bucket(acme).tokens}
+    slow.queue.settle(late, created(late))
+    tokens = {token.number: token.returns_at for token in world.store.organizations.bucket(acme).tokens}
     assert tokens[late.token] == taken.granted_at + PESSIMISTIC
     assert world.states()[0] is Status.CREATED
 
@@ -87,7 +91,7 @@ def test_a_lease_given_back_frees_its_token_at_once(world: World) -> None:
     """Nothing was sent: the task is queued, no attempt is counted, the next asker gets both."""
     acme = world.begin(1)
     first = world.lease(acme)
-    world.store.give_back(first)
+    world.store.queue.give_back(first)
     again = world.lease(acme)
     assert (again.task, again.tries, again.first_sent_at) == (first.task, 0, None)
     assert again.attempt > first.attempt
@@ -96,7 +100,7 @@ def test_a_lease_given_back_frees_its_token_at_once(world: World) -> None:
 def test_another_attempt_waits_for_its_time(world: World) -> None:
     """The task is not due before the wait is over."""
     acme = world.begin(1)
-    world.store.settle(world.sent(acme), queued(retry_in=7.0))
+    world.store.queue.settle(world.sent(acme), queued(retry_in=7.0))
     assert world.wait(acme) == Wait(until=world.store.now() + 7, reason=Reason.BACKOFF)
     world.advance(7)
     world.lease(acme)
@@ -105,7 +109,7 @@ def test_another_attempt_waits_for_its_time(world: World) -> None:
 def test_a_backoff_is_not_cut_short_by_the_grant_of_another_task(world: World) -> None:
     """A task that waits is passed over, and has its place in the plan again afterwards."""
     acme = world.begin(3)
-    world.store.settle(world.sent(acme), queued(retry_in=7.0))
+    world.store.queue.settle(world.sent(acme), queued(retry_in=7.0))
     assert world.lease(acme).task.position == 1
     world.advance(7)
     assert world.lease(acme).task.position == 0
@@ -119,8 +123,12 @@ def test_a_lease_whose_token_went_on_gives_only_the_task_back(world: World) -> N
         world.lease(acme)
     world.advance(PESSIMISTIC)
     assert world.lease(acme).token == late.token
-    world.store.give_back(late)
-    out = [token.number for token in world.store.bucket(acme).tokens if token.returns_at > world.store.now()]
+    world.store.queue.give_back(late)
+    out = [
+        token.number
+        for token in world.store.organizations.bucket(acme).tokens
+        if token.returns_at > world.store.now()
+    ]
     assert out == [late.token]
 
 
@@ -129,7 +137,7 @@ def test_a_smaller_use_takes_the_lower_numbers(world: World) -> None:
     acme = world.begin()
     two = replace(LIMIT, use=2)
     assert [world.lease(acme, limit=two).token for _ in range(2)] == [1, 2]
-    assert isinstance(world.store.grant(world.ask(acme, limit=two)), Wait)
+    assert isinstance(world.store.queue.grant(world.ask(acme, limit=two)), Wait)
     assert world.lease(acme).token == 3
 
 
@@ -144,22 +152,22 @@ def test_an_even_pace_spreads_the_grants(world: World) -> None:
 def test_the_outlook_says_what_a_grant_would_and_changes_nothing(world: World) -> None:
     """Asking for the outlook takes no token and no number."""
     acme = world.begin()
-    before = world.store.versions("r1")
-    assert world.store.outlook(world.ask(acme)) is None
-    assert world.store.versions("r1") == before
+    before = world.store.views.versions("r1")
+    assert world.store.queue.outlook(world.ask(acme)) is None
+    assert world.store.views.versions("r1") == before
     for _ in range(5):
         world.lease(acme)
-    assert world.store.outlook(world.ask(acme)) == world.wait(acme)
+    assert world.store.queue.outlook(world.ask(acme)) == world.wait(acme)
 
 
 def test_buckets_of_two_organizations_are_apart(world: World) -> None:
     """One organization's quota says nothing about another's."""
     acme = world.begin()
-    globex = world.store.join("https://api.example.com/v7", "globex", "9")
+    globex = world.store.organizations.join("https://api.example.com/v7", "globex", "9")
     assert globex != acme
     for _ in range(5):
         world.lease(acme)
-    assert world.store.bucket(globex).tokens == ()
+    assert world.store.organizations.bucket(globex).tokens == ()
 
 
 def test_the_first_task_in_the_plan_goes_first(world: World) -> None:
@@ -173,7 +181,7 @@ def test_a_task_becomes_due_when_its_window_is_over(world: World) -> None:
     acme = world.begin(0)
     soon = world.store.epoch() + 100
     tasks = world.tasks(3, acme)
-    world.store.start_run(Run(id="r2", job="nightly"), [replace(tasks[0], ready_at=soon), *tasks[1:]])
+    world.store.runs.start(Run(id="r2", job="nightly"), [replace(tasks[0], ready_at=soon), *tasks[1:]])
     assert world.lease(acme, "r2").task.position == 1
     world.advance(100)
     assert world.lease(acme, "r2").task.position == 0
@@ -183,7 +191,7 @@ def test_waiting_for_a_window_is_said_with_its_store_time(world: World) -> None:
     """The calendar's seconds, counted from now."""
     acme = world.begin(1, ready_at=world.store.epoch() + 40)
     assert world.wait(acme) == Wait(until=world.store.now() + 40, reason=Reason.WINDOW_NOT_OVER)
-    assert isinstance(world.store.grant(world.ask(acme, epoch=world.store.epoch() + 41)), Lease)
+    assert isinstance(world.store.queue.grant(world.ask(acme, epoch=world.store.epoch() + 41)), Lease)
 
 
 def test_nothing_left_is_none_and_what_others_hold_is_a_wait(world: World) -> None:
@@ -191,22 +199,22 @@ def test_nothing_left_is_none_and_what_others_hold_is_a_wait(world: World) -> No
     acme = world.begin(1)
     lease = world.sent(acme)
     assert world.wait(acme) == Wait(until=None, reason=Reason.OTHER_RUN)
-    world.store.settle(lease, created(lease))
-    assert world.store.grant(world.ask(acme)) is None
-    assert world.store.grant(world.ask("https://nobody#name=x")) is None
+    world.store.queue.settle(lease, created(lease))
+    assert world.store.queue.grant(world.ask(acme)) is None
+    assert world.store.queue.grant(world.ask("https://nobody#name=x")) is None
 
 
 def test_refused_kinds_are_left_out(world: World) -> None:
     """A process without the permission passes these tasks over; with nothing else left there is nothing to do."""
     acme = world.begin(2)
-    assert world.store.grant(world.ask(acme, without=frozenset({("1", False)}))) is None
+    assert world.store.queue.grant(world.ask(acme, without=frozenset({("1", False)}))) is None
     assert world.lease(acme, without=frozenset({("1", True), ("2", False)})).task.position == 0
 
 
 def test_a_cancelled_run_is_granted_nothing(world: World) -> None:
     """What it has not sent is given up."""
     acme = world.begin(2)
-    world.store.end_run("r1", RunState.CANCELLED)
-    assert world.store.grant(world.ask(acme)) is None
-    world.store.end_run("r1", RunState.ACTIVE)
+    world.store.runs.end("r1", RunState.CANCELLED)
+    assert world.store.queue.grant(world.ask(acme)) is None
+    world.store.runs.end("r1", RunState.ACTIVE)
     world.lease(acme)

@@ -12,9 +12,8 @@ from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit, Priority, Window
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.store.opening import open_store
-from orchestrator.store.queue import Store
-from orchestrator.store.views import Ask
+from orchestrator.store.queue import Ask
+from orchestrator.store.store import Store, open_store
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()
@@ -60,9 +59,9 @@ class World:
     # -- short words -----------------------------------------------------------------------------------
     def begin(self, count: int = 12, *, run: str = "r1", **fields: object) -> str:
         """A run of some tasks of one organization, served by `store`; its identity."""
-        identity = self.store.join(BASE_URL, "acme", None)
-        self.store.start_run(Run(id=run, job="nightly"), self.tasks(count, identity, **fields))
-        self.store.serve(run, [identity])
+        identity = self.store.organizations.join(BASE_URL, "acme", None)
+        self.store.runs.start(Run(id=run, job="nightly"), self.tasks(count, identity, **fields))
+        self.store.queue.serve(run, [identity])
         return identity
 
     def tasks(self, count: int, identity: str, **fields: object) -> list[Task]:
@@ -75,30 +74,30 @@ class World:
 
     def lease(self, identity: str, run: str = "r1", store: Store | None = None, **fields: object) -> Lease:
         """A grant that has to be there."""
-        granted = (store or self.store).grant(self.ask(identity, run, **fields))
+        granted = (store or self.store).queue.grant(self.ask(identity, run, **fields))
         assert isinstance(granted, Lease), granted
         return granted
 
     def wait(self, identity: str, run: str = "r1", store: Store | None = None, **fields: object) -> Wait:
         """A wait that has to be there."""
-        granted = (store or self.store).grant(self.ask(identity, run, **fields))
+        granted = (store or self.store).queue.grant(self.ask(identity, run, **fields))
         assert isinstance(granted, Wait), granted
         return granted
 
     def sent(self, identity: str, run: str = "r1", store: Store | None = None) -> Lease:
         """A lease whose first byte has left."""
         lease = self.lease(identity, run, store)
-        (store or self.store).sending(lease)
+        (store or self.store).queue.mark_sending(lease)
         return lease
 
     def make(self, identity: str, run: str = "r1", store: Store | None = None) -> Lease:
         """One snapshot, made in no time."""
         lease = self.sent(identity, run, store)
-        (store or self.store).settle(lease, created(lease))
+        (store or self.store).queue.settle(lease, created(lease))
         return lease
 
     def states(self, run: str = "r1") -> list[Status]:
-        return [result.status for result in self.store.results(run)]
+        return [result.status for result in self.store.views.results(run)]
 
 
 class SqliteWorld(World):

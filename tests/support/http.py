@@ -23,7 +23,7 @@ from orchestrator.core.jobs import (
     WindowSpec,
 )
 from orchestrator.simulator import Simulator, example_world, serve
-from orchestrator.store.opening import open_store
+from orchestrator.store.store import open_store
 from tests.support.virtual import Notebook
 
 PERIOD = 3.0
@@ -91,20 +91,20 @@ def known_bearers(simulator: Simulator) -> Mapping[str, Bearer]:
 def run_over_http(
     simulator: Simulator,
     jobfile: JobFile,
-    store: Path | str,
+    place: Path | str,
     *,
     bearers: Mapping[str, Bearer] | None = None,
     **begin: Any,
 ) -> tuple[Ending, Notebook]:
     """Run a job file in this process, for real but for the period."""
     clock, notebook = SystemClock(), Notebook()
-    queue = open_store(str(store), clock=clock)
+    store = open_store(str(place), clock=clock)
     known = bearers or known_bearers(simulator)
     app = App(
-        jobfile, queue=queue, clock=clock, environ={}, read=lambda organization: known[organization.name]
+        jobfile, store=store, clock=clock, environ={}, read=lambda organization: known[organization.name]
     )
     try:
         return run(app, notebook, RunOptions(**{"seed": 0, **begin})), notebook
     finally:
         app.close()
-        queue.close()
+        store.close()

@@ -32,8 +32,7 @@ from orchestrator.core.tasks import Lease, Result, Run
 from orchestrator.planning.discovery import OrganizationSurvey, survey_organization
 from orchestrator.planning.scheduler import make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
-from orchestrator.store.opening import open_store
-from orchestrator.store.queue import Store
+from orchestrator.store.store import Store, open_store
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization
 from orchestrator.worker.sender import Looked, Lost, Sent, first_byte, look
 from orchestrator.worker.worker import Worker
@@ -276,20 +275,20 @@ class Stage:
         self.simulator = Simulator(world, limit=limit_of_server, period=self.limit.per, **simulated)
         self.tokens: dict[str, str] = {}
         self.senders: list[VirtualSender] = []
-        self.queues: list[Store] = []
+        self.stores: list[Store] = []
 
     def close(self) -> None:
         """Let the stores go."""
-        for queue in self.queues:
-            queue.close()
+        for store in self.stores:
+            store.close()
         if isinstance(self.clock, PostgresClock):
             self.clock.close()
 
     def open(self) -> Store:
         """Another process's view of the store."""
-        queue = open_store(self.store, clock=self.clock)
-        self.queues.append(queue)
-        return queue
+        store = open_store(self.store, clock=self.clock)
+        self.stores.append(store)
+        return store
 
     def jobfile(
         self, count: int, *, jobs: Sequence[Job] | None = None, name: str = "night", **job: Any
@@ -326,17 +325,17 @@ class Stage:
         run_id: str = "r1",
         seed: int = 0,
         again: bool = False,
-        queue: Store | None = None,
+        store: Store | None = None,
         offset: float = 0.0,
     ) -> tuple[Worker, Notebook]:
         """A process that runs the job file; its survey found the API's calendar so far ahead."""
-        queue = queue or self.open()
+        store = store or self.open()
         surveys = self.surveys(jobfile)
         lanes: dict[str, ServedOrganization] = {}
         identities: dict[str, str] = {}
         for at, (name, survey) in enumerate(surveys.items(), start=1):
             organization = jobfile.organizations[name]
-            identity = queue.join(organization.base_url, name, survey.org_id)
+            identity = store.organizations.join(organization.base_url, name, survey.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             lanes[identity] = ServedOrganization(
                 identity=identity,
@@ -347,16 +346,16 @@ class Stage:
             )
             identities[name] = identity
         plan = make_plan(jobfile, surveys, identities, now=self.clock.wall())
-        run = queue.start_run(
+        run = store.runs.start(
             Run(id=run_id, job=jobfile.name, created_at=self.clock.wall(), tasks=len(plan.tasks)),
             plan.tasks,
             again=again,
         )
-        sender = VirtualSender(self.simulator, self.timeline, queue.sending, self.tokens)
+        sender = VirtualSender(self.simulator, self.timeline, store.queue.mark_sending, self.tokens)
         self.senders.append(sender)
         notebook = Notebook()
         worker = Worker(
-            run, queue, sender, lanes, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
+            run, store, sender, lanes, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
         )
         return worker, notebook
 

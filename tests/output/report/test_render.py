@@ -34,7 +34,7 @@ from orchestrator.output.report.render import ReportFormat, check_report_path, r
 from orchestrator.output.report.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw_timeline
 from orchestrator.output.snapshots import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 from orchestrator.ratelimit.bucket import Bucket
-from orchestrator.store.views import RunView, Serving
+from orchestrator.store.views import RunView, ServingProcess
 from orchestrator.windows.durations import DAY
 from tests.support.reports import (
     ACME,
@@ -526,7 +526,7 @@ class Shelf:
     def view(self, run_id: str) -> RunView:
         return RunView(run=RUN, counts={ACME: Counts(created=len(self.made))})
 
-    def serving(self, run_id: str) -> dict[str, list[Serving]]:
+    def serving(self, run_id: str) -> dict[str, list[ServingProcess]]:
         return {}
 
     def bucket(self, organization: str) -> Bucket:
