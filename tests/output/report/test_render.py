@@ -516,6 +516,7 @@ class Shelf:
     def __init__(self, made: Iterable[tuple[str, Result]], now: float) -> None:
         self.made, self.clock = list(made), VirtualClock(wall=now)
         self.asked: dict[str, object] = {}
+        self.views = self.organizations = self  # the parts of a store; no two of their methods share a name
 
     def find_run(self, text: str) -> object:
         return RUN
@@ -523,10 +524,10 @@ class Shelf:
     def results(self, run_id: str) -> Iterable[Result]:
         return (result for _, result in self.made)
 
-    def view(self, run_id: str) -> RunView:
+    def run(self, run_id: str) -> RunView:
         return RunView(run=RUN, counts={ACME: Counts(created=len(self.made))})
 
-    def serving(self, run_id: str) -> dict[str, list[ServingProcess]]:
+    def serving_processes(self, run_id: str) -> dict[str, list[ServingProcess]]:
         return {}
 
     def bucket(self, organization: str) -> Bucket:
