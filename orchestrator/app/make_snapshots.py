@@ -237,7 +237,9 @@ class App:
         if not only_look:
             return self.store.organizations.join(organization.base_url, organization.name, org_id)
         name = organization.name if org_id is None else None
-        return self.store.organizations.present_identity(identity(organization.base_url, org_id=org_id, name=name))
+        return self.store.organizations.present_identity(
+            identity(organization.base_url, org_id=org_id, name=name)
+        )
 
     # -- planning --------------------------------------------------------------------------------------
     def plan(

@@ -33,7 +33,7 @@ from orchestrator.core import (
     StoreUnusable,
 )
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff, Wait
-from orchestrator.store import Ask, Store, RunView
+from orchestrator.store import Ask, RunView, Store
 from orchestrator.worker import ending, notices, settlement
 from orchestrator.worker.organization import (
     REFUSALS,
@@ -243,7 +243,9 @@ class Worker:
             if settled is None:
                 self._store.queue.give_back(lease)
             else:
-                self._store.queue.settle(lease, settled, jitter=self._draw.random() if settled.closing else 0.0)
+                self._store.queue.settle(
+                    lease, settled, jitter=self._draw.random() if settled.closing else 0.0
+                )
         except LeaseLost:
             if not again:
                 self._observer.on_event(notices.taken_over(lease))
