@@ -23,7 +23,7 @@ from orchestrator.core import (
     word,
 )
 from orchestrator.jobfile import schema, types, yaml_document
-from orchestrator.jobfile.yaml_document import Entry, Node, Scalar, Sequence
+from orchestrator.jobfile.yaml_document import KeyedNode, ListNode, MappingNode, Node, ScalarNode
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where something stands: keys and list positions from the root."""
@@ -120,19 +120,19 @@ class Draft:
         node = self._at(path)
         if any(isinstance(part, str) and is_secret_key(part) for part in path):
             return "a value that is not shown"
-        if isinstance(node, Scalar):
+        if isinstance(node, ScalarNode):
             return "nothing" if node.nothing else quote(node.text)
-        return "a list" if isinstance(node, Sequence) else "a mapping"
+        return "a list" if isinstance(node, ListNode) else "a mapping"
 
     def has(self, path: Path) -> bool:
         """Whether the key was written, even if what it held was wrong."""
         parent, key = self._at(path[:-1]), path[-1]
-        return isinstance(parent, yaml_document.Mapping) and (key in parent.entries or key in parent.lost)
+        return isinstance(parent, MappingNode) and (key in parent.entries or key in parent.lost)
 
     def meant(self, path: Path) -> bool:
         """Whether the key was written, perhaps misspelt."""
         parent, known = self._at(path[:-1]), schema.keys_at(path[:-1])
-        written = {*parent.entries, *parent.lost} if isinstance(parent, yaml_document.Mapping) else ()
+        written = {*parent.entries, *parent.lost} if isinstance(parent, MappingNode) else ()
         return any(
             key == path[-1] or (key not in known and nearest_word(key, known) == path[-1]) for key in written
         )
@@ -140,14 +140,14 @@ class Draft:
     def lost(self, path: Path) -> bool:
         """Whether the value, or part of the list, at this path was wrong and has been taken out."""
         parent, node = self._at(path[:-1]), self._at(path)
-        if isinstance(parent, yaml_document.Mapping) and path[-1] in parent.lost:
+        if isinstance(parent, MappingNode) and path[-1] in parent.lost:
             return True
-        return isinstance(node, Sequence) and node.lost
+        return isinstance(node, ListNode) and node.lost
 
     def lost_keys(self, path: Path) -> frozenset[str]:
         """The keys of the mapping at this path that were taken out."""
         node = self._at(path)
-        return node.lost if isinstance(node, yaml_document.Mapping) else frozenset()
+        return node.lost if isinstance(node, MappingNode) else frozenset()
 
     def from_environment(self, path: Path) -> bool:
         """Whether anything at or below this path was filled in from a variable."""
@@ -181,16 +181,16 @@ class Draft:
         """The node at this path."""
         nodes = [self._root, *(node for _, node in _walk(self._root, path))]
         # A text stands for a list of one, or for a mapping with an id, in the grammar: it has no parts.
-        return nodes[-1] if len(nodes) == len(path) + 1 or isinstance(nodes[-1], Scalar) else None
+        return nodes[-1] if len(nodes) == len(path) + 1 or isinstance(nodes[-1], ScalarNode) else None
 
     def _data(self, node: Node, path: Path, wrong: list[Path]) -> Any:
         """Plain data with variables filled in; where a value or a variable is missing, it says so."""
-        if isinstance(node, Scalar):
+        if isinstance(node, ScalarNode):
             if node.nothing and path[:-1] != ("organizations",):
                 self._say_nothing(path)
                 wrong.append(path)
             return None if node.nothing else self._fill(node, path, wrong)
-        if isinstance(node, Sequence):
+        if isinstance(node, ListNode):
             return [self._data(item, (*path, at), wrong) for at, item in enumerate(node.items)]
         return {key: self._data(entry.value, (*path, key), wrong) for key, entry in node.entries.items()}
 
@@ -200,7 +200,7 @@ class Draft:
         else:
             self.error(path, "an entry of the list has no value: write one, or leave the entry out")
 
-    def _fill(self, node: Scalar, path: Path, wrong: list[Path]) -> str:
+    def _fill(self, node: ScalarNode, path: Path, wrong: list[Path]) -> str:
         """The text with each `${NAME}` replaced by the variable's value, and `$$` by `$`."""
         if "$" not in node.text:
             return node.text
@@ -234,13 +234,13 @@ class Draft:
         if id(node) in seen:
             return
         seen.add(id(node))
-        if isinstance(node, Scalar):
+        if isinstance(node, ScalarNode):
             if path == _OWN and holds_secret(node.text):
                 self._add(Located(self.file, node.line, node.column, _ONE_OF_THEM))
-        elif isinstance(node, Sequence):
+        elif isinstance(node, ListNode):
             for item in node.items:
                 self._find_secrets(_below(path), item, seen)
-        elif isinstance(node, yaml_document.Mapping):
+        elif isinstance(node, MappingNode):
             for key, (written, value) in node.entries.items():
                 if path not in _NAMED and is_secret_key(key):
                     self._add(Located(self.file, written.line, written.column, f"{word(key)}: {_NOT_HERE}"))
@@ -284,7 +284,7 @@ class Draft:
     def _near_choice(self, path: Path, issue: Any) -> str:
         node = self._at(path)
         if (
-            not isinstance(node, Scalar)
+            not isinstance(node, ScalarNode)
             or issue["type"] not in ("enum", "literal_error")
             or looks_secret(node.text)
         ):
@@ -315,15 +315,15 @@ def _untagged(path: tuple[str | int, ...]) -> Path:
     return tuple(part for part in path if part not in ("<text>", "<mapping>", "[key]"))
 
 
-def _walk(root: Node | None, path: Path) -> Iterator[tuple[Entry | None, Node]]:
+def _walk(root: Node | None, path: Path) -> Iterator[tuple[KeyedNode | None, Node]]:
     """The nodes along the path, with the mapping's entry for each, as far as there are any."""
     node = root
     for part in path:
-        if isinstance(node, yaml_document.Mapping) and part in node.entries:
+        if isinstance(node, MappingNode) and part in node.entries:
             entry = node.entries[str(part)]
             node = entry.value
             yield entry, node
-        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+        elif isinstance(node, ListNode) and isinstance(part, int) and part < len(node.items):
             node = node.items[part]
             yield None, node
         else:
@@ -334,11 +334,11 @@ def _below(path: Path) -> Path:
     return path if path == _OWN else ("",)
 
 
-def _scalars(node: Node) -> Iterator[Scalar]:
+def _scalars(node: Node) -> Iterator[ScalarNode]:
     """All texts at or below the node."""
-    if isinstance(node, Scalar):
+    if isinstance(node, ScalarNode):
         yield node
-    elif isinstance(node, Sequence):
+    elif isinstance(node, ListNode):
         for item in node.items:
             yield from _scalars(item)
     else:
@@ -348,7 +348,7 @@ def _scalars(node: Node) -> Iterator[Scalar]:
 
 def _without_own_keys(root: Node | None) -> Node | None:
     """The root without the keys that start with `x-`, which are the user's own."""
-    if not isinstance(root, yaml_document.Mapping):
+    if not isinstance(root, MappingNode):
         return root
     kept = {key: entry for key, entry in root.entries.items() if not key.startswith("x-")}
     return root._replace(entries=kept)
@@ -369,16 +369,16 @@ def _tree(paths: Iterable[Path]) -> _Tree:
 
 def _pruned(node: Node, wrong: _Tree) -> Node | None:
     """The node without what is wrong below it: None when that is the node itself."""
-    if isinstance(node, yaml_document.Mapping) and wrong and all(part in node.entries for part in wrong):
+    if isinstance(node, MappingNode) and wrong and all(part in node.entries for part in wrong):
         kept, lost = {}, set(node.lost)
         for key, entry in node.entries.items():
             value = _pruned(entry.value, wrong[key]) if key in wrong else entry.value
             if value is None:
                 lost.add(key)
             else:
-                kept[key] = Entry(entry.key, value)
+                kept[key] = KeyedNode(entry.key, value)
         return node._replace(entries=kept, lost=frozenset(lost))
-    if isinstance(node, Sequence) and wrong and all(isinstance(part, int) for part in wrong):
+    if isinstance(node, ListNode) and wrong and all(isinstance(part, int) for part in wrong):
         values = [_pruned(item, wrong[at]) if at in wrong else item for at, item in enumerate(node.items)]
         return node._replace(
             items=tuple(item for item in values if item is not None), lost=node.lost or None in values

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import yaml
@@ -26,7 +27,9 @@ MAX_DEPTH = 32
 MAX_NODES = 120_000
 """The most keys and values, aliases expanded: 20,000 lines of `{id: …, test_name: …}` are 100,000."""
 
-_MAX_COMPLAINTS = 1000  # more errors than that in one file are not collected, only the file refused
+_MAX_ERRORS = 1000  # more errors than that in one file are not collected, only the file refused
+
+_TOO_DEEP = "exceeded maximum nesting depth"  # libyaml's own bound, 1,000 levels, since PyYAML 6.0.4
 
 _NOT_PRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
@@ -57,7 +60,7 @@ _PLAIN_WORDS = {
 }
 
 
-class Scalar(NamedTuple):
+class ScalarNode(NamedTuple):
     """A text as it was typed; `nothing` when no value was. Lines and columns count from 1."""
 
     text: str
@@ -66,7 +69,7 @@ class Scalar(NamedTuple):
     column: int
 
 
-class Sequence(NamedTuple):
+class ListNode(NamedTuple):
     """A list. `lost` tells that entries with errors were taken out."""
 
     items: tuple[Node, ...]
@@ -75,219 +78,189 @@ class Sequence(NamedTuple):
     lost: bool = False
 
 
-class Entry(NamedTuple):
+class KeyedNode(NamedTuple):
     """A key of a mapping, with its own place, and its value."""
 
-    key: Scalar
+    key: ScalarNode
     value: Node
 
 
-class Mapping(NamedTuple):
+class MappingNode(NamedTuple):
     """A mapping in the order of the file. `lost` are keys that were taken out because of an error."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, KeyedNode]
     line: int
     column: int
     lost: frozenset[str] = frozenset()
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping
+Node: TypeAlias = ScalarNode | ListNode | MappingNode
 
 
-class Document(NamedTuple):
-    """What a file says, None where it is not YAML, and every error of its YAML."""
+class YamlDocument(NamedTuple):
+    """The root of a file, None where it is not YAML, and every error of its YAML."""
 
     root: Node | None
     errors: tuple[Located, ...]
 
 
-def parse(content: bytes, *, file: str, loader: Any = None) -> Document:
+def parse(content: bytes, *, file: str, loader: Any = None) -> YamlDocument:
     """The nodes of one YAML document and all that is wrong with it; never raises for any content.
 
     `loader` is one of PyYAML's loader classes, by default the fastest there is.
     """
     composer = _Composer(file)
     try:
-        root = composer.document(_text(content, composer), loader or _fastest())
-    except _Fatal:
+        root = composer.compose(_text(content, composer), loader or _fastest())
+    except _Unreadable:
         root = None
-    return Document(root, tuple(composer.errors))
+    return YamlDocument(root, tuple(composer.errors))
 
 
-class _Fatal(Exception):
+class _Unreadable(Exception):
     """The rest of the file cannot be read."""
 
 
-class _Frame:
-    """A list or mapping that is still open."""
-
-    __slots__ = ("anchor", "before", "column", "entries", "height", "items", "key", "line")
-
-    def __init__(self, event: Any, before: int) -> None:
-        self.line, self.column = _at(event)
-        self.anchor: str | None = event.anchor
-        self.before = before
-        self.height = 1
-        self.items: list[Node] = []
-        self.entries: dict[str, Entry] | None = None if isinstance(event, yaml.SequenceStartEvent) else {}
-        self.key: Scalar | None = None
-
-
 class _Anchored(NamedTuple):
-    """A node under an anchor, with what it adds when an alias repeats it; None while it is still open."""
+    """A node under an anchor, with what it adds when an alias repeats it."""
 
-    node: Node | None
+    node: Node
     size: int
     height: int
 
 
 class _Composer:
-    """Builds nodes from parser events, counting as it goes."""
+    """Nodes from a parser's events, counted as they come in: PyYAML's own composer knows no bounds."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.errors: list[Located] = []
-        self._frames: list[_Frame] = []
-        self._anchors: dict[str, _Anchored] = {}
+        self._events: Iterator[Any] = iter(())
+        self._anchors: dict[str, _Anchored | None] = {}  # None: its node is still open
         self._count = 0
-        self._root: Node | None = None
+        self._deepest = 0
 
-    def error(self, line: int, column: int, text: str) -> None:
-        self.errors.append(Located(self.file, line, column, text))
-        if len(self.errors) >= _MAX_COMPLAINTS:
-            raise _Fatal
+    def error(self, place: tuple[int, int], text: str) -> None:
+        self.errors.append(Located(self.file, *place, text))
+        if len(self.errors) >= _MAX_ERRORS:
+            raise _Unreadable
 
-    def fatal(self, line: int, column: int, text: str) -> NoReturn:
-        self.error(line, column, text)
-        raise _Fatal
+    def fail(self, place: tuple[int, int], text: str) -> NoReturn:
+        self.error(place, text)
+        raise _Unreadable
 
-    def document(self, text: str, loader: Any) -> Node | None:
-        """The root node of the only document, None when the file has none."""
-        documents = 0
-        for event in self._events(text, loader):
-            kind = type(event)
-            if kind is yaml.ScalarEvent:
-                self._scalar(event)
-            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-                self._open(event)
-            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-                self._close()
-            elif kind is yaml.AliasEvent:
-                self._alias(event)
-            elif kind is yaml.DocumentStartEvent:
-                documents += 1
-                if documents > 1:
-                    self.fatal(
-                        *_at(event), "a second YAML document: write one per file, without `---` between"
-                    )
-        if self._root is None or (isinstance(self._root, Scalar) and self._root.nothing):
-            self.fatal(1, 1, "the file is empty: `tesnap init` writes one to start from")
-        return self._root
+    def compose(self, text: str, loader: Any) -> Node:
+        """The root node of the only document."""
+        self._events = self._parse(text, loader)
+        root: Node | None = None
+        for event in self._events:
+            if root is not None and type(event) is yaml.DocumentStartEvent:
+                self.fail(_at(event), "a second YAML document: write one per file, without `---` between")
+            if isinstance(event, yaml.NodeEvent):
+                root = self._node(event, 0)
+        if root is None or (isinstance(root, ScalarNode) and root.nothing):
+            self.fail((1, 1), "the file is empty: `tesnap init` writes one to start from")
+        return root
 
-    def _events(self, text: str, loader: Any) -> Iterator[Any]:
-        parser = loader(text)
+    def _parse(self, text: str, loader: Any) -> Iterator[Any]:
+        parser, number = loader(text), 0
         try:
-            while True:
-                event = parser.get_event()
-                if event is None or type(event) is yaml.StreamEndEvent:
-                    return
+            while (event := parser.get_event()) is not None:
+                number += 1
                 yield event
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            self.fatal(line, column, _syntax_text(error, text, mark))
+            if mark and error.problem == _TOO_DEEP:
+                # libyaml looks ahead. Up to there the text is read once more, which ends at the bound of ours.
+                yield from islice(self._parse(text[: mark.index], loader), number, None)
+            self.fail((mark.line + 1, mark.column + 1) if mark else (1, 1), _syntax_text(error, text, mark))
         except yaml.YAMLError:
-            self.fatal(1, 1, "this is not YAML")
+            self.fail((1, 1), "this is not YAML")
         finally:
             parser.dispose()
 
-    def _scalar(self, event: Any) -> None:
-        line, column = _at(event)
+    def _node(self, event: Any, depth: int) -> Node:
+        """The node that begins with this event, inside so many lists and mappings."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._repeat(event, depth)
         self._refuse_tag(event)
-        value = event.value
-        if _NOT_IN_VALUES.search(value):
-            self.error(line, column, "a control character in a text: write it without")
-            value = _NOT_IN_VALUES.sub("?", value)
-        nothing = event.implicit[0] and value in _NOTHING
-        node = Scalar(value, nothing, line, column)
-        self._counted(line, column, 1, 0)
+        before, deepest, self._deepest = self._count, self._deepest, depth
+        self._count_node(event, 1, depth + isinstance(event, yaml.CollectionStartEvent))
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchored(node, 1, 0)
-        self._add(node)
-
-    def _open(self, event: Any) -> None:
-        line, column = _at(event)
-        self._refuse_tag(event)
-        if self._frames and self._frames[-1].entries is not None and self._frames[-1].key is None:
-            self.fatal(line, column, "a key has to be a word, not a list or a mapping")
-        self._counted(line, column, 1, 1)
+            self._anchors[event.anchor] = None
+        node = self._content(event, depth + 1)
         if event.anchor is not None:
-            self._anchors[event.anchor] = _Anchored(None, 0, 0)
-        self._frames.append(_Frame(event, self._count - 1))
+            self._anchors[event.anchor] = _Anchored(node, self._count - before, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
+        return node
 
-    def _close(self) -> None:
-        frame = self._frames.pop()
-        node: Node
-        if frame.entries is None:
-            node = Sequence(tuple(frame.items), frame.line, frame.column)
-        else:
-            node = Mapping(frame.entries, frame.line, frame.column)
-        if frame.anchor is not None:
-            self._anchors[frame.anchor] = _Anchored(node, self._count - frame.before, frame.height)
-        if self._frames:
-            self._frames[-1].height = max(self._frames[-1].height, frame.height + 1)
-        self._add(node)
-
-    def _alias(self, event: Any) -> None:
+    def _content(self, event: Any, depth: int) -> Node:
         line, column = _at(event)
-        known = self._anchors.get(event.anchor)
-        if known is None:
-            self.fatal(line, column, f"the alias `*` has no anchor above: {quote(event.anchor)}")
-        if known.node is None:
-            self.fatal(line, column, f"the alias `*` stands within its own anchor: {quote(event.anchor)}")
-        if self._frames and self._frames[-1].entries is not None and self._frames[-1].key is None:
-            self.fatal(line, column, "a key has to be a word, not an alias")
-        self._counted(line, column, known.size, known.height)
-        if self._frames:
-            self._frames[-1].height = max(self._frames[-1].height, known.height + 1)
-        self._add(known.node)
+        if isinstance(event, yaml.ScalarEvent):
+            text = self._plain(event)
+            return ScalarNode(text, event.implicit[0] and text in _NOTHING, line, column)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return ListNode(tuple(self._node(item, depth) for item in self._inner_events()), line, column)
+        entries: dict[str, KeyedNode] = {}
+        for event_of_key in self._inner_events():
+            key = self._key(event_of_key, depth)
+            self._add(entries, KeyedNode(key, self._node(next(self._events), depth)))
+        return MappingNode(entries, line, column)
 
-    def _add(self, node: Node) -> None:
-        """Put a finished node where it belongs: the open list, key or value, or the root."""
-        if not self._frames:
-            self._root = node
-            return
-        frame = self._frames[-1]
-        if frame.entries is None:
-            frame.items.append(node)
-        elif frame.key is None:
-            assert isinstance(node, Scalar)  # noqa: S101 - _open and _alias refuse the others
-            frame.key = node
-        else:
-            self._pair(frame.entries, frame.key, node)
-            frame.key = None
+    def _inner_events(self) -> Iterator[Any]:
+        """The events up to the end of the list or mapping that is open, but for those that others take."""
+        while not isinstance(event := next(self._events), yaml.CollectionEndEvent):
+            yield event
 
-    def _pair(self, entries: dict[str, Entry], key: Scalar, value: Node) -> None:
-        first = entries.setdefault(key.text, Entry(key, value))
+    def _plain(self, event: Any) -> str:
+        text: str = event.value
+        if _NOT_IN_VALUES.search(text):
+            self.error(_at(event), "a control character in a text: write it without")
+            text = _NOT_IN_VALUES.sub("?", text)
+        return text
+
+    def _key(self, event: Any, depth: int) -> ScalarNode:
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._refuse_tag(event)
+            self.fail(_at(event), "a key has to be a word, not a list or a mapping")
+        node = self._node(event, depth)
+        if isinstance(event, yaml.AliasEvent) or not isinstance(node, ScalarNode):
+            self.fail(_at(event), "a key has to be a word, not an alias")
+        return node
+
+    def _add(self, entries: dict[str, KeyedNode], entry: KeyedNode) -> None:
+        key = entry.key
+        first = entries.setdefault(key.text, entry)
         if key.text == "<<":
             del entries["<<"]
             text = "merge keys (`<<`) are not read: use `defaults`, or an alias for a whole value"
-            self.error(key.line, key.column, text)
-        elif first.key is not key:
+            self.error((key.line, key.column), text)
+        elif first is not entry:
             text = f"{word(key.text)} is written twice, first in line {first.key.line}: delete one"
-            self.error(key.line, key.column, text)
+            self.error((key.line, key.column), text)
 
-    def _counted(self, line: int, column: int, size: int, height: int) -> None:
-        self._count += size
-        if self._count > MAX_NODES:
-            text = f"more than {MAX_NODES:,} keys and values (aliases count each time): split the file"
-            self.fatal(line, column, text)
-        if len(self._frames) + height > MAX_DEPTH:
-            self.fatal(line, column, f"nested more than {MAX_DEPTH} levels deep: no job file needs that")
+    def _repeat(self, event: Any, depth: int) -> Node:
+        """The node that an alias stands for."""
+        if event.anchor not in self._anchors:
+            self.fail(_at(event), f"the alias `*` has no anchor above: {quote(event.anchor)}")
+        known = self._anchors[event.anchor]
+        if known is None:
+            self.fail(_at(event), f"the alias `*` stands within its own anchor: {quote(event.anchor)}")
+        self._count_node(event, known.size, depth + known.height)
+        return known.node
 
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
-            self.error(*_at(event), "a YAML tag (`!…`): tags are not read, delete it")
+            self.error(_at(event), "a YAML tag (`!…`): tags are not read, delete it")
+
+    def _count_node(self, event: Any, size: int, depth: int) -> None:
+        self._count += size
+        self._deepest = max(self._deepest, depth)
+        if self._count > MAX_NODES:
+            text = f"more than {MAX_NODES:,} keys and values (aliases count each time): split the file"
+            self.fail(_at(event), text)
+        if depth > MAX_DEPTH:
+            self.fail(_at(event), f"nested more than {MAX_DEPTH} levels deep: no job file needs that")
 
 
 def _at(event: Any) -> tuple[int, int]:
@@ -303,21 +276,21 @@ def _fastest() -> Any:
 def _text(content: bytes, composer: _Composer) -> str:
     """The file's characters, all of them allowed in YAML."""
     if len(content) > MAX_BYTES:
-        composer.fatal(1, 1, f"the file is larger than {MAX_BYTES // 1024**2} MiB: split it")
+        composer.fail((1, 1), f"the file is larger than {MAX_BYTES // 1024**2} MiB: split it")
     if content.startswith(_UTF16):
-        composer.fatal(1, 1, "the file is UTF-16: save it as UTF-8")
+        composer.fail((1, 1), "the file is UTF-16: save it as UTF-8")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8")
-        composer.fatal(
-            *_place(before), f"the byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        composer.fail(
+            _place(before), f"the byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8"
         )
     text = text.removeprefix("\ufeff")
     odd = _NOT_PRINTABLE.search(text)
     if odd:
         place = _place(text[: odd.start()])
-        composer.fatal(*place, f"the control character U+{ord(odd[0]):04X} cannot stand in a file: delete it")
+        composer.fail(place, f"the control character U+{ord(odd[0]):04X} cannot stand in a file: delete it")
     return text
 
 

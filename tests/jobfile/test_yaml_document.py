@@ -7,7 +7,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.jobfile.yaml_document import MAX_BYTES, Document, Mapping, Node, Scalar, Sequence, parse
+from orchestrator.jobfile.yaml_document import (
+    MAX_BYTES,
+    ListNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    YamlDocument,
+    parse,
+)
 
 LOADERS = [pytest.param(yaml.SafeLoader, id="python")] + [
     pytest.param(loader, id="libyaml") for loader in [getattr(yaml, "CSafeLoader", None)] if loader
@@ -16,14 +24,14 @@ LOADERS = [pytest.param(yaml.SafeLoader, id="python")] + [
 
 def plain(node: Node | None) -> object:
     """Nodes as plain data, without places."""
-    if node is None or isinstance(node, Scalar):
+    if node is None or isinstance(node, ScalarNode):
         return None if node is None or node.nothing else node.text
-    if isinstance(node, Sequence):
+    if isinstance(node, ListNode):
         return [plain(item) for item in node.items]
     return {key: plain(entry.value) for key, entry in node.entries.items()}
 
 
-def texts(document: Document) -> list[str]:
+def texts(document: YamlDocument) -> list[str]:
     return [str(error) for error in document.errors]
 
 
@@ -47,11 +55,11 @@ def test_only_an_unquoted_nothing_is_nothing(loader: object) -> None:
 def test_every_node_knows_its_line_and_column(loader: object) -> None:
     """Lines and columns count from 1, in characters."""
     root = parse("ä: ö\nb:\n  - {c: 'd'}\n".encode(), file="f", loader=loader).root
-    assert isinstance(root, Mapping)
+    assert isinstance(root, MappingNode)
     key, value = root.entries["ä"]
     assert (key.line, key.column, value.line, value.column) == (1, 1, 1, 4)
     inner = root.entries["b"].value
-    assert isinstance(inner, Sequence)
+    assert isinstance(inner, ListNode)
     assert (inner.items[0].line, inner.items[0].column) == (3, 5)
 
 
@@ -94,6 +102,41 @@ def test_aliases_count_towards_the_depth(loader: object) -> None:
     """A chain of anchors cannot nest deeper than brackets may."""
     lines = ["a0: &a0 [x]"] + [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 40)]
     assert "nested more than 32 levels" in texts(parse("\n".join(lines).encode(), file="f", loader=loader))[0]
+
+
+class BoundedLoader(yaml.SafeLoader):
+    """As libyaml since PyYAML 6.0.4: looks ahead, and refuses a depth of its own before anything is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def get_event(self) -> object:
+        if self.text.count("[") > 1000:
+            at = [place for place, char in enumerate(self.text) if char == "["][1000]
+            mark = yaml.Mark("f", at, 0, at, self.text, at)
+            raise yaml.scanner.ScannerError(
+                "while increasing flow level", mark, "exceeded maximum nesting depth", mark
+            )
+        return super().get_event()  # type: ignore[no-untyped-call]  # PyYAML has no types for it
+
+
+@pytest.mark.parametrize(
+    "loader", [*LOADERS, pytest.param(BoundedLoader, id="libyaml of PyYAML 6.0.4, on any machine")]
+)
+@pytest.mark.parametrize("text", ["a: " + "[" * 1200, "a: " + "[" * 1200 + "]" * 1200 + "\nb: c"])
+def test_too_deep_nesting_is_said_in_our_words(text: str, loader: object) -> None:
+    """A parser that has a bound of its own, and looks ahead, does not overtake ours."""
+    error = "f:1:35: error: nested more than 32 levels deep: no job file needs that"
+    assert texts(parse(text.encode(), file="f", loader=loader)) == [error]
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_too_deep_blocks_are_said_in_our_words(loader: object) -> None:
+    """Indentation nests as brackets do."""
+    text = "- " * 1200 + "x"
+    error = "f:1:65: error: nested more than 32 levels deep: no job file needs that"
+    assert texts(parse(text.encode(), file="f", loader=loader)) == [error]
 
 
 @settings(max_examples=150, deadline=None)
