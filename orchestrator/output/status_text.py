@@ -1,4 +1,4 @@
-"""Where runs are and what they wait for, read from the store alone: what `status` and `runs` show."""
+"""The state of runs, read from the store alone, as `tesnap status` and `tesnap runs` show it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RUN_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """One run, its organizations' counts by the user's name for them, and why they wait. `now` is epoch seconds."""
+    """One run, its organizations' counts by the user's name for them, and their waits. `now` is epoch seconds."""
 
     view: RunView
     organizations: dict[str, Counts]
@@ -35,42 +35,36 @@ class RunStatus:
 
 
 def load_status(store: Store, run_id: str) -> RunStatus:
-    """Look at one run, with the limits that were last granted by."""
+    """The state of one run, with the limits that were last granted by."""
     view, now = store.views.run(run_id), store.epoch()
-    waiting = _waitings(store, view, now).values()
-    return RunStatus(
-        view=view,
-        organizations={
-            view.names.get(identity, identity): counts for identity, counts in view.counts.items()
-        },
-        waiting=tuple(waiting),
-        now=now,
-    )
+    counts = {view.names.get(identity, identity): counts for identity, counts in view.counts.items()}
+    waiting = tuple(_load_waits(store, view, now).values())
+    return RunStatus(view=view, organizations=counts, waiting=waiting, now=now)
 
 
 def pending_reasons(store: Store, view: RunView) -> dict[str, str]:
-    """Why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
+    """The reason why an organization's tasks of a run are pending, by its identity, as far as the store knows."""
     if view.run.state is RunState.CANCELLED:
         return dict.fromkeys(view.counts, RunState.CANCELLED.value)
-    return {identity: why.reason.value for identity, why in _waitings(store, view, store.epoch()).items()}
+    return {identity: why.reason.value for identity, why in _load_waits(store, view, store.epoch()).items()}
 
 
-def _waitings(store: Store, view: RunView, now: float) -> dict[str, Waiting]:
-    """What each organization that has something pending waits for."""
+def _load_waits(store: Store, view: RunView, now: float) -> dict[str, Waiting]:
+    """The wait of each organization that has something pending."""
     if view.run.state is RunState.CANCELLED:
         return {}
     serving = store.views.serving_processes(view.run.id)
     pending = [identity for identity, counts in view.counts.items() if counts.pending]
     waiting = {
-        identity: _waiting(store, view, identity, serving.get(identity, ()), now) for identity in pending
+        identity: _load_wait(store, view, identity, serving.get(identity, ()), now) for identity in pending
     }
     return {identity: why for identity, why in waiting.items() if why is not None}
 
 
-def _waiting(
+def _load_wait(
     store: Store, view: RunView, identity: str, serving: Sequence[ServingProcess], now: float
 ) -> Waiting | None:
-    """What one organization waits for: what hinders every process that serves it, or else what the store says."""
+    """The wait of one organization: what hinders every process that serves it, or else what the store says."""
     counts, limit = view.counts[identity], store.organizations.bucket(identity).last_limit or Limit()
     waiting = partial(Waiting, organization=view.names.get(identity, identity), left=counts.pending)
     able = [one for one in serving if one.stopped is None]
@@ -89,22 +83,22 @@ def _waiting(
     return waiting(reason=wait.reason, until=until, done=done, slots=limit.usable)
 
 
-def status_lines(standing: RunStatus, zone: tzinfo, *, store: str = "") -> Iterator[str]:
+def status_lines(status: RunStatus, zone: tzinfo, *, store: str = "") -> Iterator[str]:
     """The run as text; `store` is the option that the next command needs, too."""
-    run = standing.view.run
-    started = clock_time(run.created_at, standing.now, zone)
-    yield f"{harmless(run.job)}, started {started}, {_state(standing.view)}{_processes(standing.view)}"
-    yield sentences.progress_text(run.id, standing.view.total, live=standing.view.processes > 0)
-    for name, counts in standing.organizations.items():
+    run = status.view.run
+    started = clock_time(run.created_at, status.now, zone)
+    yield f"{harmless(run.job)}, started {started}, {_state(status.view)}{_processes(status.view)}"
+    yield sentences.progress_text(run.id, status.view.total, live=status.view.processes > 0)
+    for name, counts in status.organizations.items():
         yield f"  {harmless(name)}: {sentences.counts_text(counts)}"
-    for why in sentences.by_urgency(standing.waiting):
-        yield sentences.waiting_text(why, standing.now, zone)
-    if command := _next_command(standing.view, store):
+    for why in sentences.by_urgency(status.waiting):
+        yield sentences.waiting_text(why, status.now, zone)
+    if command := _next_command(status.view, store):
         yield f"next: {command}"
 
 
 def _next_command(view: RunView, where: str) -> str:
-    """What to type next for a run that nobody works on."""
+    """The commands to type next for a run that nobody works on."""
     run, counts = view.run, view.total
     if view.processes:
         return ""
@@ -114,7 +108,7 @@ def _next_command(view: RunView, where: str) -> str:
 
 
 def describe_uncertain(result: Result, zone: tzinfo) -> Iterator[str]:
-    """What to look for in the web app, to find out whether an uncertain snapshot was made."""
+    """An uncertain snapshot, and what to look for in the web app to find out whether it was made."""
     task = result.task
     test = f"test {task.test_id} {harmless(task.test_name or '')}".rstrip()
     yield f"{task.short_key}  {harmless(task.organization_name)}, {test}, window {window_text(task.window, zone)}"
@@ -145,11 +139,11 @@ def _processes(view: RunView) -> str:
     )
 
 
-def status_document(standing: RunStatus) -> dict[str, object]:
+def status_document(status: RunStatus) -> dict[str, object]:
     """The run as one JSON document."""
-    waiting = [records.wait_fields(why) for why in standing.waiting]
-    organizations = {name: _counts(counts) for name, counts in standing.organizations.items()}
-    return {**run_document(standing.view), "organizations": organizations, "waiting": waiting}
+    waiting = [records.wait_fields(why) for why in status.waiting]
+    organizations = {name: _count_fields(counts) for name, counts in status.organizations.items()}
+    return {**run_document(status.view), "organizations": organizations, "waiting": waiting}
 
 
 def run_document(view: RunView) -> dict[str, object]:
@@ -160,11 +154,11 @@ def run_document(view: RunView) -> dict[str, object]:
         "state": _state(view),
         "created_at": core.utc_text(view.run.created_at),
         "processes": view.processes,
-        "counts": _counts(view.total),
+        "counts": _count_fields(view.total),
     }
 
 
-def _counts(counts: Counts) -> dict[str, int]:
+def _count_fields(counts: Counts) -> dict[str, int]:
     return {**records.count_fields(counts), "sending": counts.sending}
 
 

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: results on standard output, everything else on standard error.
+"""The view of a run while it goes on: results on standard output, everything else on standard error.
 
 On a terminal results are table rows above a live line; away from one they are JSON Lines, and standard
 error has a line whenever what the run waits for has changed, at most one a minute.
@@ -46,7 +46,6 @@ class View:
             secrets=output.secrets,
         )
         self._news = _News()
-        self._unsent: dict[str, float] = {}
 
     def on_start(self, run: Run, tasks: int) -> None:
         """Show which run this is."""
@@ -60,20 +59,23 @@ class View:
 
     def on_event(self, event: Event) -> None:
         """Tell the event, if its level is shown; that nothing can be sent, once a minute for each organization."""
-        if event.name == "attempt.unsent" and not self._news_of_unsent(event):
-            event = replace(event, level="debug")
+        if event.name == "attempt.unsent":
+            organization = event.text.partition(":")[0]  # with which its sentence starts
+            if not self._news.add_unsent(organization, self._output.clock.boot()):
+                event = replace(event, level="debug")
         self._tell(event)
 
     def on_progress(self, progress: Progress) -> None:
-        """Show where the run is and what it waits for."""
-        whys = [replace(why, organization=self._output.name_of(why.organization)) for why in progress.waiting]
+        """Show how far the run is and what it waits for."""
+        name_of, secrets = self._output.name_of, self._output.secrets
+        waits = [replace(wait, organization=name_of(wait.organization)) for wait in progress.waiting]
         if self._live:
-            self._live.show([self._clean(line) for line in self._live_lines(progress, whys)])
+            self._live.show([mask_secrets(line, secrets) for line in self._live_lines(progress, waits)])
             return
         if self._output.quiet:
-            whys = [why for why in whys if why.reason in sentences.TROUBLE]
-        if self._news.worth_telling(whys, self._output.clock.boot()):
-            self._tell(self._waiting_event(whys, progress.now))
+            waits = [wait for wait in waits if wait.reason in sentences.TROUBLE]
+        if self._news.add_waits(waits, self._output.clock.boot()):
+            self._tell(self._waiting_event(waits, progress.now))
 
     def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
@@ -93,7 +95,7 @@ class View:
         if not self._stdout_open:
             return
         try:
-            with self._aside():
+            with self._live_line_hidden():
                 write()
         except OSError as error:
             self._stdout_open = False
@@ -106,25 +108,17 @@ class View:
         """Write a log event above the live line."""
         if log.level_rank(event.level) < log.level_rank(self._output.level):
             return
-        named = [(key, self._named(key, value)) for key, value in event.fields]
-        with self._aside():
+        name_of = self._output.name_of
+        fields = tuple(
+            (key, name_of(value) if key == "organization" and isinstance(value, str) else value)
+            for key, value in event.fields
+        )
+        with self._live_line_hidden():
             now = self._output.clock.wall()
-            log.write_event(self._log, replace(event, fields=tuple(named)), now=now, run_id=self._run_id)
-
-    def _news_of_unsent(self, event: Event) -> bool:
-        """Whether the organization, with which the sentence starts, has had no such line for a minute."""
-        organization, now = event.text.partition(":")[0], self._output.clock.boot()
-        if now - self._unsent.get(organization, -math.inf) < MINUTE_BETWEEN_LINES:
-            return False
-        self._unsent[organization] = now
-        return True
-
-    def _named(self, key: str, value: object) -> object:
-        """An organization's identity as the user's name for it."""
-        return self._output.name_of(value) if key == "organization" and isinstance(value, str) else value
+            log.write_event(self._log, replace(event, fields=fields), now=now, run_id=self._run_id)
 
     @contextmanager
-    def _aside(self) -> Iterator[None]:
+    def _live_line_hidden(self) -> Iterator[None]:
         """Keep the live line out of the way of what is printed."""
         lines = self._live.hide() if self._live else ()
         try:
@@ -133,54 +127,55 @@ class View:
             if self._live and lines:
                 self._live.show(lines)
 
-    def _clean(self, line: str) -> str:
-        return mask_secrets(line, self._output.secrets)
-
-    def _live_lines(self, progress: Progress, whys: Sequence[Waiting]) -> list[str]:
-        """Where the run is, why the most urgent organizations wait, and how many more do."""
+    def _live_lines(self, progress: Progress, waits: Sequence[Waiting]) -> list[str]:
+        """The state of the run, the reasons of the most urgent organizations to wait, and how many more wait."""
         zone = self._output.zone
-        urgent = sentences.by_urgency(whys)
-        waits = [sentences.waiting_text(why, progress.now, zone) for why in urgent[:ORGANIZATIONS_SHOWN]]
+        urgent = sentences.by_urgency(waits)
+        reasons = [sentences.waiting_text(wait, progress.now, zone) for wait in urgent[:ORGANIZATIONS_SHOWN]]
         more = [f"and {len(urgent) - ORGANIZATIONS_SHOWN} more"] if len(urgent) > ORGANIZATIONS_SHOWN else []
-        return [sentences.progress_text(self._run_id or "", progress.counts), *waits, *more]
+        return [sentences.progress_text(self._run_id or "", progress.counts), *reasons, *more]
 
-    def _waiting_event(self, whys: Sequence[Waiting], now: float) -> Event:
+    def _waiting_event(self, waits: Sequence[Waiting], now: float) -> Event:
         """The sentence, and for machines the most urgent organizations one by one."""
-        urgent = sentences.by_urgency(whys)
-        shown = [_known_fields(why) for why in urgent[:ORGANIZATIONS_SHOWN]]
+        urgent = sentences.by_urgency(waits)
+        shown = [_known_fields(wait) for wait in urgent[:ORGANIZATIONS_SHOWN]]
         level = "warning" if urgent[0].reason in sentences.TROUBLE else "info"
-        text = sentences.waitings_text(whys, now, self._output.zone)
+        text = sentences.waitings_text(waits, now, self._output.zone)
         fields = (("waiting", shown), ("organizations", len(urgent)))
         return Event(name="run.waiting", text=text, level=level, fields=fields)
 
 
 class _News:
-    """Remembers what was told about waiting, to tell only what is new, at most once a minute."""
+    """What was told about waiting, and when: a line is news once a minute at most, and only if it says something new."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, Reason], float | None] = {}
-        self._told_at: float | None = None
+        self._waits: dict[tuple[str, Reason], float | None] = {}
+        self._at = -math.inf
+        self._unsent_at: dict[str, float] = {}
 
-    def worth_telling(self, whys: Sequence[Waiting], boot: float) -> bool:
-        """Whether a line is due now; then it counts as told."""
-        state = {(why.organization, why.reason): why.until for why in whys}
-        early = self._told_at is not None and boot - self._told_at < MINUTE_BETWEEN_LINES
-        if not state or early or _same(self._told, state):
+    def add_waits(self, waits: Sequence[Waiting], boot: float) -> bool:
+        """Take these waits for told; False if no line about them is due."""
+        new = {(wait.organization, wait.reason): wait.until for wait in waits}
+        if not new or boot - self._at < MINUTE_BETWEEN_LINES or self._has(new):
             return False
-        self._told, self._told_at = state, boot
+        self._waits, self._at = new, boot
         return True
 
+    def add_unsent(self, organization: str, boot: float) -> bool:
+        """Take it for told that nothing can be sent there; False if that was told within the last minute."""
+        if boot - self._unsent_at.get(organization, -math.inf) < MINUTE_BETWEEN_LINES:
+            return False
+        self._unsent_at[organization] = boot
+        return True
 
-def _same(
-    told: dict[tuple[str, Reason], float | None], state: dict[tuple[str, Reason], float | None]
-) -> bool:
-    """Whether the same organizations wait for the same things until about the same times."""
-    return told.keys() == state.keys() and all(_near(told[key], state[key]) for key in state)
+    def _has(self, new: dict[tuple[str, Reason], float | None]) -> bool:
+        """True if the same organizations wait for the same things until about the same times."""
+        return self._waits.keys() == new.keys() and all(_near(self._waits[key], new[key]) for key in new)
 
 
 def _near(one: float | None, other: float | None) -> bool:
     return one == other if one is None or other is None else abs(one - other) <= SAME_TIME
 
 
-def _known_fields(why: Waiting) -> records.Record:
-    return {key: value for key, value in records.wait_fields(why).items() if value is not None}
+def _known_fields(wait: Waiting) -> records.Record:
+    return {key: value for key, value in records.wait_fields(wait).items() if value is not None}

@@ -1,7 +1,4 @@
-"""What a report says: a run's results as rows, sentences and commands, failures first; pure.
-
-With an `organization` there is nothing in it of another one: no name, no count, no lane.
-"""
+"""A run's results at one moment, and what a report says of them: rows, sentences and commands, failures first."""
 
 from __future__ import annotations
 
@@ -26,11 +23,7 @@ from orchestrator.core import (
 )
 from orchestrator.output import sentences
 from orchestrator.output.formats import URL_CHARACTERS
-from orchestrator.output.report.timeline import Timeline, draw_timeline
 from orchestrator.windows import clock_time, day_text
-
-OPEN_LANES = 6
-"""How many organizations' timelines are open at first: more would hide what comes after them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +67,28 @@ class Report:
 
     @property
     def counts(self) -> Counts:
-        """How many of these results are where."""
-        return sum(map(_counted, self.results), Counts())
+        """The counts of these results."""
+        return sum(map(_count, self.results), Counts())
 
     @property
     def pending_reasons(self) -> Counter[str]:
-        """Why how many of these results are pending, as far as it is known."""
+        """The reasons of what is pending with their numbers, as far as they are known."""
         pending = (result.task.organization for result in self.results if not result.status.settled)
         return Counter(self.reasons[one] for one in pending if one in self.reasons)
+
+    @property
+    def headline(self) -> str:
+        """The counts in words, the reasons of what is pending, and if anybody is at it."""
+        words = sentences.outcome_text(self.run, self.counts, self.pending_reasons)
+        return f"{words}; a process is working on it" if self.live else words
+
+    @property
+    def commands(self) -> tuple[tuple[str, str], ...]:
+        """The commands to type next, each after its purpose."""
+        steps = sentences.next_steps(
+            self.run, self.counts, reasons=self.reasons.values(), live=self.live, where=self.where
+        )
+        return tuple((_purpose(step), harmless(step.command)) for step in steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,7 @@ class ReportEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """How many are where, and their part of a bar in percent of its width."""
+    """The number of results in one state, and their part of a bar in percent of its width."""
 
     word: str
     count: int
@@ -108,7 +115,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the templates are given."""
+    """The words and rows of a report, as the templates and messages have them."""
 
     title: str
     run_id: str
@@ -125,51 +132,39 @@ class Page:
     zone: str
     links: bool
     version: str = __version__
-    timeline: Timeline | None = None
     omitted: int = 0
     expiry: str = ""
     expiries: bool = False
     linked: bool = False
-    open_lanes: int = OPEN_LANES
 
 
-def make_page(report: Report, *, drawn: bool = False) -> Page:
-    """The report in the words and rows that people read; the timeline only when it is to be drawn."""
+def make_page(report: Report) -> Page:
+    """The report in the words and rows that people read."""
     results = report.failures_first
     settled = [result for result in results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
     counts, entries = report.counts, tuple(_entry(report, result) for result in made)
-    days = [sentences.expiry_text(at, report.zone) for at in sorted(_expiries(made))]
+    expiries = sorted(one.expires_at for one in made if one.expires_at is not None)
+    days = [sentences.expiry_text(at, report.zone) for at in expiries]
     return Page(
         title=harmless(report.run.job),
         run_id=harmless(report.run.id),
-        headline=headline(report),
+        headline=report.headline,
         started=_moment(report.run.created_at, report.zone),
         written=_moment(report.now, report.zone),
         shares=tuple(_shares(counts)),
         troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
         made=entries,
         pending=tuple(_entry(report, result) for result in results if not result.status.settled),
-        commands=commands(report),
+        commands=report.commands,
         several=len({result.task.organization_name for result in report.results}) > 1,
         public=_public(made),
         zone=_zone_words(report.zone, report.now),
         links=report.show_links,
-        timeline=_timeline(report) if drawn else None,
         omitted=counts.existing,
         expiry=_all_expiries(days),
         expiries=len(set(days)) > 1 or len(days) < len(made),
         linked=any(entry.link for entry in entries),
-    )
-
-
-def _timeline(report: Report) -> Timeline | None:
-    return draw_timeline(
-        report.results,
-        since=report.run.created_at,
-        now=report.now,
-        zone=report.zone,
-        holds=report.holds,
     )
 
 
@@ -199,7 +194,7 @@ def _entry(report: Report, result: Result) -> ReportEntry:
 
 
 def _notes(result: Result) -> Iterable[str]:
-    """What a reader of a link has to know besides."""
+    """Remarks that a reader of the link needs."""
     if result.duplicate_possible:
         yield "there may be a second one like it: an attempt before went unanswered"
     if result.found:
@@ -227,36 +222,18 @@ def _pending_words(report: Report, result: Result) -> str:
     return f"{what}{why}"
 
 
-def headline(report: Report) -> str:
-    """The counts in words, why what is pending is, and whether anybody is at it."""
-    words = sentences.outcome_text(report.run, report.counts, report.pending_reasons)
-    return f"{words}; a process is working on it" if report.live else words
-
-
-def commands(report: Report) -> tuple[tuple[str, str], ...]:
-    """What there is to type, each with what it does."""
-    steps = sentences.next_steps(
-        report.run, report.counts, reasons=report.reasons.values(), live=report.live, where=report.where
-    )
-    return tuple((_purpose(step), harmless(step.command)) for step in steps)
-
-
 def _purpose(step: sentences.Step) -> str:
     return f"{step.purpose}: {step.first} first" if step.first else step.purpose
 
 
 def _public(made: Iterable[Result]) -> str:
-    """What was sent as is_public, as the file's own word has it."""
+    """The value that was sent as is_public, in the file's own word."""
     sent = {result.task.is_public for result in made}
     return "both true and false" if len(sent) > 1 else str(sent.pop()).lower() if sent else ""
 
 
-def _expiries(made: Iterable[Result]) -> Iterator[float]:
-    return (one.expires_at for one in made if one.expires_at is not None)
-
-
 def _all_expiries(days: Sequence[str]) -> str:
-    """When they are deleted, or the first of them."""
+    """The day on which they are deleted, or the first of them."""
     return f"{'All' if len(set(days)) == 1 else 'The first'} will be {days[0]}" if days else ""
 
 
@@ -275,14 +252,14 @@ def _zone_words(zone: tzinfo, now: float) -> str:
     return clock_time(now, None, zone).partition(" ")[2]
 
 
-def _counted(result: Result) -> Counts:
-    existing = result.status is Status.CREATED and not result.made_here
+def _count(result: Result) -> Counts:
+    """The counts of this result alone."""
     refused = result.status is Status.FAILED and result.attempts == 0
-    return Counts(**{"existing" if existing else result.status.value: 1}, refused=int(refused))
+    return Counts(**{sentences.status_word(result).lower(): 1}, refused=int(refused))
 
 
 def _place(result: Result) -> tuple[int, int]:
-    """Where a result stands in a report; equal ones as the plan has them."""
+    """The place of a result in a report: trouble first, equal ones as the plan has them."""
     trouble = {Status.FAILED: 0, Status.UNCERTAIN: 1}
     return trouble.get(result.status, 3 if result.status.settled else 2), result.task.position
 

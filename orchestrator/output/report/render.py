@@ -24,7 +24,8 @@ from markupsafe import Markup
 
 from orchestrator.core import UsageError, VirtualClock, escape_markdown, mask_secrets
 from orchestrator.output import formats
-from orchestrator.output.report.page import Report, commands, headline, make_page
+from orchestrator.output.report.page import Report, make_page
+from orchestrator.output.report.timeline import OPEN_LANES, draw_timeline
 
 
 class ReportFormat(StrEnum):
@@ -67,8 +68,13 @@ def render(report: Report, kind: ReportFormat) -> str:
 def _page(report: Report) -> str:
     environment = _html()
     style = environment.get_template("report.css.j2").render()
+    timeline = draw_timeline(
+        report.results, since=report.run.created_at, now=report.now, zone=report.zone, holds=report.holds
+    )
     return environment.get_template("report.html.j2").render(
-        page=make_page(report, drawn=True),
+        page=make_page(report),
+        timeline=timeline,
+        open_lanes=OPEN_LANES,
         style=Markup(style),  # noqa: S704 - the project's own file, with nothing filled in
         style_hash=_hash(style),
     )
@@ -100,7 +106,7 @@ def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     if kind is ReportFormat.TABLE:
         stream.write(
             mask_secrets(
-                "\n".join(["", headline(report), *map(": ".join, commands(report)), ""]), report.secrets
+                "\n".join(["", report.headline, *map(": ".join, report.commands), ""]), report.secrets
             )
         )
 

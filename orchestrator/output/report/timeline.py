@@ -18,6 +18,9 @@ from orchestrator.windows import clock_time, day_text
 SERVER_ERROR = 500
 """From here on a status does not say that the request was counted when it was answered."""
 
+OPEN_LANES = 6
+"""How many organizations' lanes are open at first: more would hide what comes after them."""
+
 LABELLED = 24
 """A lane with more snapshots than this has no room for their names."""
 
