@@ -1,17 +1,26 @@
-"""What the API lists: account groups, tests, tags and alerts, as typed values, whatever else it may send.
+"""The lists of the API: account groups, tests, tags and alerts, as typed values, whatever else it may send.
 
 Reads only. Entries without an id are left out; every other field may be missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.api.response import Answer, as_object, clean, dig, explain, instant, parse_object, text_id
 from orchestrator.core import Problem, TesnapError, Window, plural, utc_text
+
+LISTS = {
+    "/account-groups": "account groups",
+    "/tests": "tests",
+    "/tags": "tags",
+    "/alerts": "alerts",
+}
+"""The lists that are read, by their path, as an error or a wait calls them."""
 
 MOST_PAGES = 100
 """Pages of one list that are read before giving up, which is said: far more than any alert list has."""
@@ -19,15 +28,21 @@ MOST_PAGES = 100
 PAGE_SIZE = 1000
 """Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
 
-BAD_REQUEST = 400
-
 _PORTS = {"https": 443, "http": 80}
+
+_HINTS = {
+    401: "The token is wrong, expired or revoked, or its account is locked after repeated failures.",
+    403: "The token's user lacks the permission to read this, or does not belong to this account group.",
+    404: "The base_url is not the API's, or this account group does not exist.",
+}
+
+_NO_LIST = "The answer is not the JSON that this list should be: check base_url."
 
 Query = tuple[tuple[str, str], ...]
 
 
 class Getter(Protocol):
-    """What reads from one organization's API; paths count from `base_url`."""
+    """A reader of one organization's API; paths count from `base_url`."""
 
     base_url: str
 
@@ -53,8 +68,7 @@ class CatalogError(TesnapError):
     ) -> None:
         self.reason = f"{problem.title}. {problem.detail}".strip()
         super().__init__(f"{what} could not be read: {self.reason}")
-        self.what, self.problem, self.status = what, problem, status
-        self.incomplete, self.cut_off = incomplete, cut_off
+        self.status, self.incomplete, self.cut_off = status, incomplete, cut_off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +85,14 @@ class AccountGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredTest:
-    """A test, or a saved event that looks like one. Times are epoch seconds, the interval is in seconds."""
+    """A test, or a saved event that looks like one. Times are epoch seconds."""
 
     id: str
     name: str = ""
     type: str = ""
     enabled: bool = True
     saved_event: bool = False
-    interval: int | None = None
     created_at: float | None = None
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,31 +122,27 @@ class Alert:
     ended_at: float | None = None
 
     def within(self, window: Window) -> bool:
-        """Whether it was active at any moment of the window; unknown times count as such."""
+        """True if it was active at any moment of the window; unknown times count as such."""
         begun = self.started_at is None or self.started_at < window.end
         return begun and (self.ended_at is None or self.ended_at > window.start)
 
 
 def read_account_groups(getter: Getter) -> tuple[AccountGroup, ...]:
     """The account groups of the token's user."""
-    found = _read(getter, "the account groups", "/account-groups", (), "accountGroups")
-    groups = ((text_id(item.get("aid")), item) for item in found)
-    return tuple(_account_group(aid, item) for aid, item in groups if aid)
+    found = _read(getter, "/account-groups", (), "accountGroups")
+    return tuple(_account_group(aid, item) for aid, item in _with_ids(found, "aid"))
 
 
 def read_tests(getter: Getter, aid: str | None) -> tuple[ConfiguredTest, ...]:
     """All configured tests of an account group (None: the token's own), and its saved events."""
-    found = _read(getter, "the tests", "/tests", _aid(aid), "tests")
-    return tuple(
-        _test(key, item) for key, item in ((text_id(item.get("testId")), item) for item in found) if key
-    )
+    found = _read(getter, "/tests", _aid(aid), "tests")
+    return tuple(_test(key, item) for key, item in _with_ids(found, "testId"))
 
 
 def read_tags(getter: Getter, aid: str | None) -> tuple[Tag, ...]:
     """The tags of an account group with the tests they are assigned to."""
-    query = (*_aid(aid), ("expand", "assignments"))
-    found = _read(getter, "the tags", "/tags", query, "tags")
-    return tuple(_tag(key, item) for key, item in ((text_id(item.get("id")), item) for item in found) if key)
+    found = _read(getter, "/tags", (*_aid(aid), ("expand", "assignments")), "tags")
+    return tuple(_tag(key, item) for key, item in _with_ids(found, "id"))
 
 
 def read_alerts(
@@ -145,104 +153,13 @@ def read_alerts(
     `now` (epoch seconds) ends the range in which alerts that are over are looked for. The two states need a
     request each: the API applies its time filter to an alert's start in one and to its end in the other.
     """
-    found = _alerts(getter, (*_aid(aid), ("state", "trigger")))
+    found = _read_alerts(getter, (*_aid(aid), ("state", "trigger")))
     if window is not None:
         since = ("startDate", utc_text(window.start))
         until = () if now is None else (("endDate", utc_text(max(now, window.end))),)
-        found += _alerts(getter, (*_aid(aid), ("state", "clear"), since, *until))
+        found += _read_alerts(getter, (*_aid(aid), ("state", "clear"), since, *until))
     known = {alert.id: alert for alert in map(_alert, found) if alert is not None}
     return tuple(alert for alert in known.values() if window is None or alert.within(window))
-
-
-def _alerts(getter: Getter, query: Query) -> list[Mapping[str, Any]]:
-    """Alerts on as few pages as the server will have it."""
-    what, path, name = "the alerts", "/alerts", "alerts"
-    try:
-        return list(_read(getter, what, path, (*query, ("max", str(PAGE_SIZE))), name))
-    except CatalogError as error:
-        if error.status != BAD_REQUEST:
-            raise
-    return list(_read(getter, what, path, query, name))
-
-
-def _read(getter: Getter, what: str, path: str, query: Query, name: str) -> Iterator[Mapping[str, Any]]:
-    """The objects of a list, over all its pages; CatalogError when it goes on where it cannot be followed."""
-    asked, count = (path, query), 0
-    seen: set[tuple[str, Query]] = set()
-    while True:
-        seen.add(asked)
-        page = _page(getter.get(*asked), what)
-        items = page.get(name)
-        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        count += len(objects)
-        yield from objects
-        href = dig(page, "_links", "next", "href")
-        if not isinstance(href, str) or not href:
-            return
-        following = page_of(getter.base_url, href) or _carried_over((path, query), href)
-        if following == asked:
-            return
-        if following is None:
-            raise _incomplete(what, count, f"its next page is at {_host(href)}, which is not below base_url")
-        if why := _dead_end(following, seen):
-            raise _incomplete(what, count, why)
-        asked = following
-
-
-def _carried_over(first: tuple[str, Query], href: str) -> tuple[str, Query] | None:
-    """The next page at our own address when its link names another host, as one behind a gateway does.
-
-    The credential never goes there: what says where the page begins is asked of `base_url` instead. None unless
-    the link is to the same list and says more than was asked for at first.
-    """
-    path, query = first
-    try:
-        theirs = urlsplit(href)
-    except ValueError:
-        return None
-    known = {key for key, _ in query}
-    more = [pair for pair in parse_qsl(theirs.query, keep_blank_values=True) if pair[0] not in known]
-    return (path, (*query, *more)) if more and theirs.path.endswith(path) else None
-
-
-def _dead_end(following: tuple[str, Query], seen: Collection[tuple[str, Query]]) -> str:
-    """Why the next page is not asked for although there is a way to it; empty when it is."""
-    if following in seen:
-        return "its pages lead back to one that was read before"
-    if len(seen) >= MOST_PAGES:
-        return f"it goes on after {MOST_PAGES} pages, and no more are read: take a shorter window, or one account group"
-    return ""
-
-
-def _incomplete(what: str, count: int, why: str) -> CatalogError:
-    problem = Problem(title="The list is incomplete", detail=f"After {plural(count, 'item')} {why}.")
-    return CatalogError(what, problem, 200, incomplete=True)
-
-
-def _host(href: str) -> str:
-    """Where a link points, without what may be secret in it."""
-    try:
-        return clean(urlsplit(href).hostname or "the same host", 80)
-    except ValueError:
-        return "no address"
-
-
-def _page(answer: Answer, what: str) -> Mapping[str, Any]:
-    page = parse_object(answer.body)
-    if answer.status != 200 or answer.failure is not None or page is None:
-        hint = _HINTS.get(answer.status or 0, "")
-        if answer.status == 200 and page is None and answer.failure is None:
-            hint = "The answer is not the JSON that this list should be: check base_url."
-        cut_off = answer.failure is not None
-        raise CatalogError(what, explain(answer, hint=hint), answer.status, cut_off=cut_off)
-    return page
-
-
-_HINTS = {
-    401: "The token is wrong, expired or revoked, or its account is locked after repeated failures.",
-    403: "The token's user lacks the permission to read this, or does not belong to this account group.",
-    404: "The base_url is not the API's, or this account group does not exist.",
-}
 
 
 def page_of(base_url: str, href: str) -> tuple[str, Query] | None:
@@ -263,12 +180,101 @@ def page_of(base_url: str, href: str) -> tuple[str, Query] | None:
     return theirs.path[len(base) - 1 :], tuple(parse_qsl(theirs.query, keep_blank_values=True))
 
 
+def _read_alerts(getter: Getter, query: Query) -> list[Mapping[str, Any]]:
+    """Alerts on as few pages as the server will have it."""
+    try:
+        return list(_read(getter, "/alerts", (*query, ("max", str(PAGE_SIZE))), "alerts"))
+    except CatalogError as error:
+        if error.status != HTTPStatus.BAD_REQUEST:
+            raise
+    return list(_read(getter, "/alerts", query, "alerts"))
+
+
+def _read(getter: Getter, path: str, query: Query, name: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a list, over all its pages; CatalogError when it goes on where it cannot be followed."""
+    what = f"the {LISTS[path]}"
+    asked, count = (path, query), 0
+    seen: set[tuple[str, Query]] = set()
+    while True:
+        seen.add(asked)
+        page = _check_page(getter.get(*asked), what)
+        items = page.get(name)
+        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        count += len(objects)
+        yield from objects
+        href = dig(page, "_links", "next", "href")
+        if not isinstance(href, str) or not href:
+            return
+        following = page_of(getter.base_url, href) or _page_behind_gateway((path, query), href)
+        if following == asked:
+            return
+        why = _describe_dead_end(following, href, seen)
+        if following is None or why:
+            problem = Problem(title="The list is incomplete", detail=f"After {plural(count, 'item')} {why}.")
+            raise CatalogError(what, problem, HTTPStatus.OK, incomplete=True)
+        asked = following
+
+
+def _check_page(answer: Answer, what: str) -> Mapping[str, Any]:
+    page = parse_object(answer.body)
+    whole = answer.status == HTTPStatus.OK and answer.failure is None
+    if page is None or not whole:
+        hint = _NO_LIST if whole else _HINTS.get(answer.status or 0, "")
+        cut_off = answer.failure is not None
+        raise CatalogError(what, explain(answer, hint=hint), answer.status, cut_off=cut_off)
+    return page
+
+
+def _page_behind_gateway(first: tuple[str, Query], href: str) -> tuple[str, Query] | None:
+    """The next page at our own address when its link names another host, as one behind a gateway does.
+
+    The credential never goes there: what says where the page begins is asked of `base_url` instead. None unless
+    the link is to the same list and says more than was asked for at first.
+    """
+    path, query = first
+    try:
+        theirs = urlsplit(href)
+    except ValueError:
+        return None
+    known = {key for key, _ in query}
+    more = [pair for pair in parse_qsl(theirs.query, keep_blank_values=True) if pair[0] not in known]
+    return (path, (*query, *more)) if more and theirs.path.endswith(path) else None
+
+
+def _describe_dead_end(
+    following: tuple[str, Query] | None, href: str, seen: Collection[tuple[str, Query]]
+) -> str:
+    """The reason why the next page is not asked for; empty when it is."""
+    if following is None:
+        return f"its next page is at {_host(href)}, which is not below base_url"
+    if following in seen:
+        return "its pages lead back to one that was read before"
+    if len(seen) >= MOST_PAGES:
+        return f"it goes on after {MOST_PAGES} pages, and no more are read: take a shorter window, or one account group"
+    return ""
+
+
+def _host(href: str) -> str:
+    """Where a link points, without what may be secret in it."""
+    try:
+        return clean(urlsplit(href).hostname or "the same host", 80)
+    except ValueError:
+        return "no address"
+
+
 def _origin(scheme: str, host: str | None, port: int | None) -> tuple[str, str, int | None]:
     return scheme, (host or "").rstrip("."), port or _PORTS.get(scheme)
 
 
 def _aid(aid: str | None) -> Query:
     return (("aid", aid),) if aid else ()
+
+
+def _with_ids(items: Iterable[Mapping[str, Any]], name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The items that have an id under this name, each behind it."""
+    for item in items:
+        if key := text_id(item.get(name)):
+            yield key, item
 
 
 def _account_group(aid: str, item: Mapping[str, Any]) -> AccountGroup:
@@ -283,16 +289,13 @@ def _account_group(aid: str, item: Mapping[str, Any]) -> AccountGroup:
 
 
 def _test(key: str, item: Mapping[str, Any]) -> ConfiguredTest:
-    interval = item.get("interval")
     return ConfiguredTest(
         id=key,
         name=_text(item, "testName"),
         type=_text(item, "type"),
         enabled=item.get("enabled") not in (False, 0),
         saved_event=item.get("savedEvent") in (True, 1),
-        interval=interval if isinstance(interval, int) and not isinstance(interval, bool) else None,
         created_at=instant(item.get("createdDate")),
-        description=_text(item, "description"),
     )
 
 

@@ -44,20 +44,14 @@ class Bearer:
         """The token itself, for an Authorization header and nothing else."""
         return self._text
 
-    def matches(self, other: Bearer) -> bool:
-        """True if both are the same token: after a 401 that tells if its source has another one by now."""
-        return hmac.compare_digest(self._text, other._text)
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bearer) and self.matches(other)
+        return isinstance(other, Bearer) and hmac.compare_digest(self._text, other._text)
 
     def __hash__(self) -> int:
         return hash((Bearer, self._text))
 
     def __repr__(self) -> str:
         return _HIDDEN
-
-    __str__ = __repr__
 
     def __format__(self, spec: str) -> str:
         return format(_HIDDEN, spec)

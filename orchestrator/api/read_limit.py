@@ -1,4 +1,4 @@
-"""Reading within the general limit, which tells whoever waits what for: nothing is silent for long."""
+"""Reading within the general limit, with a word about every wait that somebody may notice."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from orchestrator.api.catalog import Getter, Query
-from orchestrator.api.response import Answer
-from orchestrator.api.verdict import general_reset, retry_after
+from orchestrator.api.catalog import LISTS, Getter, Query
+from orchestrator.api.response import Answer, general_reset, retry_after
 from orchestrator.core import Clock
 
 PATIENCE = 120.0
@@ -31,17 +30,10 @@ SLOW = 3.0
 SLOW_AGAIN = 30.0
 """Seconds until it is said again."""
 
-_LISTS = {
-    "/account-groups": "the list of account groups",
-    "/tests": "the list of tests",
-    "/tags": "the list of tags",
-    "/alerts": "the list of alerts",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """What reading waits for: an answer that is slow, or, with `until` (epoch seconds), the general limit.
+    """A wait of reading: for an answer that is slow, or, with `until` (epoch seconds), for the general limit.
 
     `seconds` is how long it has waited for an answer, or has to wait for the limit, which is `most` a minute.
     """
@@ -54,6 +46,7 @@ class Pause:
 
 
 OnPause = Callable[[Pause], None]
+"""Shows a wait to whoever waits."""
 
 
 class PacedGetter:
@@ -88,16 +81,16 @@ class PacedGetter:
         for attempt in range(1, TRIES + 1):
             self._wait()
             begun = self._clock.boot()
-            with self._spoken_of(path):
+            with self._watch_answer(path):
                 answer = self._getter.get(path, query)
             self._note(answer)
             hung = answer.status is None and self._clock.boot() - begun >= SLOW_AGAIN
-            if attempt == TRIES or hung or not self._passes(answer):
+            if attempt == TRIES or hung or not self._may_retry(answer):
                 break
         return answer
 
-    def _passes(self, answer: Answer) -> bool:
-        """Whether asking again may help; before that, the wait that trouble with the server takes."""
+    def _may_retry(self, answer: Answer) -> bool:
+        """True if asking again may help, after the wait that trouble with the server takes."""
         if answer.status == 429:
             return self._closed_for() <= self._patience and not self._stopped()
         if not self._patience or (answer.status is not None and answer.status < 500):
@@ -123,25 +116,25 @@ class PacedGetter:
             self._sleep(seconds)
 
     @contextmanager
-    def _spoken_of(self, path: str) -> Iterator[None]:
+    def _watch_answer(self, path: str) -> Iterator[None]:
         """Tell about what is read for as long as that takes, from when it is slow."""
         if self._tell is None:
             yield
             return
         answered = threading.Event()
         arguments = (self._tell, path, answered)
-        threading.Thread(target=self._speak, args=arguments, name="tesnap-slow", daemon=True).start()
+        threading.Thread(target=self._tell_slowness, args=arguments, name="tesnap-slow", daemon=True).start()
         try:
             yield
         finally:
             answered.set()
 
-    def _speak(self, tell: OnPause, path: str, answered: threading.Event) -> None:
+    def _tell_slowness(self, tell: OnPause, path: str, answered: threading.Event) -> None:
         begun, due = self._clock.boot(), SLOW
         while not answered.wait(self._clock.real(begun + due - self._clock.boot())):
             if self._clock.boot() < begun + due - NAP:
                 return  # a clock that takes no real time: whoever moves it does not wait
-            what = _LISTS.get(path, f"an answer to GET {path}")
+            what = f"the list of {LISTS[path]}" if path in LISTS else f"an answer to GET {path}"
             tell(Pause(organization=self._name, seconds=due, what=what))
             due += SLOW_AGAIN
 
@@ -149,18 +142,16 @@ class PacedGetter:
         """Learn from an answer's headers."""
         if answer.date_offset is not None:
             self.offset = answer.date_offset
-        left = _whole(answer, "remaining", None)
+        left = _read_count(answer, "remaining", None)
         self.remaining = self.remaining if left is None else left
-        self.most = _whole(answer, "limit", self.most)
+        self.most = _read_count(answer, "limit", self.most)
         self.reset_in = general_reset(answer.headers)
         if answer.status == 429 or left == 0:
-            seconds = retry_after(answer.headers) if answer.status == 429 else None
-            if seconds is None:
-                seconds = self.reset_in
-            self._closed_until = self._clock.boot() + seconds
+            asked = retry_after(answer.headers) if answer.status == 429 else None
+            self._closed_until = self._clock.boot() + (asked or self.reset_in)
 
 
-def _whole(answer: Answer, name: str, before: int | None) -> int | None:
+def _read_count(answer: Answer, name: str, before: int | None) -> int | None:
     """A header of the general limit as a number; what was known before when it is not there."""
     text = answer.headers.get(f"x-organization-rate-limit-{name}", "")
     return int(text) if text.isascii() and text.isdecimal() else before

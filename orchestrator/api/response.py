@@ -6,10 +6,12 @@ Whatever form an error has, it becomes a title and a detail that a user can act 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from html import unescape
 from http import HTTPStatus
 from http.client import responses
@@ -18,6 +20,14 @@ from urllib.parse import urlsplit
 
 from orchestrator.core import EARLIEST, LATEST, Problem, without_credentials
 from orchestrator.windows import parse_instant
+
+MOST_RETRY_AFTER = 3600.0
+"""Seconds: a server that asks for a longer wait is asked again after this."""
+
+GENERAL_PERIOD = 60.0
+"""Seconds of the general limit's window (documented), for an answer whose `Reset` says nothing usable."""
+
+_DATE_FROM = 1e9  # a Reset above is an instant in epoch seconds, one below a number of seconds
 
 _TITLE, _DETAIL, _FIELDS = 120, 500, 20  # what a report's cell, a log line and a screen hold
 
@@ -34,7 +44,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # no store takes half a surroga
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """The outer side of what came of one attempt: bytes, or the reason why there are none.
+    """The result of one attempt: bytes and headers, or the reason why there are none.
 
     `sent`: the first request byte may have left; when False the server has no part of the request.
     `status` is None without a readable answer. `failure` says in plain words why there is none or why it
@@ -56,18 +66,20 @@ def explain(answer: Answer, *, hint: str = "") -> Problem:
     title, detail = "", ""
     fields: tuple[tuple[str, str], ...] = ()
     if parsed:
-        title, detail, fields = _from_json(parsed)
+        title, detail, fields = _read_json(parsed)
     elif answer.body.lstrip()[:1] == b"<":
-        title, detail = _from_html(answer.body)
+        title, detail = _read_html(answer.body)
     elif answer.body:
         detail = clean(answer.body.decode("utf-8", "replace"), _DETAIL)
     location = answer.headers.get("location")
     if location and answer.status is not None and 300 <= answer.status < 400:
-        detail = _redirected(location)
+        detail = _describe_redirect(location)
     cut = sentence(answer.failure) if answer.failure else ""
     parts = (sentence(detail) if detail else "", cut, hint)
     return Problem(
-        title=title or _reason(answer.status), detail=" ".join(part for part in parts if part), fields=fields
+        title=title or _describe_status(answer.status),
+        detail=" ".join(part for part in parts if part),
+        fields=fields,
     )
 
 
@@ -81,7 +93,7 @@ def clean(text: str, most: int) -> str:
 def parse_object(body: bytes) -> Mapping[str, Any] | None:
     """The JSON object in a body, or None; what no store and no stream takes is replaced in its texts."""
     with suppress(ValueError, RecursionError):
-        found = json.loads(body, object_pairs_hook=_storable)
+        found = json.loads(body, object_pairs_hook=_storable_object)
         return found if isinstance(found, dict) else None
     return None
 
@@ -128,22 +140,62 @@ def text_of(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
-def _storable(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds a `Retry-After` asks for, its date taken relative to the answer's `Date`; 1 s to 1 h."""
+    text = headers.get("retry-after", "")
+    seconds = number(text)
+    if seconds is None:
+        until, now = http_date(text), http_date(headers.get("date"))
+        seconds = None if until is None or now is None else until - now
+    return None if seconds is None else min(max(seconds, 1.0), MOST_RETRY_AFTER)
+
+
+def general_reset(headers: Mapping[str, str]) -> float:
+    """Seconds until the general limit's window ends, a date taken relative to the answer's `Date`."""
+    reset = number(headers.get("x-organization-rate-limit-reset"))
+    if reset is not None and reset > _DATE_FROM:
+        now = http_date(headers.get("date"))
+        reset = None if now is None else reset - now
+    return GENERAL_PERIOD if reset is None else min(max(reset, 1.0), MOST_RETRY_AFTER)
+
+
+def number(text: str | None) -> float | None:
+    """A header's number, zero or more; None for anything else."""
+    with suppress(ValueError):
+        value = float(text or "")
+        return value if 0 <= value < math.inf else None
+    return None
+
+
+def http_date(text: str | None) -> float | None:
+    """Epoch seconds of a header's date; None for anything else."""
+    with suppress(TypeError, ValueError, OverflowError):
+        return parsedate_to_datetime(text or "").timestamp()
+    return None
+
+
+def date_offset(date: str | None, wall: float) -> float | None:
+    """The server's clock minus ours, in seconds; None when its `Date` is missing or broken."""
+    now = http_date(date)
+    return None if now is None else now - wall
+
+
+def _storable_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object whose texts can be stored; those in a list are looked through as well."""
-    return {_plain(key): _plain(value) for key, value in pairs}
+    return {_storable_value(key): _storable_value(value) for key, value in pairs}
 
 
-def _plain(value: Any) -> Any:
+def _storable_value(value: Any) -> Any:
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
-    return [_plain(one) for one in value] if isinstance(value, list) else value
+    return [_storable_value(one) for one in value] if isinstance(value, list) else value
 
 
-def _from_json(found: Mapping[str, Any]) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+def _read_json(found: Mapping[str, Any]) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     """Title, detail and fields of problem+json, of the 401's form and of the legacy one."""
     errors = found.get("errors")
     listed = errors if isinstance(errors, list) else []
-    fields = tuple(pair for pair in map(_field, listed[:_FIELDS]) if pair is not None)
+    fields = tuple(pair for pair in map(_read_field, listed[:_FIELDS]) if pair is not None)
     loose = "; ".join(text for text in map(text_of, listed[:_FIELDS]) if text)
     title = text_of(found.get("title")) or text_of(found.get("error")) or text_of(found.get("errorMessage"))
     detail = (
@@ -154,7 +206,7 @@ def _from_json(found: Mapping[str, Any]) -> tuple[str, str, tuple[tuple[str, str
     return clean(title or "", _TITLE), clean(detail or loose, _DETAIL), fields
 
 
-def _field(error: object) -> tuple[str, str] | None:
+def _read_field(error: object) -> tuple[str, str] | None:
     """The (field, message) of one entry of a 400's list."""
     found = as_object(error)
     name = text_of(found.get("field")) or text_of(found.get("code")) or ""
@@ -162,7 +214,7 @@ def _field(error: object) -> tuple[str, str] | None:
     return (clean(name, _TITLE), clean(message, _DETAIL)) if name or message else None
 
 
-def _from_html(body: bytes) -> tuple[str, str]:
+def _read_html(body: bytes) -> tuple[str, str]:
     page = body.decode("utf-8", "replace")
     heading = _HEADING.search(page)
     inner = (heading[1] or heading[2] or "") if heading else ""
@@ -170,7 +222,7 @@ def _from_html(body: bytes) -> tuple[str, str]:
     return title, "A web page came back: a gateway or proxy answered, not the API."
 
 
-def _redirected(location: str) -> str:
+def _describe_redirect(location: str) -> str:
     """Where a redirect points, without the parts of an address that may hold secrets."""
     with suppress(ValueError):
         parts = urlsplit(location)
@@ -179,7 +231,7 @@ def _redirected(location: str) -> str:
     return "Redirected, which is not followed: check base_url."
 
 
-def _reason(status: int | None) -> str:
+def _describe_status(status: int | None) -> str:
     if status is None:
         return "No answer"
     if status < HTTPStatus.MULTIPLE_CHOICES or status not in responses:  # "OK" names no trouble

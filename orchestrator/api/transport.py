@@ -8,8 +8,7 @@ of a netrc.
 from __future__ import annotations
 
 import ssl
-from contextlib import closing, suppress
-from email.utils import parsedate_to_datetime
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from orchestrator.api.attempt import CURRENT, Attempt, Watchdog
 from orchestrator.api.connection import POOLS
 from orchestrator.api.failures import FAILURES, describe_failure
 from orchestrator.api.proxy import find_proxy
-from orchestrator.api.response import Answer
+from orchestrator.api.response import Answer, date_offset
 from orchestrator.core import Clock, Http, UsageError
 
 if TYPE_CHECKING:
@@ -139,13 +138,6 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
             "http.ca_bundle or REQUESTS_CA_BUNDLE"
         ) from error
     return context
-
-
-def date_offset(date: str | None, wall: float) -> float | None:
-    """The server's clock minus ours, in seconds; None when its `Date` is missing or broken."""
-    with suppress(TypeError, ValueError, OverflowError):
-        return parsedate_to_datetime(date or "").timestamp() - wall
-    return None
 
 
 def _find_context(url: str, http: Http, environ: Mapping[str, str]) -> ssl.SSLContext | None:

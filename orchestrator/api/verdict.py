@@ -1,4 +1,4 @@
-"""What an answer to a snapshot request means: the rules of what was created, for sure or perhaps. Pure.
+"""The meaning of an answer to a snapshot request: what was created, for sure or perhaps. Pure.
 
 Not created for sure: the first byte never left; 3xx but 303; 4xx but 408. Created for sure: 2xx whose JSON
 has an id. A 2xx without one was created too, but nobody knows as what, so it is uncertain and never sent
@@ -7,11 +7,8 @@ again. A 5xx may come from a gateway before or after the API acted. Everything e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from orchestrator.api.response import (
@@ -19,21 +16,16 @@ from orchestrator.api.response import (
     as_object,
     dig,
     explain,
+    general_reset,
     instant,
+    number,
     parse_object,
+    retry_after,
     sentence,
     text_id,
     text_of,
 )
 from orchestrator.core import Closing, Lease, Problem, Snapshot
-
-MOST_RETRY_AFTER = 3600.0
-"""Seconds: a server that asks for a longer wait is asked again after this."""
-
-GENERAL_PERIOD = 60.0
-"""Seconds of the general limit's window (documented), for an answer whose `Reset` says nothing usable."""
-
-_DATE_FROM = 1e9  # a Reset above is an instant in epoch seconds, one below a number of seconds
 
 _MOST_ROUND = 10**18  # no round, which is an instant in epoch seconds, is near it
 
@@ -49,7 +41,7 @@ _FORBIDDEN = (
 
 
 class Outcome(StrEnum):
-    """What came of one attempt at a snapshot."""
+    """The meaning of an answer, or of its absence, for the task."""
 
     CREATED = "created"
     UNSENT = "unsent"  # not a byte left
@@ -64,7 +56,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What an answer means.
+    """An outcome with what it carries.
 
     `unreadable`: created for sure, but without a readable id; never to be sent again. `retry_after` is what
     the server asked for, in seconds, at most an hour. `closing` is set for both kinds of 429.
@@ -80,7 +72,7 @@ class Verdict:
 
 
 def judge(answer: Answer, lease: Lease) -> Verdict:
-    """What this answer means for the task that the lease is for."""
+    """Judge what this answer means for the task that the lease is for."""
     if not answer.sent:
         problem = Problem(title=answer.failure or "no connection", detail="Nothing was sent.")
         return Verdict(outcome=Outcome.UNSENT, problem=problem)
@@ -88,7 +80,7 @@ def judge(answer: Answer, lease: Lease) -> Verdict:
         problem = Problem(title="No answer", detail=sentence(answer.failure) + " It may have been created.")
         return Verdict(outcome=Outcome.UNCERTAIN, problem=problem)
     if 200 <= answer.status < 300:
-        return _made(answer, answer.status)
+        return _judge_success(answer, answer.status)
     outcome = outcome_of(answer.status, answer.headers)
     wait = retry_after(answer.headers)
     return Verdict(
@@ -101,9 +93,9 @@ def judge(answer: Answer, lease: Lease) -> Verdict:
 
 
 def outcome_of(status: int, headers: Mapping[str, str]) -> Outcome:
-    """The kind of an answer that is no 2xx."""
+    """The outcome of an answer that is no 2xx."""
     if status == 429:
-        spent = _number(headers.get("x-organization-rate-limit-remaining")) == 0
+        spent = number(headers.get("x-organization-rate-limit-remaining")) == 0
         return Outcome.GENERAL_LIMIT if spent else Outcome.QUOTA
     if status in (303, 408) or not 300 <= status < 600:
         return Outcome.UNCERTAIN
@@ -126,31 +118,12 @@ def parse_snapshot(body: bytes) -> Snapshot | None:
         test_name=text_of(test.get("testName")),
         saved_event=saved if isinstance(saved, bool) else None,
         shared_at=instant(found.get("shareDate")),
-        start_round=_whole(found.get("startRoundId")),
-        end_round=_whole(found.get("endRoundId")),
+        start_round=_round_id(found.get("startRoundId")),
+        end_round=_round_id(found.get("endRoundId")),
     )
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds a `Retry-After` asks for, its date taken relative to the answer's `Date`; 1 s to 1 h."""
-    text = headers.get("retry-after", "")
-    seconds = _number(text)
-    if seconds is None:
-        until, now = _http_date(text), _http_date(headers.get("date", ""))
-        seconds = None if until is None or now is None else until - now
-    return None if seconds is None else min(max(seconds, 1.0), MOST_RETRY_AFTER)
-
-
-def general_reset(headers: Mapping[str, str]) -> float:
-    """Seconds until the general limit's window ends, a date taken relative to the answer's `Date`."""
-    reset = _number(headers.get("x-organization-rate-limit-reset"))
-    if reset is not None and reset > _DATE_FROM:
-        now = _http_date(headers.get("date", ""))
-        reset = None if now is None else reset - now
-    return GENERAL_PERIOD if reset is None else min(max(reset, 1.0), MOST_RETRY_AFTER)
-
-
-def _made(answer: Answer, status: int) -> Verdict:
+def _judge_success(answer: Answer, status: int) -> Verdict:
     snapshot = parse_snapshot(answer.body)
     if snapshot is not None:
         return Verdict(outcome=Outcome.CREATED, http_status=status, snapshot=snapshot)
@@ -184,23 +157,9 @@ def _hint(status: int, lease: Lease) -> str:
     return hints.get(status, "")
 
 
-def _whole(value: object) -> int | None:
+def _round_id(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     return value if abs(value) < _MOST_ROUND else None
-
-
-def _number(text: str | None) -> float | None:
-    """A header's number, zero or more; None for anything else."""
-    with suppress(ValueError):
-        value = float(text or "")
-        return value if 0 <= value < math.inf else None
-    return None
-
-
-def _http_date(text: str) -> float | None:
-    with suppress(TypeError, ValueError, OverflowError):
-        return parsedate_to_datetime(text).timestamp()
-    return None

@@ -105,7 +105,6 @@ def test_tests_and_saved_events_are_read() -> None:
             id="202701",
             name="Checkout",
             type="http-server",
-            interval=300,
             created_at=1686009600.0,
         ),
         ConfiguredTest(id="2", name="event", saved_event=True, enabled=False),

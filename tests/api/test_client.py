@@ -16,8 +16,7 @@ from orchestrator.api.attempt import Attempt
 from orchestrator.api.client import MOST_ANSWERED, Call, Client, snapshot_call
 from orchestrator.api.credentials import Authorization
 from orchestrator.api.proxy import bypasses, find_proxy
-from orchestrator.api.response import Answer
-from orchestrator.api.transport import date_offset
+from orchestrator.api.response import Answer, date_offset
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import CredentialError, UsageError
 from orchestrator.core.jobs import Http, Window

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api.response import Answer, clean, explain, instant
-from orchestrator.api.verdict import Outcome, Verdict, general_reset, judge, parse_snapshot, retry_after
+from orchestrator.api.response import Answer, clean, explain, general_reset, instant, retry_after
+from orchestrator.api.verdict import Outcome, Verdict, judge, parse_snapshot
 from orchestrator.core.jobs import RetryRules, Window
 from orchestrator.core.tasks import (
     SNAPSHOT_LIFETIME,
