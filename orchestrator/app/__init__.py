@@ -15,8 +15,9 @@ if TYPE_CHECKING:
         worst_code,
     )
     from orchestrator.app.find_tests import matching_tests, read_lists
-    from orchestrator.app.make_plan import planned
-    from orchestrator.app.make_snapshots import App, Planned, RunOptions, for_run, run
-    from orchestrator.app.rehearsal import rehearsed
+    from orchestrator.app.make_plan import preview_plan, preview_run
+    from orchestrator.app.make_snapshots import Preparation, RunOptions, prepare, start_run
+    from orchestrator.app.organizations import SURVEYS_AT_ONCE, USER_AGENT, Organizations
+    from orchestrator.app.rehearsal import rehearse
 else:
     __getattr__ = lazy_face(__name__)

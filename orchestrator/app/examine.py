@@ -5,14 +5,12 @@ Reads only, except that a store is opened as a run would open it.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.api import (
     AccountGroup,
@@ -25,14 +23,18 @@ from orchestrator.api import (
     explain,
     parse_object,
     read_address,
+    read_bearer,
     text_id,
     text_of,
 )
+from orchestrator.app.organizations import make_client
 from orchestrator.core import (
     Clock,
     CredentialError,
+    CredentialSource,
     ExitCode,
     Job,
+    JobFile,
     Notify,
     Organization,
     Select,
@@ -58,10 +60,6 @@ from orchestrator.planning import (
     survey_organization,
 )
 from orchestrator.store import Store
-
-if TYPE_CHECKING:
-    from orchestrator.core import CredentialSource, JobFile
-
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
 """The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
@@ -440,26 +438,15 @@ def examine_notify(notify: Notify) -> Check:
     )
 
 
-def organizations_to_check(
-    path: str | None, chosen: tuple[str, ...]
-) -> tuple[JobFile, list[OrganizationToCheck]]:
-    """The organizations of a job file with their jobs, or the environment's only one."""
-    from orchestrator.jobfile import find_organizations, read_jobfiles
-
-    if path is None:
-        known = find_organizations(
-            None, chosen, environ=os.environ, naming="behind the command: `tesnap doctor JOBFILE`"
-        )
-    else:
-        reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
-        known = reading.jobfile.only_organizations(chosen)
-    return known, [
+def organizations_to_check(jobfile: JobFile) -> list[OrganizationToCheck]:
+    """The organizations of a job file, each with its jobs."""
+    return [
         OrganizationToCheck(
             organization=one,
-            jobs=tuple(job for job in known.jobs if one.name in job.organizations),
+            jobs=tuple(job for job in jobfile.jobs if one.name in job.organizations),
             source=_source(one.credential),
         )
-        for one in known.organizations.values()
+        for one in jobfile.organizations.values()
     ]
 
 
@@ -472,13 +459,17 @@ def _source(credential: CredentialSource) -> str:
 
 
 def examine_one(
-    patient: OrganizationToCheck, jobfile: JobFile, clock: Clock, tell: OnPause | None
+    patient: OrganizationToCheck,
+    jobfile: JobFile,
+    clock: Clock,
+    environ: Mapping[str, str],
+    tell: OnPause | None,
 ) -> list[Check]:
     """All checks of one organization; a token that cannot even be read is the only one."""
-    from orchestrator.app.find_tests import client_of
-
+    organization = patient.organization
     try:
-        client = client_of(jobfile, patient.organization.name, clock)
+        bearer = read_bearer(organization.credential, environ=environ)
+        client = make_client(organization, bearer.reveal, jobfile, clock=clock, environ=environ)
     except CredentialError as error:
         remedy = "put a token there, or correct token_file or token_env"
         return [Check(about="token", text=str(error), remedy=remedy, level=Level.TROUBLE)]

@@ -2,67 +2,52 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import closing
 
-if TYPE_CHECKING:
-    from orchestrator.api import OnPause
-    from orchestrator.core import Clock, JobFile
-    from orchestrator.output import FoundTest
-    from orchestrator.planning import OrganizationSurvey
+from orchestrator.api import OnPause, read_bearer
+from orchestrator.app.organizations import make_client
+from orchestrator.core import Clock, JobFile
+from orchestrator.output import FoundTest
+from orchestrator.planning import (
+    OrganizationSurvey,
+    Selection,
+    alert_windows,
+    check_lists,
+    check_selection,
+    make_scope,
+    own_group,
+    select_tests,
+    survey_organization,
+)
 
 
-# -- tests -----------------------------------------------------------------------------------------------
-
-
-def read_lists(jobfile: JobFile, clock: Clock, tell: OnPause | None) -> dict[str, OrganizationSurvey]:
-    """What each organization's lists say."""
-    from orchestrator.planning import survey_organization
-
+def read_lists(
+    jobfile: JobFile, clock: Clock, environ: Mapping[str, str], tell: OnPause | None
+) -> dict[str, OrganizationSurvey]:
+    """All that each organization's lists say; `tell` hears of waits."""
     surveys = {}
-    with ExitStack() as stack:
-        for name, organization in jobfile.organizations.items():
-            client = client_of(jobfile, name, clock)
-            stack.callback(client.close)
-            groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
+    for name, organization in jobfile.organizations.items():
+        bearer = read_bearer(organization.credential, environ=environ)
+        client = make_client(organization, bearer.reveal, jobfile, clock=clock, environ=environ)
+        groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
+        with closing(client):
             surveys[name] = survey_organization(
                 client, organization, groups, jobs=jobfile.jobs, clock=clock, tell=tell, all_lists=True
             )
     return surveys
 
 
-def client_of(jobfile: JobFile, name: str, clock: Clock) -> Any:
-    from orchestrator import __version__
-    from orchestrator.api import Client, read_bearer
-
-    organization = jobfile.organizations[name]
-    bearer = read_bearer(organization.credential, environ=os.environ)
-    return Client(
-        organization.base_url,
-        bearer.reveal,
-        clock=clock,
-        http=jobfile.http,
-        user_agent=f"tesnap/{__version__}",
-        environ=os.environ,
-    )
-
-
 def matching_tests(
-    jobfile: JobFile, surveys: Mapping[str, OrganizationSurvey], clock: Clock, say: Callable[[str], None]
-) -> Iterator[FoundTest]:
-    """The tests that are meant; `say` hears what there is to say about it."""
-    from orchestrator.output import FoundTest
-    from orchestrator.planning import (
-        alert_windows,
-        check_lists,
-        check_selection,
-        make_scope,
-        own_group,
-        select_tests,
-    )
+    jobfile: JobFile,
+    surveys: Mapping[str, OrganizationSurvey],
+    clock: Clock,
+    say: Callable[[str], None],
+) -> list[FoundTest]:
+    """The tests that the first job of the file means; `say` hears a line about each list that is not whole.
 
+    Raises `SelectionError` when a selector matches nothing.
+    """
     job, selections = jobfile.jobs[0], {}
     for name, survey in surveys.items():
         if survey.stopped:
@@ -75,11 +60,22 @@ def matching_tests(
             say(f"{name}: {note}")
     check_selection(job, selections, looking=True)
     check_lists(selections.values())
-    for name, choice in selections.items():
-        for note in choice.notes:
+    for selection in selections.values():
+        for note in selection.notes:
             say(note)
-        survey, current = surveys[name], own_group(surveys[name].groups)
-        for one in choice.tests:
-            listing = survey.listings.get(one.account_group)
-            aid = one.account_group or (current.aid if current else "")
-            yield FoundTest(organization=name, selected=one, group=listing.label if listing else "", aid=aid)
+    return [
+        found
+        for name, selection in selections.items()
+        for found in _found_tests(name, selection, surveys[name])
+    ]
+
+
+def _found_tests(name: str, selection: Selection, survey: OrganizationSurvey) -> list[FoundTest]:
+    current = own_group(survey.groups)
+    found = []
+    for test in selection.tests:
+        listing = survey.listings.get(test.account_group)
+        aid = test.account_group or (current.aid if current else "")
+        group = listing.label if listing else ""
+        found.append(FoundTest(organization=name, selected=test, group=group, aid=aid))
+    return found

@@ -1,6 +1,189 @@
-"""TODO."""
+"""The organizations that one start of the program serves: with which credential, and who they turn out to be."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+
+from orchestrator import __version__
+from orchestrator.api import Client, OnPause, ReadBearer, read_bearer, read_bearers
+from orchestrator.core import (
+    Clock,
+    GrantStale,
+    JobFile,
+    Organization,
+    Task,
+    identity,
+)
+from orchestrator.planning import OrganizationSurvey, survey_organization
+from orchestrator.store import Store
+from orchestrator.worker import ApiCalendar, ServedOrganization
+
 SURVEYS_AT_ONCE = 8
-"""Organizations that are asked side by side before planning."""
+"""Organizations that are asked side by side before planning, or by the doctor."""
+
+USER_AGENT = f"tesnap/{__version__}"
+"""How the program names itself to the API and to webhooks."""
+
+
+def make_client(
+    organization: Organization,
+    bearer: Callable[[], str],
+    jobfile: JobFile,
+    *,
+    clock: Clock,
+    environ: Mapping[str, str],
+) -> Client:
+    """A client of an organization, over the way to the API that the job file and the environment name."""
+    return Client(
+        organization.base_url,
+        bearer,
+        clock=clock,
+        http=jobfile.http,
+        user_agent=USER_AGENT,
+        environ=environ,
+    )
+
+
+class Organizations:
+    """The organizations of one job file, as one store knows them.
+
+    `identities` are the store's, by name, once the organizations are served. `late` are the names of those that
+    did not answer the survey in time, `secrets` all texts that their credentials ever had.
+    """
+
+    def __init__(
+        self,
+        jobfile: JobFile,
+        *,
+        store: Store,
+        clock: Clock,
+        environ: Mapping[str, str],
+        read: ReadBearer | None = None,
+        offline: bool = False,
+    ) -> None:
+        self.jobfile, self.store, self.clock, self.offline = jobfile, store, clock, offline
+        self.identities: dict[str, str] = {}
+        self.late: frozenset[str] = frozenset()
+        self.secrets: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._refused: set[str] = set()
+        read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
+        names = () if offline else jobfile.wanted_organizations
+        self._bearers = read_bearers(jobfile, names, read, self.secrets)
+        self.clients = {
+            name: make_client(jobfile.organizations[name], bearer, jobfile, clock=clock, environ=environ)
+            for name, bearer in self._bearers.items()
+        }
+
+    def name_of(self, identity: str) -> str:
+        """The user's name of an organization; also under an identity that another process has learnt since."""
+        if identity not in self._names:
+            self._names[identity] = self.store.organizations.names().get(identity, identity)
+        return self._names[identity]
+
+    def close(self) -> None:
+        """Let the connections go."""
+        for client in self.clients.values():
+            client.close()
+
+    def survey(
+        self, tell: OnPause | None = None, *, within: float | None = None
+    ) -> dict[str, OrganizationSurvey]:
+        """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits.
+
+        One that has not answered `within` so many seconds is out of reach, and is sent nothing more. Offline
+        nothing is asked.
+        """
+        if self.offline:
+            return {name: OrganizationSurvey() for name in self.jobfile.wanted_organizations}
+        groups = self.jobfile.account_groups
+        pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
+        try:
+            answers = {
+                name: pool.submit(self._survey_one, name, groups[name], tell) for name in sorted(self.clients)
+            }
+            late = wait(answers.values(), None if within is None else self.clock.real(within)).not_done
+            if late:
+                self.close()
+            self.late = frozenset(name for name, answer in answers.items() if answer in late)
+            return {name: answer.result() for name, answer in answers.items()}
+        except BaseException:  # a signal: nobody waits for the answers any more
+            self.close()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _survey_one(self, name: str, groups: Sequence[str], tell: OnPause | None) -> OrganizationSurvey:
+        client = self.clients[name]
+        return survey_organization(
+            client,
+            self.jobfile.organizations[name],
+            groups,
+            jobs=[job for job in self.jobfile.jobs if name in job.organizations],
+            clock=self.clock,
+            tell=tell,
+            stopped=lambda: client.closed,
+        )
+
+    def serve(
+        self, surveys: Mapping[str, OrganizationSurvey], *, read_only: bool = False
+    ) -> dict[str, ServedOrganization]:
+        """The organizations as a worker serves them, by identity; `read_only` writes nothing into the store."""
+        served: dict[str, ServedOrganization] = {}
+        for name, survey in surveys.items():
+            one = self._serve_one(name, survey, read_only=read_only)
+            known = served.setdefault(one.identity, one)
+            if known is not one:
+                known.merge(one)
+            self.identities[name] = known.identity
+            self._names |= {known.identity: known.name, known.name: known.name}
+        return served
+
+    def _serve_one(self, name: str, survey: OrganizationSurvey, *, read_only: bool) -> ServedOrganization:
+        organization = self.jobfile.organizations[name]
+        # With a stranger's token it is the file's, if that says one.
+        org_id = (survey.stopped and organization.org_id) or survey.org_id
+        served = ServedOrganization(
+            identity=self._identify(organization, org_id, read_only=read_only),
+            name=name,
+            limit=organization.limit,
+            timeout=self.jobfile.http.timeout,
+            reload=self._bearers[name].reload if name in self._bearers else lambda: False,
+            calendar=ApiCalendar(offset=survey.offset),
+        )
+        if survey.stopped is not None:
+            served.stop(survey.stopped, survey.because)
+            self._refused.add(name)
+        return served
+
+    def _identify(self, organization: Organization, org_id: str | None, *, read_only: bool) -> str:
+        if not read_only:
+            return self.store.organizations.join(organization.base_url, organization.name, org_id)
+        name = organization.name if org_id is None else None
+        return self.store.organizations.present_identity(
+            identity(organization.base_url, org_id=org_id, name=name)
+        )
+
+    def client_of(self, task: Task) -> Client:
+        """The client whose credential serves a task: of several names for one organization the task's own, or one with its account group.
+
+        Raises `GrantStale` when none does: another organization's must never be tried.
+        """
+        names = self._names_under(task.organization)
+        if not names:  # another process has learnt since who this organization is
+            for name, before in self.identities.items():
+                self.identities[name] = self.store.organizations.present_identity(before)
+            names = self._names_under(task.organization)
+        if not names:
+            raise GrantStale
+        job = next((job for job in self.jobfile.jobs if job.name == task.job_name), None)
+        meant = [name for name in names if job is None or name in job.organizations] or names
+        usable = [name for name in meant if name not in self._refused] or meant
+        groups = {name: self.jobfile.organizations[name].account_group or "" for name in usable}
+        return self.clients[
+            min(usable, key=lambda one: (one != task.organization_name, groups[one] != task.account_group))
+        ]
+
+    def _names_under(self, identity: str) -> list[str]:
+        return [name for name in self.clients if self.identities.get(name) == identity]

@@ -38,13 +38,13 @@ class Rehearsal:
     store: str
 
     @staticmethod
-    def read(organization: Organization) -> Bearer:
+    def read_bearer(organization: Organization) -> Bearer:
         """The made-up credential of an organization."""
         return Bearer(_token(organization.name))
 
 
 @contextmanager
-def rehearsed(
+def rehearse(
     jobfile: JobFile, *, speed: float, faults: bool = False, policy: str = "sliding", seed: int = 0
 ) -> Iterator[Rehearsal]:
     """Serve a simulator in which everything that the job file asks for exists."""

@@ -95,7 +95,7 @@ def tesnap() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    from orchestrator.cli.process import guarded, open_streams
+    from orchestrator.cli.process import open_streams, run_to_exit_code
 
     open_streams()
-    sys.exit(guarded(tesnap, arguments))
+    sys.exit(run_to_exit_code(tesnap, arguments))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.app import examine_one, organizations_to_check
 from orchestrator.cli.options import json_option, organization_option, store_option
-from orchestrator.cli.process import open_queue, telling, write_json
+from orchestrator.cli.process import make_tell, open_queue, print_lines, write_json
 
-AT_ONCE = 8
-"""Organizations that are asked side by side."""
+if TYPE_CHECKING:
+    from orchestrator.core import JobFile
 
 
 @click.command("doctor")
@@ -27,24 +29,31 @@ def doctor_command(
 
     Exit code 4 for a refused token, 3 for other trouble, 0 when all is fine.
     """
-    from orchestrator.app import check_lines, checks_document, examine_notify, examine_store, worst_code
+    from orchestrator import app
     from orchestrator.core import SystemClock
 
-    clock, tell = SystemClock(), telling()
-    known, patients = organizations_to_check(jobfile, organizations)
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="doctor") as pool:
-        examined = pool.map(lambda patient: examine_one(patient, known, clock, tell), patients)
-        checks = dict(zip((one.organization.name for one in patients), examined, strict=True))
+    clock, tell = SystemClock(), make_tell()
+    known = _read_organizations(jobfile, organizations)
+    subjects = app.organizations_to_check(known)
+    with ThreadPoolExecutor(app.SURVEYS_AT_ONCE, thread_name_prefix="doctor") as pool:
+        examined = pool.map(lambda one: app.examine_one(one, known, clock, os.environ, tell), subjects)
+        checks = dict(zip((one.organization.name for one in subjects), examined, strict=True))
     if known.notify:
-        checks["notify"] = [examine_notify(one) for one in known.notify]
-    checks["store"] = examine_store(lambda: open_queue(store_url, clock))
+        checks["notify"] = [app.examine_notify(one) for one in known.notify]
+    checks["store"] = app.examine_store(lambda: open_queue(store_url, clock))
     if as_json:
-        write_json(checks_document(checks))
+        write_json(app.checks_document(checks))
     else:
-        _print(check_lines(checks))
-    return worst_code(check for found in checks.values() for check in found)
+        print_lines(app.check_lines(checks))
+    return app.worst_code(check for found in checks.values() for check in found)
 
 
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
+def _read_organizations(path: str | None, patterns: Sequence[str]) -> JobFile:
+    """The organizations of a job file that match, with their jobs; without a file the environment's only one."""
+    from orchestrator.jobfile import find_organizations, read_jobfiles
+
+    if path is None:
+        naming = "behind the command: `tesnap doctor JOBFILE`"
+        return find_organizations(None, patterns, environ=os.environ, naming=naming)
+    reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
+    return reading.jobfile.only_organizations(patterns)

@@ -1,119 +1,147 @@
-"""One run as the command line sees it: shown while it goes on, reported and told to others when it ends."""
+"""A run or its plan as the command line sees it: a run is shown while it goes on and reported when it ends."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import click
-
-from orchestrator import __version__
-from orchestrator.cli.options import Shown
-from orchestrator.cli.process import Signals, leave_last_words
-from orchestrator.cli.timezone import terminal_zone
-from orchestrator.core import Ending, Event, TesnapError
+from orchestrator.cli.options import OutputOptions
+from orchestrator.cli.process import (
+    Signals,
+    is_typed,
+    leave_last_words,
+    make_tell,
+    open_queue_to_look,
+    print_lines,
+    write_json,
+)
+from orchestrator.core import Ending, Event, ExitCode, JobFile, Run, TesnapError
 
 if TYPE_CHECKING:
-    from orchestrator.app import App, Planned, RunOptions
-    from orchestrator.core import Clock, Run
+    from orchestrator.app import Organizations, Preparation, RunOptions
     from orchestrator.output import Output, Report, View
-    from orchestrator.worker import Worker
+
+
+def show_plan(
+    jobfile: JobFile,
+    output: OutputOptions,
+    *,
+    store_url: str | None,
+    offline: bool = False,
+    again: bool = False,
+    deployed: bool = True,
+) -> int:
+    """Print what a run would make, and when; the exit code. `deployed`: with what a Kubernetes Job needs."""
+    from orchestrator.app import Organizations, preview_run
+    from orchestrator.core import SystemClock
+    from orchestrator.output import plan_document, plan_lines
+
+    clock = SystemClock()
+    with open_queue_to_look(store_url, clock) as store, ExitStack() as stack:
+        organizations = Organizations(jobfile, store=store, clock=clock, environ=os.environ, offline=offline)
+        stack.callback(organizations.close)
+        preview = preview_run(organizations, again=again, tell=make_tell(output.timezone, quiet=output.quiet))
+    if output.as_json:
+        write_json(plan_document(preview))
+    else:
+        print_lines(plan_lines(preview, output.zone, deployed=deployed))
+    return ExitCode.REFUSED if preview.refused else ExitCode.DONE
 
 
 def run_and_show(
-    app: App,
-    begin: RunOptions,
-    look: Shown,
-    clock: Clock,
+    organizations: Organizations,
+    options: RunOptions,
+    output: OutputOptions,
     *,
-    planned: Planned = lambda *_: None,
+    announce: Callable[[Preparation], None] = lambda _: None,
     rehearsal: bool = False,
-) -> Ending:
-    """Run, with signals sent to the worker; its reports are written however it ends."""
-    from orchestrator.app import run
+) -> int:
+    """Prepare a run, announce it, make its snapshots; the exit code. Lets the organizations' connections go."""
+    from orchestrator.app import prepare
     from orchestrator.output import View, last_line
 
-    check_reports(look)
-    runs: list[Run] = []
-    ending: Ending | None = None
+    check_report_paths(output)
     with ExitStack() as stack:
-        stack.callback(app.close)
-        view = View(_output(look, app, clock, rehearsal=rehearsal))
+        stack.callback(organizations.close)
+        view = View(_make_output(output, organizations, rehearsal=rehearsal))
         stack.callback(view.close)
-
-        def caught(worker: Worker) -> None:
-            runs.append(worker.run)
-            stack.enter_context(Signals.taken_over(worker.ask_to_stop))
-
-        try:
-            zone = terminal_zone(look.timezone, os.environ)[0]
-            ending = run(app, view, begin, planned=planned, caught=caught, zone=zone)
-        finally:
-            for one in runs:
-                _afterwards(app, one, ending, look, view)
+        preparation = prepare(organizations, options, view, zone=output.zone)
+        announce(preparation)
+        ending = _make_snapshots(preparation, view, output)
     leave_last_words(last_line(ending, rehearsal=rehearsal))
+    return ending.exit_code
+
+
+def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions) -> Ending:
+    """Start the run with signals sent to its worker; reports are written however it ends."""
+    from orchestrator.app import start_run
+
+    ending: Ending | None = None
+    started = start_run(preparation, view)
+    with Signals.send_to(started.worker.ask_to_stop):
+        try:
+            ending = started.make_snapshots()
+        finally:
+            _report_run(preparation.organizations, started.run, ending, output, view)
     return ending
 
 
-def check_reports(look: Shown) -> None:
+def check_report_paths(output: OutputOptions) -> None:
     """Find out before anything is sent that a report cannot be written; raises `UsageError`."""
-    if look.reports:
+    if output.reports:
         from orchestrator.output import check_report_path
 
-        for path in look.reports:
+        for path in output.reports:
             check_report_path(path)
 
 
-def _output(look: Shown, app: App, clock: Clock, *, rehearsal: bool) -> Output:
+def _make_output(output: OutputOptions, organizations: Organizations, *, rehearsal: bool) -> Output:
     from orchestrator.output import Format, Output
 
     return Output(
         stdout=sys.stdout,
         stderr=sys.stderr,
-        clock=clock,
-        zone=terminal_zone(look.timezone, os.environ)[0],
-        format=None if look.format is None else Format(look.format),
-        as_json=look.as_json,
-        quiet=look.quiet,
-        verbose=look.verbose,
-        log_format=look.log_format,
+        clock=organizations.clock,
+        zone=output.zone,
+        format=None if output.format is None else Format(output.format),
+        as_json=output.as_json,
+        quiet=output.quiet,
+        verbose=output.verbose,
+        log_format=output.log_format,
         no_color=bool(os.environ.get("NO_COLOR")),
-        show_links=look.links == "show",
-        name_of=app.name_of,
-        secrets=app.secrets,
-        store=app.store.describe() if _typed("store_url") else "",
+        show_links=output.links == "show",
+        name_of=organizations.name_of,
+        secrets=organizations.secrets,
+        store=organizations.store.describe() if is_typed("store_url") else "",
         rehearsal=rehearsal,
     )
 
 
-def _typed(name: str) -> bool:
-    """Whether an option was written on the command line: then the next command needs it, too."""
-    context = click.get_current_context()
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: View) -> None:
-    """Write the reports and tell whoever wants to know; a failure of these is a warning, never the run's."""
-    if not (look.reports or app.jobfile.notify):
+def _report_run(
+    organizations: Organizations, run: Run, ending: Ending | None, output: OutputOptions, view: View
+) -> None:
+    """Write the reports and tell the webhooks; a failure of these is a warning, never the run's."""
+    if not (output.reports or organizations.jobfile.notify):
         return
-    from orchestrator.cli.report import reported
+    from orchestrator.cli.report import load_report
     from orchestrator.output import write_report
 
     try:
-        report = reported(
-            app.store,
+        report = load_report(
+            organizations.store,
             run.id,
-            zone=terminal_zone(look.timezone, os.environ)[0],
-            show_links=look.links == "show",
+            zone=output.zone,
+            show_links=output.links == "show",
             ending=ending,
-            secrets=app.secrets,
+            secrets=organizations.secrets,
         )
-        for path in look.reports:
+        for path in output.reports:
             write_report(path, report)
             view.on_event(Event(name="report.written", text=f"report written: {path}", level="debug"))
-        for event in _told(app, report):
+        for event in _notify(organizations, report):
             view.on_event(event)
     except (TesnapError, OSError) as error:
         view.on_event(
@@ -121,12 +149,13 @@ def _afterwards(app: App, run: Run, ending: Ending | None, look: Shown, view: Vi
         )
 
 
-def _told(app: App, report: Report) -> list[Event]:
-    if not app.jobfile.notify:
+def _notify(organizations: Organizations, report: Report) -> list[Event]:
+    jobfile, clock = organizations.jobfile, organizations.clock
+    if not jobfile.notify:
         return []
     from orchestrator.api import HttpPoster
+    from orchestrator.app import USER_AGENT
     from orchestrator.output import notify_all
 
-    agent = f"tesnap/{__version__}"
-    poster = HttpPoster(clock=app.clock, http=app.jobfile.http, environ=os.environ, user_agent=agent)
-    return notify_all(app.jobfile.notify, report, poster=poster, clock=app.clock)
+    poster = HttpPoster(clock=clock, http=jobfile.http, environ=os.environ, user_agent=USER_AGENT)
+    return notify_all(jobfile.notify, report, poster=poster, clock=clock)

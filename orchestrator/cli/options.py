@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import tzinfo
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
-from click.core import ParameterSource
 
+from orchestrator.cli.process import is_typed
+from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import MOST_SLOTS, JobFile, Limit, Organization, Pace, quote
 from orchestrator.windows import parse_duration
 
@@ -76,9 +80,14 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     """A click option that can also be set by `TESNAP_` and its long name."""
     long = next(name for name in names if name.startswith("--")).split("/")[0]
     envvar = "TESNAP_" + long.removeprefix("--").replace("-", "_").upper()
-    settings.setdefault("envvar", envvar)
-    settings.setdefault("show_envvar", False)
-    return click.option(*names, **settings)
+    return click.option(*names, **{"envvar": envvar, **settings})
+
+
+def add_options(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
+    """The command with these options, shown in this order."""
+    for one in reversed(options):
+        command = one(command)
+    return command
 
 
 def store_option(command: Command) -> Command:
@@ -120,48 +129,33 @@ def organization_option(command: Command) -> Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pacing:
-    """What the command line says instead of the job files' limits; None: nothing."""
+    """The command line's settings instead of the job files' limits (fields of `Limit`) and timeout; None: as they are."""
 
-    snapshots: int | None = None
-    per: float | None = None
-    guard: float | None = None
-    grace: float | None = None
-    use: int | None = None
-    pace: str | None = None
+    limit: Mapping[str, Any]
     timeout: float | None = None
 
-    def applied(self, jobfile: JobFile) -> JobFile:
+    def apply(self, jobfile: JobFile) -> JobFile:
         """The job file with these limits; raises click's usage error for impossible ones."""
-        organizations = {name: self._organization(one) for name, one in jobfile.organizations.items()}
+        organizations = {name: self._pace(one) for name, one in jobfile.organizations.items()}
         if self.timeout is not None and self.timeout <= 0:
             raise click.UsageError("--timeout must be longer than zero")
         http = jobfile.http if self.timeout is None else replace(jobfile.http, timeout=self.timeout)
         return replace(jobfile, organizations=organizations, http=http)
 
-    def _organization(self, organization: Organization) -> Organization:
-        before = organization.limit
-        said = {
-            "snapshots": self.snapshots,
-            "per": self.per,
-            "guard": self.guard,
-            "grace": self.grace,
-            "use": self.use,
-        }
-        changes: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-        if self.pace is not None:
-            changes["pace"] = Pace(self.pace)
-        limit: Limit = replace(before, **changes)
+    def _pace(self, organization: Organization) -> Organization:
+        limit: Limit = replace(organization.limit, **self.limit)
         if limit.per <= 0:
             raise click.UsageError("--per must be longer than zero")
-        if self.use is not None and self.use > limit.snapshots:
+        use = self.limit.get("use", 0)
+        if use > limit.snapshots:
             raise click.UsageError(
-                f"--use {self.use} is more than the {limit.snapshots} snapshots that the limit allows: write at most {limit.snapshots}, or --snapshots {self.use}"
+                f"--use {use} is more than the {limit.snapshots} snapshots that the limit allows: write at most {limit.snapshots}, or --snapshots {use}"
             )
         return replace(organization, limit=replace(limit, use=min(limit.use, limit.snapshots)))
 
 
 def pacing_options(command: Command) -> Command:
-    """The limit and its margins, for every organization of the run; collected into one `pacing` value."""
+    """The limit and its margins, for every organization of the run; the command gets them as one `pacing`."""
     options = [
         option(
             "--snapshots",
@@ -188,20 +182,22 @@ def pacing_options(command: Command) -> Command:
         ),
         option("--timeout", type=DURATION, metavar="TIME", help="Total time of one attempt [60s]."),
     ]
-    for one in reversed(options):
-        command = one(command)
-    return command
 
+    @wraps(command)
+    def collect(*arguments: Any, **settings: Any) -> Any:
+        typed = {field.name: settings.pop(field.name) for field in fields(Limit)}
+        limit = {name: value for name, value in typed.items() if value is not None}
+        if "pace" in limit:
+            limit["pace"] = Pace(limit["pace"])
+        pacing = Pacing(limit=limit, timeout=settings.pop("timeout"))
+        return command(*arguments, pacing=pacing, **settings)
 
-def taken(settings: dict[str, Any]) -> Pacing:
-    """Take the pacing options out of a command's settings."""
-    names = ("snapshots", "per", "guard", "grace", "use", "pace", "timeout")
-    return Pacing(**{name: settings.pop(name) for name in names})
+    return add_options(options, cast("Command", collect))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What the command line says about output."""
+class OutputOptions:
+    """The options about output, as they were given."""
 
     as_json: bool = False
     format: str | None = None
@@ -212,17 +208,19 @@ class Shown:
     timezone: str | None = None
     reports: tuple[str, ...] = ()
 
+    @property
+    def zone(self) -> tzinfo:
+        """The zone to show times in; click's usage error for an unknown one."""
+        return terminal_zone(self.timezone, os.environ)[0]
+
 
 def output_options(command: Command) -> Command:
-    """Formats and streams; collected into one `Shown` value by `shown`."""
-    formats = ["table", "md", "csv", "jsonl"]
+    """Formats and streams; the command gets them as one `output`."""
     options = [
         json_option,
         option(
             "--format",
-            "format_",
-            envvar="TESNAP_FORMAT",
-            type=click.Choice(formats),
+            type=click.Choice(["table", "md", "csv", "jsonl"]),
             help="Form of the results [table on a terminal, else jsonl].",
         ),
         option(
@@ -248,23 +246,21 @@ def output_options(command: Command) -> Command:
         ),
         zone_option,
     ]
-    for one in reversed(options):
-        command = one(command)
-    return command
+
+    @wraps(command)
+    def collect(*arguments: Any, **settings: Any) -> Any:
+        given = {field.name: settings.pop(field.name) for field in fields(OutputOptions)}
+        return command(*arguments, output=_without_contradiction(OutputOptions(**given)), **settings)
+
+    return add_options(options, cast("Command", collect))
 
 
-def shown(settings: dict[str, Any]) -> Shown:
-    """Take the output options out of a command's settings."""
-    names = ("as_json", "quiet", "verbose", "log_format", "links", "timezone")
-    values = {name: settings.pop(name) for name in names}
-    form = settings.pop("format_")
-    if values["as_json"] and form not in (None, "jsonl"):
-        if _typed("as_json") and _typed("format_"):
-            raise click.UsageError(f"--json and --format {form} contradict each other: write one of them")
-        form = None if _typed("as_json") else form
-    return Shown(format=form, reports=settings.pop("reports"), **values)
-
-
-def _typed(parameter: str) -> bool:
-    """Whether an option was written on the command line: it goes before any variable."""
-    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+def _without_contradiction(output: OutputOptions) -> OutputOptions:
+    """The options with one form of the results: what was typed goes before any variable; click's error for two."""
+    if not output.as_json or output.format in (None, "jsonl"):
+        return output
+    if is_typed("as_json") and is_typed("format"):
+        raise click.UsageError(
+            f"--json and --format {output.format} contradict each other: write one of them"
+        )
+    return replace(output, format=None) if is_typed("as_json") else output

@@ -1,4 +1,4 @@
-"""What surrounds every command: exit codes, signals, the store's place, the terminal's zone."""
+"""The process around every command: its exit code, signals, streams, and the store that it opens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,29 +38,29 @@ if TYPE_CHECKING:
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes takes a container's last words from (its default path)."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What is wrong when a stream takes no more."""
-
 LONGEST_LAST_WORDS = 4096
 """Bytes that Kubernetes keeps of them."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""The errors of a stream that takes no more."""
 
 
 class Interrupted(BaseException):
     """A signal came while nothing was under way that has to be finished."""
 
 
-def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command and turn however it ends into an exit code, with its last words on standard error."""
     try:
-        with signals_heard():
+        with hear_signals():
             code = command.main(
                 args=list(arguments) if arguments is not None else None, standalone_mode=False
             )
             sys.stdout.flush()
     except SystemExit:  # click's way to end when whoever read standard output has gone
-        return _pipe_closed()
+        return _discard_output()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
-        return _ended(error)
+        return exit_code_of(error)
     return code if isinstance(code, int) else ExitCode.DONE
 
 
@@ -82,54 +82,56 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _ended(error: BaseException) -> int:
-    """The exit code of an error, after its last words."""
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of an error, whose last words are printed."""
     match error:
         case click.exceptions.Exit():
             code = error.exit_code
         case click.Abort() | Interrupted():
-            code = _last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
+            code = _print_last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
         case click.ClickException():
             error.show()
             code = ExitCode.WRONG_USAGE
         case JobFileError():
-            code = _last_words(str(error), ExitCode.WRONG_USAGE, prefix="")
+            code = _print_last_words(str(error), ExitCode.WRONG_USAGE, prefix="")
         case UsageError():
-            code = _last_words(f"error: {error}", ExitCode.WRONG_USAGE)
+            code = _print_last_words(f"error: {error}", ExitCode.WRONG_USAGE)
         case AccessRefused():
-            code = _last_words(f"error: {error}", ExitCode.REFUSED)
+            code = _print_last_words(f"error: {error}", ExitCode.REFUSED)
         case StoreUnavailable() | ApiUnavailable():
-            code = _last_words(f"error: {error}", ExitCode.STOPPED_EARLY)
+            code = _print_last_words(f"error: {error}", ExitCode.STOPPED_EARLY)
         case BrokenPipeError():
-            code = _pipe_closed()
+            code = _discard_output()
         case OSError() if error.errno in FULL and error.filename is None:
-            _pipe_closed()
-            code = _last_words(f"error: the output cannot be written: {error.strerror}", ExitCode.BROKEN)
+            _discard_output()
+            code = _print_last_words(
+                f"error: the output cannot be written: {error.strerror}", ExitCode.BROKEN
+            )
         case _:
-            code = _internal(error)
+            code = _report_bug(error)
     return code
 
 
-def _last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
+def _print_last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
     print(f"{prefix}{text}", file=sys.stderr)
     leave_last_words(text)
     return code
 
 
-def _pipe_closed() -> int:
-    """Whoever read standard output has gone: keep Python's own exit from failing on it too."""
+def _discard_output() -> int:
+    """Standard output is read no more: keep Python's own exit from failing on it too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.DONE
 
 
-def _internal(error: BaseException) -> int:
-    """An error nobody foresaw: where it was raised, without its values, which may be secret."""
+def _report_bug(error: BaseException) -> int:
+    """Say where an error that nobody foresaw was raised, without its values, which may be secret."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
     text = f"internal error: {type(error).__name__} at {place}: please report it; the store is intact, `tesnap status` shows the run"
     if os.environ.get("TESNAP_DEBUG"):
         traceback.print_exc()
-    return _last_words(text, ExitCode.BROKEN)
+    return _print_last_words(text, ExitCode.BROKEN)
 
 
 def leave_last_words(text: str) -> None:
@@ -142,32 +144,32 @@ def leave_last_words(text: str) -> None:
 
 
 class Signals:
-    """Where SIGTERM and SIGINT go: to whoever has taken them over, else the program ends at once."""
+    """Where SIGTERM and SIGINT go: to a receiver while there is one, else the program ends at once."""
 
-    taken: Callable[[str], None] | None = None
+    receiver: Callable[[str], None] | None = None
 
     @classmethod
-    def hear(cls, number: int, frame: FrameType | None) -> None:  # noqa: ARG003 - the signature of a handler
-        """Handle a signal."""
-        if cls.taken is None:
+    def receive(cls, number: int, frame: FrameType | None) -> None:  # noqa: ARG003 - the signature of a handler
+        """Pass a signal on, by name."""
+        if cls.receiver is None:
             raise Interrupted
-        cls.taken(signal.Signals(number).name)
+        cls.receiver(signal.Signals(number).name)
 
     @classmethod
     @contextmanager
-    def taken_over(cls, by: Callable[[str], None]) -> Iterator[None]:
+    def send_to(cls, receiver: Callable[[str], None]) -> Iterator[None]:
         """Send signals to this function for a while."""
-        cls.taken = by
+        cls.receiver = receiver
         try:
             yield
         finally:
-            cls.taken = None
+            cls.receiver = None
 
 
 @contextmanager
-def signals_heard() -> Iterator[None]:
+def hear_signals() -> Iterator[None]:
     """Hear SIGTERM and SIGINT from the first moment."""
-    before = {number: signal.signal(number, Signals.hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, Signals.receive) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
@@ -205,9 +207,17 @@ def open_queue_to_look(store_url: str | None, clock: Clock) -> Iterator[Store]:
 
 def typed_store() -> str:
     """The store's option as it was typed, which the command that comes next needs, too; empty when it was not."""
-    context = click.get_current_context()
-    typed = context.get_parameter_source("store_url") is click.core.ParameterSource.COMMANDLINE
-    return f" --store {shlex.quote(context.params['store_url'])}" if typed else ""
+    return (
+        f" --store {shlex.quote(click.get_current_context().params['store_url'])}"
+        if is_typed("store_url")
+        else ""
+    )
+
+
+def is_typed(parameter: str) -> bool:
+    """True if an option was written on the command line: it goes before any variable."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def default_store() -> str:
@@ -217,12 +227,18 @@ def default_store() -> str:
     return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
 
 
-def telling(timezone: str | None = None, *, quiet: bool = False) -> OnPause | None:
-    """Whoever tells on standard error what reading waits for; nobody when it is to be quiet."""
+def make_tell(timezone: str | None = None, *, quiet: bool = False) -> OnPause | None:
+    """A function that says on standard error what reading waits for; None when it is to be quiet."""
     from orchestrator.output import pause_text
 
     zone = terminal_zone(timezone, os.environ)[0]
     return None if quiet else lambda pause: print(pause_text(pause, zone), file=sys.stderr, flush=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Each line on standard output."""
+    for line in lines:
+        print(line)
 
 
 def write_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
-from orchestrator.cli.process import open_queue, typed_store, write_json
+from orchestrator.cli.process import open_queue, print_lines, typed_store, write_json
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
@@ -53,20 +53,20 @@ def report_command(run: str, **settings: Any) -> int:
     """The links of a run, ready to paste or to open; failures first (default: the latest run)."""
     from orchestrator.core import SystemClock
 
-    kind = _kind(settings["format_"], settings["output"])
+    kind = _kind_of(settings["format_"], settings["output"])
     with open_queue(settings["store_url"], SystemClock(), read_only=True) as store:
-        made = reported(
+        report = load_report(
             store,
             run,
             zone=terminal_zone(settings["timezone"], os.environ)[0],
             organization=settings["organization"],
             show_links=settings["links"] == "show",
         )
-    _put(made, kind, settings["output"])
+    _write(report, kind, settings["output"])
     return 0
 
 
-def reported(
+def load_report(
     store: Store,
     run: str,
     *,
@@ -98,7 +98,7 @@ def reported(
     return report if organization is None else report.only(organization)
 
 
-def _kind(form: str | None, output: str | None) -> ReportFormat:
+def _kind_of(form: str | None, output: str | None) -> ReportFormat:
     from orchestrator.output import SUFFIXES, ReportFormat
 
     if form is not None:
@@ -106,7 +106,7 @@ def _kind(form: str | None, output: str | None) -> ReportFormat:
     return SUFFIXES.get(Path(output or "").suffix.lower(), ReportFormat.TABLE)
 
 
-def _put(report: Report, kind: ReportFormat, output: str | None) -> None:
+def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
     from orchestrator.core import plural
     from orchestrator.output import ReportFormat, is_stream, render, write_report, write_rows
 
@@ -153,7 +153,7 @@ def list_command(**settings: Any) -> int:
         wanted = SnapshotFilter(
             organization=settings["organization"],
             test=settings["test"],
-            made_since=_moment(settings["made_since"], now, settings["timezone"]),
+            made_since=parse_made_since(settings["made_since"], now, settings["timezone"]),
             within=settings["expiring_within"],
         )
         found = find_snapshots(store, wanted)
@@ -161,12 +161,11 @@ def list_command(**settings: Any) -> int:
     if settings["as_json"]:
         write_json(snapshots_documents(found, show_links=show_links))
         return 0
-    for line in snapshots_table(found, now, zone, show_links=show_links):
-        print(line)
+    print_lines(snapshots_table(found, now, zone, show_links=show_links))
     return 0
 
 
-def _moment(text: str | None, now: float, timezone: str | None) -> float | None:
+def parse_made_since(text: str | None, now: float, timezone: str | None) -> float | None:
     """Epoch seconds of a moment, or of so long ago; UsageError when it is neither."""
     from orchestrator.windows import parse_moment
 

@@ -7,27 +7,39 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import click
 
+from orchestrator.cli.execute import run_and_show
 from orchestrator.cli.options import (
     DURATION,
+    OutputOptions,
+    Pacing,
     option,
     output_options,
     pacing_options,
-    shown,
     store_option,
-    taken,
     zone_option,
 )
-from orchestrator.cli.process import Interrupted, open_queue, open_queue_to_look, typed_store
+from orchestrator.cli.process import (
+    Interrupted,
+    open_queue,
+    open_queue_to_look,
+    print_lines,
+    typed_store,
+)
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
 from orchestrator.store import Store
 
 SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
-"""What a snapshot's id is made of, as far as one has been seen."""
+"""The characters of a snapshot's id, as far as one has been seen."""
+
+NOT_THERE = frozenset({"no", "n", "not-created"})
+
+ANSWERS = NOT_THERE | {"yes", "y", "created"}
+"""The words that may be typed at the question, or for a verdict, and are no id."""
 
 
 @click.command("resume")
@@ -44,27 +56,34 @@ SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
 @store_option
 @output_options
 @pacing_options
-def resume_command(run: str, jobfiles: tuple[str, ...], **settings: Any) -> int:
+def resume_command(
+    run: str,
+    *,
+    failed: bool,
+    jobfiles: tuple[str, ...],
+    deadline: float | None,
+    store_url: str | None,
+    output: OutputOptions,
+    pacing: Pacing,
+) -> int:
     """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
-    from orchestrator.app import App, RunOptions, for_run
-    from orchestrator.cli.execute import run_and_show
+    from orchestrator.app import Organizations, RunOptions
     from orchestrator.core import SystemClock
 
-    look, pacing, clock = shown(settings), taken(settings), SystemClock()
-    with open_queue(settings["store_url"], clock) as store:
+    clock = SystemClock()
+    with open_queue(store_url, clock) as store:
         found = store.views.find_run(run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
-        jobfile = _settings(found, jobfiles)
-        if settings["failed"]:
-            _try_failed_again(store, found)
-        app = App(for_run(pacing.applied(jobfile), found), store=store, clock=clock, environ=os.environ)
-        return run_and_show(
-            app, RunOptions(run_id=found.id, deadline=settings["deadline"]), look, clock
-        ).exit_code
+        settings = _read_settings(found, jobfiles)
+        if failed:
+            queue_failed_again(store, found)
+        jobfile = replace(pacing.apply(settings), name=found.job)
+        organizations = Organizations(jobfile, store=store, clock=clock, environ=os.environ)
+        return run_and_show(organizations, RunOptions(run_id=found.id, deadline=deadline), output)
 
 
-def _try_failed_again(store: Store, run: Run) -> None:
+def queue_failed_again(store: Store, run: Run) -> None:
     """Queue what failed once more; UsageError when all of it was refused while planning, which a retry repeats."""
     if store.runs.retry_failed(run.id):
         return
@@ -77,29 +96,23 @@ def _try_failed_again(store: Store, run: Run) -> None:
         )
 
 
-def _settings(run: Run, given: Sequence[str]) -> JobFile:
-    """The organizations and tokens that serve the run now: of the files given, of its own, or of the environment."""
+def _read_settings(run: Run, jobfiles: Sequence[str]) -> JobFile:
+    """The organizations and tokens that serve the run now: of these files, of its own, or of the environment."""
     from orchestrator.jobfile import read_jobfiles, settings_without_file
 
-    if not given and not run.files:
+    if not jobfiles and not run.files:
         return settings_without_file(run, environ=os.environ)
-    return read_jobfiles(given or _files(run), environ=os.environ).jobfile
+    return read_jobfiles(jobfiles or _files_of(run), environ=os.environ).jobfile
 
 
-def _files(run: Run) -> Sequence[str]:
-    """The job files that the run was planned from."""
+def _files_of(run: Run) -> Sequence[str]:
+    """The job files that the run was planned from; UsageError when one is gone."""
     gone = [file for file in run.files if file == "-" or not os.path.exists(file)]  # noqa: PTH110 - a text, not a path, is stored
     if gone:
         raise UsageError(
             f"run {run.id}: {', '.join(gone)} cannot be read again: name the job file with --jobfile FILE"
         )
     return run.files
-
-
-NOT_THERE = frozenset({"no", "n", "not-created"})
-
-ANSWERS = NOT_THERE | {"yes", "y", "created"}
-"""What may be typed at the question, or for a verdict, and is no id."""
 
 
 @click.command("cancel")
@@ -152,52 +165,48 @@ def settle_command(
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
             return 0
-        return _guided(store_url, found, uncertain, timezone)
+        return _ask_about(uncertain, found, store_url, timezone)
     if verdict is None or (verdict == "created") != (snapshot_id is not None):
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
-        snapshot_id = _snapshot_id(snapshot_id)
+        check_snapshot_id(snapshot_id)
     with open_queue(store_url, clock) as store:
         found = store.views.find_run(run)
-        _settled(store, found, task, snapshot_id)
+        _settle(store, found, task, snapshot_id)
     return 0
 
 
-def _snapshot_id(text: str) -> str:
-    """The id as it was typed; a word that is an answer, or a whole link, is none: nothing takes it back."""
+def check_snapshot_id(text: str) -> None:
+    """Raises click's error for a word that is an answer, or a whole link: nothing would take that back."""
     if not SNAPSHOT_ID.fullmatch(text) or text.lower() in ANSWERS:
         raise click.BadParameter(
             f"{quote(text)} is not a snapshot's id, which has letters, digits, - and _ only, no spaces and no link"
         )
-    return text
 
 
-def _answered(text: str) -> str | None:
-    """What was typed at the question: an id, None for `no`, empty to leave it; raises click's error to ask again."""
+def parse_answer(text: str) -> str | None:
+    """The answer to the question: an id, None for `no`, empty to leave it; raises click's error to ask again."""
     text = text.strip()
     if text.lower() in NOT_THERE:
         return None
-    return _snapshot_id(text) if text else ""
+    if text:
+        check_snapshot_id(text)
+    return text
 
 
-def _settled(store: Store, run: Run, key: str, snapshot_id: str | None) -> None:
+def _settle(store: Store, run: Run, key: str, snapshot_id: str | None) -> None:
     made = None if snapshot_id is None else Snapshot(id=snapshot_id)
     result = store.uncertain.settle_by_hand(run.id, key, made=made)
     if result.status is Status.CREATED:
-        print(f"{result.task.short_key}: created, as {snapshot_id}", file=sys.stderr)
-    elif store.views.find_run(run.id).state == "cancelled":
-        print(
-            f"{result.task.short_key}: noted as not made; run {run.id} is cancelled, so only a new `tesnap run` makes it",
-            file=sys.stderr,
-        )
+        text = f"created, as {snapshot_id}"
+    elif store.views.find_run(run.id).state is RunState.CANCELLED:
+        text = f"noted as not made; run {run.id} is cancelled, so only a new `tesnap run` makes it"
     else:
-        print(
-            f"{result.task.short_key}: queued again; `tesnap resume {run.id}{typed_store()}` makes it",
-            file=sys.stderr,
-        )
+        text = f"queued again; `tesnap resume {run.id}{typed_store()}` makes it"
+    print(f"{result.task.short_key}: {text}", file=sys.stderr)
 
 
-def _guided(store_url: str | None, run: Run, uncertain: Sequence[Result], timezone: str | None) -> int:
+def _ask_about(uncertain: Sequence[Result], run: Run, store_url: str | None, timezone: str | None) -> int:
     """Ask about one after another; nothing is held while somebody looks."""
     from orchestrator.core import SystemClock
     from orchestrator.output import describe_uncertain
@@ -206,8 +215,7 @@ def _guided(store_url: str | None, run: Run, uncertain: Sequence[Result], timezo
     interactive, where = sys.stdin.isatty(), typed_store()
     for result in uncertain:
         task = result.task
-        for line in describe_uncertain(result, zone):
-            print(line)
+        print_lines(describe_uncertain(result, zone))
         if not interactive:
             print(f"  then: tesnap settle {run.id} {task.short_key} created ID | not-created{where}\n")
             continue
@@ -216,12 +224,12 @@ def _guided(store_url: str | None, run: Run, uncertain: Sequence[Result], timezo
                 "  its ID if it is there, `no` if it is not, empty to leave it",
                 default="",
                 show_default=False,
-                value_proc=_answered,
+                value_proc=parse_answer,
             )
         except (click.Abort, Interrupted):
             print("\nstopped: what was answered is noted, the rest stays uncertain", file=sys.stderr)
             return ExitCode.STOPPED_EARLY
         if answer != "":
             with open_queue(store_url, SystemClock()) as store:
-                _settled(store, run, task.key, answer)
+                _settle(store, run, task.key, answer)
     return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

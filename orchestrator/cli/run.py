@@ -1,33 +1,30 @@
-"""Commands that make snapshots, or show what would be made: run, plan, rehearse."""
+"""Commands that plan job files and make their snapshots: run, plan, rehearse."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.execute import run_and_show, show_plan
 from orchestrator.cli.options import (
     DURATION,
     RUN_ID,
     SPEED,
-    Shown,
+    OutputOptions,
+    Pacing,
     json_option,
     option,
     organization_option,
     output_options,
     pacing_options,
-    shown,
     store_option,
-    taken,
     zone_option,
 )
-from orchestrator.cli.process import open_queue, open_queue_to_look, telling, write_json
-from orchestrator.cli.timezone import terminal_zone
-from orchestrator.core import ExitCode
+from orchestrator.cli.process import open_queue
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -48,25 +45,31 @@ def jobfiles_argument(command: Any) -> Any:
 @store_option
 @output_options
 @pacing_options
-def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
+def run_command(
+    jobfiles: tuple[str, ...],
+    *,
+    organizations: tuple[str, ...],
+    dry_run: bool,
+    again: bool,
+    store_url: str | None,
+    output: OutputOptions,
+    pacing: Pacing,
+    **options: Any,
+) -> int:
     """Plan, queue and make the snapshots of job files and folders of them; safe to repeat.
 
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
-    from orchestrator.app import RunOptions
-    from orchestrator.cli.execute import run_and_show
+    jobfile = _read(jobfiles, organizations, pacing, os.environ)
+    if dry_run:
+        return show_plan(jobfile, output, store_url=store_url, again=again)
+    from orchestrator.app import Organizations, RunOptions
     from orchestrator.core import SystemClock
 
-    look, jobfile = shown(settings), _read(jobfiles, settings)
-    if settings["dry_run"]:
-        return _plan(jobfile, look, store_url=settings["store_url"], again=settings["again"])
-    begin = RunOptions(run_id=settings["run_id"], again=settings["again"], deadline=settings["deadline"])
     clock = SystemClock()
-    with open_queue(settings["store_url"], clock) as store:
-        from orchestrator.app import App
-
-        app = App(jobfile, store=store, clock=clock, environ=os.environ)
-        return run_and_show(app, begin, look, clock).exit_code
+    with open_queue(store_url, clock) as store:
+        served = Organizations(jobfile, store=store, clock=clock, environ=os.environ)
+        return run_and_show(served, RunOptions(again=again, **options), output)
 
 
 @click.command("plan")
@@ -77,11 +80,18 @@ def run_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 @json_option
 @zone_option
 @pacing_options
-def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
+def plan_command(
+    jobfiles: tuple[str, ...],
+    *,
+    organizations: tuple[str, ...],
+    offline: bool,
+    store_url: str | None,
+    pacing: Pacing,
+    **output: Any,
+) -> int:
     """Show every snapshot that a run would make, when, and what exists already; makes nothing."""
-    look = Shown(as_json=settings.pop("as_json"), timezone=settings.pop("timezone"))
-    jobfile = _read(jobfiles, settings)
-    return _plan(jobfile, look, store_url=settings["store_url"], offline=settings["offline"])
+    jobfile = _read(jobfiles, organizations, pacing, os.environ)
+    return show_plan(jobfile, OutputOptions(**output), store_url=store_url, offline=offline)
 
 
 @click.command("rehearse")
@@ -98,62 +108,42 @@ def plan_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
 @option("--seed", type=int, default=0, help="Another seed, other latencies and faults [0].")
 @output_options
 @pacing_options
-def rehearse_command(jobfiles: tuple[str, ...], **settings: Any) -> int:
+def rehearse_command(
+    jobfiles: tuple[str, ...],
+    *,
+    organizations: tuple[str, ...],
+    speed: float,
+    seed: int,
+    output: OutputOptions,
+    pacing: Pacing,
+    **simulation: Any,
+) -> int:
     """The whole run against the built-in simulator: no account, nothing leaves the machine."""
-    from orchestrator.app import App, RunOptions, rehearsed
-    from orchestrator.cli.execute import run_and_show
+    from orchestrator.app import Organizations, RunOptions, rehearse
 
-    look = shown(settings)
-    jobfile = _read(jobfiles, settings, environ={**os.environ, "TE_TOKEN": "rehearsal"})
-    speed = settings["speed"]
-    told = f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made"
-    if not look.quiet:
-        print(told, file=sys.stderr)
+    jobfile = _read(jobfiles, organizations, pacing, {**os.environ, "TE_TOKEN": "rehearsal"})
+    if not output.quiet:
+        print(
+            f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made",
+            file=sys.stderr,
+        )
     with (
-        rehearsed(
-            jobfile, speed=speed, faults=settings["faults"], policy=settings["policy"], seed=settings["seed"]
-        ) as stage,
+        rehearse(jobfile, speed=speed, seed=seed, **simulation) as stage,
         open_queue(stage.store, stage.clock) as store,
     ):
-        app = App(stage.jobfile, store=store, clock=stage.clock, environ={}, read=stage.read)
-        return run_and_show(
-            app, RunOptions(seed=settings["seed"]), look, stage.clock, rehearsal=True
-        ).exit_code
+        served = Organizations(
+            stage.jobfile, store=store, clock=stage.clock, environ={}, read=stage.read_bearer
+        )
+        return run_and_show(served, RunOptions(seed=seed), output, rehearsal=True)
 
 
 def _read(
-    jobfiles: tuple[str, ...], settings: dict[str, Any], environ: Mapping[str, str] | None = None
+    jobfiles: Sequence[str], organizations: Sequence[str], pacing: Pacing, environ: Mapping[str, str]
 ) -> JobFile:
-    """The job files, with what the command line says about them; warnings go to standard error."""
+    """The job files with these organizations and limits; warnings go to standard error."""
     from orchestrator.jobfile import read_jobfiles
 
-    reading = read_jobfiles(jobfiles, environ=os.environ if environ is None else environ, stdin=sys.stdin)
+    reading = read_jobfiles(jobfiles, environ=environ, stdin=sys.stdin)
     for warning in reading.warnings:
         print(warning, file=sys.stderr)
-    return taken(settings).applied(reading.jobfile.only_organizations(settings.pop("organizations")))
-
-
-def _plan(
-    jobfile: JobFile,
-    look: Shown,
-    *,
-    store_url: str | None,
-    offline: bool = False,
-    again: bool = False,
-    deployed: bool = True,
-) -> int:
-    from orchestrator.app import App, planned
-    from orchestrator.core import SystemClock
-    from orchestrator.output import plan_document, plan_lines
-
-    clock = SystemClock()
-    with open_queue_to_look(store_url, clock) as store, ExitStack() as stack:
-        app = App(jobfile, store=store, clock=clock, environ=os.environ, offline=offline)
-        stack.callback(app.close)
-        view = planned(app, offline=offline, again=again, tell=telling(look.timezone, quiet=look.quiet))
-    if look.as_json:
-        write_json(plan_document(view))
-    else:
-        for line in plan_lines(view, terminal_zone(look.timezone, os.environ)[0], deployed=deployed):
-            print(line)
-    return ExitCode.REFUSED if view.refused else ExitCode.DONE
+    return pacing.apply(reading.jobfile.only_organizations(organizations))

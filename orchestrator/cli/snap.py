@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.app import matching_tests, read_lists
+from orchestrator.cli.execute import run_and_show, show_plan
 from orchestrator.cli.options import (
     DURATION,
-    Shown,
+    OutputOptions,
+    Pacing,
+    add_options,
     json_option,
     option,
     output_options,
     pacing_options,
-    shown,
     store_option,
-    taken,
     zone_option,
 )
-from orchestrator.cli.process import open_queue, telling, write_json
-from orchestrator.cli.timezone import clock_zone, terminal_zone
-from orchestrator.core import ExitCode, Fit
+from orchestrator.cli.process import make_tell, open_queue, print_lines, write_json
+from orchestrator.cli.timezone import clock_zone
+from orchestrator.core import ExitCode, Fit, Run
 
 if TYPE_CHECKING:
-    from orchestrator.app import App, Planned
+    from orchestrator.app import Preparation
     from orchestrator.core import JobFile
     from orchestrator.jobfile import AdhocJob, AdhocRequest
-    from orchestrator.planning import OrganizationSurvey, Plan, Preview
-    from orchestrator.worker import ServedOrganization
+    from orchestrator.planning import Preview
 
 
 FEW = 5
-"""So many matches go without saying; more are announced before the first one goes."""
+"""Matches that go without saying; more are announced before the first one goes."""
 
 EXAMPLES = "\b\nExamples:\n  tesnap snap --alerting --last 2h\n  tesnap snap 202701 202702 --since 14:07 --title INC-4711"
 
@@ -44,7 +44,7 @@ AT_ONCE = 10.0
 
 
 def where_options(command: Any) -> Any:
-    """Whose tests."""
+    """The options for whose tests are meant."""
     options = [
         option(
             "--organization",
@@ -64,11 +64,11 @@ def where_options(command: Any) -> Any:
             help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
         ),
     ]
-    return _all(options, command)
+    return add_options(options, command)
 
 
 def selector_options(command: Any) -> Any:
-    """Which tests, without knowing their ids."""
+    """The options for tests whose ids are not known."""
     many: dict[str, Any] = {"multiple": True}
     options = [
         option(
@@ -93,11 +93,11 @@ def selector_options(command: Any) -> Any:
         option("--exclude", metavar="ID|TEXT", help="Not these ids or names after all; repeatable.", **many),
         option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
     ]
-    return _all(options, command)
+    return add_options(options, command)
 
 
 def window_options(command: Any) -> Any:
-    """Which time; a bare clock time is the latest such moment in the terminal's zone."""
+    """The options for the time; a bare clock time is the latest such moment in the terminal's zone."""
     options = [
         option(
             "--since",
@@ -117,13 +117,7 @@ def window_options(command: Any) -> Any:
             help="When the API does not take the length: cover moves the start back [cover].",
         ),
     ]
-    return _all(options, command)
-
-
-def _all(options: Iterable[Any], command: Any) -> Any:
-    for one in reversed(list(options)):
-        command = one(command)
-    return command
+    return add_options(options, command)
 
 
 @click.command("snap", epilog=EXAMPLES)
@@ -137,31 +131,38 @@ def _all(options: Iterable[Any], command: Any) -> Any:
 @store_option
 @output_options
 @pacing_options
-def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
+def snap_command(
+    tests: tuple[str, ...],
+    *,
+    jobfile: str | None,
+    organizations: tuple[str, ...],
+    dry_run: bool,
+    again: bool,
+    store_url: str | None,
+    output: OutputOptions,
+    pacing: Pacing,
+    **request: Any,
+) -> int:
     """Make snapshots in an incident, without a job file; they go before everything else in the store.
 
     Of test ids (`-` reads them from standard input), and of what --alerting, --tag, --test-name and --type select.
     """
-    from orchestrator.cli.execute import run_and_show
-    from orchestrator.cli.run import _plan
     from orchestrator.core import SystemClock
     from orchestrator.jobfile import make_adhoc_job
 
-    look, clock = shown(settings), SystemClock()
-    pacing, words = taken(settings), _words(tests, settings)
-    known = _known(settings)
-    meant = make_adhoc_job(words, known, now=clock.wall(), timezone=clock_zone(look.timezone, os.environ))
-    jobfile = pacing.applied(meant.jobfile)
-    if settings["dry_run"]:
-        _say(meant.notes, look)
-        return _plan(jobfile, look, store_url=settings["store_url"], again=settings["again"], deployed=False)
-    from orchestrator.app import App, RunOptions
+    clock, typed = SystemClock(), _make_request(tests, **request)
+    known = _read_organizations(jobfile, organizations)
+    meant = make_adhoc_job(typed, known, now=clock.wall(), timezone=clock_zone(output.timezone, os.environ))
+    paced = pacing.apply(meant.jobfile)
+    if dry_run:
+        _print_notes(meant.notes, output)
+        return show_plan(paced, output, store_url=store_url, again=again, deployed=False)
+    from orchestrator.app import Organizations, RunOptions
 
-    with open_queue(settings["store_url"], clock) as store:
-        again = settings["again"]
-        app = App(jobfile, store=store, clock=clock, environ=os.environ)
-        planned = _announcing(app, look, meant, again=again)
-        return run_and_show(app, RunOptions(again=again), look, clock, planned=planned).exit_code
+    with open_queue(store_url, clock) as store:
+        served = Organizations(paced, store=store, clock=clock, environ=os.environ)
+        announce = partial(_announce, meant=meant, output=output)
+        return run_and_show(served, RunOptions(again=again), output, announce=announce)
 
 
 @click.command("tests")
@@ -178,94 +179,87 @@ def snap_command(tests: tuple[str, ...], **settings: Any) -> int:
 )
 @json_option
 @zone_option
-def tests_command(format_: str, *, as_json: bool, timezone: str | None, **settings: Any) -> int:
+def tests_command(
+    *,
+    jobfile: str | None,
+    organizations: tuple[str, ...],
+    format_: str,
+    as_json: bool,
+    timezone: str | None,
+    **request: Any,
+) -> int:
     """Show which tests selectors mean, those with alerts first; without selectors, all. Makes nothing."""
+    from orchestrator.app import matching_tests, read_lists
     from orchestrator.core import SystemClock
     from orchestrator.jobfile import make_search_job
     from orchestrator.output import documents_of_tests, ids_of_tests, table_of_tests, yaml_of_tests
 
-    clock, look = SystemClock(), Shown(timezone=timezone)
-    meant = make_search_job(
-        _words((), settings), _known(settings), now=clock.wall(), timezone=clock_zone(timezone, os.environ)
-    )
-    _say(meant.notes, look)
-    surveys = read_lists(meant.jobfile, clock, telling(timezone))
-    rows = list(matching_tests(meant.jobfile, surveys, clock, lambda line: _say([line], look)))
+    clock, output = SystemClock(), OutputOptions(timezone=timezone)
+    typed, known = _make_request((), **request), _read_organizations(jobfile, organizations)
+    meant = make_search_job(typed, known, now=clock.wall(), timezone=clock_zone(timezone, os.environ))
+    _print_notes(meant.notes, output)
+    surveys = read_lists(meant.jobfile, clock, os.environ, make_tell(timezone))
+    rows = matching_tests(meant.jobfile, surveys, clock, lambda note: _print_notes([note], output))
     if as_json:
         write_json(documents_of_tests(rows))
+    elif format_ == "table":
+        print_lines(table_of_tests(rows, now=clock.wall(), zone=output.zone))
     else:
-        forms = {"ids": ids_of_tests, "yaml": yaml_of_tests}
-        zone = terminal_zone(timezone, os.environ)[0]
-        lines = (
-            forms[format_](rows) if format_ in forms else table_of_tests(rows, now=clock.wall(), zone=zone)
-        )
-        for line in lines:
-            print(line)
+        print_lines(ids_of_tests(rows) if format_ == "ids" else yaml_of_tests(rows))
     return ExitCode.REFUSED if any(survey.stopped for survey in surveys.values()) else ExitCode.DONE
 
 
-def _words(tests: tuple[str, ...], settings: dict[str, Any]) -> AdhocRequest:
-    """What was typed, taken out of a command's settings."""
+def _make_request(tests: Sequence[str], *, fit: str, **typed: Any) -> AdhocRequest:
+    """The request that was typed; ids may come from standard input."""
     from orchestrator.jobfile import AdhocRequest, read_test_ids
 
-    names = ["test_names", "types", "tags", "alerting", "enabled", "exclude", "max_tests", "account_group"]
-    names += ["since", "until", "last", "around", "duration"]
-    values = {name: settings.pop(name) for name in names}
-    title = settings.get("title", "")
-    return AdhocRequest(
-        tests=read_test_ids(tests, sys.stdin), fit=Fit(settings.pop("fit")), title=title, **values
-    )
+    return AdhocRequest(tests=read_test_ids(tests, sys.stdin), fit=Fit(fit), **typed)
 
 
-def _known(settings: Mapping[str, Any]) -> JobFile:
+def _read_organizations(jobfile: str | None, organizations: Sequence[str]) -> JobFile:
     from orchestrator.jobfile import find_organizations
 
-    return find_organizations(settings["jobfile"], settings["organizations"], environ=os.environ)
+    return find_organizations(jobfile, organizations, environ=os.environ)
 
 
-def _say(lines: Iterable[str], look: Shown) -> None:
-    """Tell on standard error."""
-    for line in () if look.quiet else lines:
+def _print_notes(lines: Iterable[str], output: OutputOptions) -> None:
+    """Each line on standard error, unless it is to be quiet."""
+    for line in () if output.quiet else lines:
         print(line, file=sys.stderr)
 
 
-# -- snap ------------------------------------------------------------------------------------------------
+def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOptions) -> None:
+    """Say what is about to be made; without anything to make, a refused token ends the command."""
+    from orchestrator.app import preview_plan
+
+    plan, stopped = preparation.basis, any(survey.stopped for survey in preparation.surveys.values())
+    if isinstance(plan, Run):  # carried on: that was said when it was planned
+        return
+    if not plan.tasks and stopped:
+        raise click.exceptions.Exit(ExitCode.REFUSED)  # why has been told; there is nothing to carry on
+    again = preparation.options.again
+    preview = preview_plan(preparation.organizations, plan, preparation.served, again=again)
+    _print_notes([*meant.notes, *announcement(preview, output, terminal=sys.stderr.isatty())], output)
 
 
-def _announcing(app: App, look: Shown, meant: AdhocJob, *, again: bool) -> Planned:
-    """Says what is about to be done as soon as that is known."""
-
-    def planned(
-        plan: Plan, surveys: Mapping[str, OrganizationSurvey], lanes: Mapping[str, ServedOrganization]
-    ) -> None:
-        if not plan.tasks and any(survey.stopped for survey in surveys.values()):
-            raise click.exceptions.Exit(ExitCode.REFUSED)  # why has been told; there is nothing to carry on
-        view = app.foresee(plan, lanes, again=again)
-        _say([*meant.notes, *_announcement(view, look, terminal=sys.stderr.isatty())], look)
-
-    return planned
-
-
-def _announcement(view: Preview, look: Shown, *, terminal: bool) -> Iterator[str]:
+def announcement(preview: Preview, output: OutputOptions, *, terminal: bool) -> Iterator[str]:
     """The windows, and on a terminal how many tests match and how long they will take."""
     from orchestrator.output import match_text
     from orchestrator.windows import clock_time, window_text
 
-    zone, _ = terminal_zone(look.timezone, os.environ)
-    for window in sorted({snapshot.task.window for snapshot in view.snapshots}):
-        yield f"window {window_text(window, zone, view.now)}"
-    matches = len(
-        {
-            (snapshot.task.organization, snapshot.task.account_group, snapshot.task.test_id)
-            for snapshot in view.snapshots
-        }
-    )
+    zone, snapshots, now = output.zone, preview.snapshots, preview.now
+    tasks = [snapshot.task for snapshot in snapshots]
+    for window in sorted({task.window for task in tasks}):
+        yield f"window {window_text(window, zone, now)}"
+    matches = len({(task.organization, task.account_group, task.test_id) for task in tasks})
     if not terminal or matches <= FEW:
         return
-    starts = [snapshot.starts_at for snapshot in view.snapshots if snapshot.starts_at is not None]
-    soon = [snapshot for snapshot in view.snapshots if snapshot.group == 1 and snapshot.starts_at is not None]
-    first = sum((snapshot.starts_at or 0.0) <= view.now + AT_ONCE for snapshot in soon)
+    starts = [snapshot.starts_at for snapshot in snapshots if snapshot.starts_at is not None]
+    soon = [
+        snapshot.starts_at for snapshot in snapshots if snapshot.group == 1 and snapshot.starts_at is not None
+    ]
+    first = sum(starts_at <= now + AT_ONCE for starts_at in soon)
     if starts and not first:
-        yield f"{matches} tests match. The first at {clock_time(min(starts), view.now, zone)}: all slots are used. Ctrl-C stops."
+        yield f"{matches} tests match. The first at {clock_time(min(starts), now, zone)}: all slots are used. Ctrl-C stops."
     elif starts:
-        yield match_text(matches, first, max(starts), view.now, zone)
+        yield match_text(matches, first, max(starts), now, zone)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.cli.options import json_option, store_option, zone_option
-from orchestrator.cli.process import open_queue_to_look, typed_store, write_json
+from orchestrator.cli.process import open_queue_to_look, print_lines, typed_store, write_json
 from orchestrator.cli.timezone import terminal_zone
 
 
@@ -27,8 +27,7 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
     if as_json:
         write_json(status_document(found))
         return 0
-    for line in status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()):
-        print(line)
+    print_lines(status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()))
     return 0
 
 
@@ -47,6 +46,5 @@ def runs_command(store_url: str | None, **look: Any) -> int:
     if look["as_json"]:
         write_json([run_document(view) for view in views])
         return 0
-    for line in runs_table(views, now, terminal_zone(look["timezone"], os.environ)[0]):
-        print(line)
+    print_lines(runs_table(views, now, terminal_zone(look["timezone"], os.environ)[0]))
     return 0

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The zone in which a command shows times and reads clock times: as asked for, else the terminal's."""
 
 from __future__ import annotations
 

@@ -17,9 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestrator.cli import tesnap
-from orchestrator.cli.options import output_options
-from orchestrator.cli.options import shown as chosen_output
-from orchestrator.cli.resume import _answered, _try_failed_again
+from orchestrator.cli.options import OutputOptions, output_options
+from orchestrator.cli.resume import parse_answer, queue_failed_again
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
@@ -168,7 +167,7 @@ def test_a_suggested_command_can_be_pasted(tmp_path: Path) -> None:
 def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
     """Settling cannot be taken back, so a word or a link is asked about again."""
     with pytest.raises(click.BadParameter, match="is not a snapshot's id"):
-        _answered(text)
+        parse_answer(text)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +183,7 @@ def test_what_is_no_snapshot_id_is_not_taken_for_one(text: str) -> None:
 )
 def test_an_answer_is_an_id_or_no_or_nothing(text: str, means: str | None) -> None:
     """A short no is a no."""
-    assert _answered(text) == means
+    assert parse_answer(text) == means
 
 
 @pytest.mark.parametrize("word", ["created", "not-created", "no", "yes"])
@@ -217,10 +216,9 @@ def test_an_option_goes_before_the_variable_of_another_one(
 
     @click.command()
     @output_options
-    def command(**settings: object) -> None:
-        look = chosen_output(settings)
+    def command(*, output: OutputOptions) -> None:
         streams = {"stdout": sys.stdout, "stderr": sys.stderr}
-        fields = {"format": look.format, "as_json": look.as_json}
+        fields = {"format": output.format, "as_json": output.as_json}
         found.append(Output(**streams, **fields, clock=VirtualClock(), zone=UTC).chosen_format)  # type: ignore[arg-type] # fields by name
 
     assert CliRunner(env=variables).invoke(command, words).exit_code == 0
@@ -333,7 +331,7 @@ class _Refused(Store):
 def test_what_was_refused_while_planning_is_planned_anew_instead_of_retried() -> None:
     """A retry would be refused again, so the command that helps is named."""
     with pytest.raises(UsageError, match=r"plan anew with `tesnap run /jobs/edge.yaml`"):
-        _try_failed_again(_Refused(), Run(id="k7f2", job="edge", files=("/jobs/edge.yaml",)))
+        queue_failed_again(_Refused(), Run(id="k7f2", job="edge", files=("/jobs/edge.yaml",)))
 
 
 def test_the_starter_asks_for_the_variable_that_the_readme_sets(tmp_path: Path) -> None:

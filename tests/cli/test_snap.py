@@ -18,9 +18,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orchestrator.cli import tesnap
-from orchestrator.cli.options import Shown
-from orchestrator.cli.process import _ended
-from orchestrator.cli.snap import _announcement
+from orchestrator.cli.options import OutputOptions
+from orchestrator.cli.process import exit_code_of
+from orchestrator.cli.snap import announcement
 from orchestrator.core.errors import SelectionError, UsageError
 from orchestrator.core.jobs import JobFile, Window
 from orchestrator.core.tasks import Task
@@ -73,7 +73,7 @@ def ran_with(typed: Typed, *words: str, **more: str) -> Ended:
     result = typed(*words, **more)
     stderr = io.StringIO()
     with contextlib.redirect_stderr(stderr):
-        code = 0 if result.exception is None else _ended(result.exception)
+        code = 0 if result.exception is None else exit_code_of(result.exception)
     code = code or result.return_value or 0
     return Ended(code=code, stdout=result.stdout, text=result.stderr + stderr.getvalue())
 
@@ -428,7 +428,7 @@ def announced(matches: int, *, terminal: bool = True, used: bool = False) -> lis
         now=NOW,
         limits={},
     )
-    return list(_announcement(view, Shown(timezone="Europe/Berlin"), terminal=terminal))
+    return list(announcement(view, OutputOptions(timezone="Europe/Berlin"), terminal=terminal))
 
 
 def test_many_matches_are_announced_on_a_terminal() -> None:

@@ -17,7 +17,8 @@ from typing import Any, TextIO, cast
 import orchestrator.store.postgres  # noqa: F401 - imported once, in the process that all others are forked from
 from orchestrator.api.connection import Connection, Pool
 from orchestrator.api.credentials import Bearer
-from orchestrator.app.make_snapshots import App, RunOptions, run
+from orchestrator.app.make_snapshots import RunOptions, prepare, start_run
+from orchestrator.app.organizations import Organizations
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.tasks import Lease, Run, Settlement, Status, Task
 from orchestrator.output.formats import Output
@@ -70,20 +71,21 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
 
     clock = SystemClock()
     store = MortalStore(open_store(life.store, clock=clock), fate, ledger, planted(life.planted))
-    app = App(
+    organizations = Organizations(
         jobfile(life.errand),
         store=store,
         clock=clock,
         environ={},
         read=lambda organization: Bearer(token_of(organization.name)),
     )
-    for client in app.clients.values():
+    for client in organizations.clients.values():
         client._transport._adapter.poolmanager.pool_classes_by_scheme = {"http": mortal_pool(fate, life.seed)}
-    view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=app.name_of))
+    view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=organizations.name_of))
     try:
-        return run(app, view, RunOptions(run_id=life.errand.run_id, seed=life.seed)).exit_code
+        options = RunOptions(run_id=life.errand.run_id, seed=life.seed)
+        return start_run(prepare(organizations, options, view), view).make_snapshots().exit_code
     finally:
-        app.close()
+        organizations.close()
         store.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.api.credentials import Bearer
 from orchestrator.app import history
-from orchestrator.app.make_snapshots import App
+from orchestrator.app.organizations import Organizations
 from orchestrator.core.events import Event
 from orchestrator.core.jobs import JobFile, Limit
 from orchestrator.core.tasks import Status
@@ -101,15 +101,15 @@ def test_a_finished_run_of_which_a_task_was_settled_as_not_created_is_active(sta
 
 
 @pytest.fixture
-def apps() -> Iterator[list[App]]:
+def opened() -> Iterator[list[Organizations]]:
     """Closed in the end."""
-    made: list[App] = []
+    made: list[Organizations] = []
     yield made
-    for app in made:
-        app.close()
+    for organizations in made:
+        organizations.close()
 
 
-def differing(at: Stage, apps: list[App], limits: Mapping[str, Limit]) -> list[Event]:
+def differing(at: Stage, opened: list[Organizations], limits: Mapping[str, Limit]) -> list[Event]:
     """What another start with these limits is told about runs at work."""
     plain = at.jobfile(3, name="other")
     organizations = {
@@ -117,9 +117,11 @@ def differing(at: Stage, apps: list[App], limits: Mapping[str, Limit]) -> list[E
         for name, organization in plain.organizations.items()
     }
     jobfile = replace(plain, organizations=organizations)
-    app = App(jobfile, store=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1"))
-    apps.append(app)
-    return list(history.limit_conflicts(app.store, app.lanes(at.surveys(jobfile))))
+    served = Organizations(
+        jobfile, store=at.open(), clock=at.clock, environ={}, read=lambda _: Bearer("token-1")
+    )
+    opened.append(served)
+    return list(history.limit_conflicts(served.store, served.serve(at.surveys(jobfile))))
 
 
 def at_work(at: Stage) -> Worker:
@@ -130,39 +132,43 @@ def at_work(at: Stage) -> Worker:
     return worker
 
 
-def test_a_run_at_work_that_is_paced_otherwise_is_told_once(stage: StageMaker, apps: list[App]) -> None:
+def test_a_run_at_work_that_is_paced_otherwise_is_told_once(
+    stage: StageMaker, opened: list[Organizations]
+) -> None:
     """One warning names the organizations for which the settings differ, and no other."""
     at = stage(organizations=3)
     at_work(at)
-    (told,) = differing(at, apps, {"org-1": Limit(use=3), "org-3": Limit(guard=2.0)})
+    (told,) = differing(at, opened, {"org-1": Limit(use=3), "org-3": Limit(guard=2.0)})
     assert (told.name, told.level) == ("limit.differs", "warning")
     assert told.text.startswith("org-1, org-3: another run at work has other limit settings")
 
 
-def test_a_run_at_work_that_is_paced_alike_is_not_worth_a_word(stage: StageMaker, apps: list[App]) -> None:
+def test_a_run_at_work_that_is_paced_alike_is_not_worth_a_word(
+    stage: StageMaker, opened: list[Organizations]
+) -> None:
     """The settings are the same."""
     at = stage(organizations=2)
     at_work(at)
-    assert differing(at, apps, {}) == []
+    assert differing(at, opened, {}) == []
 
 
-def test_a_run_that_is_over_is_not_worth_a_word(stage: StageMaker, apps: list[App]) -> None:
+def test_a_run_that_is_over_is_not_worth_a_word(stage: StageMaker, opened: list[Organizations]) -> None:
     """Nobody works on it: its settings are history."""
     at = stage()
     drive(at.timeline, [at_work(at)])
-    assert differing(at, apps, {"org-1": Limit(use=3)}) == []
+    assert differing(at, opened, {"org-1": Limit(use=3)}) == []
 
 
-def test_a_run_whose_process_died_is_not_worth_a_word(stage: StageMaker, apps: list[App]) -> None:
+def test_a_run_whose_process_died_is_not_worth_a_word(stage: StageMaker, opened: list[Organizations]) -> None:
     """It is unfinished, and nobody works on it."""
     at = stage()
     at_work(at)
     at.stores[0].close()
-    assert differing(at, apps, {"org-1": Limit(use=3)}) == []
+    assert differing(at, opened, {"org-1": Limit(use=3)}) == []
 
 
 def test_another_organization_of_a_run_at_work_is_not_worth_a_word(
-    stage: StageMaker, apps: list[App]
+    stage: StageMaker, opened: list[Organizations]
 ) -> None:
     """The run at work serves one organization; the other's settings were those of a run that is over."""
     at = stage(organizations=2)
@@ -172,4 +178,4 @@ def test_another_organization_of_a_run_at_work_is_not_worth_a_word(
     worker, _ = at.worker(only, run_id="only")
     worker.open()
     worker.step()
-    assert differing(at, apps, {"org-2": Limit(use=3)}) == []
+    assert differing(at, opened, {"org-2": Limit(use=3)}) == []

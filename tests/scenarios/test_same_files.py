@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.app import history as earlier
-from orchestrator.app.make_snapshots import App
+from orchestrator.app import history
+from orchestrator.app.organizations import Organizations
 from orchestrator.core.jobs import JobFile
 from orchestrator.core.tasks import Run
 from orchestrator.jobfile.reader import read_jobfiles
@@ -18,13 +18,13 @@ StageMaker = Callable[..., Stage]
 
 
 @contextmanager
-def app_for(at: Stage, jobfile: JobFile) -> Iterator[App]:
+def organizations_for(at: Stage, jobfile: JobFile) -> Iterator[Organizations]:
     """The program as it is started for this job file."""
-    app = App(jobfile, store=at.open(), clock=at.clock, environ={}, offline=True)
+    organizations = Organizations(jobfile, store=at.open(), clock=at.clock, environ={}, offline=True)
     try:
-        yield app
+        yield organizations
     finally:
-        app.close()
+        organizations.close()
 
 
 def interrupted(at: Stage, jobfile: JobFile) -> Run:
@@ -35,9 +35,12 @@ def interrupted(at: Stage, jobfile: JobFile) -> Run:
     return store.runs.start(run, [result.task for result in store.views.results("r1")])
 
 
-def told(app: App) -> list[str]:
+def told(organizations: Organizations) -> list[str]:
     """Which unfinished runs the user hears of."""
-    return [event.text.split(",")[1].strip() for event in earlier.unfinished(app.store, app.jobfile)]
+    return [
+        event.text.split(",")[1].strip()
+        for event in history.describe_unfinished(organizations.store, organizations.jobfile)
+    ]
 
 
 def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stage: StageMaker) -> None:
@@ -50,8 +53,8 @@ def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stag
         ("/fb/jobs.yaml", False, False),
         ("/fb/jobs.yaml", True, True),  # whoever writes the name says that it is the same job
     ):
-        with app_for(at, replace(jobfile, files=(file,), named=named)) as app:
-            assert ("r9" in told(app)) is expected
+        with organizations_for(at, replace(jobfile, files=(file,), named=named)) as organizations:
+            assert ("r9" in told(organizations)) is expected
 
 
 def test_who_carries_on_a_run_of_other_files_is_told_so(stage: StageMaker) -> None:
@@ -60,11 +63,13 @@ def test_who_carries_on_a_run_of_other_files_is_told_so(stage: StageMaker) -> No
     jobfile = at.jobfile(2)
     interrupted(at, jobfile)
     for file, expected in (("/fa/jobs.yaml", 0), ("/fb/my jobs.yaml", 1)):
-        with app_for(at, replace(jobfile, files=(file,))) as app:
-            run = app.find_run("r9")
+        with organizations_for(at, replace(jobfile, files=(file,))) as organizations:
+            run = history.find_run(organizations.store, organizations.jobfile, "r9")
             assert run is not None
             warnings = [
-                event.text for event in earlier.taken_up(run, app.jobfile) if event.level == "warning"
+                event.text
+                for event in history.describe_resumption(run, organizations.jobfile)
+                if event.level == "warning"
             ]
             assert len(warnings) == expected
             assert all("/fa/jobs.yaml, not from '/fb/my jobs.yaml'" in text for text in warnings)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orchestrator
 from orchestrator.cli import tesnap
-from orchestrator.cli.process import guarded
+from orchestrator.cli.process import run_to_exit_code
 
 LONGEST = 60.0
 """Seconds after which a process that a test started is given up."""
@@ -36,7 +36,7 @@ def ran(*words: str) -> Ran:
     """Run `tesnap` with these words in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = guarded(tesnap, words)
+        code = run_to_exit_code(tesnap, words)
     return Ran(code=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.credentials import Bearer
-from orchestrator.app.make_snapshots import App, RunOptions, run
+from orchestrator.app.make_snapshots import RunOptions, prepare, start_run
+from orchestrator.app.organizations import Organizations
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import (
@@ -100,11 +101,12 @@ def run_over_http(
     clock, notebook = SystemClock(), Notebook()
     store = open_store(str(place), clock=clock)
     known = bearers or known_bearers(simulator)
-    app = App(
+    organizations = Organizations(
         jobfile, store=store, clock=clock, environ={}, read=lambda organization: known[organization.name]
     )
     try:
-        return run(app, notebook, RunOptions(**{"seed": 0, **begin})), notebook
+        preparation = prepare(organizations, RunOptions(**{"seed": 0, **begin}), notebook)
+        return start_run(preparation, notebook).make_snapshots(), notebook
     finally:
-        app.close()
+        organizations.close()
         store.close()

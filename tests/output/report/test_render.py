@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cli import tesnap
-from orchestrator.cli.report import _moment, reported
+from orchestrator.cli.report import load_report, parse_made_since
 from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.jobs import Limit
@@ -564,7 +564,7 @@ def found(store: Shelf, **wanted: Any) -> list[str]:
 def test_a_report_is_made_of_what_the_store_has_now() -> None:
     """The command's report has the store's results, calendar and limits."""
     with click.Context(tesnap):
-        made = reported(shelf(1), "last", zone=BERLIN, show_links=True)  # type: ignore[arg-type]  # as above
+        made = load_report(shelf(1), "last", zone=BERLIN, show_links=True)  # type: ignore[arg-type]  # as above
     assert (made.run, made.now, len(made.results)) == (RUN, START + 40 * DAY, 1)
     assert made.holds == {ACME: 3.01}
 
@@ -622,9 +622,9 @@ def test_a_list_is_text_or_records() -> None:
 
 def test_made_since_is_a_moment_or_so_long_ago() -> None:
     """`7d`, `2h ago` and a clock time are all understood, and nonsense is named."""
-    assert _moment(None, START, None) is None
-    assert _moment("7d", START, None) == START - 7 * DAY
-    assert _moment("2h ago", START, "UTC") == START - 7200
-    assert _moment("13:30", START, "UTC") == START - 1800
+    assert parse_made_since(None, START, None) is None
+    assert parse_made_since("7d", START, None) == START - 7 * DAY
+    assert parse_made_since("2h ago", START, "UTC") == START - 7200
+    assert parse_made_since("13:30", START, "UTC") == START - 1800
     with pytest.raises(UsageError, match="--made-since: 'whenever' is not a time"):
-        _moment("whenever", START, None)
+        parse_made_since("whenever", START, None)
