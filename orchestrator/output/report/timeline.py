@@ -124,35 +124,6 @@ class Timeline:
     ticks: tuple[Tick, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TaskTimes:
-    """When one snapshot could have gone, went and was settled; None where it has not come so far."""
-
-    result: Result
-    queued: float
-    ready: float
-    granted: float | None
-    sent: float | None
-    settled: float | None
-    end: float
-
-    @property
-    def went(self) -> float:
-        """When the waiting was over; connecting is no waiting."""
-        return next((at for at in (self.granted, self.sent) if at is not None), self.end)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scale:
-    """Where a moment stands between the start and the end of the drawing, in percent of its width."""
-
-    start: float
-    end: float
-
-    def __call__(self, at: float) -> float:
-        return round(LEFT + WIDTH * (at - self.start) / (self.end - self.start), 3)
-
-
 def draw_timeline(
     results: Sequence[Result],
     *,
@@ -166,29 +137,123 @@ def draw_timeline(
     `since` is when the run was planned; what waited longer is drawn from there. `holds` is how long a slot of
     an organization stays used after an answer, by its identity: the documented limit's where it is missing.
     """
-    holds = holds or {}
-    longest = max((holds.get(one.task.organization, Limit().hold) for one in results), default=0.0)
-    until = _drawing_end(results, since, now, longest)
-    ways = [way for result in results if (way := _task_times(result, since, until))]
-    if not ways:
+    held = {one.task.organization: Limit().hold for one in results} | dict(holds or {})
+    until = _drawing_end(results, since, now, held)
+    drawn = [times for result in results if (times := _task_times(result, since, until))]
+    if not drawn:
         return None
-    start = min(way.queued for way in ways)
-    scale = _Scale(start=start, end=max(start + 1, *(way.end for way in ways)))
+    start = min(times.queued for times in drawn)
+    axis = _Axis(start=start, end=max(start + 1, *(times.end for times in drawn)), zone=zone)
     lanes: dict[str, list[_TaskTimes]] = {}
-    for way in sorted(
-        ways, key=lambda way: (way.end if way.sent is None else way.sent, way.result.task.position)
-    ):
-        lanes.setdefault(way.result.task.organization_name, []).append(way)
+    for times in sorted(drawn, key=lambda times: (times.sent_or_end, times.result.task.position)):
+        lanes.setdefault(times.result.task.organization_name, []).append(times)
     return Timeline(
-        lanes=tuple(_lane(name, lanes[name], scale, holds, zone) for name in sorted(lanes)),
-        ticks=tuple(_ticks(scale, zone)),
+        lanes=tuple(_lane(name, lanes[name], axis, held) for name in sorted(lanes)),
+        ticks=tuple(axis.ticks()),
     )
 
 
-def _drawing_end(results: Sequence[Result], since: float, now: float, hold: float) -> float:
-    """Until when waiting is drawn: two holds after the last answer, or a run left alone would be a dot on its axis."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    """The time between the start and the end of the drawing, on the clocks of a zone."""
+
+    start: float
+    end: float
+    zone: tzinfo
+
+    def x(self, at: float) -> float:
+        """The place of a moment, in percent of the drawing's width."""
+        return round(LEFT + WIDTH * (at - self.start) / (self.end - self.start), 3)
+
+    def clock(self, at: float) -> str:
+        """The moment as its row tells it."""
+        return clock_time(at, None, self.zone, seconds=True)
+
+    def ticks(self) -> Iterator[Tick]:
+        """Round moments of the zone's clocks, as many as fit."""
+        length = self.end - self.start
+        longest = _STEPS[-1] * math.ceil(length / _STEPS[-1] / _MOST_TICKS)
+        step = next((one for one in _STEPS if length / one <= _MOST_TICKS), longest)
+        first = datetime.fromtimestamp(self.start, self.zone)
+        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+        at = midnight + math.ceil((self.start - midnight) / step) * step
+        while at <= self.end:
+            x = self.x(at)
+            anchor = "start" if x < 4 else "end" if x > 94 else "middle"
+            yield Tick(x=x, label=self._tick_label(at, step), anchor=anchor)
+            at += step
+
+    def _tick_label(self, at: float, step: float) -> str:
+        moment = datetime.fromtimestamp(at, self.zone)
+        if step >= timedelta(days=1).total_seconds():
+            return day_text(moment.date(), moment.date())
+        return f"{moment:%H:%M:%S}" if step < 60 else f"{moment:%H:%M}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TaskTimes:
+    """The moments when one snapshot could have gone, went and was settled; None where it has not come so far."""
+
+    result: Result
+    queued: float
+    ready: float
+    granted: float | None
+    sent: float | None
+    settled: float | None
+    end: float
+
+    @property
+    def key(self) -> str:
+        """The key of its task."""
+        return self.result.task.key
+
+    @property
+    def label(self) -> str:
+        """The test's name as tables have it."""
+        return sentences.snapshot_row(self.result, UTC).test
+
+    @property
+    def waited_until(self) -> float:
+        """The end of its waiting; connecting is no waiting."""
+        return self.sent_or_end if self.granted is None else self.granted
+
+    @property
+    def sent_or_end(self) -> float:
+        """The moment by which a lane is in order."""
+        return self.end if self.sent is None else self.sent
+
+    def bars(self, axis: _Axis) -> Iterator[Bar]:
+        """Its waiting and its request; nothing is drawn of what took no time."""
+        if self.ready > self.queued:
+            yield Bar(kind="window", x1=axis.x(self.queued), x2=axis.x(self.ready))
+        if self.waited_until > self.ready:
+            yield Bar(kind="slot", x1=axis.x(self.ready), x2=axis.x(self.waited_until))
+        if self.sent is not None:
+            yield Bar(kind="sent", x1=axis.x(self.waited_until), x2=axis.x(self.end))
+
+    def words(self, before: _TaskTimes | None, axis: _Axis) -> Iterator[str]:
+        """The same for a reader who points at the row; it took the slot of `before`, if that is known."""
+        yield f"queued {axis.clock(self.queued)}"
+        if self.ready - self.queued >= 1:
+            yield f"waited {sentences.duration_text(self.ready - self.queued)} for its window to be complete"
+        if self.waited_until - self.ready >= 1:
+            whose = f"the slot of {before.label}" if before else "its turn"
+            yield f"waited {sentences.duration_text(self.waited_until - self.ready)} for {whose}"
+        if self.sent is not None:
+            yield f"sent {axis.clock(self.sent)}"
+        word = sentences.status_word(self.result)
+        yield f"{word} {axis.clock(self.settled)}" if self.settled else "not settled yet"
+
+
+def _drawing_end(results: Sequence[Result], since: float, now: float, holds: Mapping[str, float]) -> float:
+    """The moment to which waiting is drawn: two holds after the last answer.
+
+    Of a run that was left alone for days the rest would be a dot on its axis.
+    """
     last = [one.settled_wall for one in results if one.made_here and one.settled_wall is not None]
-    return min(now, max(since, *last) + 2 * hold) if last else now
+    if not last:
+        return now
+    return min(now, max(since, *last) + 2 * max(holds[one.task.organization] for one in results))
 
 
 def _task_times(result: Result, since: float, now: float) -> _TaskTimes | None:
@@ -203,11 +268,10 @@ def _task_times(result: Result, since: float, now: float) -> _TaskTimes | None:
         None if result.granted_wall is None or sent is None else min(max(result.granted_wall, queued), sent)
     )
     end = max(queued, sent or queued, now if settled is None else settled)
-    ready = min(max(queued, result.task.ready_at), granted or sent or end)
     return _TaskTimes(
         result=result,
         queued=queued,
-        ready=ready,
+        ready=min(max(queued, result.task.ready_at), granted or sent or end),
         granted=granted,
         sent=sent,
         settled=None if settled is None else end,
@@ -215,136 +279,65 @@ def _task_times(result: Result, since: float, now: float) -> _TaskTimes | None:
     )
 
 
-def _lane(
-    name: str, ways: Sequence[_TaskTimes], scale: _Scale, holds: Mapping[str, float], zone: tzinfo
-) -> Lane:
-    hold = holds.get(ways[0].result.task.organization, Limit().hold)
-    labelled = len(ways) <= LABELLED
-    step = LABELLED_ROW if labelled else min(TALLEST_ROW, COMPACT_LANE / len(ways))
-    offset = BAR_OFFSET if labelled else step / 2
-    places = {way.result.task.key: round(TOP + offset + step * number, 2) for number, way in enumerate(ways)}
-    before = _find_handovers(ways, hold)
-    rows = [
-        _row(way, before.get(way.result.task.key), places[way.result.task.key], scale, zone) for way in ways
-    ]
+def _lane(name: str, drawn: Sequence[_TaskTimes], axis: _Axis, holds: Mapping[str, float]) -> Lane:
+    labelled = len(drawn) <= LABELLED
+    step = LABELLED_ROW if labelled else min(TALLEST_ROW, COMPACT_LANE / len(drawn))
+    top = TOP + (BAR_OFFSET if labelled else step / 2)
+    before = _find_handovers(drawn, holds[drawn[0].result.task.organization])
+    rows = {
+        times.key: _row(times, before.get(times.key), round(top + step * number, 2), axis)
+        for number, times in enumerate(drawn)
+    }
     handovers = [
-        _handover(before[key], way, places, scale) for way in ways if (key := way.result.task.key) in before
+        Handover(
+            x1=axis.x(before[times.key].end),
+            y1=rows[before[times.key].key].y,
+            x2=axis.x(times.waited_until),
+            y2=rows[times.key].y,
+        )
+        for times in drawn
+        if times.key in before
     ]
     return Lane(
         name=name,
-        rows=tuple(rows),
+        rows=tuple(rows.values()),
         handovers=tuple(handovers) if step >= THINNEST_ROW_WITH_LINKS else (),
-        height=round(TOP + step * len(ways) + AXIS, 2),
+        height=round(TOP + step * len(drawn) + AXIS, 2),
         labelled=labelled,
     )
 
 
-def _find_handovers(ways: Sequence[_TaskTimes], hold: float) -> dict[str, _TaskTimes]:
-    """Whose slot each snapshot took that waited for one, by its task's key.
+def _find_handovers(drawn: Sequence[_TaskTimes], hold: float) -> dict[str, _TaskTimes]:
+    """By its task's key, the snapshot whose slot another one took that had waited for it.
 
     Results do not say which slot they had; but one that was granted as a slot came back waited for it.
     """
     free: list[tuple[float, _TaskTimes]] = []
     found: dict[str, _TaskTimes] = {}
-    for way in ways:
-        if way.granted is not None:
+    for times in drawn:
+        if times.granted is not None:
             for back, other in free:
-                if way.ready < back and 0 <= way.granted - back + 0.5 <= PROMPT:
-                    found[way.result.task.key] = other
+                if times.ready < back and 0 <= times.granted - back + 0.5 <= PROMPT:
+                    found[times.key] = other
                     free.remove((back, other))
                     break
-        if way.settled is not None and way.sent is not None and _is_counted_at_answer(way.result):
-            free.append((way.settled + hold, way))
+        if times.settled is not None and times.sent is not None and _is_counted_at_answer(times.result):
+            free.append((times.settled + hold, times))
             free.sort(key=lambda one: one[0])
     return found
 
 
 def _is_counted_at_answer(result: Result) -> bool:
-    """Whether its slot came back a period after the answer: one without, or after a server error, stays out longer."""
+    """True if its slot came back a period after the answer: one without, or after a server error, stays out longer."""
     return result.http_status is not None and result.http_status < SERVER_ERROR
 
 
-def _handover(before: _TaskTimes, way: _TaskTimes, places: Mapping[str, float], scale: _Scale) -> Handover:
-    """The line from an answer to what took its slot."""
-    return Handover(
-        x1=scale(before.end),
-        y1=places[before.result.task.key],
-        x2=scale(way.went),
-        y2=places[way.result.task.key],
-    )
-
-
-def _row(way: _TaskTimes, before: _TaskTimes | None, y: float, scale: _Scale, zone: tzinfo) -> TimelineRow:
-    label = _label(way.result)
+def _row(times: _TaskTimes, before: _TaskTimes | None, y: float, axis: _Axis) -> TimelineRow:
     return TimelineRow(
-        status=_word(way.result),
-        label=label,
-        words=f"{label}: {', '.join(_words(way, before, zone))}",
+        status=times.result.status.value if times.result.status.settled else "pending",
+        label=times.label,
+        words=f"{times.label}: {', '.join(times.words(before, axis))}",
         y=y,
-        bars=tuple(_bars(way, scale)),
-        settled=None if way.settled is None else scale(way.settled),
+        bars=tuple(times.bars(axis)),
+        settled=None if times.settled is None else axis.x(times.settled),
     )
-
-
-def _bars(way: _TaskTimes, scale: _Scale) -> Iterator[Bar]:
-    if way.ready > way.queued:
-        yield Bar(kind="window", x1=scale(way.queued), x2=scale(way.ready))
-    if way.went > way.ready:
-        yield Bar(kind="slot", x1=scale(way.ready), x2=scale(way.went))
-    if way.sent is not None:
-        yield Bar(kind="sent", x1=scale(way.went), x2=scale(way.end))
-
-
-def _words(way: _TaskTimes, before: _TaskTimes | None, zone: tzinfo) -> Iterator[str]:
-    """What a reader who points at the row is told."""
-    yield f"queued {_clock(way.queued, zone)}"
-    if way.ready - way.queued >= 1:
-        yield f"waited {sentences.duration_text(way.ready - way.queued)} for its window to be complete"
-    if way.went - way.ready >= 1:
-        whose = f"the slot of {_label(before.result)}" if before else "its turn"
-        yield f"waited {sentences.duration_text(way.went - way.ready)} for {whose}"
-    if way.sent is not None:
-        yield f"sent {_clock(way.sent, zone)}"
-    yield (
-        f"{sentences.status_word(way.result)} {_clock(way.settled, zone)}"
-        if way.settled
-        else "not settled yet"
-    )
-
-
-def _label(result: Result) -> str:
-    return sentences.snapshot_row(result, UTC).test
-
-
-def _word(result: Result) -> str:
-    return result.status.value if result.status.settled else "pending"
-
-
-def _clock(at: float, zone: tzinfo) -> str:
-    return clock_time(at, None, zone, seconds=True)
-
-
-def _ticks(scale: _Scale, zone: tzinfo) -> Iterator[Tick]:
-    """Round moments of the zone's clocks, as many as fit."""
-    length = scale.end - scale.start
-    longest = _STEPS[-1] * math.ceil(length / _STEPS[-1] / _MOST_TICKS)
-    step = next((one for one in _STEPS if length / one <= _MOST_TICKS), longest)
-    midnight = (
-        datetime.fromtimestamp(scale.start, zone)
-        .replace(hour=0, minute=0, second=0, microsecond=0)
-        .timestamp()
-    )
-    at = midnight + math.ceil((scale.start - midnight) / step) * step
-    while at <= scale.end:
-        x = scale(at)
-        yield Tick(
-            x=x, label=_tick_label(at, step, zone), anchor="start" if x < 4 else "end" if x > 94 else "middle"
-        )
-        at += step
-
-
-def _tick_label(at: float, step: float, zone: tzinfo) -> str:
-    moment = datetime.fromtimestamp(at, zone)
-    if step >= timedelta(days=1).total_seconds():
-        return day_text(moment.date(), moment.date())
-    return f"{moment:%H:%M:%S}" if step < 60 else f"{moment:%H:%M}"
