@@ -38,7 +38,7 @@ class Transaction(Protocol):
         ...
 
     def alive(self, owner: str) -> bool:
-        """Whether the process that claimed this owner id still runs."""
+        """True if the process that claimed this owner id still runs."""
         ...
 
     def refresh_statistics(self) -> None:

@@ -140,7 +140,7 @@ def _is_probe(organization: Row, task: Row) -> bool:
 def _changes(
     task: Row, settlement: Settlement, gate: Gate | None, *, now: float, wall: float
 ) -> dict[str, object]:
-    """What a settlement changes in its task."""
+    """The columns of a task that a settlement changes, with their new values."""
     tries = task["tries"] + settlement.counts
     closed_for = max(0.0, gate.until - now) if gate is not None and settlement.closing is not None else None
     changes = {

@@ -1,4 +1,4 @@
-"""Whether the process that holds a lease still lives: an exclusive lock on a file beside a SQLite store.
+"""Which processes live that use a SQLite store: each holds an exclusive lock on a file beside it.
 
 Process ids say nothing between containers, a lock does: the kernel lets go of it when its process ends,
 however it ends.
@@ -36,7 +36,7 @@ class Owners:
         return self._owner
 
     @contextlib.contextmanager
-    def opening(self) -> Iterator[None]:
+    def lock_opening(self) -> Iterator[None]:
         """Open the store one process after the other: SQLite does not wait when its journal's mode is set."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         file = os.open(self._folder / OPENING, os.O_CREAT | os.O_RDWR, 0o600)
@@ -47,9 +47,9 @@ class Owners:
             os.close(file)
 
     def alive(self, owner: str) -> bool:
-        """Whether the owner's lock is held by a living process; one that may not be looked at is taken to be."""
+        """True if the owner's lock is held by a living process; one that may not be looked at is taken to be."""
         try:
-            return self._locked(owner)
+            return self._is_locked(owner)
         except PermissionError:
             return True
 
@@ -58,11 +58,11 @@ class Owners:
         found = set()
         for owner in owners:
             with contextlib.suppress(PermissionError):
-                if owner != self._owner and self._locked(owner):
+                if owner != self._owner and self._is_locked(owner):
                     found.add(owner)
         return found
 
-    def _locked(self, owner: str) -> bool:
+    def _is_locked(self, owner: str) -> bool:
         try:
             file = os.open(self._folder / owner, os.O_RDONLY)
         except FileNotFoundError:

@@ -31,9 +31,10 @@ def merge(tx: Transaction, source: int, target: int) -> Row:
     now, wall = tx.now(), tx.epoch()
     _merge_tokens(tx, source, target, now)
     _merge_gates(tx, rows[source], rows[target], wall)
-    _merge_held(tx, source, target)
     _merge_tasks(tx, source, rows[target], now)
     for statement in (
+        sql.MOVE_HELD,
+        sql.DROP_ALL_HELD,
         sql.MOVE_RUN_TASKS,
         sql.MOVE_RUN_ORGANIZATIONS,
         sql.DROP_RUN_ORGANIZATIONS,
@@ -74,14 +75,6 @@ def _merge_gates(tx: Transaction, source: Row, target: Row, wall: float) -> None
     grants = [row["last_grant"] for row in (source, target) if row["last_grant"] is not None]
     if grants:
         tx.change(sql.NOTE_GRANT, organization=target["id"], now=max(grants))
-
-
-def _merge_held(tx: Transaction, source: int, target: int) -> None:
-    known = {row["priority"]: row["since"] for row in tx.rows(sql.HELD, organization=target)}
-    for row in tx.rows(sql.HELD, organization=source):
-        since = min(row["since"], known.get(row["priority"], row["since"]))
-        tx.change(sql.PUT_HELD, organization=target, priority=row["priority"], since=since)
-    tx.change(sql.DROP_ALL_HELD, organization=source)
 
 
 def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
@@ -158,7 +151,7 @@ def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:
 
 
 def _new_keys(row: Row, target: Row, generation: int) -> dict[str, object]:
-    """What changes in a task's row when it moves to an organization."""
+    """The columns of a task that change when it moves to an organization, with their new values."""
     task = replace(
         to_bare_task({**row, "identity": target["identity"], "organization_name": ""}), generation=generation
     )

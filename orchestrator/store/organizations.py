@@ -145,7 +145,7 @@ def _learn(tx: Transaction, by_name: str, by_id: str, name: str) -> Row:
 
 
 def load_bucket(tx: Transaction, organization: Row) -> Bucket:
-    """What is stored of an organization's bucket."""
+    """An organization's bucket as it is stored: without tokens that were never out."""
     number = organization["id"]
     return Bucket(
         tokens=tuple(to_token(row) for row in tx.rows(sql.TOKENS, organization=number)),

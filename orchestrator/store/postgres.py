@@ -102,18 +102,18 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[PostgresTransaction]:
-        with self._lock, self._translated():
-            connection = self._connected()
+        with self._lock, self._translate_errors():
+            connection = self._connect_if_lost()
             with connection.transaction():
                 yield PostgresTransaction(connection, self._owner)
 
     read = write
 
     def claim(self) -> str:
-        with self._lock, self._translated():
-            self._connected()
+        with self._lock, self._translate_errors():
+            connection = self._connect_if_lost()
             if self._owner is None:
-                self._hold(secrets.randbits(63))
+                self._hold(connection, secrets.randbits(63))
             return f"{self._owner:016x}"
 
     def forget(self, owner: str) -> None:
@@ -125,11 +125,11 @@ class PostgresDatabase:
             if connection is not None:
                 connection.close()
 
-    def _connected(self) -> psycopg.Connection[Row]:
+    def _connect_if_lost(self) -> psycopg.Connection[Row]:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
             if self._owner is not None:
-                self._hold(self._owner)
+                self._hold(self._connection, self._owner)
         return self._connection
 
     def _connect(self) -> psycopg.Connection[Row]:
@@ -140,11 +140,9 @@ class PostgresDatabase:
             connection.execute(statement)
         return connection
 
-    def _hold(self, owner: int) -> None:
+    def _hold(self, connection: psycopg.Connection[Row], owner: int) -> None:
         """Lock an owner id in this session; if the old session still has it, another one is claimed later."""
-        if self._connection is None:
-            return
-        row = self._connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", [owner]).fetchone()
+        row = connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", [owner]).fetchone()
         self._owner = owner if row and row["locked"] else None
 
     def _prepare(self) -> None:
@@ -167,7 +165,7 @@ class PostgresDatabase:
             schema.migrate(tx, self._place, "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
@@ -219,7 +217,7 @@ class PostgresTransaction:
         self.change("ANALYZE run_task, task")
 
     def alive(self, owner: str) -> bool:
-        """Whether a session holds the owner's lock: it cannot be had, not even until this transaction ends."""
+        """True if a session holds the owner's lock: it cannot be had, not even until this transaction ends."""
         number = int(owner, 16)
         if number == self._owner:
             return True

@@ -101,7 +101,7 @@ class Queue:
         return granted
 
     def outlook(self, ask: Ask) -> Wait | None:
-        """What `grant` would say to wait for (None: nothing to wait for), without changing anything."""
+        """The wait that `grant` would answer (None: there is none to wait for), without changing anything."""
         with self._database.read() as tx:
             organization = organizations.find(tx, ask.organization)
             if organization is None or not _is_active(tx, ask):

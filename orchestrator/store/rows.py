@@ -52,12 +52,12 @@ def find_phase(task: Row, now: float) -> tuple[Phase, float]:
 
 
 def kind(account_group: str, is_public: bool) -> str:
-    """What a permission is refused for within an organization."""
+    """The text by which one pair that a permission may be refused for is stored: account group and is_public."""
     return f"{account_group}/{int(is_public)}"
 
 
 def from_kinds(kinds: Iterable[tuple[str, bool]]) -> str:
-    """What is refused as JSON."""
+    """Pairs that are refused, as JSON."""
     return json.dumps(sorted(kind(*pair) for pair in kinds))
 
 
@@ -132,7 +132,7 @@ def to_bare_task(row: Row) -> Task:
 
 
 def from_task(task: Task, organization: int) -> dict[str, object]:
-    """What the table keeps of a new task, whichever run refers to it."""
+    """A new task as its columns, whichever run refers to it."""
     return {
         "key": task.key,
         "base_key": task.base_key,
@@ -150,7 +150,7 @@ def from_task(task: Task, organization: int) -> dict[str, object]:
 
 
 def from_reference(task: Task) -> dict[str, object]:
-    """What a run says of a task."""
+    """A run's reference to a task, as its columns."""
     return {
         "position": task.position,
         "organization_name": task.organization_name,

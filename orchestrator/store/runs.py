@@ -92,14 +92,16 @@ def _lock_failed(tx: Transaction, run: str) -> list[Row]:
 
 def _add(tx: Transaction, run: Run) -> bool:
     """Write a run without tasks; False if there is one of this id."""
-    values = {
-        "id": run.id,
-        "job": run.job,
-        "files": json.dumps(run.files),
-        "state": run.state.value,
-        "tasks": 0,
-    }
-    return tx.change(sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()) == 1
+    added = tx.change(
+        sql.ADD_RUN,
+        id=run.id,
+        job=run.job,
+        files=json.dumps(run.files),
+        created_at=run.created_at or tx.epoch(),
+        state=run.state.value,
+        tasks=0,
+    )
+    return added == 1
 
 
 def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) -> None:
@@ -121,7 +123,7 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
 
 
 def _names_by_organization(tasks: Sequence[Task], known: Mapping[str, Row]) -> dict[int, list[str]]:
-    """What this run's user calls each organization: usually one name, sometimes several for the same one."""
+    """The names that this run's user has for each organization: usually one, sometimes several."""
     names: dict[int, dict[str, None]] = defaultdict(dict)
     for task in tasks:
         organization = known[task.organization]
@@ -183,7 +185,7 @@ def _meet(tx: Transaction, known: Row, task: Task, *, now: float, epoch: float) 
 
 
 def _refusal(task: Task, *, now: float, epoch: float) -> dict[str, object]:
-    """What is otherwise with a task that is never sent: it has failed from the start."""
+    """The columns of a task that is never sent, where they differ from another new one's: it has failed."""
     if not task.refusal:
         return {}
     problem = from_problem(Problem(title=task.refusal))

@@ -6,6 +6,16 @@ Parameters are `:name`. Two idioms are PostgreSQL's and are put into its own wor
 
 from __future__ import annotations
 
+# -- what several statements share -------------------------------------------------------------------------
+
+# A task as a run refers to it: what `rows.to_task` and `rows.to_result` read.
+TASK_COLUMNS = """
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name"""
+
+TASK_OF_RUN = f"""{TASK_COLUMNS}
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization"""
+
 # -- organizations and their buckets -----------------------------------------------------------------------
 
 # An organization comes with the moment at which its gate's probe lapses.
@@ -172,19 +182,13 @@ SELECT r.run, o.identity, t.status, CASE WHEN t.lease_run = r.run THEN 1 ELSE 0 
 FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = r.organization
 WHERE r.run = :run GROUP BY r.run, o.identity, t.status, here, untried"""
 
-RESULTS = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
-    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
-FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+RESULTS = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.position > :after ORDER BY r.position LIMIT :some"""
 
 SETTLED_POSITIONS = """
 SELECT position FROM run_task WHERE run = :run AND phase = 4 AND until >= :since ORDER BY position"""
 
-RESULTS_AT = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
-    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
-FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+RESULTS_AT = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
 
 MADE = """
@@ -195,10 +199,7 @@ WHERE t.status = 'created' AND t.settled_wall >= :since
     AND (t.settled_wall < :wall OR (t.settled_wall = :wall AND t.id < :before))
 ORDER BY t.settled_wall DESC, t.id DESC LIMIT :some"""
 
-RUN_TASKS_IN = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
-    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
-FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+RUN_TASKS_IN = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
 
 VERSIONS = """
@@ -223,10 +224,7 @@ UPDATE run_task SET phase = 0, until = 0
 WHERE run = :run AND organization = :organization AND phase = :phase AND priority = :priority
   AND until <= :now"""
 
-NEXT_TASK = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
-    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
-FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+NEXT_TASK = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.priority = :priority
   AND r.until = 0 AND NOT (r.kind = ANY(:without))
 ORDER BY r.position LIMIT 1"""
@@ -289,9 +287,7 @@ WHERE s.run = :run ORDER BY s.owner"""
 # -- uncertain tasks ---------------------------------------------------------------------------------------
 
 # CROSS JOIN keeps SQLite at the few tasks that are due, instead of all of the run.
-EVIDENCE_DUE = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
-    COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
+EVIDENCE_DUE = f"""{TASK_COLUMNS}
 FROM task t CROSS JOIN run_task r CROSS JOIN organization o
 WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.task = t.id AND r.run = :run
   AND o.id = t.organization ORDER BY r.position"""
@@ -345,6 +341,13 @@ WHERE excluded.stopped = ''"""
 DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"
 
 MOVE_IDENTITIES = "UPDATE identity SET organization = :into WHERE organization = :organization"
+
+# Of a class held back on both sides it counts since when it was first.
+MOVE_HELD = """
+INSERT INTO held (organization, priority, since)
+SELECT CAST(:into AS BIGINT), priority, since FROM held WHERE organization = :organization
+ON CONFLICT (organization, priority) DO UPDATE SET since = excluded.since
+WHERE excluded.since < held.since"""
 
 DROP_ALL_HELD = "DELETE FROM held WHERE organization = :organization"
 

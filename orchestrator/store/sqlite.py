@@ -57,7 +57,7 @@ class SqliteDatabase:
         refuse_foreign(path, self.describe())
         if not read_only:
             _make_room(path)
-        with self._translated():
+        with self._translate_errors():
             self._connection = _connect(path, read_only=read_only)
             try:
                 self._prepare()
@@ -70,28 +70,18 @@ class SqliteDatabase:
 
     @contextlib.contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
-        with self._lock, self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
-            with self._ended():
-                tx = SqliteTransaction(self._connection, self._clock, self._owners)
-                tx.follow_boot(self.describe())
-                yield tx
+        with self._lock, self._translate_errors(), self._transaction("BEGIN IMMEDIATE") as tx:
+            tx.follow_boot(self.describe())
+            yield tx
 
     @contextlib.contextmanager
     def read(self) -> Iterator[SqliteTransaction]:
-        with self._lock, self._translated():
-            self._connection.execute("BEGIN")
-            with self._ended():
-                yield SqliteTransaction(self._connection, self._clock, self._owners)
+        with self._lock, self._translate_errors(), self._transaction("BEGIN") as tx:
+            yield tx
 
     def claim(self) -> str:
-        with self._lock:
-            try:
-                return self._owners.claim()
-            except OSError as error:
-                raise StoreUnusable(
-                    f"{self.describe()}: no lock file can be made beside it: {error.strerror}"
-                ) from error
+        with self._lock, self._lock_files():
+            return self._owners.claim()
 
     def forget(self, owner: str) -> None:
         self._owners.forget(owner)
@@ -102,10 +92,11 @@ class SqliteDatabase:
             self._owners.close()
 
     @contextlib.contextmanager
-    def _ended(self) -> Iterator[None]:
+    def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
         """Commit when the block ends, roll back when it raises."""
+        self._connection.execute(begin)
         try:
-            yield
+            yield SqliteTransaction(self._connection, self._clock, self._owners)
             self._connection.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):  # an error may have rolled back already
@@ -113,11 +104,20 @@ class SqliteDatabase:
             raise
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             _explain(error, self.describe())
+
+    @contextlib.contextmanager
+    def _lock_files(self) -> Iterator[None]:
+        """Say what it means when the folder of lock files does not take one."""
+        try:
+            yield
+        except OSError as error:
+            problem = f"{self.describe()}: no lock file can be made beside it: {error.strerror}"
+            raise StoreUnusable(problem) from error
 
     def _prepare(self) -> None:
         if self._read_only:
@@ -126,30 +126,21 @@ class SqliteDatabase:
             with self.read() as tx:
                 current = found == schema.VERSION and tx.is_of_this_boot()
             if not current:
-                self._look_at_a_copy()
+                self._use_a_copy()
             return
-        try:
-            with self._owners.opening():
-                self._connection.execute("PRAGMA journal_mode = WAL")
-        except OSError as error:
-            raise StoreUnusable(
-                f"{self.describe()}: no lock file can be made beside it: {error.strerror}"
-            ) from error
+        with self._lock_files(), self._owners.lock_opening():
+            self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("BEGIN IMMEDIATE")
-        with self._ended():
-            tx = SqliteTransaction(self._connection, self._clock, self._owners)
+        with self._transaction("BEGIN IMMEDIATE") as tx:
             schema.migrate(tx, self.describe(), SERIAL)
             tx.follow_boot(self.describe())
 
-    def _look_at_a_copy(self) -> None:
-        """Bring forward what is to be looked at where it disturbs nobody: a look writes nothing into the store."""
+    def _use_a_copy(self) -> None:
+        """Bring a copy in memory forward instead of the store, into which a command that only looks writes nothing."""
         with contextlib.closing(self._connection) as store:
-            self._connection = _opened(":memory:")
+            self._connection = _open(":memory:")
             store.backup(self._connection)
-        self._connection.execute("BEGIN")
-        with self._ended():
-            tx = SqliteTransaction(self._connection, self._clock, self._owners)
+        with self._transaction("BEGIN") as tx:
             schema.migrate(tx, self.describe(), SERIAL)
             if not tx.is_of_this_boot():
                 tx.rebase()
@@ -201,7 +192,7 @@ class SqliteTransaction:
             self.rebase()
 
     def is_of_this_boot(self) -> bool:
-        """Whether the store's times are by the present boot clock."""
+        """True if the store's times are by the present boot clock."""
         return bool((self.row(sql.META) or {})["boot_id"] == self._clock.boot_id())
 
     def rebase(self) -> None:
@@ -268,10 +259,10 @@ def _bound(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    return _opened(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
+    return _open(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
 
 
-def _opened(name: str) -> sqlite3.Connection:
+def _open(name: str) -> sqlite3.Connection:
     connection = sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
     connection.row_factory = _as_dict
     return connection

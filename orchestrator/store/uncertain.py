@@ -86,7 +86,7 @@ class UncertainTasks:
 
 
 def _creation(snapshot: Snapshot, found: str | None, *, now: float, epoch: float) -> dict[str, object]:
-    """What changes in a task whose snapshot turns out to exist."""
+    """The columns of a task whose snapshot turns out to exist."""
     return {
         **from_snapshot(snapshot),
         "status": Status.CREATED.value,

@@ -438,7 +438,7 @@ def test_a_store_is_opened_by_one_process_after_the_other(tmp_path: Path) -> Non
         opened.set()
 
     other = threading.Thread(target=open_it)
-    with Owners(path).opening():
+    with Owners(path).lock_opening():
         other.start()
         assert not opened.wait(0.2)
     other.join(10)
