@@ -239,12 +239,13 @@ def is_property(node: Function) -> bool:
 # -- imports -----------------------------------------------------------------------------------------
 
 
-def offered_names(tree: ast.Module) -> dict[str, str]:
-    """The names that a package's face imports from its own modules, with the module of each."""
+def offered_names(face: ast.Module) -> dict[str, str]:
+    """The names that a package's face imports from other modules, with the module of each."""
+    guarded = [statement for node in face.body if isinstance(node, ast.If) for statement in node.body]
     return {
-        alias.asname or alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        alias.name: node.module
+        for node in (*face.body, *guarded)
+        if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     }
 
