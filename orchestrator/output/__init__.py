@@ -1,4 +1,4 @@
-"""What people and programs read: records, sentences, tables, the live view, reports."""
+"""The words for people and programs: records, sentences, tables, the live view, reports."""
 
 from typing import TYPE_CHECKING
 
@@ -9,15 +9,8 @@ if TYPE_CHECKING:
     from orchestrator.output.plan_text import plan_document, plan_lines
     from orchestrator.output.report.notify import notify_all
     from orchestrator.output.report.page import Report
-    from orchestrator.output.report.render import (
-        SUFFIXES,
-        ReportFormat,
-        check_report_path,
-        is_stream,
-        render,
-        write_report,
-        write_rows,
-    )
+    from orchestrator.output.report.render import ReportFormat, render, write_rows
+    from orchestrator.output.report.report_file import SUFFIXES, check_report_path, is_stream, write_report
     from orchestrator.output.sentences import duration_text, last_line, match_text, pause_text
     from orchestrator.output.snapshots import (
         SnapshotFilter,

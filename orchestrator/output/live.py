@@ -37,7 +37,7 @@ class LiveLine:
 
     @property
     def dumb(self) -> bool:
-        """Whether the terminal cannot draw over what it shows."""
+        """True if the terminal cannot draw over what it shows."""
         return self._console.is_dumb_terminal or not self._console.is_terminal
 
     def show(self, lines: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ class LiveLine:
         return Text("\n", no_wrap=True).join(rows[:most])
 
     def hide(self) -> tuple[str, ...]:
-        """Take the lines away; which they were."""
+        """Take the lines away; returns them."""
         if self._live is None:
             return ()
         self._live.stop()

@@ -184,7 +184,7 @@ def utc_or_none(at: float | None) -> str | None:
 
 
 def wait_fields(why: Waiting) -> Record:
-    """What an organization waits for, times as records have them; None where none can be given."""
+    """The wait of an organization, times as records have them; None where none can be given."""
     return {
         "organization": why.organization,
         "reason": str(why.reason),

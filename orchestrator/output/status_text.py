@@ -131,7 +131,7 @@ def _state(view: RunView) -> RunState:
 
 
 def _processes(view: RunView) -> str:
-    """How many work on it, where that is not plain from its state."""
+    """The number of processes that work on it, where that is not plain from its state."""
     if not view.processes:
         return ", no process is working on it" if _state(view) is RunState.ACTIVE else ""
     return (

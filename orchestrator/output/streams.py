@@ -18,7 +18,7 @@ class Lines:
         self._raw = getattr(getattr(stream, "buffer", None), "raw", None)
 
     def write(self, text: str) -> int:
-        """Write text that ends a line; how many characters it was."""
+        """Write text that ends a line; returns the number of its characters."""
         if self._raw is None:
             self._stream.write(text)
             self._stream.flush()
@@ -38,7 +38,7 @@ class Lines:
         return self._stream.encoding or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether somebody looks at it."""
+        """True if somebody looks at it."""
         return self._stream.isatty()
 
     def flush(self) -> None:

@@ -146,7 +146,7 @@ class View:
 
 
 class _News:
-    """What was told about waiting, and when: a line is news once a minute at most, and only if it says something new."""
+    """The lines about waiting that were told: one is news once a minute at most, and only if it says something new."""
 
     def __init__(self) -> None:
         self._waits: dict[tuple[str, Reason], float | None] = {}

@@ -102,7 +102,7 @@ def _enabled(one: SelectedTest) -> str:
 
 
 def _fit_for_a_file(name: str | None) -> TypeGuard[str]:
-    """Whether a job file can say the name: not when it is blank or has control characters."""
+    """True if a job file can say the name: not when it is blank or has control characters."""
     return bool(name and name.strip() and harmless(name) == name)
 
 

@@ -8,8 +8,9 @@ lines. Whatever goes wrong is a warning, never the run's failure.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Protocol
 from urllib.parse import quote
@@ -19,7 +20,6 @@ from orchestrator.core import (
     Clock,
     Event,
     Notify,
-    Result,
     UsageError,
     change_texts,
     escape_markdown,
@@ -54,7 +54,7 @@ _IN_BRACKETS = ":/?#[]@!$&',;=%~+"  # what may stand in the target of a Markdown
 
 
 class Poster(Protocol):
-    """Whoever speaks HTTP."""
+    """A sender of messages over HTTP."""
 
     def post(self, address: str, body: bytes, *, seconds: float) -> str | None:
         """Send the body once within this time; None when it was taken, else why not. Raises `UsageError`."""
@@ -76,22 +76,27 @@ Line = tuple[TextSpan, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What there is to tell: a headline, what to type next, and a line for each snapshot, trouble first."""
+    """A message before it has a form: headline, commands to type next, and a line for each snapshot, trouble first."""
 
     headline: Line
     commands: tuple[Line, ...]
     lines: tuple[Line, ...]
     rest: str
 
+    @property
+    def top(self) -> tuple[Line, ...]:
+        """The lines above those of the snapshots."""
+        return (self.headline, *self.commands)
+
     def first_lines(self, count: int) -> tuple[Line, ...]:
-        """The first lines, and how many more there are."""
+        """The first lines, and the number of those that are left out."""
         left = len(self.lines) - count
         more = (TextSpan(text=f"and {left} more: "), TextSpan(text=self.rest, code=True))
         return (*self.lines[:count], more) if left else self.lines
 
 
 def notify_all(wanted: Sequence[Notify], report: Report, *, poster: Poster, clock: Clock) -> list[Event]:
-    """Tell everybody who wants to know, in `LONGEST_TIME` at the most; what came of it, as events."""
+    """Tell everybody who wants to know, in `LONGEST_TIME` at the most; an event for each, if it worked or not."""
     due = [one for one in wanted if is_due(one, report)]
     end = clock.boot() + LONGEST_TIME
     events = []
@@ -102,7 +107,7 @@ def notify_all(wanted: Sequence[Notify], report: Report, *, poster: Poster, cloc
 
 
 def is_due(notify: Notify, report: Report) -> bool:
-    """Whether this run's ending is one to tell."""
+    """True if this receiver wants to know of such an ending."""
     failed = report.ending is None or report.ending.exit_code != 0
     return notify.on == "always" or failed
 
@@ -120,7 +125,7 @@ def message_body(report: Report, form: str) -> bytes:
 def make_message(report: Report) -> Message:
     """The report as lines."""
     page = make_page(report)
-    clean = _Clean(report)
+    clean = partial(_clean_text, secrets=report.secrets)
     commands = (
         (TextSpan(text=command, code=True), TextSpan(text=f" {what}")) for what, command in page.commands
     )
@@ -135,18 +140,13 @@ def make_message(report: Report) -> Message:
     )
 
 
-class _Clean:
-    """Makes a text fit to be told: without secrets, and not for pages."""
-
-    def __init__(self, report: Report) -> None:
-        self._secrets = report.secrets
-
-    def __call__(self, text: str) -> str:
-        shown = harmless(mask_secrets(text, self._secrets))
-        return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
+def _clean_text(text: str, secrets: Collection[str]) -> str:
+    """The text as a message may have it: without secrets or control characters, and not for pages."""
+    shown = harmless(mask_secrets(text, secrets))
+    return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
 
 
-def _line(entry: ReportEntry, clean: _Clean, *, several: bool) -> Line:
+def _line(entry: ReportEntry, clean: Callable[[str], str], *, several: bool) -> Line:
     row = entry.row
     link = entry.link if entry.link and len(entry.link) <= LONGEST_LINK else None
     where = f", {row.organization}" if several else ""
@@ -193,24 +193,17 @@ def _encoded(value: object) -> bytes:
 
 
 def _slack(message: Message, count: int) -> dict[str, object]:
-    head = [_slack_section(line) for line in _separated(message)]
+    # sections follow each other without a break, so each line on top ends in one
+    head = [_slack_section((*line, TextSpan(text="\n"))) for line in message.top]
     items = [_slack_section(line) for line in message.first_lines(count)]
     listed = [{"type": "rich_text_list", "style": "bullet", "elements": items}] if items else []
-    plain = "".join(span.text for span in message.headline)
+    notification = "".join(span.text for span in message.headline)
     return {
-        "text": plain.replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;"),  # what a notification shows
+        "text": notification.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
         "blocks": [{"type": "rich_text", "elements": [*head, *listed]}],
         "unfurl_links": False,
         "unfurl_media": False,
     }
-
-
-def _separated(message: Message) -> list[Line]:
-    """The lines on top, each on its own line: sections follow each other without a break."""
-    lines = (message.headline, *message.commands)
-    return [(*line, TextSpan(text="\n")) for line in lines]
 
 
 def _slack_section(line: Line) -> dict[str, object]:
@@ -227,7 +220,7 @@ def _slack_element(span: TextSpan) -> dict[str, object]:
 
 
 def _webex(message: Message, count: int) -> dict[str, object]:
-    top = [_webex_line(line) for line in (message.headline, *message.commands)]
+    top = [_webex_line(line) for line in message.top]
     items = [f"- {_webex_line(line)}" for line in message.first_lines(count)]
     return {"markdown": "\n\n".join([*top, "\n".join(items)] if items else top)}
 
@@ -250,7 +243,7 @@ def _webex_span(span: TextSpan) -> str:
 
 
 def _teams(message: Message, count: int) -> dict[str, object]:
-    lines = (message.headline, *message.commands, *message.first_lines(count))
+    lines = (*message.top, *message.first_lines(count))
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -281,16 +274,15 @@ def _teams_run(span: TextSpan) -> dict[str, object]:
 
 
 def _json_body(report: Report) -> bytes:
-    snapshots = [_record(report, result) for result in report.failures_first if result.status.settled]
+    snapshots = [
+        _masked(records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), report)
+        for result in report.failures_first
+        if result.status.settled
+    ]
     room = JSON_BYTES - len(_json_document(report, [], len(snapshots)))
     sizes = accumulate(len(json.dumps(one)) + len(", ") for one in snapshots)
     count = sum(size <= room for size in sizes)
     return _json_document(report, snapshots[:count], len(snapshots) - count)
-
-
-def _record(report: Report, result: Result) -> object:
-    record = records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links)
-    return _masked(record, report)
 
 
 def _json_document(report: Report, snapshots: Sequence[object], omitted: int) -> bytes:

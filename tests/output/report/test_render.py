@@ -30,7 +30,8 @@ from orchestrator.core.errors import UsageError
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Counts, Result, RunState, Snapshot
 from orchestrator.output.report.page import Report, safe_link
-from orchestrator.output.report.render import ReportFormat, check_report_path, render, write_report
+from orchestrator.output.report.render import ReportFormat, render
+from orchestrator.output.report.report_file import check_report_path, write_report
 from orchestrator.output.report.timeline import COMPACT_LANE, LEFT, WIDTH, Timeline, draw_timeline
 from orchestrator.output.snapshots import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 from orchestrator.ratelimit.bucket import Bucket
