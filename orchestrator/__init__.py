@@ -42,7 +42,7 @@ def lazy_face(package: str) -> Callable[[str], object]:
 
     def find(name: str) -> object:
         if not offered:
-            offered.update(_offered(package))
+            offered.update(_face_names(package))
         if name not in offered:
             raise AttributeError(f"package {package!r} offers no {name!r}")
         value = getattr(importlib.import_module(offered[name]), name)
@@ -52,7 +52,7 @@ def lazy_face(package: str) -> Callable[[str], object]:
     return find
 
 
-def _offered(package: str) -> dict[str, str]:
+def _face_names(package: str) -> dict[str, str]:
     """Each name that a package offers, with the module that defines it."""
     text = Path(sys.modules[package].__file__ or "").read_text(encoding="utf-8")
     (block,) = (node for node in ast.parse(text).body if isinstance(node, ast.If))

@@ -15,7 +15,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the program knows of time; all values in seconds."""
+    """Time as the program knows it; all values in seconds."""
 
     def wall(self) -> float:
         """Seconds since the epoch, UTC, as the calendar has it: may be set back and forth."""

@@ -91,7 +91,7 @@ class AccessRefused(TesnapError):
 
 
 class ApiUnavailable(TesnapError):
-    """What has to be read before anything can be sent cannot be for now: the API does not answer, or fails."""
+    """Lists that have to be read before anything can be sent cannot be read for now: the API does not answer, or fails."""
 
 
 class StoreUnavailable(TesnapError):

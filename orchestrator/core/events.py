@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: values from the worker to whoever shows them."""
+"""The news of a run while it goes on: values from the worker to whoever shows them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.core.tasks import Counts, Reason, Result, Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Why tasks of one organization wait. Times are epoch seconds.
+    """The reason why tasks of one organization wait. Times are epoch seconds.
 
     `until` is when the next one can go and `done` about when the last will have gone; None where it
     depends on others. `left` counts the tasks that are not settled.

@@ -52,14 +52,14 @@ class Pace(StrEnum):
 
 
 class OnUncertain(StrEnum):
-    """What to do with a task whose request may or may not have been carried out."""
+    """The policy for a task whose request may or may not have been carried out."""
 
     HOLD = "hold"
     RESEND = "resend"
 
 
 class Fit(StrEnum):
-    """What becomes of a window whose length the API does not take."""
+    """The treatment of a window whose length the API does not take."""
 
     EXACT = "exact"  # refused, with the nearest lengths named
     COVER = "cover"  # the end stays, the start moves back to the smallest length that covers it
@@ -272,7 +272,7 @@ class JobFile:
 
 
 def identity(base_url: str, *, org_id: str | None = None, name: str | None = None) -> str:
-    """Who shares a bucket: (base URL, orgId), or (base URL, name) while the orgId cannot be read.
+    """The identity of those who share a bucket: (base URL, orgId), or (base URL, name) while the orgId cannot be read.
 
     Two spellings of one address are one: case of the host, its usual port and a slash at the end do not count.
     """

@@ -19,15 +19,15 @@ _WORD = re.compile(r"\w+")
 
 
 def is_like(text: str, pattern: str) -> bool:
-    """Whether the pattern is a part of the text or, with `*` or `?`, the whole of it; case does not matter."""
+    """True if the pattern is a part of the text or, with `*` or `?`, the whole of it; case does not matter."""
     if "*" in pattern or "?" in pattern:
         return matches(text, pattern)
     return pattern.casefold() in text.casefold()
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Whether the pattern is the whole text, `*` and `?` standing for anything; case does not matter."""
-    return _compiled(pattern.casefold()).fullmatch(text.casefold()) is not None
+    """True if the pattern is the whole text, `*` and `?` standing for anything; case does not matter."""
+    return _compile(pattern.casefold()).fullmatch(text.casefold()) is not None
 
 
 def nearest_names(pattern: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -44,6 +44,6 @@ def nearest_names(pattern: str, known: Iterable[str]) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     """The pattern as an expression; a bracket stands for itself."""
     return re.compile(fnmatch.translate(pattern.replace("[", "[[]")))

@@ -32,7 +32,7 @@ _SURELY = re.compile(
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a text of the user's own, which may say anything, holds what is hardly anything but a token.
+    """True if a text of the user's own, which may say anything, holds what is hardly anything but a token.
 
     A hash, a build's number or the word `bearer` does no harm there.
     """
@@ -40,7 +40,7 @@ def holds_secret(text: str) -> bool:
 
 
 def looks_secret(text: str) -> bool:
-    """Whether the text may be an API token; a long text may always be one."""
+    """True if the text may be an API token; a long text may always be one."""
     start = text[:_LOOKED_AT]
     return _FORM.search(start) is not None or _ANNOUNCED.search(start) is not None
 
@@ -63,12 +63,12 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def is_plain(text: str) -> bool:
-    """Whether a terminal shows every character of it, and obeys none."""
+    """True if a terminal shows every character of it, and obeys none."""
     return text.isprintable() or all(char.isprintable() or char in _JOINERS for char in text)
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether a key asks for a secret itself (`token`, `apiKey`), rather than for where one is kept."""
+    """True if a key asks for a secret itself (`token`, `apiKey`), rather than for where one is kept."""
     snake = _HUMP.sub("_", key[:LONGEST_WORD]).lower().replace("-", "_")
     return _SECRET_KEY.search(snake) is not None
 
@@ -114,7 +114,7 @@ def harmless(text: str) -> str:
     """The text on one line and without what a terminal obeys: such characters as Python writes them."""
     if text.isprintable():
         return text
-    return "".join(char if is_plain(char) else _escaped(char) for char in text)
+    return "".join(char if is_plain(char) else _escape(char) for char in text)
 
 
 def escape_markdown(text: str) -> str:
@@ -129,5 +129,5 @@ def escape_formula(text: str) -> str:
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")

@@ -34,7 +34,7 @@ class Status(StrEnum):
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more happens to the task by itself."""
+        """True if nothing more happens to the task by itself."""
         return self in (Status.CREATED, Status.FAILED, Status.UNCERTAIN)
 
 
@@ -47,7 +47,7 @@ class RunState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something waits: the same words in the live line, in `status` and in the logs."""
+    """The reason why something waits: the same words in the live line, in `status` and in the logs."""
 
     OWN_QUOTA = "own_quota"  # all slots are used by snapshots of this store
     FOREIGN_QUOTA = "foreign_quota"  # a 429: somebody outside this store used the quota
@@ -104,7 +104,7 @@ class Task:
 
     @property
     def short_key(self) -> str:
-        """What people see of the key."""
+        """The part of the key that people see."""
         return self.key[:6]
 
     def title(self, resends: int = 0) -> str:
@@ -155,7 +155,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong, in words a user can act on; `fields` are (field, message) pairs of a 400."""
+    """A problem in words that a user can act on; `fields` are (field, message) pairs of a 400."""
 
     title: str
     detail: str = ""
@@ -164,7 +164,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """What the API said of a snapshot it made; every field but the id may be missing.
+    """A snapshot as the API described it when it was made; every field but the id may be missing.
 
     `event_id` is the pseudo-test (`testId` of the answer) under which a saved event stands in `GET /tests`.
     """
@@ -193,7 +193,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What one attempt comes to, written in one commit together with the token's return.
+    """The result of one attempt, written in one commit together with the token's return.
 
     `answered`: an answer (2xx, 3xx, 4xx) settled the request, so the token comes back one hold from now;
     otherwise its pessimistic return stays. `counts`: it was an attempt. `status` is QUEUED for another
@@ -247,7 +247,7 @@ class Result:
 
     @property
     def final(self) -> bool:
-        """Whether its record may be printed: settled, and no evidence is still to be looked for."""
+        """True if its record may be printed: settled, and no evidence is still to be looked for."""
         return self.status.settled and self.evidence_due is None
 
 

@@ -24,14 +24,14 @@ def normalise_url(base_url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this host, with or without the brackets of a URL, is the machine itself."""
+    """True if this host, with or without the brackets of a URL, is the machine itself."""
     with suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     return host.lower().removesuffix(".") == _LOOPBACK_NAME
 
 
 def is_unencrypted(scheme: str, host: str) -> bool:
-    """Whether what is sent there could be read on the way: http is for loopback alone."""
+    """True if what is sent there could be read on the way: http is for loopback alone."""
     return scheme == "http" and not is_loopback(host)
 
 

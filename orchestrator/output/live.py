@@ -47,7 +47,7 @@ class LiveLine:
         if self._live and tuple(lines) == self._lines:
             return
         self._lines = tuple(lines)
-        text = self._fitted(lines)
+        text = self._fit(lines)
         if self._live:
             self._live.update(text, refresh=True)
             return
@@ -61,7 +61,7 @@ class LiveLine:
         )
         self._live.start(refresh=True)
 
-    def _fitted(self, lines: Sequence[str]) -> Text:
+    def _fit(self, lines: Sequence[str]) -> Text:
         """The lines as the terminal has room for them: one that fills it is left behind when it scrolls."""
         from rich.text import Text
 

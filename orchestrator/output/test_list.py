@@ -47,9 +47,9 @@ def yaml_of_tests(rows: Sequence[FoundTest]) -> Iterator[str]:
     yield "tests:"
     for row in rows:
         one = row.selected
-        about = [one.test.type if one.test else "", *one.tags, row.group, _alerting(one), _enabled(one)]
+        about = [one.test.type if one.test else "", *one.tags, row.group, _alerting(one), _state_text(one)]
         comment = harmless("; ".join(part for part in about if part))
-        name = f", test_name: {_quoted(one.name)}" if _fit_for_a_file(one.name) else ""
+        name = f", test_name: {_yaml_text(one.name)}" if _fit_for_a_file(one.name) else ""
         yield f'  - {{id: "{one.id}"{name}}}' + (f"  # {comment}" if comment else "")
 
 
@@ -97,7 +97,7 @@ def _alerting(one: SelectedTest) -> str:
     return "alerting" if one.alerting else ""
 
 
-def _enabled(one: SelectedTest) -> str:
+def _state_text(one: SelectedTest) -> str:
     return "" if one.test is None or one.test.enabled else "disabled"
 
 
@@ -106,7 +106,7 @@ def _fit_for_a_file(name: str | None) -> TypeGuard[str]:
     return bool(name and name.strip() and harmless(name) == name)
 
 
-def _quoted(text: str) -> str:
+def _yaml_text(text: str) -> str:
     """The text as a double-quoted YAML scalar on one line, in which no variable is filled in."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{harmless(escaped)}"'

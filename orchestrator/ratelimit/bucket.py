@@ -73,7 +73,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """Who wants a token of an organization.
+    """The demand for an organization's tokens.
 
     `mine`: when the earliest task of each class of the asking run is due, and why it is not before.
     `others`: the classes that other live runs, able to send, have due tasks of.
@@ -110,7 +110,7 @@ class Decision:
 
 def decide(bucket: Bucket, demand: Demand, limit: Limit, now: float) -> Decision:
     """Say whether the asking run may make a request now, for a task of which class, or what it waits for."""
-    held = _held(bucket.held, demand, now)
+    held = _held_since(bucket.held, demand, now)
     outcome = _turn(bucket, demand, held, limit, now)
     if isinstance(outcome, Go) and outcome.priority in held:
         held = {**held, outcome.priority: now}
@@ -138,7 +138,7 @@ def evidence_time(limit: Limit, timeout: float, granted_at: float) -> float:
 
 
 def may_send(limit: Limit, timeout: float, granted_boot: float, now_boot: float) -> bool:
-    """Whether the first byte may still leave: half the grace after the grant it may not.
+    """True if the first byte may still leave: half the grace after the grant it may not.
 
     Without a grace the attempt's own deadline takes its place.
     """
@@ -155,7 +155,7 @@ def close_gate(
     closings = before + 1 if closing.doubles else before
     seconds = closing.seconds  # what the server said is exact; our own guess is spread
     if seconds is None:
-        seconds = limit.per * _doubled(closings) * (1 + GATE_JITTER * jitter)
+        seconds = limit.per * _wait_factor(closings) * (1 + GATE_JITTER * jitter)
     return Gate(closed_at=now, until=now + seconds, closings=closings)
 
 
@@ -180,7 +180,7 @@ def return_after_reboot(
     return now + max(full_hold, hold)
 
 
-def _doubled(closings: int) -> int:
+def _wait_factor(closings: int) -> int:
     return min(LONGEST_GATE, 1 << (closings // CLOSINGS_TO_DOUBLE))
 
 
@@ -188,7 +188,7 @@ def _due(demand: Demand, now: float) -> frozenset[Priority]:
     return frozenset(p for p, (due, _) in demand.mine.items() if due <= now)
 
 
-def _held(before: Mapping[Priority, float], demand: Demand, now: float) -> Mapping[Priority, float]:
+def _held_since(before: Mapping[Priority, float], demand: Demand, now: float) -> Mapping[Priority, float]:
     """Since when each class with due tasks has had a higher class with due tasks before it."""
     wanted = _due(demand, now) | frozenset(demand.others)
     top = min(wanted, default=None)
@@ -235,7 +235,7 @@ def _class(
     free: int,
     now: float,
 ) -> Priority | Wait:
-    """Whose turn it is: a starved class first, then the highest; a run yields to others' higher classes.
+    """The class whose turn it is: a starved one first, then the highest; a run yields to others' higher classes.
 
     For a starved class of another run one token is left aside, for a short while only: its process
     looks at the store at least every poll, and one that hangs must not hold back an incident.

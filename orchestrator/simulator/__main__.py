@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _log(path: Path | None) -> Iterator[Callable[[LoggedRequest], None]]:
-    """What appends each entry to the file at once, so that it outlives a kill; nothing without a file."""
+    """A function that appends each entry to the file at once, so that it outlives a kill; nothing without a file."""
     if path is None:
         yield lambda _: None
         return

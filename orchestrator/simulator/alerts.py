@@ -36,7 +36,7 @@ def chosen_alerts(alerts: tuple[TenantAlert, ...], request: Request, now: float)
     """The alerts that a request means, newest first."""
     state = request.query.get("state")
     if state not in {None, "trigger", "clear"}:
-        raise _refused(request, "state", "state must be trigger or clear")
+        raise _refusal(request, "state", "state must be trigger or clear")
     span = _range(request, now)
     begun = [alert for alert in alerts if alert.start <= now]
     meant = [alert for alert in begun if _is_meant(alert, state, span, now)]
@@ -70,10 +70,10 @@ def _range(request: Request, now: float) -> Range | None:
     query = request.query
     if "window" in query:
         if "startDate" in query or "endDate" in query:
-            raise _refused(request, "window", "window cannot be used with startDate or endDate")
+            raise _refusal(request, "window", "window cannot be used with startDate or endDate")
         return Range(start=now - _interval(request, query["window"]), end=now)
     if "endDate" in query and "startDate" not in query:
-        raise _refused(request, "endDate", "endDate must be used with startDate")
+        raise _refusal(request, "endDate", "endDate must be used with startDate")
     if "startDate" not in query:
         return None
     end = _moment(request, query, "endDate") if "endDate" in query else now
@@ -83,21 +83,21 @@ def _range(request: Request, now: float) -> Range | None:
 def _interval(request: Request, text: str) -> float:
     match = _INTERVAL.fullmatch(text)
     if not match:
-        raise _refused(request, "window", "window must be a number with s, m, h, d or w")
+        raise _refusal(request, "window", "window must be a number with s, m, h, d or w")
     return float(int(match[1]) * _SECONDS[match[2]])
 
 
 def _moment(request: Request, query: Mapping[str, str], key: str) -> float:
     seconds = date_seconds(query[key])
     if seconds is None:
-        raise _refused(request, key, f"{key} must be an ISO date-time in UTC")
+        raise _refusal(request, key, f"{key} must be an ISO date-time in UTC")
     return seconds
 
 
 def _size(request: Request, default: int) -> int:
     text = request.query.get("max", str(default))
     if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise _refused(request, "max", "max must be a number over zero")
+        raise _refusal(request, "max", "max must be a number over zero")
     return min(int(text), default)
 
 
@@ -111,8 +111,8 @@ def _first(request: Request) -> int:
             return int(number)
     except ValueError:
         pass
-    raise _refused(request, "cursor", "cursor is not one of this server's")
+    raise _refusal(request, "cursor", "cursor is not one of this server's")
 
 
-def _refused(request: Request, field: str, message: str) -> Refusal:
+def _refusal(request: Request, field: str, message: str) -> Refusal:
     return Refusal(invalid([{"code": "ALERTS-400", "field": field, "message": message}], request.path))

@@ -53,7 +53,7 @@ class TenantSnapshot:
 
     @property
     def as_test(self) -> TenantTest:
-        """What GET /tests lists of it, if it is a saved event."""
+        """The entry that GET /tests lists for it, if it is a saved event."""
         return TenantTest(
             test_id=self.test_id,
             name=self.draft.display_name,
@@ -174,7 +174,7 @@ def account_group_answer(
 
 
 def user_answer(bearer: TenantBearer, groups: list[TenantGroup], current: TenantGroup, base: str) -> Json:
-    """Whose token this is, and what it may see."""
+    """The answer that says whose token this is, and what it may see."""
     role: Json = {
         "name": "Regular User",
         "roleId": ROLE_ID,

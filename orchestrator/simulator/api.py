@@ -89,7 +89,7 @@ class Simulator:
             at = self._latest = max(at, self._latest)
             self._use_foreign(at)
             case, reply = self._origin_acts(exchange, at)
-            sent = self._sent(exchange, reply, max(at, exchange.answer_at))
+            sent = self._outgoing_reply(exchange, reply, max(at, exchange.answer_at))
             entry = _entry(exchange, case, sent, at)
             self.log.append(entry)
             if self._on_entry:
@@ -102,8 +102,8 @@ class Simulator:
             return None, None
         return self._origin.hear(exchange.request, at, foreign=bool(fault and fault.kind == "foreign"))
 
-    def _sent(self, exchange: Exchange, reply: Reply | None, answered: float) -> Reply | None:
-        """What goes out: the origin's answer, a gateway's, or nothing."""
+    def _outgoing_reply(self, exchange: Exchange, reply: Reply | None, answered: float) -> Reply | None:
+        """The reply that goes out: the origin's answer, a gateway's, or nothing."""
         fault = exchange.fault
         if fault and fault.silent:
             return None
@@ -124,7 +124,7 @@ class Simulator:
             self._foreign[organization.org_id] = moments, next(moments)
 
     def _use_foreign(self, at: float) -> None:
-        """What somebody else has used up to now."""
+        """The quota that somebody else has used up to now."""
         for org_id, (moments, following) in self._foreign.items():
             moment = following
             while moment <= at:

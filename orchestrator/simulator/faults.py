@@ -1,4 +1,4 @@
-"""What goes wrong, by chance from a seed or by script.
+"""Faults, by chance from a seed or by script.
 
 A fault is written as its kind, with `-before` or `-after` where it matters whether the origin acted on
 the request before it struck:
@@ -56,7 +56,7 @@ class Fault:
 
     @property
     def silent(self) -> bool:
-        """Whether not one byte is answered."""
+        """True if not one byte is answered."""
         return self.kind in _AFTER_UNLESS_SAID
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """What goes wrong and how often.
+    """The faults and how often each happens.
 
     `rates` gives each fault its share of the POSTs. `script` names the
     faults of the first POSTs in order, None for a good one; after its end the rates hold. `foreign_rate`

@@ -1,4 +1,4 @@
-"""What the server saw of every request, and the judges over it."""
+"""The log of every request that the server saw, and the judges over it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LoggedRequest:
 
     @property
     def wanted(self) -> Wanted:
-        """What was asked for, apart from its title."""
+        """The request, apart from its title."""
         return (self.organization, self.aid, self.test, self.start, self.end, self.is_public)
 
 
@@ -79,7 +79,7 @@ def refusals(log: Iterable[LoggedRequest]) -> list[LoggedRequest]:
 
 
 def find_duplicates(log: Iterable[LoggedRequest]) -> dict[Wanted, int]:
-    """What was made more than once, and how often."""
+    """The snapshots that were made more than once, and how often."""
     times = Counter(entry.wanted for entry in creations(log))
     return {wanted: count for wanted, count in times.items() if count > 1}
 

@@ -104,14 +104,14 @@ class Origin:
         case.bearer, case.organization = bearer, organization
 
     def _count_request(self, case: Case) -> None:
-        org_id = _known(case.organization).org_id
-        self._general[org_id], allowed = self._general[org_id].counted(case.at)
+        org_id = _require(case.organization).org_id
+        self._general[org_id], allowed = self._general[org_id].count_request(case.at)
         if not allowed:
             case.exhausted = GENERAL
             raise Refusal(problem(429, "Exhausted rate limit for the organization", case.request.path))
 
     def _endpoint(self, case: Case) -> Callable[[Case], Reply] | None:
-        """What answers a GET; None for the POST of a snapshot."""
+        """The endpoint that answers a GET; None for the POST of a snapshot."""
         request = case.request
         gets = {
             f"{PREFIX}/tests": self._get_tests,
@@ -152,8 +152,8 @@ class Origin:
             start_round=int(draft.start // step * step),
             end_round=int(draft.end // step * step),
         )
-        self._keep(snapshot, _known(case.organization).org_id)
-        return answer(201, answers.snapshot_answer(snapshot, _known(case.bearer), case.request.base_url))
+        self._keep(snapshot, _require(case.organization).org_id)
+        return answer(201, answers.snapshot_answer(snapshot, _require(case.bearer), case.request.base_url))
 
     def _source(self, case: Case, group: TenantGroup) -> TenantTest:
         tests = (test for test in self._tests_of(case, group) if test.test_id == case.test_id)
@@ -168,7 +168,7 @@ class Origin:
         return test
 
     def _use_quota(self, case: Case, *, foreign: bool) -> None:
-        org_id = _known(case.organization).org_id
+        org_id = _require(case.organization).org_id
         taken = 0
         while foreign and taken < self._limits[org_id].limit and self.take_slot(org_id, case.at):
             taken += 1
@@ -190,7 +190,7 @@ class Origin:
     def _get_tests(self, case: Case) -> Reply:
         group, base = self._group(case, VIEW_TESTS), case.request.base_url
         shown = [test for test in self._tests_of(case, group) if not test.endpoint]
-        tests = [answers.test_answer(test, _known(case.bearer), base) for test in shown]
+        tests = [answers.test_answer(test, _require(case.bearer), base) for test in shown]
         return answer(200, {"tests": tests, "_links": _self_link(case.request)})
 
     def _get_tags(self, case: Case) -> Reply:
@@ -215,7 +215,7 @@ class Origin:
         return answer(200, {"alerts": alerts, "_links": links})
 
     def _get_account_groups(self, case: Case) -> Reply:
-        organization, groups = _known(case.organization), self._groups(case)
+        organization, groups = _require(case.organization), self._groups(case)
         current, shows = self._group(case).aid, self.world.shows_org_id
         shown = [
             answers.account_group_answer(group, organization, current, shows_org_id=shows) for group in groups
@@ -224,22 +224,22 @@ class Origin:
 
     def _get_user(self, case: Case) -> Reply:
         groups, base = self._groups(case), case.request.base_url
-        return answer(200, answers.user_answer(_known(case.bearer), groups, self._group(case), base))
+        return answer(200, answers.user_answer(_require(case.bearer), groups, self._group(case), base))
 
     def _get_role(self, case: Case) -> Reply:
-        """What the token's user may do: here everybody has one role, with what the token permits."""
+        """The role of the token's user: here everybody has one role, with what the token permits."""
         if case.request.path != f"{PREFIX}/roles/{answers.ROLE_ID}":
             raise Refusal(problem(404, "There is no such role", case.request.path))
-        return answer(200, answers.role_answer(_known(case.bearer), case.request.base_url))
+        return answer(200, answers.role_answer(_require(case.bearer), case.request.base_url))
 
     def _groups(self, case: Case) -> list[TenantGroup]:
         """The account groups that the token opens."""
-        aids = _known(case.bearer).aids
-        return [g for g in _known(case.organization).account_groups if not aids or g.aid in aids]
+        aids = _require(case.bearer).aids
+        return [g for g in _require(case.organization).account_groups if not aids or g.aid in aids]
 
     def _group(self, case: Case, permission: str | None = None) -> TenantGroup:
         """The account group of a request: the one named by `aid`, or the token's default."""
-        bearer, aid = _known(case.bearer), case.request.query.get("aid")
+        bearer, aid = _require(case.bearer), case.request.query.get("aid")
         if permission is not None and permission not in bearer.permissions:
             raise Refusal(problem(403, f"The permission `{permission}` is missing", case.request.path))
         groups = self._groups(case)
@@ -253,7 +253,7 @@ class Origin:
         return groups[0]
 
     def _tests_of(self, case: Case, group: TenantGroup) -> list[TenantTest]:
-        return [*group.tests, *self._saved[_known(case.organization).org_id, group.aid]]
+        return [*group.tests, *self._saved[_require(case.organization).org_id, group.aid]]
 
     def _with_general_headers(self, case: Case, reply: Reply) -> Reply:
         if case.organization is None:
@@ -280,7 +280,7 @@ def _self_link(request: Request) -> dict[str, object]:
     return {"self": {"href": request.base_url + request.path.removeprefix(PREFIX)}}
 
 
-def _known(value: _T | None) -> _T:
+def _require(value: _T | None) -> _T:
     if value is None:
         raise RuntimeError("a step of the origin came before the one that it needs")
     return value

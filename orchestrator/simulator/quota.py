@@ -23,7 +23,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """What an organization has used: the moments that count, or a level at a moment."""
+    """The requests that an organization has used: the moments that count, or a level at a moment."""
 
     moments: tuple[float, ...] = ()
     level: float | None = None
@@ -85,7 +85,7 @@ class GeneralQuota:
     start: float = -math.inf
     used: int = 0
 
-    def counted(self, now: float) -> tuple[GeneralQuota, bool]:
+    def count_request(self, now: float) -> tuple[GeneralQuota, bool]:
         """One more request, and whether it is let through."""
         window = self if now < self.start + self.limit.period else replace(self, start=now, used=0)
         allowed = window.used < self.limit.limit

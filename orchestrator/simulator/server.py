@@ -23,7 +23,7 @@ _MOST_BODY = 1_000_000  # bytes; a valid request has less than a thousand
 
 
 class ServerClock(Protocol):
-    """What the server needs of time; seconds."""
+    """Time as the server needs it; seconds."""
 
     def wall(self) -> float:
         """Seconds since the epoch."""

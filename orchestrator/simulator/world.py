@@ -69,7 +69,7 @@ class TenantGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """What the snapshot limit counts for; `limit` and `period` where it has one of its own."""
+    """The unit that the snapshot limit counts for; `limit` and `period` where it has one of its own."""
 
     org_id: str
     name: str
@@ -162,7 +162,7 @@ def world_of(parts: Iterable[tuple[Tenant, TenantBearer]], **switches: Any) -> W
     made, organizations = list(parts), dict[str, Tenant]()
     for part, _ in made:
         known = organizations.get(part.org_id)
-        organizations[part.org_id] = _united(known, part) if known else part
+        organizations[part.org_id] = _unite_tenants(known, part) if known else part
     bearers = tuple(bearer for _, bearer in made)
     return World(organizations=tuple(organizations.values()), bearers=bearers, **switches)
 
@@ -239,7 +239,7 @@ def _matching(pattern: str) -> str:
     return pattern.replace("*", "").replace("?", "x") or "Test"
 
 
-def _united(one: Tenant, other: Tenant) -> Tenant:
+def _unite_tenants(one: Tenant, other: Tenant) -> Tenant:
     """One organization with the account groups of both; the first one's default stays."""
     groups = {group.aid: group for group in one.account_groups}
     for group in other.account_groups:

@@ -104,7 +104,7 @@ def parse_instant(text: str, *, timezone: str | None) -> tuple[float, tuple[str,
 
 
 def is_wall_clock(text: str) -> bool:
-    """Whether a valid instant was written without Z or offset, so that the zone decides."""
+    """True if a valid instant was written without Z or offset, so that the zone decides."""
     match = _INSTANT.fullmatch(text.strip())
     return match is not None and match[8] is None
 
@@ -123,7 +123,7 @@ def parse_clock(text: str, *, seconds: bool = False) -> time:
 
 
 def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float, tuple[str, ...]]:
-    """What is typed in an incident as epoch seconds, with notes.
+    """The moment that is typed in an incident as epoch seconds, with notes.
 
     All that `parse_instant` takes, a bare `14:07` (the latest such moment up to now, so in a repeated hour
     the second one once it is past), `2 h ago`, `yesterday 14:00`, `today 09:30` and `now`, the last full
@@ -173,9 +173,9 @@ def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> 
         return WallClockTime(wall=wall, at=first.timestamp())
     if before < after:
         at = _end_of_gap(other.timestamp(), first.timestamp(), there)
-        return WallClockTime(wall=wall, at=at, notes=(_moved(wall, at, timezone),))
+        return WallClockTime(wall=wall, at=at, notes=(_note_on_skipped(wall, at, timezone),))
     taken, left = (other, first) if second else (first, other)
-    note = _repeated(taken, left, timezone, "second" if second else "first")
+    note = _note_on_repeated(taken, left, timezone, "second" if second else "first")
     return WallClockTime(wall=wall, at=taken.timestamp(), notes=(note,))
 
 
@@ -193,7 +193,7 @@ def _end_of_gap(before: float, after: float, there: tzinfo) -> float:
 
 
 def _exists(day: date, timezone: str | None) -> bool:
-    """Whether the zone has this date: Apia had no 2011-12-30, it moved over the date line."""
+    """True if the zone has this date: Apia had no 2011-12-30, it moved over the date line."""
     return local(read_wall(datetime.combine(day, time()), timezone).at, timezone).date() == day
 
 
@@ -255,14 +255,14 @@ def _no_zone(timezone: str) -> str:
     return f"{quote(timezone)} is not a time zone: {hint}"
 
 
-def _moved(wall: datetime, at: float, timezone: str | None) -> str:
+def _note_on_skipped(wall: datetime, at: float, timezone: str | None) -> str:
     return (
         f"{_wall_text(wall)} does not exist in {timezone}, where the clocks are put forward:"
         f" taken as {local_text(at, timezone)}"
     )
 
 
-def _repeated(taken: datetime, left: datetime, timezone: str | None, which: str) -> str:
+def _note_on_repeated(taken: datetime, left: datetime, timezone: str | None, which: str) -> str:
     return (
         f"{_wall_text(taken)} occurs twice in {timezone}, where the clocks are put back: the {which} is"
         f" taken, {taken.isoformat()} (for the other one write {left.isoformat()})"

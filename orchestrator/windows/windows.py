@@ -87,7 +87,7 @@ _FORMS_TEXT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What a window comes to at one moment: windows the API takes, in order, and what the user is told."""
+    """A window as it is resolved at one moment: windows the API takes, in order, and what the user is told."""
 
     windows: tuple[Window, ...]
     notes: tuple[str, ...] = ()
@@ -109,13 +109,13 @@ class _Asked:
 def check_window(spec: WindowSpec) -> None:
     """Raise WindowError, with the key at fault and what to write instead, unless `resolve_window` will succeed."""
     _check_keys(spec)
-    _located("timezone", lambda: zone(spec.timezone))
+    _check_at("timezone", lambda: zone(spec.timezone))
     for key in ("start", "end", "around"):
         _check_instant(spec, key)
     for key in ("duration", "last"):
         _check_duration(spec, key)
     if spec.until is not None:
-        _located("until", lambda: parse_clock(spec.until or ""))
+        _check_at("until", lambda: parse_clock(spec.until or ""))
     length = _bounds(spec, now=0.0).seconds  # the same at any time
     if length <= 0:
         raise WindowError(_backwards(spec, length), key="end")
@@ -167,7 +167,7 @@ def _check_keys(spec: WindowSpec) -> None:
     raise WindowError(f"{' and '.join(surplus)} cannot stand beside {rest}: {_FORMS_TEXT}", key=surplus[0])
 
 
-def _located(key: str, read: Callable[[], object]) -> None:
+def _check_at(key: str, read: Callable[[], object]) -> None:
     """Turn what a reading function says against a text into an error at the key."""
     try:
         read()
@@ -179,7 +179,7 @@ def _check_instant(spec: WindowSpec, key: str) -> None:
     text: str | None = getattr(spec, key)
     if text is None:
         return
-    _located(key, lambda: parse_instant(text, timezone=spec.timezone))
+    _check_at(key, lambda: parse_instant(text, timezone=spec.timezone))
     at, _ = parse_instant(text, timezone=spec.timezone)
     if at % 1:
         raise WindowError(f"{quote(text)} is not a full second: write {utc_text(at)}", key=key)
@@ -280,7 +280,7 @@ def _tile(start: int, lengths: tuple[int, ...]) -> tuple[Window, ...]:
 
 
 def _night_notes(spec: WindowSpec, asked: _Asked) -> tuple[str, ...]:
-    """What whole days, counted from a wall-clock time, leave out or add when the clocks change within."""
+    """Notes on what whole days, counted from a wall-clock time, leave out or add when the clocks change within."""
     days, rest = divmod(asked.seconds, DAY)
     if spec.timezone is None or rest:
         return ()

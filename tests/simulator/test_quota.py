@@ -113,7 +113,7 @@ def test_the_general_limit_is_a_fixed_window_from_the_first_request() -> None:
     """240 pass, the next is refused with nothing remaining, and a minute after the first all is well."""
     general, verdicts = GeneralQuota(), []
     for _ in range(241):
-        general, allowed = general.counted(1000.5)
+        general, allowed = general.count_request(1000.5)
         verdicts.append(allowed)
     assert verdicts == [True] * 240 + [False]
     assert general.headers() == {
@@ -121,5 +121,5 @@ def test_the_general_limit_is_a_fixed_window_from_the_first_request() -> None:
         "X-Organization-Rate-Limit-Remaining": "0",
         "X-Organization-Rate-Limit-Reset": "1061",
     }
-    assert not general.counted(1060.4)[1]
-    assert general.counted(1060.5)[1]
+    assert not general.count_request(1060.4)[1]
+    assert general.count_request(1060.5)[1]
