@@ -17,7 +17,7 @@ from orchestrator.core.jobs import RetryRules
 from orchestrator.core.tasks import Lease, Result, Run
 from orchestrator.store.store import Store
 from orchestrator.worker.organization import ServedOrganization
-from orchestrator.worker.sender import Looked, Lost, Sent, first_byte
+from orchestrator.worker.sender import Looked, LostAnswer, Sent, commit_first_byte
 from orchestrator.worker.worker import Worker
 
 
@@ -35,14 +35,14 @@ class Echo:
 
     def send(self, lease: Lease) -> None:
         try:
-            first_byte(lease, self._clock, self._store.queue.mark_sending, stopping=False)
+            commit_first_byte(lease, self._clock, self._store.queue.mark_sending, stopping=False)
         except TesnapError as refused:
             self._end(0.0, Sent(lease=lease, refused=refused))
             return
         self.sent += 1
         self._end(self._latency * self._chance.uniform(0.5, 1.5), Sent(lease=lease, answer=_created(lease)))
 
-    def look(self, lost: Sequence[Lost]) -> None:
+    def look(self, lost: Sequence[LostAnswer]) -> None:
         self._end(0.0, Looked(lost=lost))
 
     def done(self) -> list[Sent | Looked]:
@@ -97,11 +97,11 @@ class Silent:
 
 def worker_of(store: Store, run: Run, organizations: list[str], clock: VirtualClock, sender: Echo) -> Worker:
     """A worker that serves these organizations."""
-    lanes = {
+    served = {
         name: ServedOrganization(identity=name, name=name, limit=LIMIT, timeout=TIMEOUT)
         for name in organizations
     }
-    return Worker(run, store, sender, lanes, clock, observer=Silent(), rules=RetryRules())
+    return Worker(run, store, sender, served, clock, observer=Silent(), rules=RetryRules())
 
 
 def work(worker: Worker, sender: Echo, clock: VirtualClock, *, until: float) -> None:

@@ -1,4 +1,4 @@
-"""What is worth a log line while a run goes on: values in, events out."""
+"""Events worth a log line while a run goes on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from orchestrator.ratelimit import Gate
 from orchestrator.worker.organization import ServedOrganization
 
 
-def attempted(lane: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
+def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
     """The end of an attempt. A plain success is a debug line: its record says it all."""
     title = verdict.problem.title if verdict.problem else verdict.outcome.value
-    test = f"{lane.name}: test {lease.task.test_id}"
+    test = f"{served.name}: test {lease.task.test_id}"
     if settled.closing is not None:
         return _about(
             lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made", "warning"
@@ -29,15 +29,15 @@ def attempted(lane: ServedOrganization, lease: Lease, verdict: Verdict, settled:
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
 
 
-def unsent(lane: ServedOrganization, lease: Lease, verdict: Verdict, wait: float) -> Event:
+def unsent_attempt(served: ServedOrganization, lease: Lease, verdict: Verdict, wait: float) -> Event:
     """No connection: nothing was sent."""
     title = verdict.problem.title if verdict.problem else "no connection"
-    text = f"{lane.name}: {title}; nothing was sent, next try in {wait:.0f} s"
+    text = f"{served.name}: {title}; nothing was sent, next try in {wait:.0f} s"
     return _about(lease, "attempt.unsent", text, "warning")
 
 
-def concluded(lease: Lease, found: Snapshot | None, *, resend: bool, error: str | None) -> Event:
-    """What the search for evidence came to."""
+def evidence_outcome(lease: Lease, found: Snapshot | None, *, resend: bool, error: str | None) -> Event:
+    """The end of a search for evidence."""
     test = f"test {lease.task.test_id}"
     if found is not None:
         return _about(lease, "evidence.found", f"{test}: found the snapshot whose answer was lost", "info")
@@ -49,52 +49,52 @@ def concluded(lease: Lease, found: Snapshot | None, *, resend: bool, error: str 
     return _about(lease, "evidence.missing", f"{test}: stays uncertain: {why}", "warning")
 
 
-def look_failed(lease: Lease, lost: int, error: str, wait: float) -> Event:
+def failed_look(lease: Lease, lost: int, error: str, wait: float) -> Event:
     """Evidence could not be looked for."""
     text = f"{plural(lost, 'lost answer')}: {error}; looked for again in {wait:.0f} s"
     return _about(lease, "evidence.later", text, "warning")
 
 
-def group_refused(lane: ServedOrganization, task: Task, refusals: int) -> Event:
+def group_refusal(served: ServedOrganization, task: Task, refusals: int) -> Event:
     """Too many 403 for one account group and is_public."""
     group = f"account group {task.account_group}" if task.account_group else "the default account group"
     public = str(task.is_public).lower()
     text = (
-        f"{lane.name}: {refusals} requests for {group} with is_public {public} were refused (403); "
+        f"{served.name}: {refusals} requests for {group} with is_public {public} were refused (403); "
         "the others of this kind are not tried and stay pending"
     )
     return Event(name="organization.stopped", text=text, level="error")
 
 
-def gate_stays_closed(lane: ServedOrganization, gate: Gate, *, now: float) -> Event:
+def gate_stays_closed(served: ServedOrganization, gate: Gate, *, now: float) -> Event:
     """Refused again and again: the wait has doubled."""
     text = (
-        f"{lane.name}: refused (429) {gate.closings} times in a row: somebody else uses the quota up; "
+        f"{served.name}: refused (429) {gate.closings} times in a row: somebody else uses the quota up; "
         f"the next single try is in {max(0.0, gate.until - now) / 60:.0f} min"
     )
     return Event(name="gate.closed", text=text, level="warning", fields=(("closings", gate.closings),))
 
 
-def lane_stopped(lane: ServedOrganization) -> Event:
+def organization_stop(served: ServedOrganization) -> Event:
     """Nothing more is sent for an organization."""
-    text = f"{lane.name}: {lane.stopped_because}; its other snapshots stay pending"
+    text = f"{served.name}: {served.stopped_because}; its other snapshots stay pending"
     return Event(name="organization.stopped", text=text, level="error")
 
 
-def clock_stepped() -> Event:
+def clock_step() -> Event:
     """The store's clock has gained on ours: its tokens would return too early."""
     text = "the store's clock was set forward; all slots are held for one period from now"
     return Event(name="clock.stepped", text=text, level="warning")
 
 
-def taken_over(lease: Lease) -> Event:
+def lost_lease(lease: Lease) -> Event:
     """Another process has the task by now."""
     return _about(
         lease, "lease.lost", f"task {lease.task.short_key} was taken over by another process", "warning"
     )
 
 
-def stopping(because: str) -> Event:
+def early_stop(because: str) -> Event:
     """An early end."""
     text = f"stopping: {because}; nothing more is sent, requests on the wire may finish"
     return Event(name="run.stopping", text=text, level="warning")

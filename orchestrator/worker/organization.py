@@ -1,4 +1,4 @@
-"""One organization as one process serves it: what it learnt from the answers so far.
+"""The organizations as one process serves them: what it learnt from answers, and whom to look at next.
 
 Nothing here is durable; what has to survive a crash or be seen by other processes is in the store.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core import Lease, Limit, Reason, Task
+from orchestrator.store import Store
 
 REFUSALS = 3
 """So many 403 without a success for one (account group, is_public), and the rest of it is not tried."""
@@ -37,15 +38,34 @@ class ApiCalendar:
         return wall + self.offset if self.beyond_boot is None else boot + self.beyond_boot
 
 
+@dataclass(slots=True)
+class Refusals:
+    """The 403 answers of one organization by (account group, is_public); a success outweighs them for good."""
+
+    counts: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    succeeded: set[tuple[str, bool]] = field(default_factory=set)
+
+    @property
+    def final(self) -> frozenset[tuple[str, bool]]:
+        """The pairs that are not tried any more."""
+        return frozenset(
+            pair for pair, count in self.counts.items() if count >= REFUSALS and pair not in self.succeeded
+        )
+
+    def add(self, task: Task) -> bool:
+        """Note a 403; True if it was the one too many."""
+        pair = (task.account_group, task.is_public)
+        self.counts[pair] += 1
+        return self.counts[pair] == REFUSALS and pair not in self.succeeded
+
+
 @dataclass(slots=True, kw_only=True)
 class ServedOrganization:
     """The state of one organization in one process; times are of the process's boot clock.
 
-    `reload` reads the credential's source again and says whether its text changed; `reloaded` says that
-    nothing was made with the new text yet.
-    `answered_at` is the time of the last answer; `last_grant`, in store time, is that of anybody's last grant as
-    it was when the store's clock had gained, and `quiet_since` when we first saw that one; `ahead` is how far that
-    clock was ahead of ours when the slots were last held.
+    `reload` reads the credential's source again and tells if its text changed; `reloaded` says that nothing
+    was made with the new text yet. `empty`: the store had nothing to grant when it was asked last. `look_at` is
+    when the store is asked next, `answered_at` the time of the last answer; `waiting_until` is epoch seconds.
     """
 
     identity: str
@@ -53,24 +73,20 @@ class ServedOrganization:
     limit: Limit
     timeout: float
     reload: Callable[[], bool] = lambda: False
-    calendar: ApiCalendar = ApiCalendar()
-    confirmed: bool = False
-    in_flight: int = 0
-    last_grant: float | None = None
-    quiet_since: float = -math.inf
-    ahead: float = 0.0
-    answered_at: float = -math.inf
-    look_at: float = 0.0
     reloaded: bool = False
     reloaded_at: float = -math.inf
+    calendar: ApiCalendar = ApiCalendar()
+    refusals: Refusals = field(default_factory=Refusals)
+    confirmed: bool = False
+    in_flight: int = 0
+    answered_at: float = -math.inf
+    connect_failures: int = 0
+    look_at: float = 0.0
+    empty: bool = False
     stopped: Reason | None = None
     stopped_because: str = ""
-    connect_failures: int = 0
     waiting: Reason | None = None
     waiting_until: float | None = None
-    empty: bool = False
-    succeeded: set[tuple[str, bool]] = field(default_factory=set)
-    refusals: Counter[tuple[str, bool]] = field(default_factory=Counter)
 
     @property
     def room(self) -> int:
@@ -78,30 +94,17 @@ class ServedOrganization:
         return (self.limit.usable if self.confirmed else 1) - self.in_flight
 
     @property
-    def refused(self) -> frozenset[tuple[str, bool]]:
-        """The (account group, is_public) pairs that are not tried any more."""
-        return frozenset(
-            pair for pair, count in self.refusals.items() if count >= REFUSALS and pair not in self.succeeded
-        )
-
-    @property
     def hindered(self) -> Reason | None:
-        """Why nothing can be sent here at present, whatever the bucket says."""
+        """The reason for which nothing can be sent at present, whatever the bucket says."""
         return self.stopped or (Reason.API_UNREACHABLE if self.connect_failures else None)
 
-    def forbidden(self, task: Task) -> bool:
-        """Note a 403; whether that was the one too many."""
-        pair = (task.account_group, task.is_public)
-        self.refusals[pair] += 1
-        return self.refusals[pair] == REFUSALS and pair not in self.succeeded
-
-    def success(self, task: Task) -> None:
+    def note_success(self, task: Task) -> None:
         """Note that a snapshot was made."""
         self.confirmed, self.reloaded = True, False
-        self.succeeded.add((task.account_group, task.is_public))
+        self.refusals.succeeded.add((task.account_group, task.is_public))
 
-    def unauthorized(self, lease: Lease, now: float) -> bool:
-        """Note a 401; whether the credential is of no use: one more attempt is made if its text changed.
+    def note_unauthorized(self, lease: Lease, now: float) -> bool:
+        """Note a 401; True if the credential is of no use: one more attempt is made if its text changed.
 
         What was granted before the text changed went out with the old one, and says nothing of the new.
         """
@@ -115,7 +118,11 @@ class ServedOrganization:
     def stop(self, reason: Reason, because: str) -> None:
         """Send nothing more for this organization; its tasks stay pending."""
         self.stopped, self.stopped_because = reason, because
-        self.waiting, self.waiting_until = reason, None
+        self.wait_for(reason, None)
+
+    def wait_for(self, reason: Reason | None, until: float | None) -> None:
+        """Note what its tasks wait for, and until when (epoch seconds) if that is known."""
+        self.waiting, self.waiting_until = reason, until
 
     def merge(self, other: ServedOrganization) -> None:
         """Take in another name of this organization: the more cautious settings, served while either may send."""
@@ -130,20 +137,36 @@ class ServedOrganization:
 
 
 class ServedOrganizations:
-    """The lanes of a process by identity, also when another process learns who an organization really is."""
+    """The organizations that a process holds a credential for, by identity and by the time of their next look.
 
-    def __init__(self, lanes: Mapping[str, ServedOrganization], present: Callable[[str], str]) -> None:
-        self._lanes, self._present = list(lanes.values()), present
-        self._by_identity = dict(lanes)
+    An identity may become another one while the run goes on, as any process learns who an organization really is.
+    `unreachable_since` is since when nothing has answered anybody, `registration_due` is True while other
+    processes are to be told anew for whom this one can send.
+    """
+
+    def __init__(self, served: Mapping[str, ServedOrganization], store: Store) -> None:
+        self._all, self._store = list(served.values()), store
+        self._by_identity = dict(served)
         self._strangers: set[str] = set()
+        self._looks: list[tuple[float, int, ServedOrganization]] = []  # a heap; `look_at` is what counts
+        self._looks_ever = 0
+        self.unreachable_since: float | None = None
+        self.registration_due = False
+        for one in self._all:
+            self.schedule(one, one.look_at)
 
     def __iter__(self) -> Iterator[ServedOrganization]:
-        return iter(self._lanes)
+        return iter(self._all)
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing more is to be granted to any of them."""
+        return all(served.empty or served.stopped is not None for served in self._all)
 
     def find(self, identity: str) -> ServedOrganization | None:
-        """The lane of an organization; None where this process has no credential for it."""
+        """The organization of this identity; None where this process has no credential for it."""
         if identity not in self._by_identity and identity not in self._strangers:
-            self._look_again()
+            self._read_identities()
             if identity not in self._by_identity:
                 self._strangers.add(identity)
         return self._by_identity.get(identity)
@@ -152,38 +175,51 @@ class ServedOrganizations:
         """Ask again for everybody unknown: two organizations have turned out to be one."""
         self._strangers.clear()
 
-    def _look_again(self) -> None:
+    def _read_identities(self) -> None:
         """Ask for everybody's present identity: an unknown one may be that of an old acquaintance."""
-        for lane in self._lanes:
-            lane.identity = self._present(lane.identity)
-            self._by_identity[lane.identity] = lane
+        for served in self._all:
+            served.identity = self._store.organizations.present_identity(served.identity)
+            self._by_identity[served.identity] = served
 
-
-class Agenda:
-    """The lanes of a process in the order of their next look; a lane's own `look_at` is what counts."""
-
-    def __init__(self, lanes: Iterable[ServedOrganization]) -> None:
-        self._heap: list[tuple[float, int, ServedOrganization]] = []
-        self._entries = 0
-        for lane in lanes:
-            self.put(lane, lane.look_at)
-
-    def put(self, lane: ServedOrganization, at: float) -> None:
-        """Look at the lane at this time instead of any other; infinity: not until it is put again."""
-        lane.look_at = at
+    # -- whom to look at next ----------------------------------------------------------------------------
+    def schedule(self, served: ServedOrganization, at: float) -> None:
+        """Look at it at this time instead of any other; infinity: not until it is scheduled again."""
+        served.look_at = at
         if at < math.inf:
-            self._entries += 1
-            heapq.heappush(self._heap, (at, self._entries, lane))
+            self._looks_ever += 1
+            heapq.heappush(self._looks, (at, self._looks_ever, served))
 
     def due(self, now: float) -> Iterator[ServedOrganization]:
-        """Take out the lanes that are due, one by one; one that is put again for now comes again."""
-        while self._heap and self._heap[0][0] <= now:
-            at, _, lane = heapq.heappop(self._heap)
-            if at == lane.look_at:  # else it was put elsewhere since
-                lane.look_at = math.inf
-                yield lane
+        """Take out those that are due, one by one; one that is scheduled for now again comes again."""
+        while self._looks and self._looks[0][0] <= now:
+            at, _, served = heapq.heappop(self._looks)
+            if at == served.look_at:  # else it was scheduled for another time since
+                served.look_at = math.inf
+                yield served
 
     @property
-    def next(self) -> float:
-        """The time of the next look; may be that of a lane which was put elsewhere since."""
-        return self._heap[0][0] if self._heap else math.inf
+    def next_look(self) -> float:
+        """The time of the next look; may be that of one which was scheduled for another time since."""
+        return self._looks[0][0] if self._looks else math.inf
+
+    # -- who can be reached ------------------------------------------------------------------------------
+    def silent_for(self, now: float) -> float:
+        """For how long nothing has answered; an organization that merely waits for its time still has hope."""
+        hopeful = any(not (one.empty or one.stopped or one.connect_failures) for one in self._all)
+        if self.unreachable_since is None or hopeful:
+            return 0.0
+        return now - self.unreachable_since
+
+    def register(self, run_id: str) -> None:
+        """Tell other processes for whom this one can send, if that has changed."""
+        if not self.registration_due:
+            return
+        able = {one.identity for one in self._all if one.hindered is None}
+        hindered = {one.identity: one.hindered for one in self._all if one.hindered is not None}
+        self._store.queue.serve(
+            run_id,
+            able | hindered.keys(),
+            refused={one.identity: one.refusals.final for one in self._all},
+            stopped={identity: why for identity, why in hindered.items() if identity not in able},
+        )
+        self.registration_due = False

@@ -1,4 +1,4 @@
-"""The search for evidence of what became of a request whose answer was lost.
+"""The search for evidence of what became of requests whose answers were lost.
 
 A private snapshot should appear among the account group's tests as a new saved event with our display
 name. Finding it settles the task; not finding it proves nothing.
@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from random import Random
 
-from orchestrator.core import Lease, LeaseLost, Observer, RetryRules, Snapshot
+from orchestrator.core import Clock, Lease, LeaseLost, Observer, RetryRules, Snapshot
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ServedOrganizations
-from orchestrator.worker.sender import Looked, Lost, Sender
+from orchestrator.worker.sender import Looked, LostAnswer, Sender
 
 Group = tuple[str, str, str]
 """An organization's identity, an account group, and the user's name for the organization, which may have others.
 
-That is what one look sees: the account group '' is the token's own, and each name has a token.
+One look sees so much: the account group '' is the token's own, and each name has a token.
 """
 
 
-class Evidence:
+class LostAnswers:
     """Looks for evidence once it can be there, and concludes what is to become of the tasks.
 
     One look for all that is due in an account group. `left` are the positions of the tasks for which there
@@ -34,14 +34,15 @@ class Evidence:
         run_id: str,
         store: Store,
         sender: Sender,
-        lanes: ServedOrganizations,
-        observer: Observer,
+        organizations: ServedOrganizations,
+        clock: Clock,
         *,
+        observer: Observer,
         rules: RetryRules,
         draw: Random,
     ) -> None:
         self._run_id, self._store, self._sender = run_id, store, sender
-        self._lanes, self._observer = lanes, observer
+        self._organizations, self._clock, self._observer = organizations, clock, observer
         self._backoff, self._draw = Backoff(rules=rules), draw
         self._looking: set[Group] = set()
         self._failed: dict[Group, tuple[int, float, float]] = {}  # how often, since when, not before when
@@ -52,13 +53,13 @@ class Evidence:
         """How many looks have not ended yet."""
         return len(self._looking)
 
-    def seek(self, now: float, *, room: int) -> None:
-        """Start looking for what is due, as often as there is room for a request."""
+    def start_looking(self, now: float, *, room: int) -> None:
+        """Look for what is due, as often as there is room for a request."""
         left: set[int] = set()
-        groups: dict[Group, list[Lost]] = {}
+        groups: dict[Group, list[LostAnswer]] = {}
         for lease, result in self._store.uncertain.due(self._run_id):
-            lane = self._lanes.find(lease.task.organization)
-            if lane is None or lane.stopped is not None:
+            served = self._organizations.find(lease.task.organization)
+            if served is None or served.stopped is not None:
                 left.add(lease.task.position)
             else:
                 groups.setdefault(_group(lease), []).append((lease, result))
@@ -68,40 +69,46 @@ class Evidence:
             self._looking.add(group)
             self._sender.look(tuple(groups[group]))
 
-    def came_back(self, end: Looked) -> None:
-        """Note that a look has ended: before the store is asked anything, which may fail."""
-        self._looking.discard(_group(end.lost[0][0]))
-
-    def looked(self, end: Looked, now: float, *, ahead: float, stopping: bool) -> None:
-        """Draw the conclusions from a look; one that failed is made again, and one that was cut says nothing.
-
-        `ahead` is the API's calendar less store time.
-        """
+    def end_look(self, end: Looked, *, stopping: bool) -> None:
+        """Conclude what a look says of its tasks; a grant is asked for, since one may be queued once more."""
         group = _group(end.lost[0][0])
-        if end.error is not None and (stopping or (not end.lasting and self._again(group, end, now))):
-            return
-        self._failed.pop(group, None)
-        known = set(self._store.uncertain.known_snapshots(group[0]))
-        for lease, result in end.lost:
-            found = settlement.evidence(lease, result, end.tests, known, ahead=ahead)
-            resend = found is None and settlement.resend(lease, result)
-            known |= {found.id} if found else set()
-            queued = self._conclude(lease, found, resend=resend)
-            if queued is not None:
-                self._observer.on_event(notices.concluded(lease, found, resend=queued, error=end.error))
+        self._looking.discard(group)  # before the store is asked anything, which may fail
+        served, now, wall = self._organizations.find(group[0]), self._clock.boot(), self._clock.wall()
+        epoch = wall if served is None else served.calendar.epoch(wall=wall, boot=now)
+        ahead = epoch - self._store.now()
+        failed = end.error is not None
+        if not (failed and (stopping or (not end.lasting and self._put_off(group, end, now)))):
+            self._failed.pop(group, None)
+            self._conclude_all(end, ahead)
+        if served is not None:
+            served.empty = False
+            self._organizations.schedule(served, 0.0)
 
     def _may_look(self, group: Group, now: float) -> bool:
         return group not in self._failed or now >= self._failed[group][2]
 
-    def _again(self, group: Group, end: Looked, now: float) -> bool:
-        """Whether a look that failed is made once more: not when it has failed for too long."""
+    def _put_off(self, group: Group, end: Looked, now: float) -> bool:
+        """Have a look that failed made once more; False when it has failed for too long."""
         times, since, _ = self._failed.get(group, (0, now, now))
         if now - since >= self._backoff.rules.within:
             return False
         wait = self._backoff.wait(times + 1, self._draw)
         self._failed[group] = (times + 1, since, now + wait)
-        self._observer.on_event(notices.look_failed(end.lost[0][0], len(end.lost), end.error or "", wait))
+        self._observer.on_event(notices.failed_look(end.lost[0][0], len(end.lost), end.error or "", wait))
         return True
+
+    def _conclude_all(self, end: Looked, ahead: float) -> None:
+        """Settle the tasks or have them sent again; `ahead` is the API's calendar less store time."""
+        known = set(self._store.uncertain.known_snapshots(end.lost[0][0].task.organization))
+        for lease, result in end.lost:
+            found = settlement.find_evidence(lease, result, end.tests, known, ahead=ahead)
+            resend = found is None and settlement.may_resend(lease, result)
+            known |= {found.id} if found else set()
+            queued = self._conclude(lease, found, resend=resend)
+            if queued is not None:
+                self._observer.on_event(
+                    notices.evidence_outcome(lease, found, resend=queued, error=end.error)
+                )
 
     def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool | None:
         try:

@@ -36,7 +36,7 @@ class Sent:
     refused: TesnapError | None = None
 
 
-Lost = tuple[Lease, Result]
+LostAnswer = tuple[Lease, Result]
 """An attempt without an answer, and what is known of its task."""
 
 
@@ -47,7 +47,7 @@ class Looked:
     With `lasting` another look would not be answered otherwise.
     """
 
-    lost: Sequence[Lost]
+    lost: Sequence[LostAnswer]
     tests: tuple[ConfiguredTest, ...] = ()
     error: str | None = None
     lasting: bool = False
@@ -65,12 +65,12 @@ class Sender(Protocol):
         """Start one attempt."""
         ...
 
-    def look(self, lost: Sequence[Lost]) -> None:
+    def look(self, lost: Sequence[LostAnswer]) -> None:
         """Start reading an account group's tests, as evidence of what became of the lost answers of its tasks."""
         ...
 
     def done(self) -> list[Sent | Looked]:
-        """What has ended since the last call."""
+        """The ends of all that has ended since the last call."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -94,7 +94,7 @@ class Sender(Protocol):
         ...
 
 
-def first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
+def commit_first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
     """The check and the commit right before the first byte; raises `GrantStale` or what the commit raises.
 
     Checked again afterwards: the commit may have waited for a store that was busy for long.
@@ -111,7 +111,7 @@ def _stale(lease: Lease, clock: Clock) -> bool:
 
 
 class PoolSender:
-    """Sends over HTTP from a pool of threads; `client_of` knows whose credential serves a task."""
+    """Sends over HTTP from a pool of threads; `client_of` gives the client whose credential serves a task."""
 
     def __init__(
         self,
@@ -130,22 +130,22 @@ class PoolSender:
         self._stopping = threading.Event()
 
     def send(self, lease: Lease) -> None:
-        self._pool.submit(self._send, lease).add_done_callback(self._check)
+        self._pool.submit(self._send, lease).add_done_callback(self._break_run)
 
-    def look(self, lost: Sequence[Lost]) -> None:
-        self._pool.submit(self._look, lost).add_done_callback(self._check)
+    def look(self, lost: Sequence[LostAnswer]) -> None:
+        self._pool.submit(self._look, lost).add_done_callback(self._break_run)
 
     def done(self) -> list[Sent | Looked]:
         ended, self._ready = self._ready, []
         while not self._ended.empty():
-            ended += self._taken(self._ended.get())
+            ended += self._unwrap(self._ended.get())
         return ended
 
     def wait(self, seconds: float) -> None:
         if self._ready or seconds <= 0:
             return
         with contextlib.suppress(queue.Empty):
-            self._ready += self._taken(self._ended.get(timeout=self._clock.real(seconds)))
+            self._ready += self._unwrap(self._ended.get(timeout=self._clock.real(seconds)))
 
     def wake(self) -> None:
         self._ended.put(None)
@@ -164,19 +164,19 @@ class PoolSender:
             client.close()
 
     @staticmethod
-    def _taken(one: Sent | Looked | BaseException | None) -> list[Sent | Looked]:
+    def _unwrap(one: Sent | Looked | BaseException | None) -> list[Sent | Looked]:
         if isinstance(one, BaseException):
             raise one
         return [] if one is None else [one]
 
-    def _check(self, future: Future[None]) -> None:
+    def _break_run(self, future: Future[None]) -> None:
         """A thread that breaks must break the run: its task would never end."""
         if not future.cancelled() and (error := future.exception()) is not None:
             self._ended.put(error)
 
     def _send(self, lease: Lease) -> None:
         def before_first_byte() -> None:
-            first_byte(lease, self._clock, self._commit, stopping=self._stopping.is_set())
+            commit_first_byte(lease, self._clock, self._commit, stopping=self._stopping.is_set())
 
         call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
         try:
@@ -187,14 +187,14 @@ class PoolSender:
         except TesnapError as error:
             self._ended.put(Sent(lease=lease, refused=error))
 
-    def _look(self, lost: Sequence[Lost]) -> None:
+    def _look(self, lost: Sequence[LostAnswer]) -> None:
         try:
-            self._ended.put(look(self._client_of(lost[0][0].task), lost))
+            self._ended.put(read_evidence(self._client_of(lost[0][0].task), lost))
         except TesnapError as error:
             self._ended.put(Looked(lost=lost, error=str(error) or "no credential serves it"))
 
 
-def look(getter: Getter, lost: Sequence[Lost]) -> Looked:
+def read_evidence(getter: Getter, lost: Sequence[LostAnswer]) -> Looked:
     """Read the tests of the account group that the tasks have in common."""
     try:
         return Looked(lost=lost, tests=tuple(read_tests(getter, lost[0][0].task.account_group or None)))

@@ -31,15 +31,17 @@ CLOCK_TOLERANCE = 2.0
 """Seconds by which a saved event's `createdDate` (whole seconds, the API's clock) may precede its grant."""
 
 
-def settlement(verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random) -> Settlement:
-    """What is written of an attempt that was sent; `now` is store time."""
+def make_settlement(
+    verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random
+) -> Settlement:
+    """The settlement of an attempt that was sent; `now` is store time."""
     match verdict.outcome:
         case Outcome.CREATED:
-            return _settled(Status.CREATED, verdict, lease)
+            return _final(Status.CREATED, verdict, lease)
         case Outcome.QUOTA | Outcome.GENERAL_LIMIT:
-            return _again(verdict, lease, closing=verdict.closing or Closing())
+            return _requeued(verdict, lease, closing=verdict.closing or Closing())
         case Outcome.UNAUTHORIZED:
-            return _again(verdict, lease)
+            return _requeued(verdict, lease)
         case Outcome.SERVER_ERROR:
             return _after_server_error(verdict, lease, backoff, now=now, draw=draw)
         case Outcome.UNCERTAIN:
@@ -51,10 +53,10 @@ def settlement(verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, 
                 duplicate_possible=lease.duplicate_possible,
             )
         case _:
-            return _settled(Status.FAILED, verdict, lease)
+            return _final(Status.FAILED, verdict, lease)
 
 
-def _settled(status: Status, verdict: Verdict, lease: Lease) -> Settlement:
+def _final(status: Status, verdict: Verdict, lease: Lease) -> Settlement:
     return Settlement(
         status=status,
         answered=True,
@@ -65,7 +67,7 @@ def _settled(status: Status, verdict: Verdict, lease: Lease) -> Settlement:
     )
 
 
-def _again(verdict: Verdict, lease: Lease, closing: Closing | None = None) -> Settlement:
+def _requeued(verdict: Verdict, lease: Lease, closing: Closing | None = None) -> Settlement:
     """Nothing was made and it was no attempt: back to the queue."""
     return Settlement(
         status=Status.QUEUED,
@@ -96,7 +98,7 @@ def _after_server_error(
     )
 
 
-def evidence(
+def find_evidence(
     lease: Lease, result: Result, tests: Iterable[ConfiguredTest], known: Collection[str], *, ahead: float
 ) -> Snapshot | None:
     """The saved event that a lost answer left behind, if the list of tests shows it; its absence proves nothing.
@@ -113,14 +115,14 @@ def evidence(
     return None
 
 
-def resend(lease: Lease, result: Result) -> bool:
-    """Whether an uncertain task is sent once more: by policy, once, and never after a 2xx."""
+def may_resend(lease: Lease, result: Result) -> bool:
+    """True if an uncertain task is sent once more: by policy, once, and never after a 2xx."""
     answered = result.http_status is not None and 200 <= result.http_status < 300
     return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends == 0 and not answered
 
 
 def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> Problem | None:
-    """What is wrong with a first answer that contradicts `expect_saved_event`."""
+    """The problem with a first answer that contradicts `expect_saved_event`, if it does."""
     if expected is None or snapshot.saved_event is None or snapshot.saved_event == expected:
         return None
     came, wanted = (
@@ -133,14 +135,14 @@ def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> Problem | 
 
 
 def stop_on_unexpected_snapshots(
-    store: Store, run: Run, lanes: Mapping[str, ServedOrganization]
+    store: Store, run: Run, organizations: Mapping[str, ServedOrganization]
 ) -> Iterator[Event]:
     """Stop each organization of which the run refers to a snapshot that is not what its job file expects."""
     for result in store.views.results(run.id):
-        lane = lanes.get(result.task.organization)
-        if lane is None or lane.stopped is not None or result.snapshot is None:
+        served = organizations.get(result.task.organization)
+        if served is None or served.stopped is not None or result.snapshot is None:
             continue
         wrong = unexpected_snapshot(result.task.expect_saved_event, result.snapshot)
         if wrong is not None:
-            lane.stop(Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
-            yield notices.lane_stopped(lane)
+            served.stop(Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
+            yield notices.organization_stop(served)

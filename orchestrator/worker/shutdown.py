@@ -14,34 +14,38 @@ DRAIN = 20.0
 """Seconds that requests on the wire are given to finish (Kubernetes kills 30 s after its SIGTERM)."""
 
 
-class Stopping:
-    """Whether a run is stopping, and how far: `cut` is set once nothing is waited for. Times are of the boot clock."""
+class Shutdown:
+    """How far a run has stopped: `cut` is set once nothing is waited for. Times are of the boot clock.
 
-    def __init__(self, sender: Sender, observer: Observer, *, ends_at: float) -> None:
-        self._sender, self._observer, self._ends_at = sender, observer, ends_at
+    `patience` is for how many seconds nothing may answer.
+    """
+
+    def __init__(self, sender: Sender, observer: Observer, *, patience: float, ends_at: float) -> None:
+        self._sender, self._observer = sender, observer
+        self._patience, self._ends_at = patience, ends_at
         self._asked: list[str] = []
         self._began: float | None = None
         self.cut = False
 
     @property
     def begun(self) -> bool:
-        """Whether nothing more is to be granted."""
+        """True if nothing more is to be granted."""
         return self._began is not None
 
     def overdue(self, now: float) -> bool:
-        """Whether what is on the wire has had its time."""
+        """True if what is on the wire has had its time."""
         return self._began is not None and now - self._began >= DRAIN
 
     def ask(self, because: str) -> None:
         """Note that a stop is wanted: all that a signal's handler may do."""
         self._asked.append(because)
 
-    def check(self, now: float, *, silent_for: float, patience: float) -> None:
+    def check(self, now: float, *, silent_for: float) -> None:
         """Stop, or cut, if that was asked for or is due."""
         if now >= self._ends_at:
             self.begin("the deadline is reached", now)
-        if silent_for > patience:
-            self.begin(f"nothing has answered for {patience:.0f} s", now)
+        if silent_for > self._patience:
+            self.begin(f"nothing has answered for {self._patience:.0f} s", now)
         while self._asked:
             because = self._asked.pop(0)
             if self.begun:
@@ -55,7 +59,7 @@ class Stopping:
         if self._began is None:
             self._began = now
             self._sender.drain()
-            self._observer.on_event(notices.stopping(because))
+            self._observer.on_event(notices.early_stop(because))
 
     def _cut_off(self) -> None:
         if not self.cut:

@@ -24,7 +24,7 @@ from orchestrator.core.tasks import (
     Task,
 )
 from orchestrator.ratelimit.backoff import Backoff
-from orchestrator.worker.settlement import settlement
+from orchestrator.worker.settlement import make_settlement
 
 DATE = "Mon, 23 Nov 2026 07:00:00 GMT"
 DATE_EPOCH = 1795417200
@@ -49,7 +49,7 @@ def verdict(status: int | None, body: object = b"", *, failure: str | None = Non
 
 def settled(one: Verdict) -> Settlement:
     """What is written of the first attempt."""
-    return settlement(one, LEASE, Backoff(rules=RetryRules()), now=0.0, draw=Random(0))
+    return make_settlement(one, LEASE, Backoff(rules=RetryRules()), now=0.0, draw=Random(0))
 
 
 def detail(one: Verdict) -> str:

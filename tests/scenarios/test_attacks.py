@@ -14,7 +14,7 @@ from orchestrator.core.tasks import Lease, RunState, Status
 from orchestrator.simulator import most_in_any_window, refusals, script_faults
 from orchestrator.store.store import Store
 from orchestrator.worker.organization import ServedOrganization
-from orchestrator.worker.sender import Lost, Sent
+from orchestrator.worker.sender import LostAnswer, Sent
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 
@@ -22,27 +22,27 @@ StageMaker = Callable[..., Stage]
 GOOD, BAD = "token-1", "token-of-yesterday"
 
 
-def lane_of(worker: Worker) -> ServedOrganization:
-    """The only lane of a worker."""
-    (lane,) = worker._lanes
-    return lane
+def served_by(worker: Worker) -> ServedOrganization:
+    """The only organization of a worker."""
+    (served,) = worker._organizations
+    return served
 
 
 def rotating(at: Stage, worker: Worker) -> ServedOrganization:
     """The token's source always has the good text; what is sent with is what was read last."""
-    lane = lane_of(worker)
+    served = served_by(worker)
 
     def reload() -> bool:
-        before, at.tokens[lane.identity] = at.tokens[lane.identity], GOOD
+        before, at.tokens[served.identity] = at.tokens[served.identity], GOOD
         return before != GOOD
 
-    lane.reload = reload
-    return lane
+    served.reload = reload
+    return served
 
 
-def expire(at: Stage, lane: ServedOrganization, after: float) -> None:
+def expire(at: Stage, served: ServedOrganization, after: float) -> None:
     """Have the token in use replaced after a while."""
-    at.timeline.at(at.clock.boot() + after, lambda: at.tokens.update({lane.identity: BAD}))
+    at.timeline.at(at.clock.boot() + after, lambda: at.tokens.update({served.identity: BAD}))
 
 
 def refused(at: Stage) -> int:
@@ -57,7 +57,7 @@ def test_a_refused_token_costs_one_request_and_leaves_the_rest_pending(stage: St
     """Its text has not changed: the organization stops, exit code 4."""
     at = stage()
     worker, _ = at.worker(at.jobfile(12))
-    at.tokens[lane_of(worker).identity] = BAD
+    at.tokens[served_by(worker).identity] = BAD
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.pending, ending.pending_reasons) == (4, 12, {"token_refused": 12})
     assert refused(at) == 1
@@ -67,8 +67,8 @@ def test_a_token_that_changes_with_five_requests_on_the_wire_stops_nothing(stage
     """All of them are refused, the source is read once, and what went out with the old text says nothing of the new."""
     at = stage(latency=(20.0, 15.0))
     worker, notebook = at.worker(at.jobfile(12))
-    lane = rotating(at, worker)
-    expire(at, lane, 200)
+    served = rotating(at, worker)
+    expire(at, served, 200)
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 12, 12)
     assert refused(at) >= 2
@@ -78,9 +78,9 @@ def test_a_token_may_be_replaced_again_and_again(stage: StageMaker) -> None:
     """A short-lived token: each time the new text makes snapshots before it is refused itself."""
     at = stage()
     worker, _ = at.worker(at.jobfile(18))
-    lane = rotating(at, worker)
+    served = rotating(at, worker)
     for after in (400, 800):
-        expire(at, lane, after)
+        expire(at, served, after)
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.created) == (0, 18)
 
@@ -89,9 +89,9 @@ def test_a_new_text_that_is_refused_too_gets_no_third_attempt(stage: StageMaker)
     """One more attempt, however often the source changes."""
     at = stage()
     worker, _ = at.worker(at.jobfile(12))
-    lane = lane_of(worker)
-    at.tokens[lane.identity] = BAD
-    lane.reload = lambda: True
+    served = served_by(worker)
+    at.tokens[served.identity] = BAD
+    served.reload = lambda: True
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.pending, refused(at)) == (4, 12, 2)
 
@@ -166,7 +166,7 @@ def test_a_cancelled_run_ends_soon_whatever_it_waits_for(stage: StageMaker) -> N
 class LateLooks(VirtualSender):
     """A sender whose looks for evidence take a while, as they do in life."""
 
-    def look(self, lost: Sequence[Lost]) -> None:
+    def look(self, lost: Sequence[LostAnswer]) -> None:
         self._timeline.at(self._clock.boot() + 0.1, lambda: super(LateLooks, self).look(lost))
 
 

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.tasks import Lease
 from orchestrator.simulator import refusals
-from orchestrator.worker.watch import Watch
+from orchestrator.worker.clock_guard import ClockGuard
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, PostgresClock, Stage, drive
 
@@ -19,11 +19,16 @@ StageMaker = Callable[..., Stage]
 
 
 def run_through(
-    at: Stage, seconds: float, after: float, watch: type[Watch] = Watch, *, failing: Sequence[str] = ()
+    at: Stage,
+    seconds: float,
+    after: float,
+    guard: type[ClockGuard] = ClockGuard,
+    *,
+    failing: Sequence[str] = (),
 ) -> Notebook:
     """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins.
 
-    Each of the `failing` methods of the first one's store finds it away once.
+    Each of the `failing` calls of the first one's store finds it away once.
     """
     clock = at.clock
     assert isinstance(clock, PostgresClock)
@@ -34,9 +39,9 @@ def run_through(
         for name, tests in (("first", job.tests[:10]), ("second", job.tests[10:]))
     )
     worker, notebook = at.worker(first, run_id="first")
-    worker._watch.__class__ = watch
-    for method in failing:
-        away_once(worker, method)
+    worker._guard.__class__ = guard
+    for call in failing:
+        away_once(worker, call)
     workers = [worker]
 
     def join() -> None:
@@ -49,9 +54,11 @@ def run_through(
     return notebook
 
 
-def away_once(worker: Worker, method: str) -> None:
-    """Have the store be unavailable when this is asked of it for the first time."""
-    real, calls = getattr(worker._store, method), []
+def away_once(worker: Worker, call: str) -> None:
+    """Have the store be unavailable when this, such as `queue.grant`, is asked of it for the first time."""
+    name, _, method = call.partition(".")
+    part, calls = getattr(worker._store, name), []
+    real = getattr(part, method)
 
     def first_fails(*args: object, **options: object) -> object:
         calls.append(args)
@@ -59,7 +66,7 @@ def away_once(worker: Worker, method: str) -> None:
             raise StoreUnavailable("the session was cut")
         return real(*args, **options)
 
-    setattr(worker._store, method, first_fails)
+    setattr(part, method, first_fails)
 
 
 @pytest.mark.postgres
@@ -76,7 +83,7 @@ def test_a_clock_set_forward_brings_no_token_back_too_early(postgres_stage: Stag
 def test_a_step_is_not_forgotten_while_the_store_is_away(postgres_stage: StageMaker) -> None:
     """What could not be held when the step was seen is held before anything is granted."""
     at = postgres_stage()
-    notebook = run_through(at, 400.0, 100.0, failing=["hold_all_tokens"])
+    notebook = run_through(at, 400.0, 100.0, failing=["organizations.hold_all_tokens"])
     assert refusals(at.simulator.log) == []
     assert [event.name for event in notebook.events].count("clock.stepped") == 1
 
@@ -87,7 +94,7 @@ def test_a_grant_by_a_clock_set_forward_is_given_back_even_if_the_store_is_away(
 ) -> None:
     """Set between the last look and the grant; what cannot be given back at once is given back later."""
     at = postgres_stage(latency=(1.375, 0.0))
-    notebook = run_through(at, 400.0, 302.25, failing=["give_back"])
+    notebook = run_through(at, 400.0, 302.25, failing=["queue.give_back"])
     assert refusals(at.simulator.log) == []
     assert "store.unavailable" in [event.name for event in notebook.events]
 
@@ -127,11 +134,11 @@ class Slewed(PostgresClock):
         self.step(seconds * (self.rate - 1.0))
 
 
-def run_slewed(at: Stage, rate: float, watch: type[Watch] = Watch) -> Notebook:
+def run_slewed(at: Stage, rate: float, guard: type[ClockGuard] = ClockGuard) -> Notebook:
     """Ten snapshots beside a clock that is being slewed; before their slots are free again a second process joins."""
     at.clock.__class__ = Slewed
     at.clock.rate = rate  # type: ignore[attr-defined] # of the class it has by now
-    return run_through(at, 0.0, 279.0, watch)
+    return run_through(at, 0.0, 279.0, guard)
 
 
 @pytest.mark.postgres
@@ -173,13 +180,13 @@ def test_the_drift_of_two_good_clocks_holds_nothing(postgres_stage: StageMaker) 
     assert "clock.stepped" not in [event.name for event in notebook.events]
 
 
-class Blind(Watch):
-    """A watch that does not compare clocks."""
+class Blind(ClockGuard):
+    """A guard that does not compare clocks."""
 
-    def stepped(self, boot: Callable[[], float]) -> bool:
-        return False
+    def compare_clocks(self) -> None:
+        pass
 
-    def gained(self, lease: Lease, boot: float) -> bool:
+    def check_grant(self, lease: Lease) -> bool:
         return False
 
 

@@ -14,7 +14,7 @@ from orchestrator.core.jobs import OnUncertain
 from orchestrator.core.tasks import Reason, RunState, Status
 from orchestrator.output import sentences
 from orchestrator.simulator import script_faults
-from orchestrator.worker.sender import Lost, look
+from orchestrator.worker.sender import LostAnswer, read_evidence
 from orchestrator.worker.worker import Worker
 from tests.support.virtual import Notebook, Stage, VirtualGetter, VirtualSender, drive
 
@@ -26,19 +26,21 @@ class Hindered(VirtualSender):
 
     status, times = 503, 1_000_000
 
-    def look(self, lost: Sequence[Lost]) -> None:
+    def look(self, lost: Sequence[LostAnswer]) -> None:
         if self.times <= 0:
             super().look(lost)
             return
         self.times -= 1
         if self.status:
-            self._ended.append(look(Refusing(self._simulator, self._clock, "token-1", self.status), lost))
+            self._ended.append(
+                read_evidence(Refusing(self._simulator, self._clock, "token-1", self.status), lost)
+            )
         else:
             self._cut = lost
 
     def abort(self) -> None:
         super().abort()
-        self._ended.append(look(Refusing(self._simulator, self._clock, "token-1", None), self._cut))
+        self._ended.append(read_evidence(Refusing(self._simulator, self._clock, "token-1", None), self._cut))
 
 
 class Refusing(VirtualGetter):
@@ -148,8 +150,8 @@ def test_a_process_without_the_credential_leaves_the_search_to_others(
 
     def join() -> None:
         other, _ = at.worker(both)
-        other._lanes._lanes = other._lanes._lanes[1:]
-        other._lanes._by_identity = {lane.identity: lane for lane in other._lanes}
+        other._organizations._all = other._organizations._all[1:]
+        other._organizations._by_identity = {one.identity: one for one in other._organizations}
         workers.append(other)
         if alone:
             worker.ask_to_stop("SIGTERM")

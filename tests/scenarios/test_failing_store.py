@@ -102,17 +102,14 @@ def test_a_store_that_fails_while_a_look_is_collected_does_not_hang_the_run(
     at = stage(tests=3, faults=script_faults([None, "reset-after"]))
     store = at.open()
     worker, notebook = at.worker(at.jobfile(2, is_public=True), store=store)
-    collect = worker._looked_for
+    collect = worker._lost_answers.end_look
 
-    def once(end: Looked) -> None:
+    def once(end: Looked, *, stopping: bool) -> None:
         monkeypatch.undo()
-        collect_failing(end)
-
-    def collect_failing(end: Looked) -> None:
         failing(store, call)
-        collect(end)
+        collect(end, stopping=stopping)
 
-    monkeypatch.setattr(worker, "_looked_for", once)
+    monkeypatch.setattr(worker._lost_answers, "end_look", once)
     (ending,) = drive(at.timeline, [worker], longest=40_000)
     assert (ending.exit_code, ending.counts.created, len(notebook.results)) == (0, 2, 2)
 

@@ -73,11 +73,11 @@ def test_an_organization_that_was_unknown_is_found_once_it_turns_out_to_be_one_s
     (name,) = jobfile.organizations
     base_url = jobfile.organizations[name].base_url
     learnt, other = identity(base_url, org_id="1001"), at.open()
-    assert worker._lanes.find(learnt) is None
+    assert worker._organizations.find(learnt) is None
 
     def learn() -> None:
         at.tokens[other.organizations.join(base_url, name, "1001")] = "token-1"
 
     at.timeline.at(at.clock.boot() + 150.0, learn)
     drive(at.timeline, [worker])
-    assert worker._lanes.find(learnt) is not None
+    assert worker._organizations.find(learnt) is not None

@@ -23,8 +23,8 @@ def test_a_refused_token_is_said_while_the_others_go_on(either_stage: StageMaker
     """The bucket has slots for it: they are not what it waits for."""
     at = either_stage(organizations=2, tests=12)
     worker, _ = at.worker(at.jobfile(12))
-    lanes = {lane.name: lane for lane in worker._lanes}
-    at.tokens[lanes["org-2"].identity] = "of-yesterday"
+    served = {one.name: one for one in worker._organizations}
+    at.tokens[served["org-2"].identity] = "of-yesterday"
     looks: list[dict[str, Reason]] = []
     at.timeline.at(at.clock.boot() + 30, lambda: looks.append(seen(at)))
     (ending,) = drive(at.timeline, [worker])
@@ -72,8 +72,8 @@ def test_two_names_of_one_organization_are_able_if_one_of_them_is(stage: StageMa
             at.tokens[at.open().organizations.join(organization.base_url, name, "1001")] = "token-1"
 
     at.timeline.at(begun + 100, learn)
-    refused = next(iter(worker._lanes))
-    at.timeline.at(begun + 150, lambda: worker._stop_lane(refused, Reason.TOKEN_REFUSED, "401"))
+    refused = next(iter(worker._organizations))
+    at.timeline.at(begun + 150, lambda: worker._in_flight.stop(refused, Reason.TOKEN_REFUSED, "401"))
     at.timeline.at(begun + 200, lambda: looks.append(seen(at)))
     drive(at.timeline, [worker])
     assert looks == [{"org-1": Reason.OWN_QUOTA}]
@@ -85,6 +85,6 @@ def test_what_is_refused_everywhere_is_said(stage: StageMaker) -> None:
     guarded(at, (CLOSED, False))
     worker, _ = at.worker(at.jobfile(0, jobs=[job_in(at, CLOSED, 8), job_in(at, OPEN, 2)]))
     looks: list[dict[str, Reason]] = []
-    worker._showing.show = lambda now, *, always: looks.append(seen(at))  # type: ignore[method-assign] # at each step
+    worker._progress.show = lambda now, *, always: looks.append(seen(at))  # type: ignore[method-assign] # at each step
     drive(at.timeline, [worker])
     assert looks[-1] == {"org-1": Reason.PERMISSION_REFUSED}

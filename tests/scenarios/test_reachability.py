@@ -41,9 +41,9 @@ class CutOff(VirtualSender):
 
 def cut_off(at: Stage, worker: Worker, *numbers: int) -> None:
     """Have these organizations, counted from 1, out of reach from now on; the others are reached."""
-    lanes = {lane.name: lane.identity for lane in worker._lanes}
+    identities = {one.name: one.identity for one in worker._organizations}
     at.senders[-1].__class__ = CutOff
-    at.senders[-1].unreachable = frozenset(lanes[f"org-{number}"] for number in numbers)  # type: ignore[attr-defined] # of the class it has by now
+    at.senders[-1].unreachable = frozenset(identities[f"org-{number}"] for number in numbers)  # type: ignore[attr-defined] # of the class it has by now
 
 
 def with_late_window(at: Stage, jobfile: JobFile, name: str, hours: float) -> JobFile:
@@ -90,8 +90,8 @@ def test_when_every_organization_is_out_of_reach_the_run_ends_after_within(stage
     """One was served to its end and one was refused before: neither is waited for."""
     at = stage(organizations=4, tests=3)
     worker, notebook = at.worker(at.jobfile(3))
-    lanes = {lane.name: lane for lane in worker._lanes}
-    at.tokens[lanes["org-4"].identity] = "of-yesterday"
+    served = {one.name: one for one in worker._organizations}
+    at.tokens[served["org-4"].identity] = "of-yesterday"
     cut_off(at, worker, 1, 2)
     (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (5, 3, 9)

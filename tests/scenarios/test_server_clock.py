@@ -39,8 +39,8 @@ def with_dates(at: Stage, worker: Worker, *, surveyed: bool = True) -> None:
     at.senders[-1].__class__ = Dated
     at.senders[-1].offset = offset  # type: ignore[attr-defined] # of the class it has by now
     if surveyed:
-        for lane in worker._lanes:
-            lane.calendar = ApiCalendar.read(offset, wall=at.clock.wall(), boot=at.clock.boot())
+        for served in worker._organizations:
+            served.calendar = ApiCalendar.read(offset, wall=at.clock.wall(), boot=at.clock.boot())
 
 
 # -- windows -----------------------------------------------------------------------------------------------

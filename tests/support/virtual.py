@@ -34,7 +34,7 @@ from orchestrator.planning.scheduler import make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.store.store import Store, open_store
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization
-from orchestrator.worker.sender import Looked, Lost, Sent, first_byte, look
+from orchestrator.worker.sender import Looked, LostAnswer, Sent, commit_first_byte, read_evidence
 from orchestrator.worker.worker import Worker
 
 
@@ -94,7 +94,7 @@ class VirtualSender:
 
     def _go(self, lease: Lease) -> None:
         try:
-            first_byte(lease, self._clock, self._commit, stopping=self._stopping)
+            commit_first_byte(lease, self._clock, self._commit, stopping=self._stopping)
         except TesnapError as refused:
             self._ended.append(Sent(lease=lease, refused=refused))
             return
@@ -102,9 +102,9 @@ class VirtualSender:
         call = snapshot_call(replace(lease.task, display_name=lease.task.title(lease.resends)))
         self._exchange(call, lease)
 
-    def look(self, lost: Sequence[Lost]) -> None:
+    def look(self, lost: Sequence[LostAnswer]) -> None:
         bearer = self._tokens[lost[0][0].task.organization]
-        self._ended.append(look(VirtualGetter(self._simulator, self._clock, bearer), lost))
+        self._ended.append(read_evidence(VirtualGetter(self._simulator, self._clock, bearer), lost))
 
     def done(self) -> list[Sent | Looked]:
         ended, self._ended = self._ended, []
@@ -331,13 +331,13 @@ class Stage:
         """A process that runs the job file; its survey found the API's calendar so far ahead."""
         store = store or self.open()
         surveys = self.surveys(jobfile)
-        lanes: dict[str, ServedOrganization] = {}
+        served: dict[str, ServedOrganization] = {}
         identities: dict[str, str] = {}
         for at, (name, survey) in enumerate(surveys.items(), start=1):
             organization = jobfile.organizations[name]
             identity = store.organizations.join(organization.base_url, name, survey.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
-            lanes[identity] = ServedOrganization(
+            served[identity] = ServedOrganization(
                 identity=identity,
                 name=name,
                 limit=organization.limit,
@@ -355,7 +355,7 @@ class Stage:
         self.senders.append(sender)
         notebook = Notebook()
         worker = Worker(
-            run, store, sender, lanes, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
+            run, store, sender, served, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
         )
         return worker, notebook
 
@@ -381,7 +381,7 @@ def drive(timeline: Timeline, workers: list[Worker], *, longest: float = 1e7) ->
                 continue
             wake = worker.step()
             if wake is None:
-                endings[at] = worker.ending()
+                endings[at] = worker.end()
             else:
                 wakes.append(wake)
         if wakes:

@@ -1,0 +1,196 @@
+"""The requests of a process that are under way, and what their ends make of tasks and organizations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
+
+from orchestrator.api import Outcome, Verdict, judge
+from orchestrator.core import (
+    Clock,
+    GrantStale,
+    Lease,
+    LeaseLost,
+    Observer,
+    Problem,
+    Reason,
+    RetryRules,
+    Settlement,
+)
+from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff
+from orchestrator.store import Store
+from orchestrator.worker import notices, settlement
+from orchestrator.worker.organization import REFUSALS, ApiCalendar, ServedOrganization, ServedOrganizations
+from orchestrator.worker.outage import STORE_TROUBLE
+from orchestrator.worker.sender import Sender, Sent
+
+ORDINARY_PERIOD = 300.0
+"""Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
+
+TOO_SLOW = Verdict(
+    outcome=Outcome.UNSENT, problem=Problem(title="the connection, or the store, took too long")
+)
+"""The verdict on a grant that grew stale: a network that slow, or a machine that slept, counts as no connection."""
+
+
+class InFlight:
+    """Sends what was granted, and stores what came of it; the organizations learn from the answers.
+
+    `stored` is True if something may have been stored since that was last looked at.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sender: Sender,
+        organizations: ServedOrganizations,
+        clock: Clock,
+        *,
+        observer: Observer,
+        rules: RetryRules,
+        draw: Random,
+    ) -> None:
+        self._store, self._sender, self._organizations = store, sender, organizations
+        self._clock, self._observer, self._rules, self._draw = clock, observer, rules, draw
+        self._flying: dict[tuple[str, int], ServedOrganization] = {}
+        self._unsettled: list[tuple[Lease, Settlement | None]] = []
+        self.stored = True
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    @property
+    def settled(self) -> bool:
+        """True if the end of every request is stored."""
+        return not (self._flying or self._unsettled)
+
+    def send(self, served: ServedOrganization, lease: Lease) -> None:
+        """Start one attempt."""
+        served.wait_for(None, None)
+        served.in_flight += 1
+        self._flying[lease.task.key, lease.attempt] = served
+        self._sender.send(lease)
+
+    def give_back(self, lease: Lease) -> None:
+        """Store that nothing was sent."""
+        self._write(lease, None)
+
+    def store_again(self) -> Iterator[Callable[[], None]]:
+        """Each end that the store did not take, to be stored now."""
+        waiting, self._unsettled = self._unsettled, []
+        for lease, settled in waiting:
+            yield partial(self._write, lease, settled, again=True)
+
+    def land(self, end: Sent, *, stopping: bool) -> None:
+        """Learn from the end of one request, and store it."""
+        served = self._flying.pop((end.lease.task.key, end.lease.attempt))
+        served.in_flight -= 1
+        self._organizations.schedule(served, 0.0)
+        if end.answer is None:
+            self._land_unsent(served, end, stopping=stopping)
+            return
+        verdict = judge(end.answer, end.lease)
+        if end.answer.status is not None:
+            self._note_answer(served, end.answer.date_offset)
+        if verdict.outcome is Outcome.UNSENT:
+            self._leave_alone(served, end.lease, verdict)
+            self._write(end.lease, None)
+            return
+        self._settle(served, end.lease, verdict)
+
+    def _land_unsent(self, served: ServedOrganization, end: Sent, *, stopping: bool) -> None:
+        """Not a byte left: this process itself saw to that."""
+        if isinstance(end.refused, GrantStale) and not stopping:
+            self._leave_alone(served, end.lease, TOO_SLOW)
+        if not isinstance(end.refused, LeaseLost):
+            self._write(end.lease, None)
+
+    def _settle(self, served: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
+        store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
+        settled = settlement.make_settlement(
+            verdict, lease, self._backoff(served), now=store_now, draw=self._draw
+        )
+        self._observer.on_event(notices.attempt_outcome(served, lease, verdict, settled))
+        refused = served.refusals.final
+        self._learn(served, lease, verdict)
+        self._organizations.registration_due |= served.refusals.final != refused
+        self._write(lease, settled)
+
+    # -- storing it ----------------------------------------------------------------------------------------
+    def _write(self, lease: Lease, settled: Settlement | None, *, again: bool = False) -> None:
+        """Store the end of an attempt (None: nothing was sent); kept for later when the store does not answer.
+
+        Stored `again`, it may turn out to be there already: only the store's word for it was lost.
+        """
+        self.stored = True
+        try:
+            if settled is None:
+                self._store.queue.give_back(lease)
+            else:
+                self._store.queue.settle(
+                    lease, settled, jitter=self._draw.random() if settled.closing else 0.0
+                )
+        except LeaseLost:
+            if not again:
+                self._observer.on_event(notices.lost_lease(lease))
+        except STORE_TROUBLE:
+            self._unsettled.append((lease, settled))
+            raise
+        else:
+            if settled is not None and settled.closing is not None:
+                self._tell_of_gate(lease)
+
+    def _tell_of_gate(self, lease: Lease) -> None:
+        """Say so when the wait after a refusal has grown."""
+        gate = self._store.organizations.bucket(lease.task.organization).gate
+        served = self._organizations.find(lease.task.organization)
+        if gate is not None and served is not None and gate.closings >= CLOSINGS_TO_DOUBLE:
+            self._observer.on_event(notices.gate_stays_closed(served, gate, now=self._store.now()))
+
+    # -- learning from it ----------------------------------------------------------------------------------
+    def _learn(self, served: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
+        """Note what one answer says about the organization."""
+        problem = verdict.problem.title if verdict.problem else ""
+        if verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
+            served.note_success(lease.task)
+            wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)
+            if wrong is not None:
+                self.stop(served, Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
+        elif verdict.outcome is Outcome.REJECTED:
+            served.confirmed = True
+        elif verdict.outcome is Outcome.UNAUTHORIZED:
+            if served.note_unauthorized(lease, self._clock.boot()):
+                self.stop(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
+        elif verdict.outcome is Outcome.FORBIDDEN and served.refusals.add(lease.task):
+            self._observer.on_event(notices.group_refusal(served, lease.task, REFUSALS))
+
+    def stop(self, served: ServedOrganization, reason: Reason, because: str) -> None:
+        """Send nothing more for an organization, and say so."""
+        if served.stopped is None:
+            served.stop(reason, because)
+            self._organizations.registration_due = True
+            self._observer.on_event(notices.organization_stop(served))
+
+    def _note_answer(self, served: ServedOrganization, offset: float | None) -> None:
+        """Note that somebody answered, and how far its calendar is ahead if its `Date` says so."""
+        self._organizations.registration_due |= served.connect_failures > 0
+        served.connect_failures, self._organizations.unreachable_since = 0, None
+        served.answered_at = self._clock.boot()
+        if offset is not None:
+            served.calendar = ApiCalendar.read(offset, wall=self._clock.wall(), boot=self._clock.boot())
+
+    def _leave_alone(self, served: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
+        """Nothing was sent: the organization is left alone for a while; it was no attempt."""
+        now = self._clock.boot()
+        self._organizations.registration_due |= served.connect_failures == 0
+        served.connect_failures += 1
+        wait = self._backoff(served).wait(served.connect_failures, self._draw)
+        self._organizations.schedule(served, now + wait)
+        served.wait_for(Reason.API_UNREACHABLE, self._clock.wall() + wait)
+        if self._organizations.unreachable_since is None:
+            self._organizations.unreachable_since = now
+        self._observer.on_event(notices.unsent_attempt(served, lease, verdict, wait))
+
+    def _backoff(self, served: ServedOrganization) -> Backoff:
+        return Backoff(rules=self._rules, scale=min(1.0, served.limit.per / ORDINARY_PERIOD))
