@@ -28,8 +28,10 @@ from orchestrator.core import (
     word,
 )
 from orchestrator.jobfile import schema
-from orchestrator.jobfile.builder import Assembly
-from orchestrator.jobfile.document import Draft, Enough
+from orchestrator.jobfile.builder import FileBuilder
+from orchestrator.jobfile.document import Document, StopReading
+from orchestrator.jobfile.grammar import read_entry
+from orchestrator.jobfile.job_builder import JobBuilder
 from orchestrator.jobfile.yaml_document import MAX_BYTES
 
 IMPLIED = "default"
@@ -61,11 +63,11 @@ class _Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """One file as far as it could be read; `assembly` is None where nothing could."""
+    """One file as far as it could be read; `file` is None where nothing could."""
 
     source: _Source
-    draft: Draft
-    assembly: Assembly | None
+    document: Document
+    file: FileBuilder | None
 
 
 def read_jobfiles(
@@ -76,21 +78,21 @@ def read_jobfiles(
     JobFileError with every error of every file; nothing else is raised for any content.
     """
     sources, errors = _sources(paths, stdin)
-    parts = [_part(source, environ) for source in sources]
+    parts = [_read(source, environ) for source in sources]
     try:
-        jobfile = _joined(parts, environ)
-    except Enough:
+        jobfile = _join(parts, environ)
+    except StopReading:
         jobfile = None
-    for part in sorted(parts, key=lambda part: part.draft.file):
-        errors += part.draft.shown_errors()
+    for part in sorted(parts, key=lambda part: part.document.file):
+        errors += part.document.shown_errors()
     if errors or jobfile is None:
         raise JobFileError(tuple(errors))
-    warnings = tuple(sorted(warning for part in parts for warning in part.draft.warnings))
+    warnings = tuple(sorted(warning for part in parts for warning in part.document.warnings))
     return CheckedJobFile(jobfile=replace(jobfile, name=_run_name(paths, parts)), warnings=warnings)
 
 
 def json_schema() -> dict[str, Any]:
-    """The job file's JSON Schema (draft 2020-12), made of the types that read it."""
+    """The job file's JSON Schema (document 2020-12), made of the types that read it."""
     return schema.json_schema()
 
 
@@ -104,7 +106,7 @@ def _sources(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[_S
     sources: list[_Source] = []
     errors: list[Located] = []
     seen: set[str] = set()
-    for path in _expanded(paths, errors):
+    for path in _expand(paths, errors):
         identity = str(path) if str(path) == "-" else str(Path(path).absolute())
         if identity in seen:
             continue
@@ -119,7 +121,7 @@ def _sources(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[_S
     return sources, errors
 
 
-def _expanded(paths: Sequence[str | Path], errors: list[Located]) -> list[str | Path]:
+def _expand(paths: Sequence[str | Path], errors: list[Located]) -> list[str | Path]:
     """The paths, each folder replaced by the YAML files directly in it."""
     expanded: list[str | Path] = []
     for path in paths:
@@ -161,90 +163,86 @@ def _stdin_source(stdin: TextIO | None) -> _Source:
     return _Source(path="-", label="<stdin>", stem="stdin", folder=Path(), content=content)
 
 
-def _part(source: _Source, environ: Mapping[str, str]) -> _Part:
-    draft = Draft(source.content, file=printable(source.label), environ=environ)
+def _read(source: _Source, environ: Mapping[str, str]) -> _Part:
+    document, file = Document(source.content, file=printable(source.label)), None
     try:
-        entry = draft.entry()
-        if entry is None:
-            return _Part(source=source, draft=draft, assembly=None)
-        if not draft.has(("version",)):
-            draft.error((), "`version` is missing: write `version: 1`")
-        assembly = Assembly(draft, entry, folder=source.folder, environ=environ)
-    except Enough:
-        assembly = None
-    return _Part(source=source, draft=draft, assembly=assembly)
+        entry = read_entry(document, environ)
+        if entry is not None:
+            if not document.has(("version",)):
+                document.error((), "`version` is missing: write `version: 1`")
+            file = FileBuilder(document, entry, folder=source.folder, environ=environ)
+    except StopReading:
+        pass  # what has been said is enough
+    return _Part(source=source, document=document, file=file)
 
 
-def _joined(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
-    """The files as one, as far as they could be read; what does not fit together goes to their drafts."""
-    read = [part.assembly for part in parts if part.assembly is not None]
+def _join(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
+    """The files as one, as far as they could be read; what does not fit together goes to their documents."""
+    read = [part.file for part in parts if part.file is not None]
     whole = len(read) == len(parts) and not any(
-        assembly.draft.lost(("organizations",)) or assembly.draft.lost_keys(("organizations",))
-        for assembly in read
+        file.document.lost(("organizations",)) or file.document.lost_keys(("organizations",)) for file in read
     )
-    organizations = _organizations(read, environ, whole=whole)
+    organizations = _join_organizations(read, environ, whole=whole)
     jobs: list[Job] = []
-    for assembly in read:
-        own = assembly.organizations or organizations
-        _check_jobs(assembly, alone=len(parts) == 1)
-        jobs += assembly.jobs(own, whole=whole)
-        _check_size(assembly, jobs)
+    for file in read:
+        own = file.organizations or organizations
+        _check_jobs(file, alone=len(parts) == 1)
+        jobs += JobBuilder(file, own, whole=whole).jobs()
+        _check_size(file, jobs)
     if not read:
         return None
     return JobFile(
         name="",
         jobs=tuple(jobs),
         organizations=organizations,
-        timezone=next((assembly.timezone for assembly in read if assembly.timezone), None),
+        timezone=next((file.timezone for file in read if file.timezone), None),
         http=_one_of(read, "http", Http()),
         retry=_one_of(read, "retry", RetryRules()),
-        notify=tuple(dict.fromkeys(notify for assembly in read for notify in assembly.notify)),
+        notify=tuple(dict.fromkeys(notify for file in read for notify in file.notify)),
         files=tuple(part.source.path for part in parts),
-        named=any(assembly.entry.name for assembly in read),
+        named=any(file.entry.name for file in read),
     )
 
 
-def _organizations(
-    read: Sequence[Assembly], environ: Mapping[str, str], *, whole: bool
+def _join_organizations(
+    read: Sequence[FileBuilder], environ: Mapping[str, str], *, whole: bool
 ) -> dict[str, Organization]:
     """All files' organizations by name, with the environment's token for one that stands alone."""
-    found: dict[str, tuple[Organization, Assembly]] = {}
-    for assembly in read:
-        for name, organization in assembly.organizations.items():
-            first, other = found.setdefault(name, (organization, assembly))
+    found: dict[str, tuple[Organization, FileBuilder]] = {}
+    for file in read:
+        for name, organization in file.organizations.items():
+            first, other = found.setdefault(name, (organization, file))
             if first != organization:
-                place = other.draft.located(("organizations", name))
+                place = other.document.located(("organizations", name))
                 text = f"the organization {word(name)} has other settings at {place}: make them equal, or rename one"
-                assembly.draft.error(("organizations", name), text, key=True)
+                file.document.error(("organizations", name), text, key=True)
     if not found and whole and read:
-        return _implied(read[0], environ)
+        return _default_organization(read[0], environ)
     alone = len(found) == 1 and whole
     return {
-        name: _with_credential(organization, assembly, environ, alone=alone)
-        for name, (organization, assembly) in found.items()
+        name: _with_credential(organization, file, environ, alone=alone)
+        for name, (organization, file) in found.items()
     }
 
 
-def _implied(assembly: Assembly, environ: Mapping[str, str]) -> dict[str, Organization]:
+def _default_organization(file: FileBuilder, environ: Mapping[str, str]) -> dict[str, Organization]:
     """The one organization of files that name none: the environment's."""
     credential = _environment_credential(environ)
     if credential is None:
         text = "no organization: write `organizations`, or set TE_TOKEN_FILE or TE_TOKEN for a single one"
-        assembly.draft.error(("organizations",), text)
+        file.document.error(("organizations",), text)
         return {}
-    organization = assembly.organization(IMPLIED)
-    return {
-        IMPLIED: organization
-        if organization.credential != CredentialSource()
-        else replace(organization, credential=credential)
-    }
+    organization = file.organization(IMPLIED)
+    if organization.credential == CredentialSource():
+        organization = replace(organization, credential=credential)
+    return {IMPLIED: organization}
 
 
 def _with_credential(
-    organization: Organization, assembly: Assembly, environ: Mapping[str, str], *, alone: bool
+    organization: Organization, file: FileBuilder, environ: Mapping[str, str], *, alone: bool
 ) -> Organization:
     """The organization with the environment's token if the file does not name one and it stands alone."""
-    if assembly.has_credential(organization.name):
+    if file.has_credential(organization.name):
         return organization
     credential = _environment_credential(environ) if alone else None
     if credential is not None:
@@ -255,7 +253,7 @@ def _with_credential(
         else "TE_TOKEN serves only a file with exactly one organization"
     )
     text = f"{word(organization.name)} has no token: write `token_file` or `token_env`{', or ' if alone else '; '}{hint}"
-    assembly.draft.error(("organizations", organization.name), text, key=True)
+    file.document.error(("organizations", organization.name), text, key=True)
     return organization
 
 
@@ -265,17 +263,17 @@ def _environment_credential(environ: Mapping[str, str]) -> CredentialSource | No
     return CredentialSource(env="TE_TOKEN") if environ.get("TE_TOKEN") else None
 
 
-def _check_jobs(assembly: Assembly, *, alone: bool) -> None:
+def _check_jobs(file: FileBuilder, *, alone: bool) -> None:
     """A file has jobs, or at least organizations for the other files' jobs."""
-    draft = assembly.draft
-    if assembly.entry.jobs is None and not draft.has(("jobs",)):
-        if alone or not assembly.organizations:
-            draft.error((), "`jobs` is missing: a job file needs at least one")
-    elif not assembly.entry.jobs and not draft.lost(("jobs",)):
-        draft.error(("jobs",), "`jobs` is an empty list: a job file needs at least one")
+    document = file.document
+    if file.entry.jobs is None and not document.has(("jobs",)):
+        if alone or not file.organizations:
+            document.error((), "`jobs` is missing: a job file needs at least one")
+    elif not file.entry.jobs and not document.lost(("jobs",)):
+        document.error(("jobs",), "`jobs` is an empty list: a job file needs at least one")
 
 
-def _check_size(assembly: Assembly, jobs: Sequence[Job]) -> None:
+def _check_size(file: FileBuilder, jobs: Sequence[Job]) -> None:
     """Jobs, tests and windows multiply: a small file can ask for more than anybody can wait for."""
     asked = sum(_most_asked(job) for job in jobs)
     if asked > MOST_SNAPSHOTS:
@@ -283,7 +281,7 @@ def _check_size(assembly: Assembly, jobs: Sequence[Job]) -> None:
             f"{plural(len(jobs), 'job')} ask for {asked:,} snapshots, more than the {MOST_SNAPSHOTS:,} that one run"
             " may have: name fewer tests or windows, or split the file"
         )
-        assembly.draft.error(("jobs",), text)
+        file.document.error(("jobs",), text)
 
 
 def _most_asked(job: Job) -> int:
@@ -292,14 +290,14 @@ def _most_asked(job: Job) -> int:
     return len(job.organizations) * tests * len(job.windows)
 
 
-def _one_of(read: Sequence[Assembly], key: str, default: Any) -> Any:
+def _one_of(read: Sequence[FileBuilder], key: str, default: Any) -> Any:
     """The setting that is for the run as a whole: at most one file's, or the same in all of them."""
-    having = [assembly for assembly in read if assembly.draft.has((key,))]
-    values = [getattr(assembly, key) for assembly in having]
-    for assembly, value in zip(having, values, strict=True):
+    having = [file for file in read if file.document.has((key,))]
+    values = [getattr(file, key) for file in having]
+    for file, value in zip(having, values, strict=True):
         if value != values[0]:
-            place = having[0].draft.located((key,))
-            assembly.draft.error(
+            place = having[0].document.located((key,))
+            file.document.error(
                 (key,), f"{word(key)} is for the whole run and is set otherwise at {place}", key=True
             )
     return values[0] if values else default
@@ -309,6 +307,6 @@ def _run_name(paths: Sequence[str | Path], parts: Sequence[_Part]) -> str:
     """The folder's name, the file's, or several files' names joined and cut to a line."""
     if len(paths) == 1 and str(paths[0]) != "-" and Path(paths[0]).is_dir():
         return printable(Path(paths[0]).resolve().name)
-    names = [part.assembly.entry.name or part.source.stem if part.assembly else "" for part in parts]
+    names = [part.file.entry.name or part.source.stem if part.file else "" for part in parts]
     joined = "+".join(dict.fromkeys(names))
     return joined if len(joined) <= _LONGEST_NAME else joined[: _LONGEST_NAME - 1] + "…"

@@ -49,7 +49,7 @@ from orchestrator.jobfile.types import (
     _token_path,
     _variable,
     _whole,
-    checked_base_url,
+    read_base_url,
 )
 
 __all__ = ["FileEntry", "JobEntry", "LimitEntry", "OrganizationEntry", "ValidationError", "WindowEntry"]
@@ -97,7 +97,7 @@ class OrganizationEntry(_Closed):
     )
     account_group: Maybe[Digits] = _about("Account group (aid) that the tests are in.")
     org_id: Maybe[Digits] = _about("Checked against the API before anything is sent.")
-    base_url: Maybe[Annotated[str, AfterValidator(checked_base_url)]] = _about(
+    base_url: Maybe[Annotated[str, AfterValidator(read_base_url)]] = _about(
         "The API's address, used as written (https://api.thousandeyes.com/v7)."
     )
     limit: Maybe[LimitEntry] = _about("The snapshot limit.")

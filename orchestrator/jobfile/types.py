@@ -217,7 +217,7 @@ _NOT_HERE = (
 )
 
 
-def checked_base_url(value: str) -> str:
+def read_base_url(value: str) -> str:
     """The URL as written, without a trailing slash and with scheme and host in lower case."""
     match = _URL.fullmatch(value)
     if match is None or "/../" in f"{match['path']}/" or int(match["port"] or 1) not in range(1, 65536):
