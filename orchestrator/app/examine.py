@@ -1,4 +1,4 @@
-"""What would go wrong, before it does: each check says what it found and, where that is trouble, the remedy.
+"""Checks of what would go wrong, before it does: each says what it found and, where that is trouble, the remedy.
 
 Reads only, except that a store is opened as a run would open it.
 """
@@ -140,7 +140,7 @@ def examine(
 
 
 def _anything(organization: Organization) -> Job:
-    """What `tesnap snap` may be asked for where no job file says it: any list of any account group."""
+    """All that `tesnap snap` may be asked for where no job file says it: any list of any account group."""
     return Job(
         name="snap",
         organizations=(organization.name,),
@@ -180,7 +180,7 @@ def checks_document(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, obj
 
 
 def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer) -> Check | None:
-    """Why nothing more can be asked after the first answer; None when more can."""
+    """The reason why nothing more can be asked after the first answer; None when more can."""
     url = patient.organization.base_url
     if answer.status is None:
         remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
@@ -190,7 +190,7 @@ def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer)
         text = f"refused (401): {said.detail or said.title}"
         return Check(about="token", text=text, remedy=f"{patient.source}: {_RENEWAL}", level=Level.REFUSED)
     if answer.status == 429:
-        return _exhausted(reader)
+        return _limit_check(reader)
     if answer.status == 403 or (answer.status == 200 and parse_object(answer.body) is not None):
         return None
     said = explain(answer)
@@ -203,7 +203,7 @@ def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer)
     return trouble("API", what, remedy)
 
 
-def _exhausted(reader: PacedGetter) -> Check:
+def _limit_check(reader: PacedGetter) -> Check:
     most = "" if reader.most is None else f" of {reader.most}"
     text = f"used up: 0{most} requests a minute left, again in {duration_text(reader.reset_in)}"
     remedy = (
@@ -237,7 +237,7 @@ def _limit(reader: PacedGetter) -> list[Check]:
     if reader.remaining is None:
         return []
     if reader.remaining == 0:
-        return [_exhausted(reader)]
+        return [_limit_check(reader)]
     return [Check(about="general limit", text=f"{reader.remaining} of {reader.most} requests a minute left")]
 
 
@@ -268,7 +268,7 @@ def _organization(patient: OrganizationToCheck, survey: OrganizationSurvey) -> I
 
 
 def _groups(patient: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iterator[Check]:
-    """Whether the token opens the account groups that are named."""
+    """Check if the token opens the account groups that are named."""
     there = {group.aid: group for group in known}
     named = [patient.organization.account_group, *(job.account_group for job in patient.jobs)]
     for aid in dict.fromkeys(filter(None, named if known else ())):
@@ -287,7 +287,7 @@ def _groups(patient: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iter
 def _permission(
     user: Mapping[str, Any], reader: PacedGetter, aids: Sequence[str], known: Sequence[AccountGroup]
 ) -> Iterator[Check]:
-    """Whether the user's roles have the permission to make snapshots, in each of these account groups."""
+    """Check if the user's roles have the permission to make snapshots, in each of these account groups."""
     own = own_group(known)
     real = [aid or (own.aid if own else "") for aid in aids]
     read: dict[str, frozenset[str] | None] = {}
@@ -296,7 +296,7 @@ def _permission(
         if known and aid not in {group.aid for group in known}:
             continue  # which has been said
         where = f"account group {aid}" if aid else "the token's own account group"
-        found[_permitted(user, reader, aid, read)].append(where)
+        found[_has_permission(user, reader, aid, read)].append(where)
     places = {how: first_names(where) for how, where in found.items() if where}
     if True in places:
         yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {places[True]}")
@@ -308,10 +308,10 @@ def _permission(
         yield trouble("permission", text, _GET_PERMISSION)
 
 
-def _permitted(
+def _has_permission(
     user: Mapping[str, Any], reader: PacedGetter, aid: str, read: dict[str, frozenset[str] | None]
 ) -> bool | None:
-    """Whether a role of the user in this account group has the permission; None when it cannot be looked up."""
+    """True if a role of the user in this account group has the permission; None when it cannot be looked up."""
     roles = _roles(user, aid)
     for role in roles:
         if role not in read:
@@ -336,7 +336,7 @@ def _roles(user: Mapping[str, Any], aid: str) -> list[str]:
 
 
 def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
-    """What a role permits, in lower case; None when it cannot be read."""
+    """The permissions of a role, in lower case; None when it cannot be read."""
     answer = reader.get(f"/roles/{role}")
     listed = (parse_object(answer.body) or {}).get("permissions") if answer.status == 200 else None
     if not isinstance(listed, list):
@@ -349,7 +349,7 @@ def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
 
 
 def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhausted: bool) -> Iterator[Check]:
-    """Whether the lists can be read: those that the jobs need, or all where there are none."""
+    """Check if the lists can be read: those that the jobs need, or all where there are none."""
     every = [one for listing in survey.listings.values() for one in listing.unreadable]
     missing = [one for one in every if one.of != "alerts" or one.text in survey.notes]  # else they only sort
     for one in merge_alike(missing):
@@ -365,7 +365,7 @@ def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhauste
 
 
 def _tests(patient: OrganizationToCheck, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
-    """What each job means in the lists."""
+    """Checks of what each job means in the lists."""
     for job in patient.jobs:
         scope = make_scope(job, patient.organization, survey.listings)
         if scope.listings[0].tests is not None:
@@ -373,7 +373,7 @@ def _tests(patient: OrganizationToCheck, survey: OrganizationSurvey, now: float)
 
 
 def _job(job: Job, scope: Scope, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
-    """Whether the tests of a job are known and named as written, and its selectors mean some."""
+    """Check if the tests of a job are known and named as written, and its selectors mean some."""
     moments = alert_windows(job, now=now + survey.offset)
     if len(job.organizations) > 1:  # an id goes only where a list has it
         seen = {test_id for listing in survey.listings.values() for test_id in listing.tests or ()}
@@ -407,7 +407,7 @@ def trouble(about: str, text: str, remedy: str) -> Check:
 
 
 def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[Check]:
-    """Whether the store can be written, and who else uses it."""
+    """Check if the store can be written, and who else uses it."""
     try:
         with opened() as store:
             store.touch()
@@ -426,7 +426,7 @@ def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[C
 
 
 def examine_notify(notify: Notify) -> Check:
-    """Whether there is an address to tell; nothing is sent to it."""
+    """Check if there is an address to tell; nothing is sent to it."""
     try:
         read_address(notify)
     except UsageError as error:

@@ -75,10 +75,12 @@ def rehearse(
 
 def world_for(jobfile: JobFile, now: float) -> World:
     """A world with the file's organizations, account groups and tests."""
-    return world_of(_known(jobfile, organization, now) for organization in jobfile.organizations.values())
+    return world_of(
+        _make_tenant(jobfile, organization, now) for organization in jobfile.organizations.values()
+    )
 
 
-def _known(jobfile: JobFile, organization: Organization, now: float) -> tuple[Tenant, TenantBearer]:
+def _make_tenant(jobfile: JobFile, organization: Organization, now: float) -> tuple[Tenant, TenantBearer]:
     jobs = _jobs(jobfile, organization.name)
     selects = [job.select for job in jobs if job.select]
     tenant, token = known_tenant(
@@ -92,13 +94,13 @@ def _known(jobfile: JobFile, organization: Organization, now: float) -> tuple[Te
         alerting_since=now - 1800 if any(select.alerting for select in selects) else None,
     )
     names = {ref.id: ref.test_name for job in jobs for ref in job.tests if ref.test_name}
-    groups = (replace(group, tests=_named(group.tests, names)) for group in tenant.account_groups)
+    groups = (replace(group, tests=_rename_tests(group.tests, names)) for group in tenant.account_groups)
     limit = organization.limit
     own = replace(tenant, account_groups=tuple(groups), limit=limit.snapshots, period=limit.per)
     return own, token
 
 
-def _named(tests: Sequence[TenantTest], names: Mapping[str, str]) -> tuple[TenantTest, ...]:
+def _rename_tests(tests: Sequence[TenantTest], names: Mapping[str, str]) -> tuple[TenantTest, ...]:
     """The tests, called what the job file expects them to be called."""
     return tuple(replace(test, name=names.get(test.test_id, test.name)) for test in tests)
 

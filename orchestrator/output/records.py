@@ -151,7 +151,7 @@ def parse_record(line: str) -> Record:
     values = _json_object(line)
     schema = values.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or not isinstance(values.get("event"), str):
-        raise UsageError(f"not a record of a run (it has no event and schema): {_quoted(line)}")
+        raise UsageError(f"not a record of a run (it has no event and schema): {_quote_start(line)}")
     if schema > SCHEMA:
         raise UsageError(
             f"a record of schema {schema}, and this version reads up to {SCHEMA}: "
@@ -209,11 +209,11 @@ def _json_object(line: str) -> Record:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise UsageError(f"not a record of a run (it is no JSON object): {_quoted(line)}")
+        raise UsageError(f"not a record of a run (it is no JSON object): {_quote_start(line)}")
     return values
 
 
-def _quoted(line: str) -> str:
+def _quote_start(line: str) -> str:
     """The start of a line, for an error."""
     line = mask_secrets(line.strip())
     return repr(line if len(line) <= 60 else line[:59] + "…")

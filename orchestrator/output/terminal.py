@@ -95,7 +95,7 @@ class View:
         if not self._stdout_open:
             return
         try:
-            with self._live_line_hidden():
+            with self._hide_live_line():
                 write()
         except OSError as error:
             self._stdout_open = False
@@ -113,12 +113,12 @@ class View:
             (key, name_of(value) if key == "organization" and isinstance(value, str) else value)
             for key, value in event.fields
         )
-        with self._live_line_hidden():
+        with self._hide_live_line():
             now = self._output.clock.wall()
             log.write_event(self._log, replace(event, fields=fields), now=now, run_id=self._run_id)
 
     @contextmanager
-    def _live_line_hidden(self) -> Iterator[None]:
+    def _hide_live_line(self) -> Iterator[None]:
         """Keep the live line out of the way of what is printed."""
         lines = self._live.hide() if self._live else ()
         try:

@@ -79,7 +79,7 @@ class Views:
     # -- tasks and snapshots ---------------------------------------------------------------------------
     def results(self, run_id: str, *, settled_since: float | None = None) -> Iterator[Result]:
         """A run's tasks in the order of the plan; with `settled_since` those settled at or after that store time."""
-        return self._all(run_id) if settled_since is None else self._settled(run_id, settled_since)
+        return self._all(run_id) if settled_since is None else self._settled_results(run_id, settled_since)
 
     def _all(self, run_id: str) -> Iterator[Result]:
         position = -1
@@ -91,7 +91,7 @@ class Views:
             yield from map(_result, rows)
             position = rows[-1]["position"]
 
-    def _settled(self, run_id: str, since: float) -> Iterator[Result]:
+    def _settled_results(self, run_id: str, since: float) -> Iterator[Result]:
         with self._database.read() as tx:
             rows = tx.rows(sql.SETTLED_POSITIONS, run=run_id, since=since)
         positions = array("q", (row["position"] for row in rows))

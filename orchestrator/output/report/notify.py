@@ -119,7 +119,7 @@ def message_body(report: Report, form: str) -> bytes:
     message = make_message(report)
     build, size, limit = _FORMS[form]
     count = _largest_fitting(len(message.lines), lambda count: size(build(message, count)) <= limit)
-    return _encoded(build(message, count))
+    return _encode(build(message, count))
 
 
 def make_message(report: Report) -> Message:
@@ -185,7 +185,7 @@ def _largest_fitting(total: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _encoded(value: object) -> bytes:
+def _encode(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -275,7 +275,7 @@ def _teams_run(span: TextSpan) -> dict[str, object]:
 
 def _json_body(report: Report) -> bytes:
     snapshots = [
-        _masked(records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), report)
+        _mask(records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), report)
         for result in report.failures_first
         if result.status.settled
     ]
@@ -289,11 +289,11 @@ def _json_document(report: Report, snapshots: Sequence[object], omitted: int) ->
     finished = (
         records.end_record(report.ending, now=report.now) if report.ending else {"run_id": report.run.id}
     )
-    document = _masked({**finished, "job": report.run.job, "omitted": omitted}, report)
+    document = _mask({**finished, "job": report.run.job, "omitted": omitted}, report)
     return json.dumps(document)[:-1].encode() + b', "snapshots": ' + json.dumps(snapshots).encode() + b"}"
 
 
-def _masked(value: object, report: Report) -> object:
+def _mask(value: object, report: Report) -> object:
     return change_texts(value, lambda text: mask_secrets(text, report.secrets))
 
 
@@ -302,6 +302,6 @@ _FORMS: dict[
 ] = {
     "slack": (_slack, lambda found: len(json.dumps(found["blocks"])), SLACK_CHARACTERS),
     "webex": (_webex, lambda found: len(str(found["markdown"]).encode()), WEBEX_BYTES),
-    "teams": (_teams, lambda found: len(_encoded(found)), TEAMS_BYTES),
+    "teams": (_teams, lambda found: len(_encode(found)), TEAMS_BYTES),
 }
 """How each form is built, how its size is counted, and how much of that its receiver takes."""
