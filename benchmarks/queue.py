@@ -1,4 +1,4 @@
-"""The queue: what a task costs to enqueue, and what its three commits cost in short and in long queues."""
+"""The queue: the cost of enqueuing a task, and of its three commits in short and in long queues."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LATER = 1_000.0  # seconds between two tasks of one organization: every token is
 def rows(folder: Path) -> Iterator[Row]:
     """On SQLite, in memory but for the last row."""
     yield from _rows("SQLite", lambda name: SqliteWorld(folder / f"queue-{name}.db"), time.process_time)
-    yield _grown(folder)
-    yield _on_disk()
+    yield _growth_row(folder)
+    yield _disk_row()
 
 
 def postgres_rows(folder: Path) -> Iterator[Row]:  # noqa: ARG001 - every group has this signature
@@ -49,11 +49,11 @@ def _rows(kind: str, world_of: Callable[[str], World], timer: Callable[[], float
         finally:
             world.close()
     names = [f"{size:,} tasks" for size in SIZES] + [f"{MANY[0]:,} organizations of {MANY[1]} tasks"]
-    yield from _compared(f"{kind}: enqueue one task of", names, enqueued)
-    yield from _compared(f"{kind}: grant, sending, settle with", names, cycles)
+    yield from _compare(f"{kind}: enqueue one task of", names, enqueued)
+    yield from _compare(f"{kind}: grant, sending, settle with", names, cycles)
 
 
-def _compared(what: str, names: Sequence[str], seconds: Sequence[float]) -> Iterator[Row]:
+def _compare(what: str, names: Sequence[str], seconds: Sequence[float]) -> Iterator[Row]:
     yield Row(name=f"{what} {names[0]}", figure=milliseconds(seconds[0]))
     for name, took in zip(names[1:], seconds[1:], strict=True):
         ratio = took / seconds[0]
@@ -80,8 +80,8 @@ def _cycle(world: World, organizations: Sequence[str], timer: Callable[[], float
     return statistics.median(took)
 
 
-def _grown(folder: Path) -> Row:
-    """Whether a task costs more in a process that has made many."""
+def _growth_row(folder: Path) -> Row:
+    """A task's cost in a process that has made many, compared with its first ones."""
     organizations, each = identities(GROWTH[0]), GROWTH[1]
     world = SqliteWorld(folder / "queue-grown.db")
     try:
@@ -108,7 +108,7 @@ def _round(world: World, organizations: Sequence[str]) -> float:
     return (time.process_time() - before) / len(organizations)
 
 
-def _on_disk() -> Row:
+def _disk_row() -> Row:
     """Elapsed time with every commit synced to this machine's disk."""
     with TemporaryDirectory(dir=Path.cwd()) as folder:
         world = SqliteWorld(Path(folder) / "queue.db")
