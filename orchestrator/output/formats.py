@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import StrEnum
-from typing import Protocol, TextIO
+from typing import TextIO
 from urllib.parse import quote
 
 from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
@@ -90,18 +90,8 @@ class Output:
         return seen and not self.quiet and self.log_format == "text"
 
 
-class Results(Protocol):
-    """A way to write results to standard output."""
-
-    def write_start(self, run: Run, tasks: int) -> None: ...
-
-    def write_result(self, result: Result, run_id: str) -> None: ...
-
-    def write_end(self, ending: Ending) -> None: ...
-
-
-class _JsonLines:
-    """Results as records."""
+class RecordWriter:
+    """Writes results as records."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -117,8 +107,8 @@ class _JsonLines:
         records.write_record(self._log, records.end_record(ending, now=self._output.clock.wall()))
 
 
-class _Rows:
-    """Results as rows under a head."""
+class RowWriter:
+    """Writes results as rows under a head."""
 
     def __init__(self, output: Output, head: str, row: Callable[[Result, str], str]) -> None:
         self._lines, self._secrets = Lines(output.stdout), output.secrets
@@ -164,19 +154,19 @@ class _Table:
         return f"\x1b[{colour}m{line[:_STATUS]}\x1b[0m{line[_STATUS:]}" if colour else line
 
 
-def make_results(output: Output) -> Results:
-    """The way to write results that the output asks for."""
+def make_writer(output: Output) -> RecordWriter | RowWriter:
+    """The writer of results in the format that the output asks for."""
     match output.chosen_format:
         case Format.JSONL:
-            return _JsonLines(output)
+            return RecordWriter(output)
         case Format.CSV:
             head = _csv_line(records.SNAPSHOT_KEYS)
-            return _Rows(output, head, lambda result, run_id: _csv_row(result, run_id, output))
+            return RowWriter(output, head, lambda result, run_id: _csv_row(result, run_id, output))
         case Format.MD:
-            return _Rows(output, _MARKDOWN_HEAD, lambda result, _: _markdown_row(_row(result, output)))
+            return RowWriter(output, _MARKDOWN_HEAD, lambda result, _: _markdown_row(_row(result, output)))
         case Format.TABLE:
             table = _Table(_columns(output.stdout), _COLOURS if output.coloured else {})
-            return _Rows(output, table.head, lambda result, _: table.row(_row(result, output)))
+            return RowWriter(output, table.head, lambda result, _: table.row(_row(result, output)))
 
 
 def _row(result: Result, output: Output) -> sentences.SnapshotRow:

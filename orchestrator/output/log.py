@@ -5,7 +5,7 @@ Each is a structlog event that passes through the functions below; secrets are m
 
 from __future__ import annotations
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
@@ -24,6 +24,8 @@ Log = structlog.typing.FilteringBoundLogger
 
 EventDict = MutableMapping[str, Any]
 
+Processor = Callable[[Any, str, EventDict], EventDict]
+
 
 def event_log(
     lines: Lines,
@@ -40,7 +42,9 @@ def event_log(
     line = structlog.processors.JSONRenderer(default=str) if as_json else _Sentence(details=level == "debug")
     hiding = [] if show_links else [_hide_links]
     return make_logger(
-        lines, level, [*hiding, Masking(secrets), structlog.processors.add_log_level, _log_keys_first, line]
+        lines,
+        level,
+        [*hiding, secret_mask(secrets), structlog.processors.add_log_level, _log_keys_first, line],
     )
 
 
@@ -57,14 +61,13 @@ def level_rank(level: str) -> int:
     return LEVELS.index(level if level in LEVELS else "info")
 
 
-class Masking:
-    """Masks secrets in all texts of an event, however deep."""
+def secret_mask(secrets: Collection[str]) -> Processor:
+    """A step that masks the secrets in all texts of an event, however deep; they are read anew for each event."""
 
-    def __init__(self, secrets: Collection[str]) -> None:
-        self._secrets = secrets
+    def mask(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, secrets)))
 
-    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
-        return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, self._secrets)))
+    return mask
 
 
 class _Sentence:

@@ -6,7 +6,6 @@ record for each settled task, `run.finished`. Each is a structlog event whose te
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -18,14 +17,12 @@ from orchestrator.core import (
     Result,
     Run,
     Status,
-    UsageError,
     Waiting,
     change_texts,
-    mask_secrets,
     utc_text,
     without_links,
 )
-from orchestrator.output.log import EventDict, Log, Masking, make_logger
+from orchestrator.output.log import EventDict, Log, make_logger, secret_mask
 from orchestrator.output.streams import Lines
 
 Record = dict[str, object]
@@ -33,12 +30,6 @@ Record = dict[str, object]
 
 SCHEMA = 1
 """The version of the records. A new key leaves it; a key that goes or changes its meaning raises it."""
-
-COMMON_KEYS = ("event", "time", "schema", "run_id")
-
-STARTED_KEYS = (*COMMON_KEYS, "job", "tasks")
-
-FINISHED_KEYS = (*COMMON_KEYS, "counts", "pending_reasons", "exit_code", "seconds")
 
 
 def seconds_waited(result: Result) -> float | None:
@@ -83,21 +74,9 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
 }
 """Every field of a settled task's record, in the documented order, with where it comes from."""
 
-SNAPSHOT_KEYS = (*COMMON_KEYS, *_SNAPSHOT_FIELDS)
-
-ERROR_KEYS = ("title", "detail", "fields")
+SNAPSHOT_KEYS = ("event", "time", "schema", "run_id", *_SNAPSHOT_FIELDS)
 
 COUNT_KEYS = ("created", "existing", "failed", "uncertain", "pending")
-
-KEYS: Mapping[str, tuple[str, ...]] = {
-    "run.started": STARTED_KEYS,
-    "snapshot.created": SNAPSHOT_KEYS,
-    "snapshot.existing": SNAPSHOT_KEYS,
-    "snapshot.failed": SNAPSHOT_KEYS,
-    "snapshot.uncertain": SNAPSHOT_KEYS,
-    "run.finished": FINISHED_KEYS,
-}
-"""Every record by its event, with all keys it may have, in order."""
 
 
 def start_record(run: Run, tasks: int) -> Record:
@@ -142,29 +121,10 @@ def count_fields(counts: Counts) -> dict[str, int]:
     return {key: getattr(counts, key) for key in COUNT_KEYS}
 
 
-def parse_record(line: str) -> Record:
-    """The record that a line holds, without keys that this version does not know.
-
-    Of an event that it does not know the common keys stay. UsageError when the line is no record, or one
-    of a higher schema.
-    """
-    values = _json_object(line)
-    schema = values.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or not isinstance(values.get("event"), str):
-        raise UsageError(f"not a record of a run (it has no event and schema): {_quote_start(line)}")
-    if schema > SCHEMA:
-        raise UsageError(
-            f"a record of schema {schema}, and this version reads up to {SCHEMA}: "
-            "read it with the version that wrote it, or a later one"
-        )
-    known = KEYS.get(str(values["event"]), COMMON_KEYS)
-    return {key: value for key, value in values.items() if key in known}
-
-
 def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
     """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
     json_line = structlog.processors.JSONRenderer()
-    return make_logger(lines, "debug", [Masking(secrets), _event_first, json_line])
+    return make_logger(lines, "debug", [secret_mask(secrets), _event_first, json_line])
 
 
 def write_record(log: Log, record: Record) -> None:
@@ -201,19 +161,3 @@ def _common_fields(event: str, at: float | None, run_id: str) -> Record:
 
 def _is_known(value: object) -> bool:
     return value is not None and value is not False and value not in ("", {})
-
-
-def _json_object(line: str) -> Record:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise UsageError(f"not a record of a run (it is no JSON object): {_quote_start(line)}")
-    return values
-
-
-def _quote_start(line: str) -> str:
-    """The start of a line, for an error."""
-    line = mask_secrets(line.strip())
-    return repr(line if len(line) <= 60 else line[:59] + "…")

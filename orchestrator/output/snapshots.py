@@ -112,10 +112,6 @@ def snapshots_table(
 
 def snapshots_documents(found: Sequence[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
     """The list as records of snapshots (docs/records.md), without what only a run knows."""
-    return [_document(one, show_links=show_links) for one in found]
-
-
-def _document(one: ListedSnapshot, *, show_links: bool) -> records.Record:
-    record = records.snapshot_record(one.result, run_id=one.run_id, show_links=show_links)
     only_a_run_knows = ("job_name", "priority", "event", "schema")
-    return {key: value for key, value in record.items() if key not in only_a_run_knows}
+    made = [records.snapshot_record(one.result, run_id=one.run_id, show_links=show_links) for one in found]
+    return [{key: record[key] for key in record if key not in only_a_run_knows} for record in made]

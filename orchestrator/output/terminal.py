@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, mask_secrets
 from orchestrator.output import log, records, sentences
-from orchestrator.output.formats import Output, make_results
+from orchestrator.output.formats import Output, make_writer
 from orchestrator.output.live import LiveLine
 from orchestrator.output.streams import UnfailingLines
 
@@ -33,7 +33,7 @@ class View:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._run_id: str | None = None
-        self._results = make_results(output)
+        self._writer = make_writer(output)
         self._stdout_open = True
         stderr = UnfailingLines(output.stderr)
         live = LiveLine(stderr, no_color=output.no_color, environ=output.environ) if output.live else None
@@ -51,11 +51,11 @@ class View:
         """Show which run this is."""
         self._run_id = run.id
         self._tell(Event(name="run.begun", text=sentences.start_text(run.job, run.id, tasks)))
-        self._print(lambda: self._results.write_start(run, tasks))
+        self._print(lambda: self._writer.write_start(run, tasks))
 
     def on_result(self, result: Result) -> None:
         """Write the result."""
-        self._print(lambda: self._results.write_result(result, self._run_id or ""))
+        self._print(lambda: self._writer.write_result(result, self._run_id or ""))
 
     def on_event(self, event: Event) -> None:
         """Tell the event, if its level is shown; that nothing can be sent, once a minute for each organization."""
@@ -80,7 +80,7 @@ class View:
     def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
         self.close()
-        self._print(lambda: self._results.write_end(ending))
+        self._print(lambda: self._writer.write_end(ending))
         level = "info" if ending.exit_code == 0 else "warning"
         text = sentences.last_line(ending, store=self._output.store, rehearsal=self._output.rehearsal)
         self._tell(Event(name="run.ended", text=text, level=level))

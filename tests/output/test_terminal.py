@@ -133,7 +133,7 @@ def test_away_from_a_terminal_results_are_records() -> None:
     stage.view.on_event(Event(name="plan.note", text="hello"))
     stage.view.on_result(FAILED)
     stage.end(3, created=1, failed=1)
-    read = [records.parse_record(line) for line in stage.stdout.getvalue().splitlines()]
+    read = [json.loads(line) for line in stage.stdout.getvalue().splitlines()]
     events = ["run.started", "snapshot.created", "snapshot.failed", "run.finished"]
     assert [record["event"] for record in read] == events
     assert read[1]["organization"] == "acme"

@@ -82,13 +82,13 @@ def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         show_links=report.show_links,
         secrets=report.secrets,
     )
-    rows = formats.make_results(output)
-    rows.write_start(report.run, len(report.results))
+    writer = formats.make_writer(output)
+    writer.write_start(report.run, len(report.results))
     for result in report.failures_first:
         if kind is ReportFormat.TABLE or result.status.settled:
-            rows.write_result(result, report.run.id)
+            writer.write_result(result, report.run.id)
     if report.ending is not None:
-        rows.write_end(report.ending)
+        writer.write_end(report.ending)
     if kind is ReportFormat.TABLE:
         stream.write(
             mask_secrets(
