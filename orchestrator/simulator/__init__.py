@@ -3,16 +3,17 @@
 It was written from the published documents alone and imports nothing of the program that it tests:
 two readings of one document that disagree show up as a failing test.
 
-    world      who and what exists: organizations, tokens, tests, tags, alerts
-    quota      how the snapshot limit and the general limit count
-    faults     what goes wrong, by chance or by script
-    messages   request and reply
-    drafts     the body of a POST, checked
-    answers    the JSON of every answer
-    origin     one request heard: 401, 403, 404, 400, 429 or an answer
-    log        what the server saw, and the judges over it
-    api        Simulator: origin, faults and latency, without a transport; all times are arguments
-    server     the same over HTTP on loopback
+    world               who and what exists: organizations, tokens, tests, tags, alerts
+    quota               how the snapshot limit and the general limit count
+    faults              what goes wrong, by chance or by script
+    messages            request and reply
+    snapshot_requests   the body of a POST, checked
+    alerts              the alerts that a GET means, page by page
+    answers             the JSON of every answer
+    origin              one request heard: 401, 403, 404, 400, 429 or an answer
+    log                 the server's view of every request, and the judges over it
+    api                 Simulator: origin, faults and latency, without a transport; all times are arguments
+    server              the same over HTTP on loopback
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from orchestrator.simulator.world import (
     Tenant,
     TenantAlert,
     TenantBearer,
-    TenantGroup,
     TenantTag,
     TenantTest,
     World,
@@ -54,7 +54,6 @@ __all__ = [
     "Tenant",
     "TenantAlert",
     "TenantBearer",
-    "TenantGroup",
     "TenantTag",
     "TenantTest",
     "World",

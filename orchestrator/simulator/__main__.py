@@ -24,12 +24,12 @@ from orchestrator.simulator.world import World, example_world, world_from_json
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop."""
-    options = _parser().parse_args(arguments)
+    options = _make_parser().parse_args(arguments)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with _log(options.log) as log:
-        simulator = _simulator(options, log)
+    with _open_log(options.log) as log:
+        simulator = _make_simulator(options, log)
         clock = PacedClock(options.speed, options.epoch)
         with serve(simulator, clock=clock, port=options.port, hang=options.hang) as url:
             sys.stdout.write(url + "\n")
@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _log(path: Path | None) -> Iterator[Callable[[LoggedRequest], None]]:
-    """A function that appends each entry to the file at once, so that it outlives a kill; nothing without a file."""
+def _open_log(path: Path | None) -> Iterator[Callable[[LoggedRequest], None]]:
+    """Append each entry to the file at once, so that it outlives a kill; without a file do nothing."""
     if path is None:
         yield lambda _: None
         return
@@ -53,9 +53,9 @@ def _append(file: io.FileIO, entry: LoggedRequest) -> None:
         file.write(entry.to_line().encode())
 
 
-def _simulator(options: argparse.Namespace, log: Callable[[LoggedRequest], None]) -> Simulator:
+def _make_simulator(options: argparse.Namespace, log: Callable[[LoggedRequest], None]) -> Simulator:
     return Simulator(
-        _world(options),
+        _make_world(options),
         limit=options.limit,
         period=options.period,
         policy=options.policy,
@@ -66,20 +66,20 @@ def _simulator(options: argparse.Namespace, log: Callable[[LoggedRequest], None]
     )
 
 
-def _faults(text: str) -> FaultPlan:
+def _read_faults(text: str) -> FaultPlan:
     try:
         return parse_faults(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _world(options: argparse.Namespace) -> World:
+def _make_world(options: argparse.Namespace) -> World:
     if options.world:
         return world_from_json(options.world.read_text(encoding="utf-8"))
     return example_world(options.organizations, options.tests)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m orchestrator.simulator", description=__doc__)
     add = parser.add_argument
     add("--port", type=int, default=0, help="default: any free one")
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--spread", type=float, default=0.1, help="up to this much more or less")
     add(
         "--faults",
-        type=_faults,
+        type=_read_faults,
         default="",
         help="such as ordinary, or reset-after=0.02,500=0.05,foreign-rate=0.001",
     )

@@ -1,4 +1,4 @@
-"""Which alerts GET /alerts means: state, time filters, pages.
+"""The alerts that GET /alerts means: state, time filters, pages.
 
 From the published text: only active alerts by default; `trigger` filters by when an alert started,
 `clear` by when it cleared; with a time range and no state come the alerts cleared within the range and
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from orchestrator.simulator.drafts import date_seconds
 from orchestrator.simulator.messages import Refusal, Request, invalid
+from orchestrator.simulator.snapshot_requests import date_seconds
 from orchestrator.simulator.world import TenantAlert
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -32,7 +31,7 @@ class Range:
         return self.start <= moment <= self.end
 
 
-def chosen_alerts(alerts: tuple[TenantAlert, ...], request: Request, now: float) -> list[TenantAlert]:
+def select_alerts(alerts: tuple[TenantAlert, ...], request: Request, now: float) -> list[TenantAlert]:
     """The alerts that a request means, newest first."""
     state = request.query.get("state")
     if state not in {None, "trigger", "clear"}:
@@ -76,8 +75,8 @@ def _range(request: Request, now: float) -> Range | None:
         raise _refusal(request, "endDate", "endDate must be used with startDate")
     if "startDate" not in query:
         return None
-    end = _moment(request, query, "endDate") if "endDate" in query else now
-    return Range(start=_moment(request, query, "startDate"), end=end)
+    end = _moment(request, "endDate") if "endDate" in query else now
+    return Range(start=_moment(request, "startDate"), end=end)
 
 
 def _interval(request: Request, text: str) -> float:
@@ -87,8 +86,8 @@ def _interval(request: Request, text: str) -> float:
     return float(int(match[1]) * _SECONDS[match[2]])
 
 
-def _moment(request: Request, query: Mapping[str, str], key: str) -> float:
-    seconds = date_seconds(query[key])
+def _moment(request: Request, key: str) -> float:
+    seconds = date_seconds(request.query[key])
     if seconds is None:
         raise _refusal(request, key, f"{key} must be an ISO date-time in UTC")
     return seconds

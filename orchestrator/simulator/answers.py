@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from orchestrator.simulator.drafts import SnapshotRequest
 from orchestrator.simulator.messages import iso
+from orchestrator.simulator.snapshot_requests import SnapshotRequest
 from orchestrator.simulator.world import Tenant, TenantAlert, TenantBearer, TenantGroup, TenantTag, TenantTest
 
 Json = dict[str, object]
@@ -31,7 +31,7 @@ class TenantSnapshot:
     number: int
     source: TenantTest
     aid: str
-    draft: SnapshotRequest
+    wanted: SnapshotRequest
     saved_event: bool
     created: float
     start_round: int
@@ -53,10 +53,10 @@ class TenantSnapshot:
 
     @property
     def as_test(self) -> TenantTest:
-        """The entry that GET /tests lists for it, if it is a saved event."""
+        """The test that GET /tests lists of it, if it is a saved event."""
         return TenantTest(
             test_id=self.test_id,
-            name=self.draft.display_name,
+            name=self.wanted.display_name,
             type=self.source.type,
             interval=self.source.interval,
             saved_event=self.saved_event,
@@ -78,7 +78,7 @@ def snapshot_answer(snapshot: TenantSnapshot, bearer: TenantBearer, base: str) -
         "sourceTestId": snapshot.source.test_id,
         "testId": snapshot.test_id,
         "uid": _uid(bearer),
-        "displayName": snapshot.draft.display_name,
+        "displayName": snapshot.wanted.display_name,
         "test": test,
         "_links": {"self": {"href": own}, "appLink": {"href": app}},
     }
@@ -174,7 +174,7 @@ def account_group_answer(
 
 
 def user_answer(bearer: TenantBearer, groups: list[TenantGroup], current: TenantGroup, base: str) -> Json:
-    """The answer that says whose token this is, and what it may see."""
+    """The user whose token this is, and what it may see."""
     role: Json = {
         "name": "Regular User",
         "roleId": ROLE_ID,

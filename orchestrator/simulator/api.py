@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import urlsplit
 
@@ -77,7 +77,7 @@ class Simulator:
                 arrived=at,
                 process_at=at + share * latency,
                 answer_at=at + latency,
-                fault=self._faults.strikes(request.method, self._posts, luck),
+                fault=self._faults.choose(request.method, self._posts, luck),
             )
 
     def process(self, exchange: Exchange, at: float) -> Reply | None:
@@ -88,22 +88,22 @@ class Simulator:
         with self._lock:
             at = self._latest = max(at, self._latest)
             self._use_foreign(at)
-            case, reply = self._origin_acts(exchange, at)
-            sent = self._outgoing_reply(exchange, reply, max(at, exchange.answer_at))
-            entry = _entry(exchange, case, sent, at)
+            case, reply = self._ask_origin(exchange, at)
+            sent = self._put_through(exchange, reply, max(at, exchange.answer_at))
+            entry = _entry(exchange, case, sent, at, acted=reply is not None)
             self.log.append(entry)
             if self._on_entry:
                 self._on_entry(entry)
             return sent
 
-    def _origin_acts(self, exchange: Exchange, at: float) -> tuple[Case | None, Reply | None]:
+    def _ask_origin(self, exchange: Exchange, at: float) -> tuple[Case | None, Reply | None]:
         fault = exchange.fault
         if fault and not fault.after:
             return None, None
         return self._origin.hear(exchange.request, at, foreign=bool(fault and fault.kind == "foreign"))
 
-    def _outgoing_reply(self, exchange: Exchange, reply: Reply | None, answered: float) -> Reply | None:
-        """The reply that goes out: the origin's answer, a gateway's, or nothing."""
+    def _put_through(self, exchange: Exchange, reply: Reply | None, answered: float) -> Reply | None:
+        """The answer that goes out: the origin's, a gateway's, or none."""
         fault = exchange.fault
         if fault and fault.silent:
             return None
@@ -112,7 +112,7 @@ class Simulator:
         if reply is None:
             raise RuntimeError(f"fault {fault} leaves no answer")
         date = formatdate(answered + self.world.clock_offset, usegmt=True)
-        return replace(reply, headers={**reply.headers, "Date": date})
+        return reply.with_headers({"Date": date})
 
     def _start_foreign(self, at: float) -> None:
         """Somebody else begins to use each organization when the first request of all arrives."""
@@ -124,7 +124,7 @@ class Simulator:
             self._foreign[organization.org_id] = moments, next(moments)
 
     def _use_foreign(self, at: float) -> None:
-        """The quota that somebody else has used up to now."""
+        """Use what somebody else has used up to now."""
         for org_id, (moments, following) in self._foreign.items():
             moment = following
             while moment <= at:
@@ -141,34 +141,33 @@ def _gateway(request: Request, fault: Fault) -> Reply:
             b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
         )
         return Reply(status=status, headers={"Content-Type": "text/html"}, body=page)
-    if status in _REDIRECTS:
+    if 300 <= status < 400:
         elsewhere = f"https://elsewhere.invalid{urlsplit(request.path).path}"
         return Reply(status=status, headers={"Location": elsewhere}, body=b"")
     return problem(status, "The gateway could not complete the request", request.path)
 
 
-_REDIRECTS = range(300, 400)
-
-
-def _entry(exchange: Exchange, case: Case | None, sent: Reply | None, at: float) -> LoggedRequest:
-    draft, snapshot = (case.draft, case.snapshot) if case else (None, None)
+def _entry(
+    exchange: Exchange, case: Case | None, sent: Reply | None, at: float, *, acted: bool
+) -> LoggedRequest:
+    wanted, snapshot = (case.wanted, case.snapshot) if case else (None, None)
     return LoggedRequest(
         arrived=exchange.arrived,
         method=exchange.request.method,
         path=exchange.request.path,
-        counted_at=at if case else None,
+        counted_at=at if acted else None,
         answered=max(at, exchange.answer_at) if sent else None,
-        organization=case.organization.org_id if case and case.organization else None,
+        organization=case.tenant.org_id if case else None,
         aid=case.aid if case else None,
-        bearer=case.bearer.name if case and case.bearer else None,
+        bearer=case.bearer.name if case else None,
         test=case.test_id if case else None,
         status=sent.status if sent else None,
         fault=str(exchange.fault) if exchange.fault else None,
         counted=snapshot is not None,
         snapshot=snapshot.snapshot_id if snapshot else None,
-        display_name=draft.display_name if draft else None,
-        start=draft.start if draft else None,
-        end=draft.end if draft else None,
-        is_public=draft.is_public if draft else None,
+        display_name=wanted.display_name if wanted else None,
+        start=wanted.start if wanted else None,
+        end=wanted.end if wanted else None,
+        is_public=wanted.is_public if wanted else None,
         exhausted=case.exhausted if case else None,
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ _ALWAYS_AFTER = frozenset({"foreign", "cut-head", "cut-body", "drip"})  # the or
 _AFTER_UNLESS_SAID = frozenset({"reset", "hang"})
 _KINDS = _ALWAYS_AFTER | _AFTER_UNLESS_SAID | {"html"}
 _FOREIGN_RATE = "foreign-rate"
+_STATUS = re.compile(r"\d{3}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Fault:
         for ending, value in (("-before", False), ("-after", True)):
             if text.endswith(ending):
                 kind, after = text.removesuffix(ending), value
-        if kind not in _KINDS and not (kind.isascii() and kind.isdigit() and len(kind) == _STATUS_DIGITS):
+        if kind not in _KINDS and not _STATUS.fullmatch(kind):
             raise ValueError(
                 f"no fault is called {text!r}; there are {', '.join(sorted(_KINDS))}, or a status"
             )
@@ -66,7 +68,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """The faults and how often each happens.
+    """The faults of a run, and how often each strikes.
 
     `rates` gives each fault its share of the POSTs. `script` names the
     faults of the first POSTs in order, None for a good one; after its end the rates hold. `foreign_rate`
@@ -84,7 +86,7 @@ class FaultPlan:
         if not 0 <= self.foreign_rate < math.inf:
             raise ValueError("foreign_rate is requests a second: not below zero")
 
-    def strikes(self, method: str, nth_post: int, chance: float) -> Fault | None:
+    def choose(self, method: str, nth_post: int, chance: float) -> Fault | None:
         """The fault of a request: POSTs count from 1, `chance` is uniform in [0, 1)."""
         if method != "POST":
             return None
@@ -140,6 +142,3 @@ def foreign_moments(seed: int, organization: str, rate: float, start: float) -> 
     while True:
         moment += chance.expovariate(rate)
         yield moment
-
-
-_STATUS_DIGITS = 3

@@ -1,4 +1,4 @@
-"""The log of every request that the server saw, and the judges over it."""
+"""The server's view of every request, and the judges over it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+Wanted = tuple[str | None, str | None, str | None, float | None, float | None, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +45,8 @@ class LoggedRequest:
 
     @property
     def wanted(self) -> Wanted:
-        """The request, apart from its title."""
+        """The snapshot that was asked for, apart from its title."""
         return (self.organization, self.aid, self.test, self.start, self.end, self.is_public)
-
-
-Wanted = tuple[str | None, str | None, str | None, float | None, float | None, bool | None]
 
 
 def read_log(path: Path) -> list[LoggedRequest]:

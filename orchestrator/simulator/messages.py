@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http.client import responses
 
 PREFIX = "/v7"
 HAL = "application/hal+json"
 PLAIN = "application/json"
 PROBLEM = "application/problem+json"
 _OFFICIAL = "https://api.thousandeyes.com"  # where links lead when a request names no host
+
+_TITLES = {  # where the published examples have other words than HTTP
+    400: "Request validation failed. There are invalid or missing fields",
+    404: "URI Resource Not Found",
+    500: "Internal server error",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,10 @@ class Reply:
         """The body, read as JSON."""
         return json.loads(self.body)
 
+    def with_headers(self, headers: Mapping[str, str]) -> Reply:
+        """The same answer with these headers too."""
+        return replace(self, headers={**self.headers, **headers})
+
 
 class Refusal(Exception):
     """The origin refuses a request; carries the whole answer."""
@@ -57,20 +68,15 @@ class Refusal(Exception):
         self.reply = reply
 
 
-def answer(status: int, content: object, media_type: str = HAL, **headers: str) -> Reply:
-    """An answer with a JSON body; underscores in header names stand for hyphens."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(status=status, headers={"Content-Type": media_type, **named}, body=to_json(content))
-
-
-def to_json(content: object) -> bytes:
-    """JSON in UTF-8, without needless spaces."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+def answer(status: int, content: object, media_type: str = HAL) -> Reply:
+    """An answer with a JSON body, in UTF-8 and without needless spaces."""
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return Reply(status=status, headers={"Content-Type": media_type}, body=body)
 
 
 def problem(status: int, detail: str, instance: str = PREFIX, **more: object) -> Reply:
     """An error as RFC 7807 has it."""
-    title = _TITLES.get(status, "Error")
+    title = _TITLES.get(status) or responses.get(status, "Error")
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return answer(status, {**body, "instance": instance, **more}, PROBLEM)
 
@@ -83,17 +89,3 @@ def invalid(errors: list[dict[str, str]], instance: str) -> Reply:
 def iso(seconds: float) -> str:
     """Epoch seconds as the API writes dates: UTC, whole seconds, Z."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-_TITLES = {
-    400: "Request validation failed. There are invalid or missing fields",
-    403: "Forbidden",
-    404: "URI Resource Not Found",
-    405: "Method Not Allowed",
-    406: "Not Acceptable",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    500: "Internal server error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-}

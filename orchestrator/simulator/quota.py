@@ -2,7 +2,7 @@
 
 "A maximum of 5 snapshots per organization within a 5-minute interval" leaves the interval's kind open;
 whoever keeps to the limit must do so under each of these policies. All are pure: a state and a time in,
-a new state and a verdict out. A window holds its start and not its end.
+a new state out, and True if the request is let through. A window holds its start and not its end.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """The requests that an organization has used: the moments that count, or a level at a moment."""
+    """The use of an organization so far: the moments that count, or a level at a moment."""
 
     moments: tuple[float, ...] = ()
     level: float | None = None
     since: float = 0.0
 
 
-Verdict: TypeAlias = tuple[Uses, bool]
-Policy: TypeAlias = Callable[[Quota, Uses, float], Verdict]
+Ruling: TypeAlias = tuple[Uses, bool]
+Policy: TypeAlias = Callable[[Quota, Uses, float], Ruling]
 
 
-def sliding(limit: Quota, uses: Uses, now: float) -> Verdict:
+def sliding_window(limit: Quota, uses: Uses, now: float) -> Ruling:
     """Never more than the limit in any window; refusals cost nothing."""
     recent = _recent(limit, uses, now)
     allowed = len(recent) < limit.limit
     return Uses(moments=(*recent, now) if allowed else recent), allowed
 
 
-def refusals_count(limit: Quota, uses: Uses, now: float) -> Verdict:
+def refusals_count(limit: Quota, uses: Uses, now: float) -> Ruling:
     """As sliding, but whoever keeps asking is kept out."""
     recent = _recent(limit, uses, now)[-limit.limit :]
     return Uses(moments=(*recent, now)), len(recent) < limit.limit
 
 
-def fixed(limit: Quota, uses: Uses, now: float) -> Verdict:
+def fixed_windows(limit: Quota, uses: Uses, now: float) -> Ruling:
     """Windows that start with the first request after the last window's end."""
     if not uses.moments or now >= uses.moments[0] + limit.period:
         return Uses(moments=(now,)), limit.limit > 0
@@ -55,19 +55,19 @@ def fixed(limit: Quota, uses: Uses, now: float) -> Verdict:
     return (Uses(moments=(*uses.moments, now)) if allowed else uses), allowed
 
 
-def token_bucket(limit: Quota, uses: Uses, now: float) -> Verdict:
+def token_bucket(limit: Quota, uses: Uses, now: float) -> Ruling:
     """A bucket of `limit` tokens, refilled continuously."""
     return _bucket(limit, uses, now, capacity=limit.limit)
 
 
-def burst_1(limit: Quota, uses: Uses, now: float) -> Verdict:
+def burst_1(limit: Quota, uses: Uses, now: float) -> Ruling:
     """A bucket that holds a single token: evenly spaced requests only."""
     return _bucket(limit, uses, now, capacity=1)
 
 
 POLICIES: Mapping[str, Policy] = {
-    "sliding": sliding,
-    "fixed": fixed,
+    "sliding": sliding_window,
+    "fixed": fixed_windows,
     "token_bucket": token_bucket,
     "refusals_count": refusals_count,
     "burst_1": burst_1,
@@ -86,7 +86,7 @@ class GeneralQuota:
     used: int = 0
 
     def count_request(self, now: float) -> tuple[GeneralQuota, bool]:
-        """One more request, and whether it is let through."""
+        """Count one more request; True with it if it is let through."""
         window = self if now < self.start + self.limit.period else replace(self, start=now, used=0)
         allowed = window.used < self.limit.limit
         return replace(window, used=window.used + allowed), allowed
@@ -103,7 +103,7 @@ def _recent(limit: Quota, uses: Uses, now: float) -> tuple[float, ...]:
     return tuple(moment for moment in uses.moments if moment + limit.period > now)
 
 
-def _bucket(limit: Quota, uses: Uses, now: float, *, capacity: int) -> Verdict:
+def _bucket(limit: Quota, uses: Uses, now: float, *, capacity: int) -> Ruling:
     before = capacity if uses.level is None else uses.level
     elapsed = now - uses.since if uses.level is not None else 0.0
     level = min(float(capacity), before + elapsed * limit.limit / limit.period)

@@ -23,7 +23,7 @@ _MOST_BODY = 1_000_000  # bytes; a valid request has less than a thousand
 
 
 class ServerClock(Protocol):
-    """Time as the server needs it; seconds."""
+    """The time that the server needs, in seconds."""
 
     def wall(self) -> float:
         """Seconds since the epoch."""
@@ -56,7 +56,7 @@ def serve(
 
     `hang` bounds, in seconds of the clock, how long an answer hangs or drips before the connection closes.
     """
-    server = _Server(("127.0.0.1", port), _Handler, bind_and_activate=True)
+    server = _Server(("127.0.0.1", port), _ClientConnection, bind_and_activate=True)
     server.simulator, server.clock, server.hang = simulator, clock or PacedClock(), hang
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -98,7 +98,7 @@ class _Server(socketserver.ThreadingTCPServer):
             super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _ClientConnection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # an answer in two parts would cost 40 ms
     server: _Server
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The simulator keeps its own log."""
 
     def _answer(self) -> None:
-        request = self._request()
+        request = self._read_request()
         if request is None:
             return
         simulator, clock = self.server.simulator, self.server.clock
@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _sleep_until(self, moment: float) -> None:
         self.server.clock.sleep(max(0.0, moment - self.server.clock.wall()))
 
-    def _request(self) -> Request | None:
+    def _read_request(self) -> Request | None:
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > _MOST_BODY:
             self.send_error(411 if "Transfer-Encoding" in self.headers else 413)

@@ -18,6 +18,10 @@ ALL_PERMISSIONS = (CREATE_SNAPSHOTS, VIEW_TESTS, VIEW_TAGS, VIEW_ALERTS)
 EXAMPLE_TIME = 1_795_000_000.0  # November 2026; alerts of an example world lie around it
 _LONG_AGO = 1_767_225_600.0  # 1 January 2026
 
+_SPACE = uuid.UUID("6d6f7274-0000-4000-8000-74656e616e74")  # any fixed one: ids repeat from run to run
+_TYPES = ("http-server", "page-load", "agent-to-server", "dns-server")
+_NAMES = ("Checkout", "Login", "Search", "Payment")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantTest:
@@ -69,7 +73,7 @@ class TenantGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """The unit that the snapshot limit counts for; `limit` and `period` where it has one of its own."""
+    """An organization: the snapshot limit counts for it; `limit` and `period` where it has one of its own."""
 
     org_id: str
     name: str
@@ -105,6 +109,17 @@ class World:
     clock_offset: float = 0.0  # how far the server's clock is ahead, in seconds
     page_size: int = 50  # of GET /alerts, however much more `max` asks for
     link_host: str = ""  # what links to further pages name instead of our own host, as behind a gateway
+
+
+_PARTS: dict[str, type] = {
+    "organizations": Tenant,
+    "bearers": TenantBearer,
+    "account_groups": TenantGroup,
+    "tests": TenantTest,
+    "tags": TenantTag,
+    "alerts": TenantAlert,
+}
+"""The class of the values in each list of a world's file."""
 
 
 def example_world(
@@ -151,7 +166,7 @@ def known_tenant(
     for aid, ids in ids_by_aid.items():
         own = aid or f"{org_id}0"
         named = [TenantTest(test_id=i, name=f"Test {i}") for i in dict.fromkeys(ids)]
-        found = _selectable(own, test_names, types) if test_names or types or tags else ()
+        found = _selectable_tests(own, test_names, types) if test_names or types or tags else ()
         groups.append(_group(own, [*named, *found], tags, alerting_since, default=aid == default))
     organization = Tenant(org_id=org_id, name=name, account_groups=tuple(groups))
     return organization, TenantBearer(token=token, name=name, org_id=org_id)
@@ -159,11 +174,11 @@ def known_tenant(
 
 def world_of(parts: Iterable[tuple[Tenant, TenantBearer]], **switches: Any) -> World:
     """A world of the organizations made by `known_tenant`; those with one orgId become one."""
-    made, organizations = list(parts), dict[str, Tenant]()
-    for part, _ in made:
+    tenants, organizations = list(parts), dict[str, Tenant]()
+    for part, _ in tenants:
         known = organizations.get(part.org_id)
         organizations[part.org_id] = _unite_tenants(known, part) if known else part
-    bearers = tuple(bearer for _, bearer in made)
+    bearers = tuple(bearer for _, bearer in tenants)
     return World(organizations=tuple(organizations.values()), bearers=bearers, **switches)
 
 
@@ -176,19 +191,6 @@ def world_from_json(text: str) -> World:
     """Read a world from its file; ValueError names a key that no world has."""
     world: World = _build(World, json.loads(text))
     return world
-
-
-_SPACE = uuid.UUID("6d6f7274-0000-4000-8000-74656e616e74")  # any fixed one: ids repeat from run to run
-_TYPES = ("http-server", "page-load", "agent-to-server", "dns-server")
-_NAMES = ("Checkout", "Login", "Search", "Payment")
-_PARTS: dict[str, type] = {
-    "organizations": Tenant,
-    "bearers": TenantBearer,
-    "account_groups": TenantGroup,
-    "tests": TenantTest,
-    "tags": TenantTag,
-    "alerts": TenantAlert,
-}
 
 
 def _example_organization(n: int, tests: int, account_groups: int, now: float) -> Tenant:
@@ -227,14 +229,14 @@ def _example_bearers(n: int, organization: Tenant, tokens: int) -> list[TenantBe
     return [TenantBearer(token=name, name=name, org_id=organization.org_id) for name in names]
 
 
-def _selectable(aid: str, names: Sequence[str], types: Sequence[str]) -> Iterable[TenantTest]:
+def _selectable_tests(aid: str, names: Sequence[str], types: Sequence[str]) -> Iterable[TenantTest]:
     """Tests that selectors will find, one for each name and type."""
     for name, kind in product(names or _NAMES[:3], types or _TYPES[:1]):
         number = uuid.uuid5(_SPACE, f"{aid}/{name}/{kind}").int % 10**9
-        yield TenantTest(test_id=str(number), name=_matching(name), type=kind)
+        yield TenantTest(test_id=str(number), name=_example_match(name), type=kind)
 
 
-def _matching(pattern: str) -> str:
+def _example_match(pattern: str) -> str:
     """A name that a pattern with `*` and `?` matches."""
     return pattern.replace("*", "").replace("?", "x") or "Test"
 

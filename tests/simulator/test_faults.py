@@ -72,13 +72,13 @@ def test_a_wrong_fault_on_the_command_line_is_wrong_usage(
 def test_rates_are_kept() -> None:
     """Of many POSTs each fault gets its share, and GETs are spared."""
     plan, chance = parse_faults("500=0.1,reset=0.3"), random.Random(1)
-    struck = [plan.strikes("POST", n, chance.random()) for n in range(1, 10_001)]
+    struck = [plan.choose("POST", n, chance.random()) for n in range(1, 10_001)]
     assert struck.count(Fault("500", after=False)) == pytest.approx(1000, rel=0.1)
     assert struck.count(Fault("reset", after=True)) == pytest.approx(3000, rel=0.1)
-    assert plan.strikes("GET", 1, 0.0) is None
+    assert plan.choose("GET", 1, 0.0) is None
 
 
 def test_a_script_comes_first() -> None:
     """The nth POST gets the nth fault; after the script all is well."""
     plan = script_faults([None, "cut-body"])
-    assert [plan.strikes("POST", n, 0.0) for n in (1, 2, 3)] == [None, Fault("cut-body", after=True), None]
+    assert [plan.choose("POST", n, 0.0) for n in (1, 2, 3)] == [None, Fault("cut-body", after=True), None]

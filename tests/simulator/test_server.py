@@ -30,7 +30,7 @@ from orchestrator.simulator import (
     script_faults,
     serve,
 )
-from orchestrator.simulator.server import _Handler, _Server
+from orchestrator.simulator.server import _ClientConnection, _Server
 from orchestrator.simulator.world import world_to_json
 
 pytestmark = pytest.mark.socket
@@ -77,11 +77,11 @@ def test_a_snapshot_is_made_over_one_kept_connection() -> None:
 
 def test_no_answer_waits_for_a_delayed_acknowledgement() -> None:
     """What the server says leaves at once: each connection has TCP_NODELAY."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", 0), _ClientConnection)
     with closing(server.socket), closing(socket.create_connection(("127.0.0.1", server.server_address[1]))):
         accepted, address = server.get_request()
         with closing(accepted):
-            handler = _Handler.__new__(_Handler)
+            handler = _ClientConnection.__new__(_ClientConnection)
             handler.request, handler.client_address, handler.server = accepted, address, server
             handler.setup()
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
