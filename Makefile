@@ -18,7 +18,7 @@ SPEED ?= 100
 TESTS ?= tests
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test check static format lint types imports bench crash lock figures reference report-picture container-steps clean
+.PHONY: demo test check static format lint types imports bench crash lock figures reference report-picture architecture container-steps clean
 
 demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
 	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
@@ -56,6 +56,10 @@ reference: $(DEV_READY)  ## the tables of docs/jobfile.md and docs/commands.md, 
 
 report-picture: $(DEV_READY)  ## docs/report.png, with a browser
 	$(BIN)/python -m scripts.report_picture
+
+architecture: $(DEV_READY)  ## docs/architecture.svg, from the imports, and the figures of the house
+	$(BIN)/python -m scripts.architecture_picture
+	$(BIN)/python scripts/house_figures.py
 
 container-steps:  ## the Dockerfile's steps one by one, without a container engine
 	PYTHON=$(PYTHON) bash scripts/container-steps.sh

@@ -185,15 +185,22 @@ class House:
         }
 
     @cached_property
+    def importing_modules(self) -> Mapping[tuple[str, str], set[str]]:
+        """For each two names at the top, of which the first imports from the second: its modules that do."""
+        rooms = set(self.top_names)
+        found: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for module, targets in self.imports.items():
+            above = _top(module)
+            for below in {_top(target) for target in targets} & rooms - {above}:
+                if above in rooms:
+                    found[above, below].add(module)
+        return found
+
+    @property
     def package_imports(self) -> Graph:
         """The names at the top of the package that each of them imports."""
-        found: dict[str, set[str]] = {name: set() for name in self.top_names}
-        for module, targets in self.imports.items():
-            for target in targets:
-                above, below = _top(module), _top(target)
-                if above in found and below in found and above != below:
-                    found[above].add(below)
-        return {name: frozenset(targets) for name, targets in found.items()}
+        pairs = self.importing_modules
+        return {name: frozenset(below for above, below in pairs if above == name) for name in self.top_names}
 
     @property
     def contract_layers(self) -> int:
@@ -356,7 +363,7 @@ def table(columns: Mapping[str, House]) -> str:
 def main(arguments: list[str]) -> None:
     """Print the table of the trees that are named, or of this one."""
     trees = [Path(argument) for argument in arguments] or [Path(__file__).resolve().parent.parent]
-    names = ["before", "after"] if len(trees) == 2 else [tree.name for tree in trees]
+    names = ["before", "after"] if len(trees) == 2 else [tree.resolve().name for tree in trees]
     sys.stdout.write(table({name: House(tree) for name, tree in zip(names, trees, strict=True)}))
 
 
