@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import json_option, organization_option, store_option
-from orchestrator.cli.process import make_tell, open_queue, print_lines, write_json
+from orchestrator.cli.options import OutputOptions, json_option, organization_option, store_option
+from orchestrator.cli.process import open_queue, pause_printer, print_lines, write_json
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -32,7 +32,7 @@ def doctor_command(
     from orchestrator import app
     from orchestrator.core import SystemClock
 
-    clock, tell = SystemClock(), make_tell()
+    clock, tell = SystemClock(), pause_printer(OutputOptions().zone)
     known = _read_organizations(jobfile, organizations)
     subjects = app.organizations_to_check(known)
     with ThreadPoolExecutor(app.SURVEYS_AT_ONCE, thread_name_prefix="doctor") as pool:

@@ -13,8 +13,8 @@ from orchestrator.cli.process import (
     Signals,
     is_typed,
     leave_last_words,
-    make_tell,
     open_queue_to_look,
+    pause_printer,
     print_lines,
     write_json,
 )
@@ -43,7 +43,7 @@ def show_plan(
     with open_queue_to_look(store_url, clock) as store, ExitStack() as stack:
         organizations = Organizations(jobfile, store=store, clock=clock, environ=os.environ, offline=offline)
         stack.callback(organizations.close)
-        preview = preview_run(organizations, again=again, tell=make_tell(output.timezone, quiet=output.quiet))
+        preview = preview_run(organizations, again=again, tell=pause_printer(output.zone, quiet=output.quiet))
     if output.as_json:
         write_json(plan_document(preview))
     else:
@@ -61,9 +61,10 @@ def run_and_show(
 ) -> int:
     """Prepare a run, announce it, make its snapshots; the exit code. Lets the organizations' connections go."""
     from orchestrator.app import prepare
-    from orchestrator.output import View, last_line
+    from orchestrator.output import View, check_report_path, last_line
 
-    check_report_paths(output)
+    for path in output.reports:  # before anything is sent
+        check_report_path(path)
     with ExitStack() as stack:
         stack.callback(organizations.close)
         view = View(_make_output(output, organizations, rehearsal=rehearsal))
@@ -87,15 +88,6 @@ def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions)
         finally:
             _report_run(preparation.organizations, started.run, ending, output, view)
     return ending
-
-
-def check_report_paths(output: OutputOptions) -> None:
-    """Find out before anything is sent that a report cannot be written; raises `UsageError`."""
-    if output.reports:
-        from orchestrator.output import check_report_path
-
-        for path in output.reports:
-            check_report_path(path)
 
 
 def _make_output(output: OutputOptions, organizations: Organizations, *, rehearsal: bool) -> Output:

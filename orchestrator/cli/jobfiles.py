@@ -34,7 +34,7 @@ def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
         jobs = plural(len(reading.jobfile.jobs), "job")
         organizations = plural(len(reading.jobfile.organizations), "organization")
         print(f"{reading.jobfile.name}: ok, {jobs} for {organizations}")
-    return 0
+    return ExitCode.DONE
 
 
 def _print(found: tuple[Located, ...], *, as_json: bool) -> None:
@@ -52,13 +52,13 @@ def _print(found: tuple[Located, ...], *, as_json: bool) -> None:
     "path", default=STARTER_NAME, type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
-def init_command(path: Path, *, force: bool) -> int:
+def init_command(path: Path, *, force: bool) -> None:
     """Write a commented job file to start from (default: jobs.yaml; `-` prints it)."""
     from orchestrator.jobfile import starter
 
     if str(path) == "-":
         print(starter(), end="")
-        return 0
+        return
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(starter())
@@ -68,22 +68,20 @@ def init_command(path: Path, *, force: bool) -> int:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     check, look = (shlex.join(("tesnap", command, str(path))) for command in ("validate", "plan"))
     print(f"wrote {path}; next: edit it, then `{check}` and `{look}`", file=sys.stderr)
-    return 0
 
 
 @click.command("schema")
-def schema_command() -> int:
+def schema_command() -> None:
     """Print the job file's JSON Schema, for editors."""
     from orchestrator.jobfile import json_schema
 
     write_json(json_schema())
-    return 0
 
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
-def completion_command(ctx: click.Context, shell: str) -> int:
+def completion_command(ctx: click.Context, shell: str) -> None:
     """Print shell completion; e.g. `tesnap completion bash > ~/.local/share/bash-completion/completions/tesnap`."""
     from click.shell_completion import get_completion_class
 
@@ -91,4 +89,3 @@ def completion_command(ctx: click.Context, shell: str) -> int:
     if kind is None:
         raise UsageError(f"no completion for {shell}")
     print(kind(ctx.find_root().command, {}, "tesnap", "_TESNAP_COMPLETE").source())
-    return 0

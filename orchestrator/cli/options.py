@@ -90,41 +90,33 @@ def add_options(options: Sequence[Callable[[Any], Any]], command: Command) -> Co
     return command
 
 
-def store_option(command: Command) -> Command:
-    """Where the queue is kept."""
-    return option(
-        "--store",
-        "store_url",
-        metavar="URL",
-        help="Where the queue is kept: sqlite:////absolute/path or postgresql://… [default: one file under the user's state directory]",
-    )(command)
+store_option = option(
+    "--store",
+    "store_url",
+    metavar="URL",
+    help="Where the queue is kept: sqlite:////absolute/path or postgresql://… [default: one file under the user's state directory]",
+)
 
 
-def json_option(command: Command) -> Command:
-    """Machine-readable output."""
-    return option(
-        "--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output."
-    )(command)
+json_option = option(
+    "--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output."
+)
 
 
-def zone_option(command: Command) -> Command:
-    """In which zone times are shown."""
-    return option(
-        "--timezone",
-        metavar="ZONE",
-        help="Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",
-    )(command)
+zone_option = option(
+    "--timezone",
+    metavar="ZONE",
+    help="Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",
+)
 
 
-def organization_option(command: Command) -> Command:
-    """Which part of the job files."""
-    return option(
-        "--organization",
-        "organizations",
-        multiple=True,
-        metavar="GLOB",
-        help="Only organizations matching this; repeatable.",
-    )(command)
+organization_option = option(
+    "--organization",
+    "organizations",
+    multiple=True,
+    metavar="GLOB",
+    help="Only organizations matching this; repeatable.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import (
     AccessRefused,
     ApiUnavailable,
@@ -28,6 +27,7 @@ from orchestrator.core import (
 )
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
     from types import FrameType
 
     from orchestrator.api import OnPause
@@ -227,11 +227,10 @@ def default_store() -> str:
     return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
 
 
-def make_tell(timezone: str | None = None, *, quiet: bool = False) -> OnPause | None:
+def pause_printer(zone: tzinfo, *, quiet: bool = False) -> OnPause | None:
     """A function that says on standard error what reading waits for; None when it is to be quiet."""
     from orchestrator.output import pause_text
 
-    zone = terminal_zone(timezone, os.environ)[0]
     return None if quiet else lambda pause: print(pause_text(pause, zone), file=sys.stderr, flush=True)
 
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from orchestrator.store import Store
 
 
+links_option = option(
+    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
+)
+
+
 @click.command("report")
 @click.argument("run", default="last", metavar="[RUN]")
 @option(
@@ -44,12 +49,10 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Write it into this file, which nobody else can read [standard output].",
 )
-@option(
-    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
-)
+@links_option
 @store_option
 @zone_option
-def report_command(run: str, **settings: Any) -> int:
+def report_command(run: str, **settings: Any) -> None:
     """The links of a run, ready to paste or to open; failures first (default: the latest run)."""
     from orchestrator.core import SystemClock
 
@@ -63,7 +66,6 @@ def report_command(run: str, **settings: Any) -> int:
             show_links=settings["links"] == "show",
         )
     _write(report, kind, settings["output"])
-    return 0
 
 
 def load_report(
@@ -136,13 +138,11 @@ def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
     metavar="TIME",
     help="Only those that ThousandEyes deletes within this time, e.g. 7d.",
 )
-@option(
-    "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
-)
+@links_option
 @store_option
 @json_option
 @zone_option
-def list_command(**settings: Any) -> int:
+def list_command(**settings: Any) -> None:
     """List the snapshots of all runs that still exist, those that are deleted first on top."""
     from orchestrator.core import SystemClock
     from orchestrator.output import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
@@ -160,9 +160,8 @@ def list_command(**settings: Any) -> int:
     show_links = settings["links"] == "show"
     if settings["as_json"]:
         write_json(snapshots_documents(found, show_links=show_links))
-        return 0
-    print_lines(snapshots_table(found, now, zone, show_links=show_links))
-    return 0
+    else:
+        print_lines(snapshots_table(found, now, zone, show_links=show_links))
 
 
 def parse_made_since(text: str | None, now: float, timezone: str | None) -> float | None:

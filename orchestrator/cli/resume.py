@@ -118,7 +118,7 @@ def _files_of(run: Run) -> Sequence[str]:
 @click.command("cancel")
 @click.argument("run", metavar="RUN")
 @store_option
-def cancel_command(run: str, store_url: str | None) -> int:
+def cancel_command(run: str, store_url: str | None) -> None:
     """Give up what a run has not sent yet; what is being sent still ends."""
     from orchestrator.core import SystemClock
 
@@ -130,7 +130,6 @@ def cancel_command(run: str, store_url: str | None) -> int:
         pending = store.views.run(found.id).total.pending
     given_up = "1 snapshot is" if pending == 1 else f"{pending} snapshots are"
     print(f"run {found.id} is cancelled; {given_up} given up", file=sys.stderr)
-    return 0
 
 
 @click.command("settle")
@@ -164,7 +163,7 @@ def settle_command(
             uncertain = [r for r in store.views.results(found.id) if r.status is Status.UNCERTAIN]
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
-            return 0
+            return ExitCode.DONE
         return _ask_about(uncertain, found, store_url, timezone)
     if verdict is None or (verdict == "created") != (snapshot_id is not None):
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
@@ -173,7 +172,7 @@ def settle_command(
     with open_queue(store_url, clock) as store:
         found = store.views.find_run(run)
         _settle(store, found, task, snapshot_id)
-    return 0
+    return ExitCode.DONE
 
 
 def check_snapshot_id(text: str) -> None:

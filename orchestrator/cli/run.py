@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.core import JobFile
 
 
-def jobfiles_argument(command: Any) -> Any:
-    """The job files of a command."""
-    return click.argument("jobfiles", nargs=-1, required=True, metavar="JOBFILE...")(command)
+jobfiles_argument = click.argument("jobfiles", nargs=-1, required=True, metavar="JOBFILE...")
 
 
 @click.command("run")

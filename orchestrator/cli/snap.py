@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import make_tell, open_queue, print_lines, write_json
+from orchestrator.cli.process import open_queue, pause_printer, print_lines, write_json
 from orchestrator.cli.timezone import clock_zone
 from orchestrator.core import ExitCode, Fit, Run
 
@@ -45,79 +45,97 @@ AT_ONCE = 10.0
 
 def where_options(command: Any) -> Any:
     """The options for whose tests are meant."""
-    options = [
-        option(
-            "--organization",
-            "organizations",
-            multiple=True,
-            metavar="GLOB",
-            help="Only organizations of --jobfile that match; repeatable.",
-        ),
-        option(
-            "--account-group",
-            metavar="AID",
-            help="Look in this account group alone [all that the token sees].",
-        ),
-        option(
-            "--jobfile",
-            metavar="FILE",
-            help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
-        ),
-    ]
-    return add_options(options, command)
+    return add_options(
+        [
+            option(
+                "--organization",
+                "organizations",
+                multiple=True,
+                metavar="GLOB",
+                help="Only organizations of --jobfile that match; repeatable.",
+            ),
+            option(
+                "--account-group",
+                metavar="AID",
+                help="Look in this account group alone [all that the token sees].",
+            ),
+            option(
+                "--jobfile",
+                metavar="FILE",
+                help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
+            ),
+        ],
+        command,
+    )
 
 
 def selector_options(command: Any) -> Any:
     """The options for tests whose ids are not known."""
-    many: dict[str, Any] = {"multiple": True}
-    options = [
-        option(
-            "--test-name",
-            "test_names",
-            metavar="TEXT",
-            help="A part of the name, or a pattern with * and ?; repeatable.",
-            **many,
-        ),
-        option("--type", "types", metavar="TYPE", help="A test type, e.g. http-server; repeatable.", **many),
-        option(
-            "--tag",
-            "tags",
-            metavar="KEY:VALUE",
-            help="A tag, e.g. team:payments or team:*; repeatable.",
-            **many,
-        ),
-        option(
-            "--alerting", is_flag=True, help="Only tests with an alert active at any moment of the window."
-        ),
-        option("--enabled", is_flag=True, help="Only tests that are enabled."),
-        option("--exclude", metavar="ID|TEXT", help="Not these ids or names after all; repeatable.", **many),
-        option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
-    ]
-    return add_options(options, command)
+    return add_options(
+        [
+            option(
+                "--test-name",
+                "test_names",
+                metavar="TEXT",
+                help="A part of the name, or a pattern with * and ?; repeatable.",
+                multiple=True,
+            ),
+            option(
+                "--type",
+                "types",
+                metavar="TYPE",
+                help="A test type, e.g. http-server; repeatable.",
+                multiple=True,
+            ),
+            option(
+                "--tag",
+                "tags",
+                metavar="KEY:VALUE",
+                help="A tag, e.g. team:payments or team:*; repeatable.",
+                multiple=True,
+            ),
+            option(
+                "--alerting",
+                is_flag=True,
+                help="Only tests with an alert active at any moment of the window.",
+            ),
+            option("--enabled", is_flag=True, help="Only tests that are enabled."),
+            option(
+                "--exclude",
+                metavar="ID|TEXT",
+                help="Not these ids or names after all; repeatable.",
+                multiple=True,
+            ),
+            option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
+        ],
+        command,
+    )
 
 
 def window_options(command: Any) -> Any:
     """The options for the time; a bare clock time is the latest such moment in the terminal's zone."""
-    options = [
-        option(
-            "--since",
-            "--from",
-            "since",
-            metavar="TIME",
-            help="Start: 14:07, '2 h ago', 'yesterday 22:00', or alert for the earliest alert's.",
-        ),
-        option("--until", "--to", "until", metavar="TIME", help="End [the last full minute]."),
-        option("--last", type=DURATION, metavar="TIME", help="This long up to the end, e.g. 2h."),
-        option("--around", metavar="TIME", help="A window around this moment."),
-        option("--duration", type=DURATION, metavar="TIME", help="The length of --around [1h]."),
-        option(
-            "--fit",
-            type=click.Choice([fit.value for fit in Fit]),
-            default=Fit.COVER.value,
-            help="When the API does not take the length: cover moves the start back [cover].",
-        ),
-    ]
-    return add_options(options, command)
+    return add_options(
+        [
+            option(
+                "--since",
+                "--from",
+                "since",
+                metavar="TIME",
+                help="Start: 14:07, '2 h ago', 'yesterday 22:00', or alert for the earliest alert's.",
+            ),
+            option("--until", "--to", "until", metavar="TIME", help="End [the last full minute]."),
+            option("--last", type=DURATION, metavar="TIME", help="This long up to the end, e.g. 2h."),
+            option("--around", metavar="TIME", help="A window around this moment."),
+            option("--duration", type=DURATION, metavar="TIME", help="The length of --around [1h]."),
+            option(
+                "--fit",
+                type=click.Choice([fit.value for fit in Fit]),
+                default=Fit.COVER.value,
+                help="When the API does not take the length: cover moves the start back [cover].",
+            ),
+        ],
+        command,
+    )
 
 
 @click.command("snap", epilog=EXAMPLES)
@@ -198,7 +216,7 @@ def tests_command(
     typed, known = _make_request((), **request), _read_organizations(jobfile, organizations)
     meant = make_search_job(typed, known, now=clock.wall(), timezone=clock_zone(timezone, os.environ))
     _print_notes(meant.notes, output)
-    surveys = read_lists(meant.jobfile, clock, os.environ, make_tell(timezone))
+    surveys = read_lists(meant.jobfile, clock, os.environ, pause_printer(output.zone))
     rows = matching_tests(meant.jobfile, surveys, clock, lambda note: _print_notes([note], output))
     if as_json:
         write_json(documents_of_tests(rows))

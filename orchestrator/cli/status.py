@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
@@ -17,7 +16,7 @@ from orchestrator.cli.timezone import terminal_zone
 @store_option
 @json_option
 @zone_option
-def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: str | None) -> int:
+def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: str | None) -> None:
     """Where a run is and why it waits; also from another terminal (default: the latest run)."""
     from orchestrator.core import SystemClock
     from orchestrator.output import load_status, status_document, status_lines
@@ -26,16 +25,15 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
         found = load_status(store, store.views.find_run(run).id)
     if as_json:
         write_json(status_document(found))
-        return 0
-    print_lines(status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()))
-    return 0
+    else:
+        print_lines(status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()))
 
 
 @click.command("runs")
 @store_option
 @json_option
 @zone_option
-def runs_command(store_url: str | None, **look: Any) -> int:
+def runs_command(*, store_url: str | None, as_json: bool, timezone: str | None) -> None:
     """List the runs in the store, the latest first."""
     from orchestrator.core import SystemClock
     from orchestrator.output import run_document, runs_table
@@ -43,8 +41,7 @@ def runs_command(store_url: str | None, **look: Any) -> int:
     with open_queue_to_look(store_url, SystemClock()) as store:
         views = store.views.runs()
         now = store.epoch()
-    if look["as_json"]:
+    if as_json:
         write_json([run_document(view) for view in views])
-        return 0
-    print_lines(runs_table(views, now, terminal_zone(look["timezone"], os.environ)[0]))
-    return 0
+    else:
+        print_lines(runs_table(views, now, terminal_zone(timezone, os.environ)[0]))
