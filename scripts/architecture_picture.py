@@ -56,7 +56,7 @@ def picture(house: House, layers: Sequence[Sequence[str]]) -> str:
     rooms = [name for layer in layers for name in layer]
     apart = set(layers[-1])
     places = {name: (MARGIN + at * STEP_X, MARGIN + at * STEP_Y) for at, name in enumerate(rooms)}
-    arrows = {pair: len(modules) for pair, modules in house.importing_modules.items()}
+    arrows = {pair: len(modules) for pair, modules in sorted(house.importing_modules.items())}
     width = MARGIN * 2 + (len(rooms) - 1) * STEP_X + ROOM_X
     height = MARGIN * 2 + (len(rooms) - 1) * STEP_Y + ROOM_Y
     parts = [
