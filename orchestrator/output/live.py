@@ -71,13 +71,9 @@ class LiveLine:
         return Text("\n", no_wrap=True).join(rows[:most])
 
     def hide(self) -> tuple[str, ...]:
-        """Take the lines away; returns them."""
+        """Take the lines away and give the cursor back; returns the lines."""
         if self._live is None:
             return ()
         self._live.stop()
         self._live = None
         return self._lines
-
-    def close(self) -> None:
-        """Take the lines away for good."""
-        self.hide()

@@ -5,7 +5,8 @@ Each is a structlog event that passes through the functions below; secrets are m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, MutableMapping
+from collections.abc import Collection, MutableMapping
+from functools import partial
 from typing import Any, TextIO, cast
 
 import structlog
@@ -24,8 +25,6 @@ Log = structlog.typing.FilteringBoundLogger
 
 EventDict = MutableMapping[str, Any]
 
-Processor = Callable[[Any, str, EventDict], EventDict]
-
 
 def event_log(
     lines: Lines,
@@ -39,12 +38,22 @@ def event_log(
 
     At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host.
     """
-    line = structlog.processors.JSONRenderer(default=str) if as_json else _Sentence(details=level == "debug")
+    line = (
+        structlog.processors.JSONRenderer(default=str)
+        if as_json
+        else partial(_render_sentence, details=level == "debug")
+    )
     hiding = [] if show_links else [_hide_links]
     return make_logger(
         lines,
         level,
-        [*hiding, secret_mask(secrets), structlog.processors.add_log_level, _log_keys_first, line],
+        [
+            *hiding,
+            partial(mask_event, secrets=secrets),
+            structlog.processors.add_log_level,
+            _log_keys_first,
+            line,
+        ],
     )
 
 
@@ -61,27 +70,18 @@ def level_rank(level: str) -> int:
     return LEVELS.index(level if level in LEVELS else "info")
 
 
-def secret_mask(secrets: Collection[str]) -> Processor:
-    """A step that masks the secrets in all texts of an event, however deep; they are read anew for each event."""
-
-    def mask(_logger: object, _method: str, event: EventDict) -> EventDict:
-        return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, secrets)))
-
-    return mask
+def mask_event(_logger: object, _method: str, event: EventDict, *, secrets: Collection[str]) -> EventDict:
+    """Mask the secrets in all texts of an event, however deep."""
+    return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, secrets)))
 
 
-class _Sentence:
-    """Renders an event as its sentence, with the level where it is trouble."""
-
-    def __init__(self, *, details: bool) -> None:
-        self._details = details
-
-    def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
-        level, text = str(event.get("level", "info")), str(event.get("text") or event["event"])
-        start = f"{level}: " if level in ("warning", "error") and event["event"] not in OWN_EVENTS else ""
-        fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
-        details = f" ({event['event']}{' ' if fields else ''}{fields})" if self._details else ""
-        return harmless(f"{start}{text}{details}")
+def _render_sentence(_logger: object, _method: str, event: EventDict, *, details: bool) -> str:
+    """Render an event as its sentence, with the level where it is trouble."""
+    level, text = str(event.get("level", "info")), str(event.get("text") or event["event"])
+    start = f"{level}: " if level in ("warning", "error") and event["event"] not in OWN_EVENTS else ""
+    fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
+    about = f" ({event['event']}{' ' if fields else ''}{fields})" if details else ""
+    return harmless(f"{start}{text}{about}")
 
 
 def make_logger(lines: Lines, level: str, processors: list[Any]) -> Log:

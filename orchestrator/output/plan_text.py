@@ -112,19 +112,20 @@ def plan_document(view: Preview) -> dict[str, object]:
 
 def _snapshot_document(snapshot: PlannedSnapshot) -> dict[str, object]:
     task = snapshot.task
-    known: dict[str, object | None] = {
-        "organization": snapshot.organization,
-        "account_group": task.account_group or None,
-        "job_name": task.job_name,
-        "priority": task.priority.word,
-        "test_id": task.test_id,
-        "test_name": task.test_name,
-        "start": core.utc_text(task.window.start),
-        "end": core.utc_text(task.window.end),
-        "is_public": task.is_public,
-        "group": snapshot.group,
-        "starts_at": records.utc_or_none(snapshot.starts_at),
-        "existing": None if snapshot.existing is None else snapshot.existing.status.value,
-        "refusal": task.refusal,
-    }
-    return {key: value for key, value in known.items() if value is not None}
+    return records.known_fields(
+        {
+            "organization": snapshot.organization,
+            "account_group": task.account_group or None,
+            "job_name": task.job_name,
+            "priority": task.priority.word,
+            "test_id": task.test_id,
+            "test_name": task.test_name,
+            "start": core.utc_text(task.window.start),
+            "end": core.utc_text(task.window.end),
+            "is_public": task.is_public,
+            "group": snapshot.group,
+            "starts_at": records.utc_or_none(snapshot.starts_at),
+            "existing": None if snapshot.existing is None else snapshot.existing.status.value,
+            "refusal": task.refusal,
+        }
+    )

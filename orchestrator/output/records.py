@@ -7,6 +7,7 @@ record for each settled task, `run.finished`. Each is a structlog event whose te
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from orchestrator.core import (
     utc_text,
     without_links,
 )
-from orchestrator.output.log import EventDict, Log, make_logger, secret_mask
+from orchestrator.output.log import EventDict, Log, make_logger, mask_event
 from orchestrator.output.streams import Lines
 
 Record = dict[str, object]
@@ -124,7 +125,7 @@ def count_fields(counts: Counts) -> dict[str, int]:
 def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
     """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
     json_line = structlog.processors.JSONRenderer()
-    return make_logger(lines, "debug", [secret_mask(secrets), _event_first, json_line])
+    return make_logger(lines, "debug", [partial(mask_event, secrets=secrets), _event_first, json_line])
 
 
 def write_record(log: Log, record: Record) -> None:
@@ -136,6 +137,11 @@ def write_record(log: Log, record: Record) -> None:
 def _event_first(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Put `event` in front: structlog adds it last."""
     return {"event": event["event"], **event}
+
+
+def known_fields(fields: Mapping[str, object]) -> Record:
+    """The fields without those that are None: not known."""
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def utc_or_none(at: float | None) -> str | None:

@@ -88,7 +88,7 @@ class View:
     def close(self) -> None:
         """Take the live line away and give the cursor back; harmless when repeated."""
         if self._live:
-            self._live.close()
+            self._live.hide()
 
     def _print(self, write: Callable[[], None]) -> None:
         """Write to standard output, unless it is gone: the run goes on without it and says so once."""
@@ -138,7 +138,7 @@ class View:
     def _waiting_event(self, waits: Sequence[Waiting], now: float) -> Event:
         """The sentence, and for machines the most urgent organizations one by one."""
         urgent = sentences.by_urgency(waits)
-        shown = [_known_fields(wait) for wait in urgent[:ORGANIZATIONS_SHOWN]]
+        shown = [records.known_fields(records.wait_fields(wait)) for wait in urgent[:ORGANIZATIONS_SHOWN]]
         level = "warning" if urgent[0].reason in sentences.TROUBLE else "info"
         text = sentences.waitings_text(waits, now, self._output.zone)
         fields = (("waiting", shown), ("organizations", len(urgent)))
@@ -175,7 +175,3 @@ class _News:
 
 def _near(one: float | None, other: float | None) -> bool:
     return one == other if one is None or other is None else abs(one - other) <= SAME_TIME
-
-
-def _known_fields(wait: Waiting) -> records.Record:
-    return {key: value for key, value in records.wait_fields(wait).items() if value is not None}

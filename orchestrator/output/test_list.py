@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import TypeGuard
@@ -60,18 +60,19 @@ def documents_of_tests(rows: Sequence[FoundTest]) -> list[dict[str, object]]:
 
 def _document(row: FoundTest) -> dict[str, object]:
     one = row.selected
-    known: Mapping[str, object | None] = {
-        "organization": row.organization,
-        "account_group": row.aid or None,
-        "test_id": one.id,
-        "test_name": one.name,
-        "type": one.test.type if one.test else None,
-        "tags": list(one.tags),
-        "alerting": one.alerting,
-        "alerting_since": records.utc_or_none(one.alerting_since),
-        "enabled": one.test.enabled if one.test else None,
-    }
-    return {key: value for key, value in known.items() if value is not None}
+    return records.known_fields(
+        {
+            "organization": row.organization,
+            "account_group": row.aid or None,
+            "test_id": one.id,
+            "test_name": one.name,
+            "type": one.test.type if one.test else None,
+            "tags": list(one.tags),
+            "alerting": one.alerting,
+            "alerting_since": records.utc_or_none(one.alerting_since),
+            "enabled": one.test.enabled if one.test else None,
+        }
+    )
 
 
 def _cells(row: FoundTest, now: float, zone: tzinfo, *, several: bool) -> dict[str, str]:

@@ -54,8 +54,9 @@ class Report:
         """
         own = [one for one in self.results if one.task.organization_name == organization]
         if not own:
-            names = {one.task.organization_name for one in self.results}
-            raise UsageError(_no_organization(self.run, organization, names))
+            near = nearest_words(organization, sorted({one.task.organization_name for one in self.results}))
+            there = f"it has {near}" if near else "it has no snapshots at all"
+            raise UsageError(f"run {self.run.id} has nothing of organization {organization!r}: {there}")
         results = tuple(replace(one, task=replace(one.task, job_name="")) for one in own)
         run = replace(self.run, job=organization, files=(), tasks=len(results))
         return replace(self, run=run, results=results, ending=None)
@@ -159,7 +160,7 @@ def make_page(report: Report) -> Page:
         commands=report.commands,
         several=len({result.task.organization_name for result in report.results}) > 1,
         public=_public(made),
-        zone=_zone_words(report.zone, report.now),
+        zone=clock_time(report.now, None, report.zone).partition(" ")[2],
         links=report.show_links,
         omitted=counts.existing,
         expiry=_all_expiries(days),
@@ -248,10 +249,6 @@ def _moment(at: float, zone: tzinfo) -> str:
     return f"{day}, {utc:%H:%M} UTC ({other}{clock_time(at, None, zone)})"
 
 
-def _zone_words(zone: tzinfo, now: float) -> str:
-    return clock_time(now, None, zone).partition(" ")[2]
-
-
 def _count(result: Result) -> Counts:
     """The counts of this result alone."""
     refused = result.status is Status.FAILED and result.attempts == 0
@@ -262,9 +259,3 @@ def _place(result: Result) -> tuple[int, int]:
     """The place of a result in a report: trouble first, equal ones as the plan has them."""
     trouble = {Status.FAILED: 0, Status.UNCERTAIN: 1}
     return trouble.get(result.status, 3 if result.status.settled else 2), result.task.position
-
-
-def _no_organization(run: Run, wanted: str, names: Collection[str]) -> str:
-    near = nearest_words(wanted, sorted(names))
-    there = f"it has {near}" if near else "it has no snapshots at all"
-    return f"run {run.id} has nothing of organization {wanted!r}: {there}"

@@ -47,11 +47,11 @@ def render(report: Report, kind: ReportFormat) -> str:
         rows = io.StringIO()
         write_rows(report, rows, kind)
         return rows.getvalue()
-    text = _page(report) if kind is ReportFormat.HTML else _channel(report)
+    text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
     return mask_secrets(text, report.secrets)
 
 
-def _page(report: Report) -> str:
+def _html_page(report: Report) -> str:
     environment = _html()
     style = environment.get_template("report.css.j2").render()
     timeline = draw_timeline(
@@ -66,7 +66,7 @@ def _page(report: Report) -> str:
     )
 
 
-def _channel(report: Report) -> str:
+def _markdown_text(report: Report) -> str:
     return _markdown().get_template("report.md.j2").render(page=make_page(report))
 
 
