@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from orchestrator.core import Ending, ExitCode, Reason, Run, RunState
+from orchestrator.core import Ending, ExitCode, Reason, RunState
 from orchestrator.store import RunView
 from orchestrator.worker.organization import ServedOrganizations
 
@@ -47,16 +47,12 @@ def _exit_code(view: RunView, organizations: ServedOrganizations, *, early: bool
 
 def pending_reasons(view: RunView, organizations: ServedOrganizations, *, stopping: bool) -> dict[str, str]:
     """The reason for which tasks are pending, by the identity of each organization that has any."""
-    given_up = _given_up(view.run)
     pending = [identity for identity, counts in view.counts.items() if counts.pending]
-    return {one: given_up or _reason(organizations, one, stopping=stopping) for one in pending}
-
-
-def _given_up(run: Run) -> str | None:
-    """The reason for which nobody makes the rest of this run any more, if there is one."""
-    if run.state is RunState.CANCELLED:
-        return run.state.value
-    return Reason.OTHER_RUN.value if run.state is RunState.FINISHED else None
+    if view.run.state is RunState.CANCELLED:
+        return dict.fromkeys(pending, RunState.CANCELLED.value)
+    if view.run.state is RunState.FINISHED:  # by another process
+        return dict.fromkeys(pending, Reason.OTHER_RUN.value)
+    return {one: _reason(organizations, one, stopping=stopping) for one in pending}
 
 
 def _reason(organizations: ServedOrganizations, identity: str, *, stopping: bool) -> str:

@@ -156,7 +156,7 @@ class InFlight:
             served.note_success(lease.task)
             wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
-                self.stop(served, Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
+                self.stop(served, Reason.UNEXPECTED_SNAPSHOT, wrong)
         elif verdict.outcome is Outcome.REJECTED:
             served.confirmed = True
         elif verdict.outcome is Outcome.UNAUTHORIZED:

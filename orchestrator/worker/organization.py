@@ -151,7 +151,7 @@ class ServedOrganizations:
         self._looks: list[tuple[float, int, ServedOrganization]] = []  # a heap; `look_at` is what counts
         self._looks_ever = 0
         self.unreachable_since: float | None = None
-        self.registration_due = False
+        self.registration_due = True
         for one in self._all:
             self.schedule(one, one.look_at)
 

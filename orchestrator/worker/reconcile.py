@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
-from orchestrator.core import Clock, Lease, LeaseLost, Observer, RetryRules, Snapshot
+from orchestrator.core import Clock, Lease, LeaseLost, Observer, RetryRules
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
@@ -104,19 +104,12 @@ class LostAnswers:
             found = settlement.find_evidence(lease, result, end.tests, known, ahead=ahead)
             resend = found is None and settlement.may_resend(lease, result)
             known |= {found.id} if found else set()
-            queued = self._conclude(lease, found, resend=resend)
-            if queued is not None:
-                self._observer.on_event(
-                    notices.evidence_outcome(lease, found, resend=queued, error=end.error)
-                )
-
-    def _conclude(self, lease: Lease, found: Snapshot | None, *, resend: bool) -> bool | None:
-        try:
-            return self._store.uncertain.conclude(
-                lease, found=found, how="saved_event" if found else "", resend=resend
-            )
-        except LeaseLost:
-            return None  # another process concluded it
+            how = "saved_event" if found else ""
+            try:
+                queued = self._store.uncertain.conclude(lease, found=found, how=how, resend=resend)
+            except LeaseLost:
+                continue  # another process concluded it
+            self._observer.on_event(notices.evidence_outcome(lease, found, resend=queued, error=end.error))
 
 
 def _group(lease: Lease) -> Group:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Protocol
 
 from orchestrator.api import Answer, CatalogError, Client, ConfiguredTest, Getter, read_tests, snapshot_call
@@ -21,10 +22,8 @@ from orchestrator.ratelimit import may_send
 POOL_THREADS = 128
 """Requests on the wire at once: 10,000 organizations need 167 a second, at half a second each."""
 
-PASSING = (408, 429)
+PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 """Refusals that say nothing of the next request; any other 4xx does."""
-
-SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,35 +62,24 @@ class Sender(Protocol):
 
     def send(self, lease: Lease) -> None:
         """Start one attempt."""
-        ...
 
     def look(self, lost: Sequence[LostAnswer]) -> None:
         """Start reading an account group's tests, as evidence of what became of the lost answers of its tasks."""
-        ...
 
     def done(self) -> list[Sent | Looked]:
         """The ends of all that has ended since the last call."""
-        ...
 
     def wait(self, seconds: float) -> None:
         """Wait until something ends or `wake` is called, at most this long (in the clock's seconds)."""
-        ...
 
     def wake(self) -> None:
         """End a `wait` at once; may be called from a signal's handler."""
-        ...
 
     def drain(self) -> None:
         """Let no first byte leave from now on; what is on the wire goes on."""
-        ...
 
     def abort(self) -> None:
         """Cut what is on the wire; each send still ends, with no answer."""
-        ...
-
-    def close(self) -> None:
-        """Let threads and connections go."""
-        ...
 
 
 def commit_first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
@@ -159,6 +147,7 @@ class PoolSender:
             client.abort_all()
 
     def close(self) -> None:
+        """Let threads and connections go."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for client in self._clients:
             client.close()
@@ -199,5 +188,9 @@ def read_evidence(getter: Getter, lost: Sequence[LostAnswer]) -> Looked:
     try:
         return Looked(lost=lost, tests=tuple(read_tests(getter, lost[0][0].task.account_group or None)))
     except CatalogError as error:
-        passing = error.status is None or error.status in PASSING or error.status >= SERVER_ERROR
+        passing = (
+            error.status is None
+            or error.status in PASSING
+            or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
         return Looked(lost=lost, error=str(error), lasting=not passing)

@@ -1,11 +1,9 @@
-"""A task's life: what the end of an attempt makes of its task (the law is in docs/laws.md).
-
-Pure decisions: the worker acts on them.
-"""
+"""A task's life: decisions about what the end of an attempt makes of its task (the law is in docs/laws.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from random import Random
 
 from orchestrator.api import ConfiguredTest, Outcome, Verdict
@@ -14,7 +12,6 @@ from orchestrator.core import (
     Event,
     Lease,
     OnUncertain,
-    Problem,
     Reason,
     Result,
     Run,
@@ -34,68 +31,44 @@ CLOCK_TOLERANCE = 2.0
 def make_settlement(
     verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random
 ) -> Settlement:
-    """The settlement of an attempt that was sent; `now` is store time."""
+    """The settlement of an attempt that was sent; `now` is store time.
+
+    After a refusal nothing was made and it was no attempt: the task goes back to the queue. A gateway may answer
+    5xx after the origin has counted, and made, the snapshot: a duplicate is possible.
+    """
+    settle = partial(
+        Settlement,
+        answered=True,
+        http_status=verdict.http_status,
+        problem=verdict.problem,
+        duplicate_possible=lease.duplicate_possible,
+    )
     match verdict.outcome:
         case Outcome.CREATED:
-            return _final(Status.CREATED, verdict, lease)
+            return settle(status=Status.CREATED, snapshot=verdict.snapshot)
         case Outcome.QUOTA | Outcome.GENERAL_LIMIT:
-            return _requeued(verdict, lease, closing=verdict.closing or Closing())
+            return settle(status=Status.QUEUED, counts=False, closing=verdict.closing or Closing())
         case Outcome.UNAUTHORIZED:
-            return _requeued(verdict, lease)
+            return settle(status=Status.QUEUED, counts=False)
         case Outcome.SERVER_ERROR:
-            return _after_server_error(verdict, lease, backoff, now=now, draw=draw)
+            wait = _wait_after_server_error(verdict, lease, backoff, now=now, draw=draw)
+            status = Status.FAILED if wait is None else Status.QUEUED
+            return settle(status=status, answered=False, retry_in=wait or 0.0, duplicate_possible=True)
         case Outcome.UNCERTAIN:
-            return Settlement(
-                status=Status.UNCERTAIN,
-                answered=verdict.unreadable,
-                http_status=verdict.http_status,
-                problem=verdict.problem,
-                duplicate_possible=lease.duplicate_possible,
-            )
+            return settle(status=Status.UNCERTAIN, answered=verdict.unreadable)
         case _:
-            return _final(Status.FAILED, verdict, lease)
+            return settle(status=Status.FAILED)
 
 
-def _final(status: Status, verdict: Verdict, lease: Lease) -> Settlement:
-    return Settlement(
-        status=status,
-        answered=True,
-        http_status=verdict.http_status,
-        problem=verdict.problem,
-        snapshot=verdict.snapshot,
-        duplicate_possible=lease.duplicate_possible,
-    )
-
-
-def _requeued(verdict: Verdict, lease: Lease, closing: Closing | None = None) -> Settlement:
-    """Nothing was made and it was no attempt: back to the queue."""
-    return Settlement(
-        status=Status.QUEUED,
-        answered=True,
-        counts=False,
-        http_status=verdict.http_status,
-        problem=verdict.problem,
-        duplicate_possible=lease.duplicate_possible,
-        closing=closing,
-    )
-
-
-def _after_server_error(
+def _wait_after_server_error(
     verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random
-) -> Settlement:
-    """A gateway may answer 5xx after the origin has counted, and made, the snapshot: a duplicate is possible."""
+) -> float | None:
+    """Seconds until the next attempt, as many at least as the answer asks for; None after the last one."""
     first = lease.first_sent_at if lease.first_sent_at is not None else lease.granted_at
     wait = backoff.after(lease.tries + 1, first_sent=first, now=now, draw=draw)
     if wait is not None and verdict.retry_after is not None:
-        wait = max(wait, verdict.retry_after)
-    return Settlement(
-        status=Status.FAILED if wait is None else Status.QUEUED,
-        answered=False,
-        retry_in=wait or 0.0,
-        http_status=verdict.http_status,
-        problem=verdict.problem,
-        duplicate_possible=True,
-    )
+        return max(wait, verdict.retry_after)
+    return wait
 
 
 def find_evidence(
@@ -121,16 +94,16 @@ def may_resend(lease: Lease, result: Result) -> bool:
     return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends == 0 and not answered
 
 
-def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> Problem | None:
-    """The problem with a first answer that contradicts `expect_saved_event`, if it does."""
+def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> str | None:
+    """The reason to send nothing more for an organization whose answer contradicts `expect_saved_event`."""
     if expected is None or snapshot.saved_event is None or snapshot.saved_event == expected:
         return None
     came, wanted = (
         ("a saved event", "a share link") if snapshot.saved_event else ("a share link", "a saved event")
     )
-    return Problem(
-        title=f"a snapshot came back as {came}, the job file expects {wanted}",
-        detail="nothing more is sent for this organization: check the snapshot, then is_public and expect_saved_event",
+    return (
+        f"a snapshot came back as {came}, the job file expects {wanted}; nothing more is sent for this "
+        "organization: check the snapshot, then is_public and expect_saved_event"
     )
 
 
@@ -144,5 +117,5 @@ def stop_on_unexpected_snapshots(
             continue
         wrong = unexpected_snapshot(result.task.expect_saved_event, result.snapshot)
         if wrong is not None:
-            served.stop(Reason.UNEXPECTED_SNAPSHOT, f"{wrong.title}; {wrong.detail}")
+            served.stop(Reason.UNEXPECTED_SNAPSHOT, wrong)
             yield notices.organization_stop(served)

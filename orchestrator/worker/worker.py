@@ -32,7 +32,7 @@ from orchestrator.worker.organization import ApiCalendar, ServedOrganization, Se
 from orchestrator.worker.outage import STORE_RETRY, STORE_TROUBLE, StoreOutage, do_all
 from orchestrator.worker.progress import RunProgress
 from orchestrator.worker.reconcile import LostAnswers
-from orchestrator.worker.sender import Looked, Sender, Sent
+from orchestrator.worker.sender import Looked, Sender
 from orchestrator.worker.shutdown import Shutdown
 from orchestrator.worker.watch import Watch
 
@@ -89,7 +89,6 @@ class Worker:
     def open(self) -> None:
         """Tell the observer that the run begins; the first step declares which organizations are served."""
         self._observer.on_start(self.run, self.run.tasks)
-        self._organizations.registration_due = True
 
     def ask_to_stop(self, because: str) -> None:
         """Have the next step stop, or cut what is on the wire when asked again; safe in a signal's handler."""
@@ -143,13 +142,10 @@ class Worker:
         """Each end of a request or a look that is to be stored now; nothing may be forgotten."""
         yield from self._in_flight.store_again()
         for end in self._sender.done():
-            yield partial(self._take_in, end)
-
-    def _take_in(self, end: Sent | Looked) -> None:
-        if isinstance(end, Looked):
-            self._lost_answers.end_look(end, stopping=self._shutdown.begun)
-        else:
-            self._in_flight.land(end, stopping=self._shutdown.begun)
+            if isinstance(end, Looked):
+                yield partial(self._lost_answers.end_look, end, stopping=self._shutdown.begun)
+            else:
+                yield partial(self._in_flight.land, end, stopping=self._shutdown.begun)
 
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
