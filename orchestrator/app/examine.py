@@ -1,14 +1,11 @@
-"""Checks of what would go wrong, before it does: each says what it found and, where that is trouble, the remedy.
-
-Reads only, except that a store is opened as a run would open it.
-"""
+"""Examine an organization before anything is sent: its token, permissions, tests and clock; reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from http import HTTPStatus
 from typing import Any
 
@@ -22,26 +19,21 @@ from orchestrator.api import (
     dig,
     explain,
     parse_object,
-    read_address,
-    read_bearer,
     text_id,
     text_of,
 )
-from orchestrator.app.organizations import make_client
+from orchestrator.app.checks import Check, Level, trouble
+from orchestrator.app.organizations import open_client
 from orchestrator.core import (
     Clock,
     CredentialError,
     CredentialSource,
-    ExitCode,
     Job,
     JobFile,
-    Notify,
     Organization,
     Select,
     SelectionError,
-    StoreUnavailable,
     UsageError,
-    choice,
     first_names,
     plural,
 )
@@ -59,7 +51,6 @@ from orchestrator.planning import (
     select_tests,
     survey_organization,
 )
-from orchestrator.store import Store
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
 """The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
@@ -86,24 +77,6 @@ _SET_CLOCK = (
 )
 
 
-class Level(IntEnum):
-    """How a check came out, as the exit code that it means; the worst one of all decides."""
-
-    FINE = ExitCode.DONE
-    TROUBLE = ExitCode.NOT_ALL_MADE
-    REFUSED = ExitCode.REFUSED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at: about what, what was found, and what to do where that is trouble."""
-
-    about: str
-    text: str
-    remedy: str = ""
-    level: Level = Level.FINE
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganizationToCheck:
     """One organization to look at: its settings, the jobs that mean it, and where its token comes from."""
@@ -113,33 +86,69 @@ class OrganizationToCheck:
     source: str = "the token"
 
 
+def organizations_to_check(jobfile: JobFile) -> list[OrganizationToCheck]:
+    """The organizations of a job file, each with the jobs that mean it."""
+    return [
+        OrganizationToCheck(
+            organization=one,
+            jobs=tuple(job for job in jobfile.jobs if one.name in job.organizations),
+            source=_source(one.credential),
+        )
+        for one in jobfile.organizations.values()
+    ]
+
+
+def examine_organization(
+    subject: OrganizationToCheck,
+    jobfile: JobFile,
+    clock: Clock,
+    environ: Mapping[str, str],
+    tell: OnPause | None,
+) -> list[Check]:
+    """All checks of one organization; a token that cannot even be read is the only one."""
+    try:
+        client = open_client(subject.organization, jobfile, clock=clock, environ=environ)
+    except CredentialError as error:
+        remedy = "put a token there, or correct token_file or token_env"
+        return [trouble("token", str(error), remedy)]
+    except UsageError as error:
+        remedy = "correct that in the job file, or the variable that says it"
+        return [trouble("way to the API", str(error), remedy)]
+    with closing(client):
+        return examine(subject, client, clock, tell)
+
+
 def examine(
-    patient: OrganizationToCheck, getter: Getter, clock: Clock, tell: OnPause | None = None
+    subject: OrganizationToCheck, getter: Getter, clock: Clock, tell: OnPause | None = None
 ) -> list[Check]:
     """All checks of one organization, in the order in which they build on each other.
 
     An API that cannot be reached, refuses the token or has no request left ends them: what would come after
     is not known.
     """
-    reader = PacedGetter(getter, clock, name=patient.organization.name, tell=tell, patience=0.0)
+    reader = PacedGetter(getter, clock, name=subject.organization.name, tell=tell, patience=0.0)
     user = reader.get("/users/current")
-    stop = _unusable(patient, reader, user)
+    stop = _find_obstacle(subject, reader, user)
     if stop is not None:
-        return [stop, *_clock(reader)]
-    own = patient.organization.account_group or ""
-    jobs = patient.jobs or (_anything(patient.organization),)
+        return [stop, *_check_clock(reader)]
+    own = subject.organization.account_group or ""
+    jobs = subject.jobs or (_make_any_job(subject.organization),)
     groups = dict.fromkeys(job.account_group or own for job in jobs)
-    survey = survey_organization(reader, patient.organization, groups, jobs=jobs, clock=clock)
-    checks = [_token(patient, user), *_clock(reader), *_organization(patient, survey)]
-    checks += _groups(patient, survey.groups)
+    survey = survey_organization(reader, subject.organization, groups, jobs=jobs, clock=clock)
+    checks = [_check_token(subject, user), *_check_clock(reader), *_check_organization(subject, survey)]
+    checks += _check_groups(subject, survey.groups)
     if user.status == 200:
         aids = dict.fromkeys((*groups, *survey.listings))
-        checks += _permission(parse_object(user.body) or {}, reader, list(aids), survey.groups)
-    checks += _lists(patient, survey, exhausted=reader.remaining == 0)
-    return [*checks, *_tests(patient, survey, clock.wall()), *_limit(reader)]
+        checks += _Permissions(parse_object(user.body) or {}, reader).check(aids, survey.groups)
+    checks += _check_lists(subject, survey, exhausted=reader.remaining == 0)
+    return [*checks, *_check_tests(subject, survey, clock.wall()), *_check_limit(reader)]
 
 
-def _anything(organization: Organization) -> Job:
+def _source(credential: CredentialSource) -> str:
+    return f"the token in {credential.file or f'the variable {credential.env}'}"
+
+
+def _make_any_job(organization: Organization) -> Job:
     """All that `tesnap snap` may be asked for where no job file says it: any list of any account group."""
     return Job(
         name="snap",
@@ -149,48 +158,18 @@ def _anything(organization: Organization) -> Job:
     )
 
 
-def worst_code(checks: Iterable[Check]) -> int:
-    """The exit code: 4 for a refused token, 3 for any other trouble, 0 when all is fine."""
-    return max((check.level for check in checks), default=Level.FINE).value
-
-
-def check_lines(checks: Mapping[str, Sequence[Check]]) -> Iterator[str]:
-    """The checks by what they are about, trouble with its remedy on the next line."""
-    for subject, found in checks.items():
-        yield subject
-        for check in found:
-            yield f"  {'ok     ' if check.level is Level.FINE else 'TROUBLE'}  {check.about}: {check.text}"
-            if check.remedy:
-                yield f"           do this: {check.remedy}"
-    trouble = sum(check.level is not Level.FINE for found in checks.values() for check in found)
-    yield f"{trouble} to put right" if trouble else "all is fine"
-
-
-def checks_document(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
-    """The checks as JSON objects."""
-    return [
-        {"subject": subject, "about": one.about, "ok": one.level is Level.FINE, "text": one.text}
-        | ({"remedy": one.remedy} if one.remedy else {})
-        for subject, found in checks.items()
-        for one in found
-    ]
-
-
-# -- the token and the way to the API --------------------------------------------------------------------
-
-
-def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer) -> Check | None:
+def _find_obstacle(subject: OrganizationToCheck, reader: PacedGetter, answer: Answer) -> Check | None:
     """The reason why nothing more can be asked after the first answer; None when more can."""
-    url = patient.organization.base_url
+    url = subject.organization.base_url
     if answer.status is None:
         remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
         return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
     if answer.status == 401:
         said = explain(answer)
         text = f"refused (401): {said.detail or said.title}"
-        return Check(about="token", text=text, remedy=f"{patient.source}: {_RENEWAL}", level=Level.REFUSED)
+        return Check(about="token", text=text, remedy=f"{subject.source}: {_RENEWAL}", level=Level.REFUSED)
     if answer.status == 429:
-        return _limit_check(reader)
+        return _make_exhausted(reader)
     if answer.status == 403 or (answer.status == 200 and parse_object(answer.body) is not None):
         return None
     said = explain(answer)
@@ -203,7 +182,7 @@ def _unusable(patient: OrganizationToCheck, reader: PacedGetter, answer: Answer)
     return trouble("API", what, remedy)
 
 
-def _limit_check(reader: PacedGetter) -> Check:
+def _make_exhausted(reader: PacedGetter) -> Check:
     most = "" if reader.most is None else f" of {reader.most}"
     text = f"used up: 0{most} requests a minute left, again in {duration_text(reader.reset_in)}"
     remedy = (
@@ -213,17 +192,17 @@ def _limit_check(reader: PacedGetter) -> Check:
     return trouble("general limit", text, remedy)
 
 
-def _token(patient: OrganizationToCheck, user: Answer) -> Check:
+def _check_token(subject: OrganizationToCheck, user: Answer) -> Check:
     found = parse_object(user.body) or {}
     who = text_of(found.get("email")) or text_of(found.get("name"))
     if user.status != 200:
-        text = f"{patient.source} is accepted; whose it is cannot be read ({user.status})"
+        text = f"{subject.source} is accepted; whose it is cannot be read ({user.status})"
     else:
-        text = f"{patient.source} is valid" + (f", of {who}" if who else "")
+        text = f"{subject.source} is valid" + (f", of {who}" if who else "")
     return Check(about="token", text=text)
 
 
-def _clock(reader: PacedGetter) -> list[Check]:
+def _check_clock(reader: PacedGetter) -> list[Check]:
     if reader.offset is None:
         return []
     if abs(reader.offset) <= MOST_SKEW:
@@ -233,25 +212,22 @@ def _clock(reader: PacedGetter) -> list[Check]:
     return [trouble("clock", text, _SET_CLOCK)]
 
 
-def _limit(reader: PacedGetter) -> list[Check]:
+def _check_limit(reader: PacedGetter) -> list[Check]:
     if reader.remaining is None:
         return []
     if reader.remaining == 0:
-        return [_limit_check(reader)]
+        return [_make_exhausted(reader)]
     return [Check(about="general limit", text=f"{reader.remaining} of {reader.most} requests a minute left")]
 
 
-# -- the organization ------------------------------------------------------------------------------------
-
-
-def _organization(patient: OrganizationToCheck, survey: OrganizationSurvey) -> Iterator[Check]:
+def _check_organization(subject: OrganizationToCheck, survey: OrganizationSurvey) -> Iterator[Check]:
     """Which organization it is, against the file."""
-    wanted, found = patient.organization.org_id, survey.org_id
+    wanted, found = subject.organization.org_id, survey.org_id
     name = next((group.organization_name for group in survey.groups if group.organization_name), "unnamed")
     if survey.unreadable_groups is not None:
         yield trouble("account groups", survey.unreadable_groups.text, survey.unreadable_groups.remedy)
     elif not survey.groups and survey.stopped is not None:
-        remedy = f"{patient.source}: {_RENEWAL}"
+        remedy = f"{subject.source}: {_RENEWAL}"
         yield Check(about="token", text=survey.because, remedy=remedy, level=Level.REFUSED)
     elif not survey.groups:
         remedy = "have the token's user added to an account group"
@@ -267,10 +243,10 @@ def _organization(patient: OrganizationToCheck, survey: OrganizationSurvey) -> I
         yield Check(about="organization", text=f"{name}, org_id {found}{checked}")
 
 
-def _groups(patient: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iterator[Check]:
+def _check_groups(subject: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iterator[Check]:
     """Check if the token opens the account groups that are named."""
     there = {group.aid: group for group in known}
-    named = [patient.organization.account_group, *(job.account_group for job in patient.jobs)]
+    named = [subject.organization.account_group, *(job.account_group for job in subject.jobs)]
     for aid in dict.fromkeys(filter(None, named if known else ())):
         if aid in there:
             yield Check(about="account group", text=f"{aid} ({there[aid].name}) is open to this token")
@@ -284,71 +260,71 @@ def _groups(patient: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iter
         yield Check(about="account group", text=f"the token's own, {own.aid} ({own.name}), of {len(known)}")
 
 
-def _permission(
-    user: Mapping[str, Any], reader: PacedGetter, aids: Sequence[str], known: Sequence[AccountGroup]
+class _Permissions:
+    """The permissions that the token's user has through roles, each of which is read once."""
+
+    def __init__(self, user: Mapping[str, Any], reader: PacedGetter) -> None:
+        self._user, self._reader = user, reader
+        self._labels: dict[str, frozenset[str] | None] = {}
+
+    def check(self, aids: Iterable[str], known: Sequence[AccountGroup]) -> Iterator[Check]:
+        """Check if the user may make snapshots in each of these account groups; the unknown ones have been named."""
+        own, there = own_group(known), {group.aid for group in known}
+        places: dict[bool | None, list[str]] = defaultdict(list)
+        for aid in (aid or (own.aid if own else "") for aid in aids):
+            if not known or aid in there:
+                where = f"account group {aid}" if aid else "the token's own account group"
+                places[self._may_create(aid)].append(where)
+        named = {how: first_names(where) for how, where in places.items()}
+        if True in named:
+            yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {named[True]}")
+        if None in named:
+            text = (
+                f"'{CREATE_SNAPSHOTS}' cannot be looked up in {named[None]}: the first snapshot will show it"
+            )
+            yield Check(about="permission", text=text)
+        if False in named:
+            text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {named[False]}: snapshots are refused (403)"
+            yield trouble("permission", text, _GET_PERMISSION)
+
+    def _may_create(self, aid: str) -> bool | None:
+        """True if a role of the user in this account group has the permission; None when it cannot be looked up."""
+        roles = self._roles(aid)
+        for role in roles:
+            if role not in self._labels:
+                self._labels[role] = self._read_labels(role)
+        labels = [self._labels[role] for role in roles]
+        if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
+            return True
+        return None if not labels or None in labels else False
+
+    def _roles(self, aid: str) -> list[str]:
+        """The ids of the user's roles in an account group, and of those in all."""
+        roles = list(_listed(self._user.get("allAccountGroupRoles")))
+        for entry in _listed(self._user.get("accountGroupRoles")):
+            if not aid or text_id(dig(entry, "accountGroup", "aid")) == aid:
+                roles += _listed(as_object(entry).get("roles"))
+        ids = (text_id(as_object(role).get("roleId")) for role in roles)
+        return list(dict.fromkeys(one for one in ids if one))[:MOST_ROLES]
+
+    def _read_labels(self, role: str) -> frozenset[str] | None:
+        """The permissions of a role, in lower case; None when it cannot be read."""
+        answer = self._reader.get(f"/roles/{role}")
+        listed = (parse_object(answer.body) or {}).get("permissions") if answer.status == 200 else None
+        if not isinstance(listed, list):
+            return None
+        texts = (text_of(as_object(one).get("label")) for one in listed)
+        return frozenset(text.casefold() for text in texts if text)
+
+
+def _listed(value: object) -> list[Any]:
+    """A list of the API's answer; empty where it has none."""
+    return value if isinstance(value, list) else []
+
+
+def _check_lists(
+    subject: OrganizationToCheck, survey: OrganizationSurvey, *, exhausted: bool
 ) -> Iterator[Check]:
-    """Check if the user's roles have the permission to make snapshots, in each of these account groups."""
-    own = own_group(known)
-    real = [aid or (own.aid if own else "") for aid in aids]
-    read: dict[str, frozenset[str] | None] = {}
-    found: dict[bool | None, list[str]] = {True: [], None: [], False: []}
-    for aid in real:
-        if known and aid not in {group.aid for group in known}:
-            continue  # which has been said
-        where = f"account group {aid}" if aid else "the token's own account group"
-        found[_has_permission(user, reader, aid, read)].append(where)
-    places = {how: first_names(where) for how, where in found.items() if where}
-    if True in places:
-        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {places[True]}")
-    if None in places:
-        text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {places[None]}: the first snapshot will show it"
-        yield Check(about="permission", text=text)
-    if False in places:
-        text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {places[False]}: snapshots are refused (403)"
-        yield trouble("permission", text, _GET_PERMISSION)
-
-
-def _has_permission(
-    user: Mapping[str, Any], reader: PacedGetter, aid: str, read: dict[str, frozenset[str] | None]
-) -> bool | None:
-    """True if a role of the user in this account group has the permission; None when it cannot be looked up."""
-    roles = _roles(user, aid)
-    for role in roles:
-        if role not in read:
-            read[role] = _labels(reader, role)
-    labels = [read[role] for role in roles]
-    if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
-        return True
-    return None if not labels or None in labels else False
-
-
-def _roles(user: Mapping[str, Any], aid: str) -> list[str]:
-    """The ids of the user's roles in an account group, and of those in all."""
-    everywhere = user.get("allAccountGroupRoles")
-    found = list(everywhere) if isinstance(everywhere, list) else []
-    by_group = user.get("accountGroupRoles")
-    for entry in by_group if isinstance(by_group, list) else ():
-        roles = as_object(entry).get("roles")
-        if isinstance(roles, list) and (not aid or text_id(dig(entry, "accountGroup", "aid")) == aid):
-            found += roles
-    ids = (text_id(as_object(role).get("roleId")) for role in found)
-    return list(dict.fromkeys(one for one in ids if one))[:MOST_ROLES]
-
-
-def _labels(reader: PacedGetter, role: str) -> frozenset[str] | None:
-    """The permissions of a role, in lower case; None when it cannot be read."""
-    answer = reader.get(f"/roles/{role}")
-    listed = (parse_object(answer.body) or {}).get("permissions") if answer.status == 200 else None
-    if not isinstance(listed, list):
-        return None
-    texts = (text_of(as_object(one).get("label")) for one in listed)
-    return frozenset(text.casefold() for text in texts if text)
-
-
-# -- its tests -------------------------------------------------------------------------------------------
-
-
-def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhausted: bool) -> Iterator[Check]:
     """Check if the lists can be read: those that the jobs need, or all where there are none."""
     every = [one for listing in survey.listings.values() for one in listing.unreadable]
     missing = [one for one in every if one.of != "alerts" or one.text in survey.notes]  # else they only sort
@@ -356,7 +332,7 @@ def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhauste
         said = one.cause is UnreadableCause.CLOSED or (one.cause is UnreadableCause.BUSY and exhausted)
         if not said:
             yield trouble(one.of, one.text, one.remedy)
-    if patient.jobs or missing or not survey.listings:
+    if subject.jobs or missing or not survey.listings:
         return
     tests = plural(sum(len(one.tests or ()) for one in survey.listings.values()), "test")
     alerts = plural(sum(len(one.alerts or ()) for one in survey.listings.values()), "alert")
@@ -364,15 +340,15 @@ def _lists(patient: OrganizationToCheck, survey: OrganizationSurvey, *, exhauste
     yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")
 
 
-def _tests(patient: OrganizationToCheck, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
+def _check_tests(subject: OrganizationToCheck, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
     """Checks of what each job means in the lists."""
-    for job in patient.jobs:
-        scope = make_scope(job, patient.organization, survey.listings)
+    for job in subject.jobs:
+        scope = make_scope(job, subject.organization, survey.listings)
         if scope.listings[0].tests is not None:
-            yield from _job(job, scope, survey, now)
+            yield from _check_job(job, scope, survey, now)
 
 
-def _job(job: Job, scope: Scope, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
+def _check_job(job: Job, scope: Scope, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
     """Check if the tests of a job are known and named as written, and its selectors mean some."""
     moments = alert_windows(job, now=now + survey.offset)
     if len(job.organizations) > 1:  # an id goes only where a list has it
@@ -399,82 +375,3 @@ def _job(job: Job, scope: Scope, survey: OrganizationSurvey, now: float) -> Iter
         return
     if not refusals and not notes and not made.incomplete:
         yield Check(about="tests", text=f"{job.name}: {plural(len(made.tests), 'test')}, as written")
-
-
-def trouble(about: str, text: str, remedy: str) -> Check:
-    """A check that found something to put right."""
-    return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
-
-
-def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[Check]:
-    """Check if the store can be written, and who else uses it."""
-    try:
-        with opened() as store:
-            store.touch()
-            where, views = store.describe(), store.views.runs()
-    except (UsageError, StoreUnavailable) as error:
-        remedy = (
-            "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
-        )
-        return [trouble("store", str(error), remedy)]
-    live = [view for view in views if view.processes]
-    shared = [
-        f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
-    ]
-    now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
-    return [Check(about="store", text=f"{where} can be written; {now}; it holds {plural(len(views), 'run')}")]
-
-
-def examine_notify(notify: Notify) -> Check:
-    """Check if there is an address to tell; nothing is sent to it."""
-    try:
-        read_address(notify)
-    except UsageError as error:
-        remedy = f"write the webhook's address into {notify.url_file}, or correct url_file"
-        return trouble(notify.format, f"{notify.url_file}: {error}", remedy)
-    return Check(
-        about=notify.format,
-        text=f"{notify.url_file} holds an address; whether it is right, only a message shows",
-    )
-
-
-def organizations_to_check(jobfile: JobFile) -> list[OrganizationToCheck]:
-    """The organizations of a job file, each with its jobs."""
-    return [
-        OrganizationToCheck(
-            organization=one,
-            jobs=tuple(job for job in jobfile.jobs if one.name in job.organizations),
-            source=_source(one.credential),
-        )
-        for one in jobfile.organizations.values()
-    ]
-
-
-def _source(credential: CredentialSource) -> str:
-    return (
-        f"the token in {credential.file}"
-        if credential.file
-        else f"the token in the variable {credential.env}"
-    )
-
-
-def examine_one(
-    patient: OrganizationToCheck,
-    jobfile: JobFile,
-    clock: Clock,
-    environ: Mapping[str, str],
-    tell: OnPause | None,
-) -> list[Check]:
-    """All checks of one organization; a token that cannot even be read is the only one."""
-    organization = patient.organization
-    try:
-        bearer = read_bearer(organization.credential, environ=environ)
-        client = make_client(organization, bearer.reveal, jobfile, clock=clock, environ=environ)
-    except CredentialError as error:
-        remedy = "put a token there, or correct token_file or token_env"
-        return [Check(about="token", text=str(error), remedy=remedy, level=Level.TROUBLE)]
-    except UsageError as error:
-        remedy = "correct that in the job file, or the variable that says it"
-        return [Check(about="way to the API", text=str(error), remedy=remedy, level=Level.TROUBLE)]
-    with closing(client):
-        return examine(patient, client, clock, tell)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from orchestrator.api import OnPause, read_bearer
-from orchestrator.app.organizations import make_client
+from orchestrator.api import OnPause
+from orchestrator.app.organizations import open_client
 from orchestrator.core import Clock, JobFile
 from orchestrator.output import FoundTest
 from orchestrator.planning import (
@@ -28,10 +28,8 @@ def read_lists(
     """All that each organization's lists say; `tell` hears of waits."""
     surveys = {}
     for name, organization in jobfile.organizations.items():
-        bearer = read_bearer(organization.credential, environ=environ)
-        client = make_client(organization, bearer.reveal, jobfile, clock=clock, environ=environ)
         groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
-        with closing(client):
+        with closing(open_client(organization, jobfile, clock=clock, environ=environ)) as client:
             surveys[name] = survey_organization(
                 client, organization, groups, jobs=jobfile.jobs, clock=clock, tell=tell, all_lists=True
             )

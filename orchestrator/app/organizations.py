@@ -45,6 +45,14 @@ def make_client(
     )
 
 
+def open_client(
+    organization: Organization, jobfile: JobFile, *, clock: Clock, environ: Mapping[str, str]
+) -> Client:
+    """A client with the credential that the organization names; `CredentialError` when that cannot be read."""
+    bearer = read_bearer(organization.credential, environ=environ)
+    return make_client(organization, bearer.reveal, jobfile, clock=clock, environ=environ)
+
+
 class Organizations:
     """The organizations of one job file, as one store knows them.
 

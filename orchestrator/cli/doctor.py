@@ -36,7 +36,9 @@ def doctor_command(
     known = _read_organizations(jobfile, organizations)
     subjects = app.organizations_to_check(known)
     with ThreadPoolExecutor(app.SURVEYS_AT_ONCE, thread_name_prefix="doctor") as pool:
-        examined = pool.map(lambda one: app.examine_one(one, known, clock, os.environ, tell), subjects)
+        examined = pool.map(
+            lambda one: app.examine_organization(one, known, clock, os.environ, tell), subjects
+        )
         checks = dict(zip((one.organization.name for one in subjects), examined, strict=True))
     if known.notify:
         checks["notify"] = [app.examine_notify(one) for one in known.notify]
