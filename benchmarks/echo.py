@@ -45,7 +45,7 @@ class Echo:
     def look(self, lost: Sequence[LostAnswer]) -> None:
         self._end(0.0, Looked(lost=lost))
 
-    def done(self) -> list[Sent | Looked]:
+    def take_ended(self) -> list[Sent | Looked]:
         ended: list[Sent | Looked] = []
         while self._on_wire and self._on_wire[0][0] <= self._clock.boot():
             ended.append(heapq.heappop(self._on_wire)[2])

@@ -53,7 +53,7 @@ _WHEN = "write --since 14:07, --last 2h, --from … --to …, or --around 14:07"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdhocRequest:
-    """What was typed: texts as they are, durations in seconds."""
+    """The command line's words: texts as they are, durations in seconds."""
 
     tests: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ def make_adhoc_job(words: AdhocRequest, known: JobFile, *, now: float, timezone:
     UsageError when no test or no time is named, or what is written cannot be read.
     """
     _check_texts(words)
-    if not words.tests and selected(words) is None:
+    if not words.tests and select_of(words) is None:
         raise UsageError(
             "which tests? Name their ids, or select them with --alerting, --tag, --test-name or --type"
         )
@@ -157,7 +157,7 @@ def settings_without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
     return replace(known, name=run.job, jobs=(job,))
 
 
-def selected(words: AdhocRequest) -> Select | None:
+def select_of(words: AdhocRequest) -> Select | None:
     """The selectors among the words, None when there are none."""
     select = Select(
         test_name=words.test_names,
@@ -222,7 +222,7 @@ def _jobfile(words: AdhocRequest, known: JobFile, specs: tuple[WindowSpec, ...])
         organizations=tuple(known.organizations),
         account_group=words.account_group,
         tests=tuple(TestRef(id=one) for one in words.tests),
-        select=selected(words),
+        select=select_of(words),
         exclude=words.exclude,
         max_tests=words.max_tests,
         windows=specs,
@@ -257,19 +257,19 @@ def _window(words: AdhocRequest, now: float, timezone: str | None) -> tuple[Wind
     spec = WindowSpec(fit=words.fit, timezone=timezone)
     if words.around is not None:
         at, notes = _moment("--around", words.around, now, timezone)
-        return _checked(replace(spec, around=at, duration=words.duration or AROUND)), notes
+        return _check_window(replace(spec, around=at, duration=words.duration or AROUND)), notes
     if words.last is not None and words.until is None:
-        return _checked(replace(spec, last=words.last)), ()
+        return _check_window(replace(spec, last=words.last)), ()
     end, notes = _end(words.until, now, timezone)
     if words.last is not None:
-        return _checked(replace(spec, end=end, duration=words.last)), notes
+        return _check_window(replace(spec, end=end, duration=words.last)), notes
     if words.since == SINCE_ALERT:
         return replace(spec, start=SINCE_ALERT, end=end), notes
     _check_no_length(words.since or "")
     start, more = _moment("--since", words.since or "", now, timezone)
     notes = (*more, *notes)
     _check_order(start, end, words, timezone, notes)
-    return _checked(replace(spec, start=start, end=end)), notes
+    return _check_window(replace(spec, start=start, end=end)), notes
 
 
 def _check_form(words: AdhocRequest) -> None:
@@ -328,7 +328,7 @@ def _check_order(
     raise UsageError(". ".join((f"{what}: {remedy}", *notes)))
 
 
-def _checked(spec: WindowSpec) -> WindowSpec:
+def _check_window(spec: WindowSpec) -> WindowSpec:
     try:
         windows.check_window(spec)
     except WindowError as error:

@@ -86,7 +86,7 @@ class FileBuilder:
     def has_credential(self, name: str) -> bool:
         """True if the file says where the token is, even if what it said was wrong."""
         places: tuple[Where, ...] = (("organizations", name), ("organization_defaults",))
-        return any(self.document.lost(where) for where in places) or any(
+        return any(self.document.is_lost(where) for where in places) or any(
             self.document.means((*where, key)) for where in places for key in ("token_file", "token_env")
         )
 
@@ -111,7 +111,7 @@ class FileBuilder:
             filled = self.document.from_environment(where)
             self.document.error(where, f"`timezone`: {_AS_FILLED if filled else error}")
             return "UTC"  # stands in, so that windows are checked all the same
-        return "UTC" if self.document.lost(where) else self.entry.timezone
+        return "UTC" if self.document.is_lost(where) else self.entry.timezone
 
     def _base_url(self, where: Where) -> str:
         """The base URL of an organization that has none in the file: the environment's, or the default."""

@@ -79,7 +79,7 @@ class Document:
             found = entry.key if key and entry is not None else node
         return (found.line, found.column) if found is not None else (1, 1)
 
-    def located(self, path: Path) -> str:
+    def locate(self, path: Path) -> str:
         """`file:line:column` of the value at this path."""
         line, column = self.place(path)
         return f"{self.file}:{line}:{column}"
@@ -94,7 +94,7 @@ class Document:
         # A text stands for a list of one, or for a mapping with an id, in the grammar: it has no parts.
         return nodes[-1] if len(nodes) == len(path) + 1 or isinstance(nodes[-1], ScalarNode) else None
 
-    def quoted(self, path: Path) -> str:
+    def quote_value(self, path: Path) -> str:
         """The value at this path, as an error may show it."""
         node = self.node(path)
         if any(isinstance(part, str) and is_secret_key(part) for part in path):
@@ -115,7 +115,7 @@ class Document:
             for key in self._written_keys(path[:-1])
         )
 
-    def lost(self, path: Path) -> bool:
+    def is_lost(self, path: Path) -> bool:
         """True if the value, or part of the list, at this path was wrong and has been taken out."""
         node = self.node(path)
         return path[-1] in self.lost_keys(path[:-1]) or (isinstance(node, ListNode) and node.lost)
@@ -128,7 +128,7 @@ class Document:
     def take_out(self, paths: Iterable[Path]) -> None:
         """Go on without what stands at these paths."""
         if self.root is not None:
-            self.root = _pruned(self.root, _tree(paths))
+            self.root = _prune(self.root, _tree(paths))
 
     def from_environment(self, path: Path) -> bool:
         """True if anything at or below this path was filled in from a variable."""
@@ -191,10 +191,10 @@ def _tree(paths: Iterable[Path]) -> _Tree:
     return tree
 
 
-def _pruned(node: Node, wrong: _Tree) -> Node | None:
+def _prune(node: Node, wrong: _Tree) -> Node | None:
     """The node without what is wrong below it: None when that is the node itself."""
     if isinstance(node, MappingNode) and wrong and all(part in node.entries for part in wrong):
-        values = {key: _pruned(node.entries[str(key)].value, below) for key, below in wrong.items()}
+        values = {key: _prune(node.entries[str(key)].value, below) for key, below in wrong.items()}
         lost = {str(key) for key, value in values.items() if value is None}
         kept = {
             key: KeyedNode(entry.key, values.get(key) or entry.value)
@@ -203,7 +203,7 @@ def _pruned(node: Node, wrong: _Tree) -> Node | None:
         }
         return node._replace(entries=kept, lost=node.lost | lost)
     if isinstance(node, ListNode) and wrong and all(isinstance(part, int) for part in wrong):
-        items = [_pruned(item, wrong[at]) if at in wrong else item for at, item in enumerate(node.items)]
+        items = [_prune(item, wrong[at]) if at in wrong else item for at, item in enumerate(node.items)]
         kept_items = tuple(item for item in items if item is not None)
         return node._replace(items=kept_items, lost=node.lost or None in items)
     return None

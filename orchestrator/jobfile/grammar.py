@@ -117,7 +117,7 @@ class _Values:
         return _VARIABLE.sub(value, node.text)
 
     def _trouble(self, match: re.Match[str]) -> str | None:
-        """Why the variable cannot be filled in, None when it can."""
+        """The reason why the variable cannot be filled in, None when it can."""
         name = match[1]
         if name is None:
             return f"{quote(match[0])} is no variable: write ${{NAME}}, or $$ for a $ itself"
@@ -142,7 +142,7 @@ def _describe_issues(document: Document, issues: list[Any], unfilled: frozenset[
         elif any(path[:length] in unfilled for length in range(1, len(path) + 1)):
             pass  # has been said: the value is not there
         elif "[key]" in issue["loc"]:
-            document.error(path, f"{name}: {_expected(issue)}", key=True)
+            document.error(path, f"{name}: {_wanted_text(issue)}", key=True)
         else:
             document.error(path, _wrong_value(document, path, issue))
 
@@ -157,9 +157,9 @@ def _wrong_value(document: Document, path: Path, issue: Any) -> str:
     """The error of a value, after the name of the key that it belongs to."""
     keys = [part for part in document.written_part(path) if isinstance(part, str)]
     about = f"{word(keys[-1])}: " if keys else ""
-    quoted = document.quoted(path)
+    quoted = document.quote_value(path)
     if issue["type"] != SENTENCE:
-        return f"{about}{_expected(issue)}, not {quoted}{_near_choice(document, path, issue)}"
+        return f"{about}{_wanted_text(issue)}, not {quoted}{_near_choice(document, path, issue)}"
     if document.from_environment(path) or any(map(is_secret_key, keys)):
         return f"{about}{quoted} is not right as filled in from the environment"
     return about + str(issue["ctx"]["text"])
@@ -172,7 +172,7 @@ def _near_choice(document: Document, path: Path, issue: Any) -> str:
     return "" if looks_secret(node.text) else document.nearest(node.text, _choices(issue))
 
 
-def _expected(issue: Any) -> str:
+def _wanted_text(issue: Any) -> str:
     """The schema's wish instead."""
     kind = issue["type"]
     if kind in (PHRASE, SENTENCE):

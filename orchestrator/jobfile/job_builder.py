@@ -47,7 +47,7 @@ class JobBuilder:
 
     def _job(self, at: int, own: JobEntry) -> Job:
         given = given_keys(self._file.entry.defaults) | given_keys(own)
-        if "name" not in given and self._written(at, "name") is None:
+        if "name" not in given and self._place_of_key(at, "name") is None:
             self._document.error(("jobs", at), "`name` is missing: records and reports need one")
         self._check_tests(at, given)
         return Job(
@@ -59,7 +59,7 @@ class JobBuilder:
             select=Select(**given_keys(given["select"])) if "select" in given else None,
             windows=self._once(at, "windows", lambda: self._windows(at, given.get("windows"))),
             priority=Priority[given.get("priority", "normal").upper()],
-            place=self._document.located(("jobs", at)),
+            place=self._document.locate(("jobs", at)),
             **{key: given[key] for key in _PLAIN_KEYS if key in given},
         )
 
@@ -67,7 +67,7 @@ class JobBuilder:
         """The place of a key in the job itself, None where it is not written there."""
         return ("jobs", at, key) if self._document.has(("jobs", at, key)) else None
 
-    def _written(self, at: int, key: str) -> Where | None:
+    def _place_of_key(self, at: int, key: str) -> Where | None:
         """The place of a key in the job or in the defaults, None where it is in neither."""
         return self._own(at, key) or (("defaults", key) if self._document.has(("defaults", key)) else None)
 
@@ -75,12 +75,12 @@ class JobBuilder:
         """The place of a job's value for this key: in the job, or in the defaults."""
         return self._own(at, key) or ("defaults", key)
 
-    def _lost(self, at: int, key: str) -> bool:
-        return self._document.lost(self._origin(at, key))
+    def _is_lost(self, at: int, key: str) -> bool:
+        return self._document.is_lost(self._origin(at, key))
 
     def _once(self, at: int, key: str, make: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
         """The values of a job's own key as `make` makes them; those of the defaults are made once, for all jobs."""
-        if self._written(at, key) != ("defaults", key):
+        if self._place_of_key(at, key) != ("defaults", key):
             return make()
         if key not in self._shared:
             self._shared[key] = make()
@@ -97,7 +97,12 @@ class JobBuilder:
             if value == ():
                 text = f"`{key}` is an empty list: write what is meant, or leave the key out"
                 self._document.error((*where, key), text)
-        if given.get("tests") or "select" in given or self._lost(at, "tests") or self._lost(at, "select"):
+        if (
+            given.get("tests")
+            or "select" in given
+            or self._is_lost(at, "tests")
+            or self._is_lost(at, "select")
+        ):
             return
         where = self._origin(at, "tests") if "tests" in given else ("jobs", at)
         self._document.error(where, "no tests: write test ids as `tests`, or `select` them")
@@ -117,7 +122,7 @@ class JobBuilder:
 
     def _organizations(self, at: int, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """The organizations that a job means, in the order of the file."""
-        lost = self._lost(at, "organization")
+        lost = self._is_lost(at, "organization")
         if wanted is None:
             if len(self._known) > 1 and not lost:
                 text = f"`organization` is missing: there are {_first(self._known)}"
@@ -155,9 +160,9 @@ class JobBuilder:
 
     def _windows(self, at: int, wanted: tuple[str | WindowEntry, ...] | None) -> tuple[WindowSpec, ...]:
         where = self._origin(at, "windows")
-        if wanted is None and self._written(at, "windows") is None:
+        if wanted is None and self._place_of_key(at, "windows") is None:
             self._document.error(("jobs", at), "`windows` is missing: a job needs at least one")
-        if wanted == () and not self._document.lost(where):
+        if wanted == () and not self._document.is_lost(where):
             self._document.error(where, "`windows` is an empty list: a job needs at least one")
         specs = [self._window((*where, position), window) for position, window in enumerate(wanted or ())]
         return tuple(dict.fromkeys(spec for spec in specs if spec is not None))
@@ -165,13 +170,13 @@ class JobBuilder:
     def _window(self, where: Where, window: str | WindowEntry) -> WindowSpec | None:
         if isinstance(window, WindowEntry):
             return self._file.window(window, where)
-        known, lost = self._file.windows, self._document.lost(("windows",))
+        known, lost = self._file.windows, self._document.is_lost(("windows",))
         if window not in known and not lost and not self._document.lost_keys(("windows",)):
             self._document.error(where, self._unknown("window", where, window, tuple(known)))
         return known.get(window)
 
     def _unknown(self, kind: str, where: Where, text: str, known: tuple[str, ...]) -> str:
-        quoted = self._document.quoted(where)
+        quoted = self._document.quote_value(where)
         if any(sign in text for sign in "*?["):
             return (
                 f"no {kind} matches {quoted}: there are {_first(known)}" if known else f"there is no {kind}"

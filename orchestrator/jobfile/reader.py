@@ -44,7 +44,7 @@ _LONGEST_NAME = 60  # characters of a joined name: it has to fit into a line
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedJobFile:
-    """What job files ask for, and what their author should know all the same."""
+    """The request of job files, and what their author should know all the same."""
 
     jobfile: JobFile
     warnings: tuple[Located, ...] = ()
@@ -180,7 +180,8 @@ def _join(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
     """The files as one, as far as they could be read; what does not fit together goes to their documents."""
     read = [part.file for part in parts if part.file is not None]
     whole = len(read) == len(parts) and not any(
-        file.document.lost(("organizations",)) or file.document.lost_keys(("organizations",)) for file in read
+        file.document.is_lost(("organizations",)) or file.document.lost_keys(("organizations",))
+        for file in read
     )
     organizations = _join_organizations(read, environ, whole=whole)
     jobs: list[Job] = []
@@ -213,7 +214,7 @@ def _join_organizations(
         for name, organization in file.organizations.items():
             first, other = found.setdefault(name, (organization, file))
             if first != organization:
-                place = other.document.located(("organizations", name))
+                place = other.document.locate(("organizations", name))
                 text = f"the organization {word(name)} has other settings at {place}: make them equal, or rename one"
                 file.document.error(("organizations", name), text, key=True)
     if not found and whole and read:
@@ -269,13 +270,13 @@ def _check_jobs(file: FileBuilder, *, alone: bool) -> None:
     if file.entry.jobs is None and not document.has(("jobs",)):
         if alone or not file.organizations:
             document.error((), "`jobs` is missing: a job file needs at least one")
-    elif not file.entry.jobs and not document.lost(("jobs",)):
+    elif not file.entry.jobs and not document.is_lost(("jobs",)):
         document.error(("jobs",), "`jobs` is an empty list: a job file needs at least one")
 
 
 def _check_size(file: FileBuilder, jobs: Sequence[Job]) -> None:
     """Jobs, tests and windows multiply: a small file can ask for more than anybody can wait for."""
-    asked = sum(_most_asked(job) for job in jobs)
+    asked = sum(_count_snapshots(job) for job in jobs)
     if asked > MOST_SNAPSHOTS:
         text = (
             f"{plural(len(jobs), 'job')} ask for {asked:,} snapshots, more than the {MOST_SNAPSHOTS:,} that one run"
@@ -284,7 +285,7 @@ def _check_size(file: FileBuilder, jobs: Sequence[Job]) -> None:
         file.document.error(("jobs",), text)
 
 
-def _most_asked(job: Job) -> int:
+def _count_snapshots(job: Job) -> int:
     """The snapshots of a job as far as the file tells: a selector finds one test at least, a window is one."""
     tests = len(job.tests) + (job.select is not None)
     return len(job.organizations) * tests * len(job.windows)
@@ -296,7 +297,7 @@ def _one_of(read: Sequence[FileBuilder], key: str, default: Any) -> Any:
     values = [getattr(file, key) for file in having]
     for file, value in zip(having, values, strict=True):
         if value != values[0]:
-            place = having[0].document.located((key,))
+            place = having[0].document.locate((key,))
             file.document.error(
                 (key,), f"{word(key)} is for the whole run and is set otherwise at {place}", key=True
             )

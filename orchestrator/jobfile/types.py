@@ -80,7 +80,7 @@ class _Patient:
 
 
 def _read_patiently(value: Any, read: Callable[[Any], Any]) -> Any:
-    """What `read` makes of all entries together, or of the errors as many as anybody wants to see."""
+    """The entries as `read` makes them of all together, or of the errors as many as anybody wants to see."""
     if not isinstance(value, list | dict) or len(value) <= _AT_ONCE:
         return read(value)
     wrong: list[InitErrorDetails] = []
@@ -91,7 +91,7 @@ def _read_patiently(value: Any, read: Callable[[Any], Any]) -> Any:
         try:
             results.append(read(some if isinstance(value, list) else dict(some)))
         except ValidationError as error:
-            wrong += [_moved(issue, start) for issue in error.errors(include_url=False)]
+            wrong += [_move_error(issue, start) for issue in error.errors(include_url=False)]
         if len(wrong) >= TOO_MANY:
             break
     if wrong:
@@ -101,7 +101,7 @@ def _read_patiently(value: Any, read: Callable[[Any], Any]) -> Any:
     return {key: entry for result in results for key, entry in result.items()}
 
 
-def _moved(issue: ErrorDetails, start: int) -> InitErrorDetails:
+def _move_error(issue: ErrorDetails, start: int) -> InitErrorDetails:
     """The error with its place in the whole list."""
     kind: str | PydanticCustomError = issue["type"]
     if kind in (PHRASE, SENTENCE):

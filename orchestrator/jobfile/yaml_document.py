@@ -303,7 +303,7 @@ def _place(before: str) -> tuple[int, int]:
 
 
 def _syntax_text(error: yaml.MarkedYAMLError, text: str, mark: Any) -> str:
-    """What the parser says, in words for people who do not know its grammar."""
+    """The parser's message, in words for people who do not know its grammar."""
     problem = error.problem or "unknown"
     line = text[mark.index - mark.column :][:200].split("\n", 1)[0] if mark else ""
     indent = len(line) - len(line.lstrip())

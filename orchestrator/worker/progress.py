@@ -63,7 +63,7 @@ class RunProgress:
         view = self.count()
         self._every = max(SHOWN_EVERY, SHOWING_SHARE * (self._clock.boot() - before))
         waiting = [_waiting(served, _counts(view, served)) for served in self._organizations]
-        self._tell(view, *(one for one in waiting if one is not None), *self._awaited(view))
+        self._tell(view, *(one for one in waiting if one is not None), *self._waits_for_evidence(view))
 
     def show_outage(self) -> None:
         """Tell that everything waits for the store."""
@@ -83,8 +83,8 @@ class RunProgress:
     def _tell(self, view: RunView, *waiting: Waiting) -> None:
         self._observer.on_progress(Progress(now=self._clock.wall(), counts=view.total, waiting=waiting))
 
-    def _awaited(self, view: RunView) -> Iterator[Waiting]:
-        """Where nothing is left but to look for what became of requests without an answer."""
+    def _waits_for_evidence(self, view: RunView) -> Iterator[Waiting]:
+        """The waits of organizations where nothing is left but to look for what became of requests without an answer."""
         now = self._store.now() if self._watch.lost else 0.0
         dues: dict[str, list[float]] = {}
         for organization, due in self._watch.lost.values():

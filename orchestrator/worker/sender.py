@@ -66,7 +66,7 @@ class Sender(Protocol):
     def look(self, lost: Sequence[LostAnswer]) -> None:
         """Start reading an account group's tests, as evidence of what became of the lost answers of its tasks."""
 
-    def done(self) -> list[Sent | Looked]:
+    def take_ended(self) -> list[Sent | Looked]:
         """The ends of all that has ended since the last call."""
 
     def wait(self, seconds: float) -> None:
@@ -123,7 +123,7 @@ class PoolSender:
     def look(self, lost: Sequence[LostAnswer]) -> None:
         self._pool.submit(self._look, lost).add_done_callback(self._break_run)
 
-    def done(self) -> list[Sent | Looked]:
+    def take_ended(self) -> list[Sent | Looked]:
         ended, self._ready = self._ready, []
         while not self._ended.empty():
             ended += self._unwrap(self._ended.get())

@@ -106,7 +106,7 @@ class VirtualSender:
         bearer = self._tokens[lost[0][0].task.organization]
         self._ended.append(read_evidence(VirtualGetter(self._simulator, self._clock, bearer), lost))
 
-    def done(self) -> list[Sent | Looked]:
+    def take_ended(self) -> list[Sent | Looked]:
         ended, self._ended = self._ended, []
         return ended
 
