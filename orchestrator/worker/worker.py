@@ -141,7 +141,7 @@ class Worker:
     def _ends(self) -> Iterator[Callable[[], None]]:
         """Each end of a request or a look that is to be stored now; nothing may be forgotten."""
         yield from self._in_flight.store_again()
-        for end in self._sender.done():
+        for end in self._sender.take_ended():
             if isinstance(end, Looked):
                 yield partial(self._lost_answers.end_look, end, stopping=self._shutdown.begun)
             else:
