@@ -29,7 +29,7 @@ PROCESS_MARKS = ("process", "postgres", "scaled")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what measures real time on one worker, one test after the other."""
+    """Keep what runs in real time on one worker, one test after the other."""
     for item in items:
         if item.get_closest_marker("scaled"):
             item.add_marker(pytest.mark.xdist_group("scaled"))

@@ -30,22 +30,19 @@ HOUSE = House(ROOT)
 MODULE_LINES = 500
 """A module longer than this hides a noun. The number may only fall."""
 
-OUTGROWN = {"worker/worker.py": 502}
-"""The modules that are longer all the same; entries may only fall or go."""
-
 FUNCTION_LINES = 47
 """A function longer than this does two things. The number may only fall."""
 
-CLASS_METHODS = 43
+CLASS_METHODS = 20
 """A class with more methods is several; properties count. The number may only fall."""
 
 TOP_NAMES = 14
 """What a stranger finds at the top of the package: more of them are no map. The number may only fall."""
 
-BACKWARD_DOCSTRINGS = 0.14
+BACKWARD_DOCSTRINGS = 0.02
 """The share of docstrings that may open with What, Whether, Who, Whoever, Whose, Why or That. It may only fall."""
 
-PARTICIPLES = 0.11
+PARTICIPLES = 0.03
 """The share of functions that may be named by a participle. It may only fall."""
 
 CLOCK_CALLS = {
@@ -135,14 +132,7 @@ def test_a_planted_violation_is_found(rule: str) -> None:
 def test_modules_stay_short() -> None:
     """No module outgrows what one can read in a sitting."""
     lengths = {module.path: module.lines for module in HOUSE.modules}
-    assert {name: n for name, n in lengths.items() if n > OUTGROWN.get(name, MODULE_LINES)} == {}
-
-
-def test_an_exception_is_no_larger_than_it_has_to_be() -> None:
-    """A module that has become shorter gives its room back."""
-    lengths = {module.path: module.lines for module in HOUSE.modules if module.path in OUTGROWN}
-    assert {name: n for name, n in lengths.items() if n <= MODULE_LINES or OUTGROWN[name] - n > 20} == {}
-    assert set(lengths) == set(OUTGROWN)
+    assert {name: n for name, n in lengths.items() if n > MODULE_LINES} == {}
 
 
 def test_functions_stay_short() -> None:
