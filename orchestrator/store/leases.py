@@ -15,16 +15,22 @@ from orchestrator.store.rows import (
     find_phase,
     from_problem,
     from_snapshot,
+    probing_lease,
     to_gate,
     to_limit,
 )
 
 IN_FLIGHT = (Status.LEASED, Status.SENDING)
 
-DIED = Problem(
-    title="the process that sent the request died before it stored an answer",
-    detail="the snapshot may or may not have been made: look for it in the web app, or `tesnap settle`",
+UNHEARD = Settlement(
+    status=Status.UNCERTAIN,
+    answered=False,
+    problem=Problem(
+        title="the process that sent the request died before it stored an answer",
+        detail="the snapshot may or may not have been made: look for it in the web app, or `tesnap settle`",
+    ),
 )
+"""The end of an attempt whose process died after its first byte."""
 
 AFRESH: Mapping[str, object] = {
     "status": Status.QUEUED.value,
@@ -46,10 +52,10 @@ AFRESH: Mapping[str, object] = {
 
 def lock_leased(tx: Transaction, lease: Lease, *states: Status) -> Row:
     """The task that the lease still holds, its organization locked; raises LeaseLost."""
-    return lock_task(tx, {"owner": lease.owner, "attempt": lease.attempt, "key": lease.task.key}, *states)
+    return lock_task(tx, *states, owner=lease.owner, attempt=lease.attempt, key=lease.task.key)
 
 
-def lock_task(tx: Transaction, fence: Mapping[str, object], *states: Status) -> Row:
+def lock_task(tx: Transaction, *states: Status, **fence: object) -> Row:
     """The task with this owner, attempt and key in one of these states, its organization locked; raises LeaseLost.
 
     Looked up again once the lock is there: meanwhile it may have changed, or gone to another organization.
@@ -116,25 +122,19 @@ def _settle_gate(
 ) -> Gate | None:
     """Close the gate after a 429, open it after its probe was answered."""
     organization = tx.row(sql.ORGANIZATION, organization=task["organization"]) or {}
-    gate, probing = to_gate(organization), _is_probe(organization, task)
+    gate = after = to_gate(organization)
     if settlement.closing is not None:
-        limit = to_limit(task["lease_limit"])
-        after = close_gate(
-            gate, settlement.closing, limit, granted_at=task["granted_at"], now=now, jitter=jitter
-        )
-    elif probing:
+        limit, granted_at = to_limit(task["lease_limit"]), task["granted_at"]
+        after = close_gate(gate, settlement.closing, limit, granted_at=granted_at, now=now, jitter=jitter)
+    elif _is_probe(organization, task):
         after = gate_after_probe(gate, answered=settlement.answered)
-    else:
-        return gate
     if after != gate:
-        probe = (organization["gate_probe_task"], organization["gate_probe_attempt"])
-        organizations.save_gate(tx, organization["id"], after, wall, probe)
+        organizations.save_gate(tx, organization["id"], after, wall, probing_lease(organization))
     return after
 
 
 def _is_probe(organization: Row, task: Row) -> bool:
-    probe = (organization["gate_probe_task"], organization["gate_probe_attempt"])
-    return probe == (task["id"], task["attempt"])
+    return probing_lease(organization) == (task["id"], task["attempt"])
 
 
 def _changes(
@@ -181,8 +181,15 @@ def queue_unsent(tx: Transaction, task: Row) -> None:
 
 
 def _return_token(tx: Transaction, task: Row, returns_at: float, *, now: float, wall: float) -> None:
-    lease = {"organization": task["organization"], "task": task["id"], "attempt": task["attempt"]}
-    tx.change(sql.SHORTEN_RETURN, **lease, returns_at=returns_at, now=now, wall=wall)
+    tx.change(
+        sql.SHORTEN_RETURN,
+        organization=task["organization"],
+        task=task["id"],
+        attempt=task["attempt"],
+        returns_at=returns_at,
+        now=now,
+        wall=wall,
+    )
 
 
 def _stop_probing(tx: Transaction, task: Row, wall: float) -> None:
@@ -196,9 +203,7 @@ def _stop_probing(tx: Transaction, task: Row, wall: float) -> None:
 def take_over(tx: Transaction, found: Row, owner: str) -> bool:
     """End a lease whose holder is gone: queued again if nothing was sent, else uncertain."""
     try:
-        task = lock_task(
-            tx, {"owner": owner, "attempt": found["attempt"], "key": found["lease_key"]}, *IN_FLIGHT
-        )
+        task = lock_task(tx, *IN_FLIGHT, owner=owner, attempt=found["attempt"], key=found["lease_key"])
     except LeaseLost:
         return False
     if task["status"] == Status.LEASED:
@@ -206,8 +211,5 @@ def take_over(tx: Transaction, found: Row, owner: str) -> bool:
     else:
         now, wall = tx.now(), tx.epoch()
         _stop_probing(tx, task, wall)
-        changes = _changes(
-            task, Settlement(status=Status.UNCERTAIN, answered=False, problem=DIED), None, now=now, wall=wall
-        )
-        save_task(tx, task, now, **changes)
+        save_task(tx, task, now, **_changes(task, UNHEARD, None, now=now, wall=wall))
     return True

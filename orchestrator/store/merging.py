@@ -11,7 +11,7 @@ from dataclasses import replace
 from orchestrator.core import Status
 from orchestrator.store import sql
 from orchestrator.store.database import Row, Transaction
-from orchestrator.store.rows import find_phase, from_gate, is_expired, to_bare_task, to_gate
+from orchestrator.store.rows import find_phase, from_gate, is_expired, probing_lease, to_bare_task, to_gate
 
 ADVANCED = (Status.FAILED, Status.QUEUED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """From the state that is given up first to the one that is kept when two tasks turn out to be one: what failed is
@@ -68,9 +68,8 @@ def _merge_tokens(tx: Transaction, source: int, target: int, now: float) -> None
 def _merge_gates(tx: Transaction, source: Row, target: Row, wall: float) -> None:
     """The gate that is closed for longer stays, and the later of the last grants."""
     kept = max((source, target), key=lambda row: row["gate_until"] or 0.0)
-    probe = (kept["gate_probe_task"], kept["gate_probe_attempt"]) if kept["gate_probe_task"] else None
     wall = wall if kept["gate_wall"] is None else kept["gate_wall"]
-    gate = from_gate(to_gate(kept), wall=wall, probe=probe)
+    gate = from_gate(to_gate(kept), wall=wall, probe=probing_lease(kept))
     tx.change(sql.SAVE_GATE, organization=target["id"], **gate)
     grants = [row["last_grant"] for row in (source, target) if row["last_grant"] is not None]
     if grants:

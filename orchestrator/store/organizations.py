@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 
 from orchestrator.core import Limit, Priority, identity
-from orchestrator.ratelimit import Bucket, Gate, longest_hold
+from orchestrator.ratelimit import Bucket, Gate, Token, longest_hold
 from orchestrator.store import sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.merging import merge
-from orchestrator.store.rows import from_gate, to_gate, to_limit, to_token
+from orchestrator.store.rows import NO_PROBE, Probe, from_gate, to_gate, to_limit
 
 
 class Organizations:
@@ -146,13 +146,14 @@ def _learn(tx: Transaction, by_name: str, by_id: str, name: str) -> Row:
 
 def load_bucket(tx: Transaction, organization: Row) -> Bucket:
     """An organization's bucket as it is stored: without tokens that were never out."""
-    number = organization["id"]
+    number, last_limit = organization["id"], organization["last_limit"]
+    tokens = tx.rows(sql.TOKENS, organization=number)
     return Bucket(
-        tokens=tuple(to_token(row) for row in tx.rows(sql.TOKENS, organization=number)),
+        tokens=tuple(Token(number=row["number"], returns_at=row["returns_at"]) for row in tokens),
         gate=to_gate(organization),
         last_grant=organization["last_grant"],
         held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, organization=number)},
-        last_limit=to_limit(organization["last_limit"]) if organization["last_limit"] else None,
+        last_limit=to_limit(last_limit) if last_limit else None,
     )
 
 
@@ -184,7 +185,7 @@ def save_held(
 
 
 def save_gate(
-    tx: Transaction, organization: int, gate: Gate | None, wall: float, probe: tuple[int, int] | None = None
+    tx: Transaction, organization: int, gate: Gate | None, wall: float, probe: Probe = NO_PROBE
 ) -> None:
     """Write a gate; `probe` is the lease that probes it, if one does."""
     tx.change(sql.SAVE_GATE, organization=organization, **from_gate(gate, wall=wall, probe=probe))

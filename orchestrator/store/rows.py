@@ -22,11 +22,16 @@ from orchestrator.core import (
     Task,
     Window,
 )
-from orchestrator.ratelimit import Gate, Token
+from orchestrator.ratelimit import Gate
 from orchestrator.store.database import Row
 
 BATCH = 500
 """Rows read or looked up at once: little memory, few round trips."""
+
+Probe = tuple[int | None, int | None]
+"""The lease that has the right to probe a gate: its task's number in the store, and its attempt."""
+
+NO_PROBE: Probe = (None, None)
 
 
 class Phase(IntEnum):
@@ -61,11 +66,6 @@ def from_kinds(kinds: Iterable[tuple[str, bool]]) -> str:
     return json.dumps(sorted(kind(*pair) for pair in kinds))
 
 
-def to_token(row: Row) -> Token:
-    """A bucket's token."""
-    return Token(number=row["number"], returns_at=row["returns_at"])
-
-
 def to_gate(organization: Row) -> Gate | None:
     """An organization's gate, None while it is open."""
     if organization["gate_until"] is None:
@@ -78,9 +78,14 @@ def to_gate(organization: Row) -> Gate | None:
     )
 
 
-def from_gate(gate: Gate | None, *, wall: float, probe: tuple[int, int] | None) -> Mapping[str, object]:
-    """A gate as its columns; `probe` is the task and attempt that probes it."""
-    task, attempt = probe if gate is not None and gate.probe_until is not None and probe else (None, None)
+def probing_lease(organization: Row) -> Probe:
+    """The lease that probes an organization's gate."""
+    return organization["gate_probe_task"], organization["gate_probe_attempt"]
+
+
+def from_gate(gate: Gate | None, *, wall: float, probe: Probe) -> Mapping[str, object]:
+    """A gate as its columns; `probe` is the lease that probes it."""
+    task, attempt = probe if gate is not None and gate.probe_until is not None else NO_PROBE
     return {
         "closed_at": gate.closed_at if gate else None,
         "until": gate.until if gate else None,
@@ -105,6 +110,7 @@ def to_run(row: Row) -> Run:
 
 def to_task(row: Row) -> Task:
     """A task as one run refers to it: from a row of the task, its organization and the reference."""
+    expected = row["expect_saved_event"]
     return Task(
         organization=row["identity"],
         organization_name=row["organization_name"],
@@ -120,7 +126,7 @@ def to_task(row: Row) -> Task:
         position=row["position"],
         ready_at=row["ready_at"],
         on_uncertain=OnUncertain(row["on_uncertain"]),
-        expect_saved_event=_maybe_bool(row["expect_saved_event"]),
+        expect_saved_event=None if expected is None else bool(expected),
         sent_as=row["lease_key"],
     )
 
@@ -249,7 +255,3 @@ def to_problem(text: str | None) -> Problem | None:
         return None
     found = json.loads(text)
     return Problem(**{**found, "fields": tuple((field, message) for field, message in found["fields"])})
-
-
-def _maybe_bool(value: int | None) -> bool | None:
-    return None if value is None else bool(value)

@@ -239,8 +239,6 @@ LEASED_TASK = """
 SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)
 ORDER BY CASE WHEN lease_key = :key THEN 0 ELSE 1 END"""
 
-TASK = "SELECT * FROM task WHERE id = :task"
-
 # The fence: whoever changes a task says which lease and which state it saw.
 SAVE_TASK = """
 UPDATE task SET

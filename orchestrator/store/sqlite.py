@@ -51,7 +51,7 @@ class SqliteDatabase:
     """One connection to a SQLite file, and this process's lock beside it."""
 
     def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
-        self._path, self._clock, self._read_only = path, clock, read_only
+        self._path, self._clock = path, clock
         self._lock = threading.RLock()
         self._owners = Owners(path)
         refuse_foreign(path, self.describe())
@@ -60,7 +60,10 @@ class SqliteDatabase:
         with self._translate_errors():
             self._connection = _connect(path, read_only=read_only)
             try:
-                self._prepare()
+                if read_only:
+                    self._prepare_to_look()
+                else:
+                    self._prepare_to_write()
             except BaseException:
                 self._connection.close()
                 raise
@@ -119,21 +122,13 @@ class SqliteDatabase:
             problem = f"{self.describe()}: no lock file can be made beside it: {error.strerror}"
             raise StoreUnusable(problem) from error
 
-    def _prepare(self) -> None:
-        if self._read_only:
-            found = _version(self._connection, self.describe())
-            schema.check(found, self.describe())
-            with self.read() as tx:
-                current = found == schema.VERSION and tx.is_of_this_boot()
-            if not current:
-                self._use_a_copy()
-            return
-        with self._lock_files(), self._owners.lock_opening():
-            self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        with self._transaction("BEGIN IMMEDIATE") as tx:
-            schema.migrate(tx, self.describe(), SERIAL)
-            tx.follow_boot(self.describe())
+    def _prepare_to_look(self) -> None:
+        found = _version(self._connection, self.describe())
+        schema.check(found, self.describe())
+        with self.read() as tx:
+            current = found == schema.VERSION and tx.is_of_this_boot()
+        if not current:
+            self._use_a_copy()
 
     def _use_a_copy(self) -> None:
         """Bring a copy in memory forward instead of the store, into which a command that only looks writes nothing."""
@@ -145,6 +140,14 @@ class SqliteDatabase:
             if not tx.is_of_this_boot():
                 tx.rebase()
         self._connection.execute("PRAGMA query_only = ON")
+
+    def _prepare_to_write(self) -> None:
+        with self._lock_files(), self._owners.lock_opening():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        with self._transaction("BEGIN IMMEDIATE") as tx:
+            schema.migrate(tx, self.describe(), SERIAL)
+            tx.follow_boot(self.describe())
 
 
 class SqliteTransaction:
