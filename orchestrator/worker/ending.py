@@ -10,6 +10,16 @@ from orchestrator.store import RunView
 from orchestrator.worker.organization import ServedOrganizations
 
 
+def pending_reasons(view: RunView, organizations: ServedOrganizations, *, stopping: bool) -> dict[str, str]:
+    """The reason for which tasks are pending, by the identity of each organization that has any."""
+    pending = [identity for identity, counts in view.counts.items() if counts.pending]
+    if view.run.state is RunState.CANCELLED:
+        return dict.fromkeys(pending, RunState.CANCELLED.value)
+    if view.run.state is RunState.FINISHED:  # by another process
+        return dict.fromkeys(pending, Reason.OTHER_RUN.value)
+    return {one: _reason(organizations, one, stopping=stopping) for one in pending}
+
+
 def make_ending(
     view: RunView,
     organizations: ServedOrganizations,
@@ -43,16 +53,6 @@ def _exit_code(view: RunView, organizations: ServedOrganizations, *, early: bool
         return ExitCode.REFUSED
     whole = not (counts.failed or counts.uncertain or counts.pending)
     return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
-
-
-def pending_reasons(view: RunView, organizations: ServedOrganizations, *, stopping: bool) -> dict[str, str]:
-    """The reason for which tasks are pending, by the identity of each organization that has any."""
-    pending = [identity for identity, counts in view.counts.items() if counts.pending]
-    if view.run.state is RunState.CANCELLED:
-        return dict.fromkeys(pending, RunState.CANCELLED.value)
-    if view.run.state is RunState.FINISHED:  # by another process
-        return dict.fromkeys(pending, Reason.OTHER_RUN.value)
-    return {one: _reason(organizations, one, stopping=stopping) for one in pending}
 
 
 def _reason(organizations: ServedOrganizations, identity: str, *, stopping: bool) -> str:

@@ -156,16 +156,16 @@ class InFlight:
             served.note_success(lease.task)
             wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
-                self.stop(served, Reason.UNEXPECTED_SNAPSHOT, wrong)
+                self._stop_serving(served, Reason.UNEXPECTED_SNAPSHOT, wrong)
         elif verdict.outcome is Outcome.REJECTED:
             served.confirmed = True
         elif verdict.outcome is Outcome.UNAUTHORIZED:
             if served.note_unauthorized(lease, self._clock.boot()):
-                self.stop(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
+                self._stop_serving(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
         elif verdict.outcome is Outcome.FORBIDDEN and served.refusals.add(lease.task):
             self._observer.on_event(notices.group_refusal(served, lease.task, REFUSALS))
 
-    def stop(self, served: ServedOrganization, reason: Reason, because: str) -> None:
+    def _stop_serving(self, served: ServedOrganization, reason: Reason, because: str) -> None:
         """Send nothing more for an organization, and say so."""
         if served.stopped is None:
             served.stop(reason, because)

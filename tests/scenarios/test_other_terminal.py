@@ -73,7 +73,7 @@ def test_two_names_of_one_organization_are_able_if_one_of_them_is(stage: StageMa
 
     at.timeline.at(begun + 100, learn)
     refused = next(iter(worker._organizations))
-    at.timeline.at(begun + 150, lambda: worker._in_flight.stop(refused, Reason.TOKEN_REFUSED, "401"))
+    at.timeline.at(begun + 150, lambda: worker._in_flight._stop_serving(refused, Reason.TOKEN_REFUSED, "401"))
     at.timeline.at(begun + 200, lambda: looks.append(seen(at)))
     drive(at.timeline, [worker])
     assert looks == [{"org-1": Reason.OWN_QUOTA}]

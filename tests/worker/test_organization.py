@@ -1,12 +1,23 @@
-"""Two names for one organization, as one process serves it."""
+"""Organizations, as one process serves them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Reason
-from orchestrator.worker.organization import ApiCalendar, ServedOrganization
+from orchestrator.store.store import Store
+from orchestrator.worker.organization import (
+    REFUSALS,
+    ApiCalendar,
+    Refusals,
+    ServedOrganization,
+    ServedOrganizations,
+)
+from tests.support.reports import task
 
 
 def named(name: str, *, offset: float = 0.0, use: int = 5, refused: bool = False) -> ServedOrganization:
@@ -44,3 +55,41 @@ def test_the_more_cautious_settings_hold() -> None:
 def test_two_refused_tokens_are_refused() -> None:
     """Nothing can be sent."""
     assert merge(named("east", refused=True), named("west", refused=True)).stopped is Reason.TOKEN_REFUSED
+
+
+def test_three_refusals_without_a_success_are_final_for_their_kind() -> None:
+    """Of another account group they say nothing."""
+    refusals = Refusals()
+    one, other = task(1, account_group="1"), task(2, account_group="2")
+    assert [refusals.add(each) for each in (one, one, other, one, one)] == [False, False, False, True, False]
+    assert refusals.final == {("1", False)}
+
+
+def test_a_success_outweighs_refusals() -> None:
+    """Before them and after them."""
+    served, refused = named("east"), task(1, account_group="1")
+    for _ in range(REFUSALS):
+        served.refusals.add(refused)
+    served.note_success(refused)
+    assert served.refusals.final == frozenset()
+    assert not served.refusals.add(refused)
+
+
+def test_the_api_s_calendar_goes_on_when_ours_is_set() -> None:
+    """It was read beside the boot clock."""
+    calendar = ApiCalendar.read(600.0, wall=1_000_000.0, boot=50.0)
+    assert calendar.epoch(wall=2_000_000.0, boot=60.0) == 1_000_610.0
+    assert ApiCalendar(offset=600.0).epoch(wall=1_000_000.0, boot=60.0) == 1_000_600.0
+
+
+def test_organizations_are_looked_at_in_the_order_of_their_time() -> None:
+    """One that is scheduled for another time is not looked at at the first one too."""
+    east, west = (replace(named(name), identity=name) for name in ("east", "west"))
+    both = ServedOrganizations({"east": east, "west": west}, cast("Store", None))
+    assert [served.name for served in both.due(0.0)] == ["east", "west"]
+    both.schedule(east, 20.0)
+    both.schedule(west, 10.0)
+    both.schedule(east, 5.0)
+    assert both.next_look == 5.0
+    assert [served.name for served in both.due(30.0)] == ["east", "west"]
+    assert list(both.due(30.0)) == []
