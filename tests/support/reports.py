@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from orchestrator.core.jobs import Limit, Priority, Window, identity
 from orchestrator.core.tasks import Problem, Result, Run, RunState, Snapshot, Status, Task
+from orchestrator.output.report.page import Report
 
+BERLIN = ZoneInfo("Europe/Berlin")
 BASE = "https://api.example.com/v7"
 START = 1_795_183_200.0  # 2026-11-20T14:00:00Z
 ACME, GLOBEX = (identity(BASE, org_id=number) for number in ("11", "22"))
@@ -115,3 +119,8 @@ def mixed() -> list[Result]:
         if (at := one.granted_wall)
     ]
     return [*made, *late, pending(40, ready_at=START + 3600), pending(41)]
+
+
+def report(results: Iterable[Result], **changes: Any) -> Report:
+    """A report of these results, 25 minutes after the start, read in Berlin."""
+    return Report(results=tuple(results), **{"run": RUN, "zone": BERLIN, "now": START + 1500, **changes})
