@@ -1,11 +1,23 @@
-"""What looks like a credential: in what the API says, in what leaves, in what a user wrote."""
+"""What leaves the program: no credential, nothing that a terminal, a spreadsheet or Markdown obeys."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.api.response import clean
-from orchestrator.core.redact import looks_secret, mask_secrets, without_credentials
+from orchestrator.core.redact import (
+    escape_formula,
+    escape_markdown,
+    harmless,
+    looks_secret,
+    mask_secrets,
+    without_credentials,
+    without_links,
+)
 
 WORD = "0a1b2c3d-4e5f"
 
@@ -78,3 +90,40 @@ def test_a_credential_at_the_end_of_what_is_shown_is_masked() -> None:
     """Text is cut before it is looked at, but not in the middle of what is shown."""
     shown = clean("x" * 490 + f" token={WORD * 20}", 500)
     assert WORD[:4] not in shown
+
+
+def test_masking_leaves_plain_words_alone() -> None:
+    """A short secret, an empty one and words about bearer tokens do not spoil a sentence."""
+    text = "Bearer authentication failed: token refused"
+    assert mask_secrets(text, ["", "token"]) == text
+
+
+@given(st.text())
+def test_harmless_text_is_one_printable_line(text: str) -> None:
+    """No character is left that a terminal obeys; printable ones stay."""
+    shown = harmless(text)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", shown)
+    assert len(shown.splitlines()) <= 1
+    if text.isprintable():
+        assert shown == text
+
+
+@pytest.mark.parametrize("cell", ["=cmd()", "+1", "-1", "@x", " =1", "\uff1dcmd()"])
+def test_no_cell_is_a_formula(cell: str) -> None:
+    """A spreadsheet that opens the CSV shows a name and runs nothing."""
+    assert escape_formula(cell) == f"'{cell}"
+    assert escape_formula("a=b") == "a=b"
+
+
+def test_markdown_shows_markup_as_it_is() -> None:
+    """A name with bars, links or tags stays one cell of plain text."""
+    assert escape_markdown("a|b [x](y) <b>") == r"a\|b \[x\](y) &lt;b&gt;"
+    assert (
+        escape_markdown("see https://a.example, www.a.example: 14:02")
+        == r"see https\://a.example, www\.a.example: 14:02"
+    )
+
+
+def test_a_link_is_cut_to_its_host() -> None:
+    """What is left says where, and opens nothing."""
+    assert without_links("at https://a.example.com:8443/s/x?y#z.") == "at https://a.example.com:8443/…"
