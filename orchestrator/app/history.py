@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.core import Event, JobFile, Run, RunState, UsageError
-from orchestrator.store import Store
+from orchestrator.store import Store, Views
 from orchestrator.worker import ServedOrganization
 
 
-def find_run(store: Store, jobfile: JobFile, run_id: str | None) -> Run | None:
+def find_run(views: Views, jobfile: JobFile, run_id: str | None) -> Run | None:
     """The run of this job file that is to be carried on; None when there is none under this id.
 
     Raises `UsageError` when it is another job's.
     """
     if run_id is None:
         return None
-    run = next((view.run for view in store.views.runs() if view.run.id == run_id), None)
+    run = next((view.run for view in views.runs() if view.run.id == run_id), None)
     if run is not None and run.job != jobfile.name:
         raise UsageError(
             f"run {run_id} belongs to the job {run.job!r}, not to {jobfile.name!r}: choose another run id"
@@ -31,9 +31,9 @@ def absolute_files(jobfile: JobFile) -> tuple[str, ...]:
     return tuple(file if file == "-" else str(Path(file).absolute()) for file in jobfile.files)
 
 
-def describe_unfinished(store: Store, jobfile: JobFile) -> Iterator[Event]:
+def describe_unfinished(views: Views, jobfile: JobFile) -> Iterator[Event]:
     """Earlier runs of the same job that nobody works on and that have something left to make."""
-    for view in store.views.runs():
+    for view in views.runs():
         run, left = view.run, view.total.pending
         mine = run.job == jobfile.name and (jobfile.named or not _is_of_other_files(run, jobfile))
         if mine and run.state is RunState.ACTIVE and left and not view.processes:

@@ -32,7 +32,7 @@ from orchestrator.core import (
 )
 from orchestrator.output import pause_text
 from orchestrator.planning import OrganizationSurvey, Plan, survey_events
-from orchestrator.store import Store
+from orchestrator.store import Views
 from orchestrator.worker import PoolSender, ServedOrganization, Worker, stop_on_unexpected_snapshots
 
 RUN_ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -85,7 +85,7 @@ def prepare(
 ) -> Preparation:
     """Survey the organizations, then find the run that is carried on or plan a new one; queues nothing."""
     store, jobfile, began_at = organizations.store, organizations.jobfile, organizations.clock.boot()
-    run = find_run(store, jobfile, options.run_id)
+    run = find_run(store.views, jobfile, options.run_id)
     surveys = organizations.survey(
         lambda pause: observer.on_event(Event(name="survey.waiting", text=pause_text(pause, zone))),
         within=options.deadline,
@@ -96,7 +96,7 @@ def prepare(
         _report(observer, describe_resumption(run, jobfile))
         store.runs.look_again(run.id)
     else:
-        _report(observer, describe_unfinished(store, jobfile))
+        _report(observer, describe_unfinished(store.views, jobfile))
         require_answers(organizations)
     return Preparation(
         organizations=organizations,
@@ -115,7 +115,7 @@ def start_run(preparation: Preparation, observer: Observer) -> StartedRun:
     basis = preparation.basis
     run = basis if isinstance(basis, Run) else _queue_plan(preparation, basis, observer)
     if any(job.expect_saved_event is not None for job in jobfile.jobs):
-        _report(observer, stop_on_unexpected_snapshots(store, run, preparation.served))
+        _report(observer, stop_on_unexpected_snapshots(store.views, run, preparation.served))
     deadline = options.deadline
     if deadline is not None:  # it counts from the start, the survey included
         deadline = max(0.0, deadline - clock.boot() + preparation.began_at)
@@ -165,7 +165,7 @@ def _queue_plan(preparation: Preparation, plan: Plan, observer: Observer) -> Run
         level = "info" if note == PUBLIC_NOTE else "warning"
         observer.on_event(Event(name="plan.note", text=note, level=level))
     run = Run(
-        id=options.run_id or _free_run_id(organizations.store),
+        id=options.run_id or _free_run_id(organizations.store.views),
         job=organizations.jobfile.name,
         files=absolute_files(organizations.jobfile),
         created_at=organizations.clock.wall(),
@@ -174,8 +174,8 @@ def _queue_plan(preparation: Preparation, plan: Plan, observer: Observer) -> Run
     return organizations.store.runs.start(run, plan.tasks, again=options.again)
 
 
-def _free_run_id(store: Store) -> str:
-    used = {view.run.id for view in store.views.runs()}
+def _free_run_id(views: Views) -> str:
+    used = {view.run.id for view in views.runs()}
     while (run_id := "".join(secrets.choice(RUN_ID_LETTERS) for _ in range(RUN_ID_LENGTH))) in used:
         pass
     return run_id

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like, nearest_words
 from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, table_lines
-from orchestrator.store import Store
+from orchestrator.store import Store, Views
 from orchestrator.windows import DAY, clock_time
 
 CLOCKS_APART = DAY
@@ -70,15 +70,15 @@ def find_snapshots(store: Store, wanted: SnapshotFilter) -> list[ListedSnapshot]
     """
     now = store.epoch()
     since = max(now - SNAPSHOT_LIFETIME, wanted.made_since or 0.0) - CLOCKS_APART
-    found = [one for one in _read_snapshots(store, since) if wanted.matches(one, now)]
+    found = [one for one in _read_snapshots(store.views, since) if wanted.matches(one, now)]
     if not found and wanted.organization is not None:
-        names = {one.result.task.organization_name for one in _read_snapshots(store, since)}
+        names = {one.result.task.organization_name for one in _read_snapshots(store.views, since)}
         _check_organization(wanted.organization, names | set(store.organizations.names().values()))
     return sorted(found, key=lambda one: (one.expires_at, one.result.task.organization_name))
 
 
-def _read_snapshots(store: Store, since: float) -> Iterator[ListedSnapshot]:
-    for run_id, result in store.views.snapshots(settled_since=since):
+def _read_snapshots(views: Views, since: float) -> Iterator[ListedSnapshot]:
+    for run_id, result in views.snapshots(settled_since=since):
         if result.expires_at is not None:
             yield ListedSnapshot(run_id=run_id, result=result, expires_at=result.expires_at)
 

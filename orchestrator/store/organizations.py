@@ -13,8 +13,8 @@ from orchestrator.store.merging import merge
 from orchestrator.store.rows import NO_PROBE, Probe, from_gate, to_gate, to_limit
 
 
-class Organizations:
-    """The organizations of a store: by which identity each is known, and what its bucket holds."""
+class KnownOrganizations:
+    """The organizations that a store knows: the identity and the names of each, and its bucket."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

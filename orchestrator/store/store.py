@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from orchestrator.core import Clock, StoreUnavailable, StoreUnusable, UsageError, quote
 from orchestrator.store import sql
 from orchestrator.store.database import Database
-from orchestrator.store.organizations import Organizations
+from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.queue import Queue
 from orchestrator.store.runs import Runs
 from orchestrator.store.sqlite import SqliteDatabase
@@ -30,7 +30,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.queue = Queue(database)
-        self.organizations = Organizations(database)
+        self.organizations = KnownOrganizations(database)
         self.runs = Runs(database)
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)

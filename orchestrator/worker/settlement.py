@@ -20,7 +20,7 @@ from orchestrator.core import (
     Status,
 )
 from orchestrator.ratelimit import Backoff
-from orchestrator.store import Store
+from orchestrator.store import Views
 from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganization
 
@@ -108,10 +108,10 @@ def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> str | None
 
 
 def stop_on_unexpected_snapshots(
-    store: Store, run: Run, organizations: Mapping[str, ServedOrganization]
+    views: Views, run: Run, organizations: Mapping[str, ServedOrganization]
 ) -> Iterator[Event]:
     """Stop each organization of which the run refers to a snapshot that is not what its job file expects."""
-    for result in store.views.results(run.id):
+    for result in views.results(run.id):
         served = organizations.get(result.task.organization)
         if served is None or served.stopped is not None or result.snapshot is None:
             continue

@@ -60,7 +60,7 @@ class DoubleGrant(MortalQueue):
     """A grant decides by the tokens as they were before it had the organization's lock."""
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
-        before = organizations.Organizations(self._database).bucket(ask.organization)
+        before = organizations.KnownOrganizations(self._database).bucket(ask.organization)
         time.sleep(0.02)
         as_it_is = organizations.load_bucket
         organizations.load_bucket = lambda tx, organization: before

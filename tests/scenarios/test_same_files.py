@@ -39,7 +39,7 @@ def told(organizations: Organizations) -> list[str]:
     """Which unfinished runs the user hears of."""
     return [
         event.text.split(",")[1].strip()
-        for event in history.describe_unfinished(organizations.store, organizations.jobfile)
+        for event in history.describe_unfinished(organizations.store.views, organizations.jobfile)
     ]
 
 
@@ -64,7 +64,7 @@ def test_who_carries_on_a_run_of_other_files_is_told_so(stage: StageMaker) -> No
     interrupted(at, jobfile)
     for file, expected in (("/fa/jobs.yaml", 0), ("/fb/my jobs.yaml", 1)):
         with organizations_for(at, replace(jobfile, files=(file,))) as organizations:
-            run = history.find_run(organizations.store, organizations.jobfile, "r9")
+            run = history.find_run(organizations.store.views, organizations.jobfile, "r9")
             assert run is not None
             warnings = [
                 event.text
