@@ -459,3 +459,9 @@ def test_a_name_has_nothing_that_a_terminal_obeys(name: str) -> None:
     """What turns the reading direction, is seen by nobody, or breaks the line."""
     said = errors(f'{HEAD}jobs: [{{name: "{name}", tests: [1], windows: [{{last: 1h}}]}}]\n', ACME="x")
     assert "one line of printable characters only" in said
+
+
+def test_more_secrets_than_anybody_counts_are_errors() -> None:
+    """A file whose every line asks for a token ends in errors, as any other wrong one."""
+    said = errors(HEAD + "jobs:\n" + "- {token: a}\n" * 1200, ACME="x")
+    assert said.endswith("more errors in this file")
