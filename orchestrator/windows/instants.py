@@ -11,10 +11,10 @@ import calendar
 import math
 import re
 import struct
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from datetime import timezone as fixed_offset
 from io import BytesIO
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from orchestrator.core import nearest_word, quote
@@ -39,11 +39,9 @@ _CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
 _EXAMPLES = "2026-11-20T14:00:00Z, 2026-11-20T14:00:00+01:00 or, in a timezone, 2026-11-20 14:00"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WallClockTime:
-    """A wall-clock time and the instant it was taken for, with a note where that is not plain."""
+class Instant(NamedTuple):
+    """Epoch seconds of what was written, with a note where that is not plain."""
 
-    wall: datetime
     at: float
     notes: tuple[str, ...] = ()
 
@@ -81,7 +79,7 @@ def local_text(epoch: float, timezone: str | None) -> str:
     return f"{_wall_text(moment)} {moment.tzname()}"
 
 
-def parse_instant(text: str, *, timezone: str | None) -> tuple[float, tuple[str, ...]]:
+def parse_instant(text: str, *, timezone: str | None) -> Instant:
     """Epoch seconds and notes of a date and time with Z or an offset, or a wall-clock time in the zone.
 
     ISO 8601 in its extended form, `T` or a space between date and time. ValueError says what is wrong and
@@ -93,14 +91,13 @@ def parse_instant(text: str, *, timezone: str | None) -> tuple[float, tuple[str,
         raise ValueError(f"{quote(text)} is not a time: write {_EXAMPLES}")
     wall, offset = _wall(text, match), match[8]
     if offset is not None:
-        return wall.replace(tzinfo=_offset(text, offset)).timestamp(), ()
+        return Instant(wall.replace(tzinfo=_offset(text, offset)).timestamp())
     if timezone is None:
         raise ValueError(
             f"{quote(text)} has no zone: write {wall.isoformat()}Z, an offset such as +01:00 instead of the"
             " Z, or set timezone"
         )
-    reading = read_wall(wall, timezone)
-    return reading.at, reading.notes
+    return read_wall(wall, timezone)
 
 
 def is_wall_clock(text: str) -> bool:
@@ -122,7 +119,7 @@ def parse_clock(text: str, *, seconds: bool = False) -> time:
     return time(hour, minute, second)
 
 
-def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float, tuple[str, ...]]:
+def parse_moment(text: str, *, now: float, timezone: str | None) -> Instant:
     """The moment that is typed in an incident as epoch seconds, with notes.
 
     All that `parse_instant` takes, a bare `14:07` (the latest such moment up to now, so in a repeated hour
@@ -132,16 +129,14 @@ def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float,
     words = " ".join(text.lower().split())
     day, _, clock = words.partition(" ")
     if words == "now":
-        return float(math.floor(now)), ()
+        return Instant(math.floor(now))
     if words.endswith("ago"):
-        return math.floor(now) - _ago(text, words.removesuffix("ago")), ()
+        return Instant(math.floor(now) - _ago(text, words.removesuffix("ago")))
     if day in ("today", "yesterday") and clock:
         date_meant = local(now, timezone).date() - timedelta(days=day == "yesterday")
-        reading = read_wall(datetime.combine(date_meant, parse_clock(clock, seconds=True)), timezone)
-        return reading.at, reading.notes
+        return read_wall(datetime.combine(date_meant, parse_clock(clock, seconds=True)), timezone)
     if _CLOCK.fullmatch(words):
-        reading = latest(parse_clock(words, seconds=True), now=now, timezone=timezone, repeats=True)
-        return reading.at, reading.notes
+        return latest(parse_clock(words, seconds=True), now=now, timezone=timezone, repeats=True)
     if not _INSTANT.fullmatch(text.strip()):
         raise ValueError(
             f"{quote(text)} is not a time: write 14:07, '2h ago', 'yesterday 14:00', now, or {_EXAMPLES}"
@@ -149,7 +144,7 @@ def parse_moment(text: str, *, now: float, timezone: str | None) -> tuple[float,
     return parse_instant(text, timezone=timezone or "UTC")
 
 
-def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = False) -> WallClockTime:
+def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = False) -> Instant:
     """The last time up to now that the zone's clocks showed this time of day.
 
     Once for each date that exists: moved out of a gap, and the first one of a repeated hour unless
@@ -164,19 +159,19 @@ def latest(clock: time, *, now: float, timezone: str | None, repeats: bool = Fal
     return max((reading for reading in readings if reading.at <= now), key=lambda reading: reading.at)
 
 
-def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> WallClockTime:
+def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> Instant:
     """The instant of a naive wall-clock time, of a repeated one the first, or the `second` when asked."""
     there = zone(timezone)
     first, other = (wall.replace(tzinfo=there, fold=fold) for fold in (0, 1))
     before, after = (moment.utcoffset() or timedelta() for moment in (first, other))
     if before == after:
-        return WallClockTime(wall=wall, at=first.timestamp())
+        return Instant(first.timestamp())
     if before < after:
         at = _end_of_gap(other.timestamp(), first.timestamp(), there)
-        return WallClockTime(wall=wall, at=at, notes=(_note_on_skipped(wall, at, timezone),))
+        return Instant(at, (_note_on_skipped(wall, at, timezone),))
     taken, left = (other, first) if second else (first, other)
     note = _note_on_repeated(taken, left, timezone, "second" if second else "first")
-    return WallClockTime(wall=wall, at=taken.timestamp(), notes=(note,))
+    return Instant(taken.timestamp(), (note,))
 
 
 def _end_of_gap(before: float, after: float, there: tzinfo) -> float:

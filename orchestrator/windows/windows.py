@@ -7,13 +7,15 @@ fixed by the text; `resolve_window` makes windows of it. Lengths are elapsed tim
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from orchestrator.core import Fit, Window, WindowError, WindowSpec, quote, utc_text
 from orchestrator.windows.durations import DAY, HOUR, MINUTE, format_duration
 from orchestrator.windows.instants import (
+    Instant,
     is_wall_clock,
     latest,
     local,
@@ -24,42 +26,8 @@ from orchestrator.windows.instants import (
     zone,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
 LENGTHS = tuple(hours * HOUR for hours in (1, 2, 4, 6, 12, 24, 48))
 """The lengths in seconds that the API takes, from its documentation of `POST /tests/{testId}/snapshot`."""
-
-
-def covering(length: int, fit: Fit) -> int:
-    """The smallest length at least as long: one that the API takes, or for a split one of whole hours."""
-    if fit is Fit.SPLIT:
-        return math.ceil(length / HOUR) * HOUR
-    return next(allowed for allowed in LENGTHS if allowed >= length)
-
-
-def pieces(length: int) -> tuple[int, ...]:
-    """The fewest allowed lengths that add up to whole hours, the longest first (greedy is optimal here)."""
-    found: list[int] = []
-    for allowed in reversed(LENGTHS):
-        count, length = divmod(length, allowed)
-        found += [allowed] * count
-    return tuple(found)
-
-
-def choices(length: int) -> str:
-    """Say that the API does not take this length, and what to write instead."""
-    near = [allowed for allowed in LENGTHS if allowed < length][-1:]
-    near += [allowed for allowed in LENGTHS if allowed > length][:1]
-    lengths = " or ".join(map(format_duration, near))
-    fits = [f"fit: cover ({format_duration(near[-1])}, starting earlier)"] if length < LENGTHS[-1] else []
-    if length > LENGTHS[0]:
-        parts = pieces(covering(length, Fit.SPLIT))
-        several = f"{len(parts)} windows" if len(parts) > 4 else " + ".join(map(format_duration, parts))
-        fits.append(f"fit: split ({several})")
-    return f"which the API does not take: write {lengths}, or {' or '.join(fits)}"
-
 
 KEPT = (30 * DAY, 90 * DAY)
 """How long ThousandEyes keeps a test's data, from the shortest to the longest, depending on its type.
@@ -93,33 +61,24 @@ class Resolution:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A window as it was asked for, of any length."""
-
-    start: int
-    end: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def seconds(self) -> int:
-        return self.end - self.start
-
-
 def check_window(spec: WindowSpec) -> None:
     """Raise WindowError, with the key at fault and what to write instead, unless `resolve_window` will succeed."""
     _check_keys(spec)
-    _check_at("timezone", lambda: zone(spec.timezone))
+    with _errors_at("timezone"):
+        zone(spec.timezone)
     for key in ("start", "end", "around"):
-        _check_instant(spec, key)
+        with _errors_at(key):
+            _check_instant(getattr(spec, key), spec.timezone)
     for key in ("duration", "last"):
-        _check_duration(spec, key)
+        with _errors_at(key):
+            _check_duration(getattr(spec, key))
     if spec.until is not None:
-        _check_at("until", lambda: parse_clock(spec.until or ""))
-    length = _bounds(spec, now=0.0).seconds  # the same at any time
-    if length <= 0:
-        raise WindowError(_backwards(spec, length), key="end")
-    _check_length(spec, length)
+        with _errors_at("until"):
+            parse_clock(spec.until)
+    wanted, _ = _bounds(spec, now=0.0)  # its length is the same at any time
+    if wanted.seconds <= 0:
+        raise WindowError(_order_text(spec, wanted.seconds), key="end")
+    _check_length(spec, wanted.seconds)
 
 
 def resolve_window(spec: WindowSpec, *, now: float) -> Resolution:
@@ -131,10 +90,15 @@ def resolve_window(spec: WindowSpec, *, now: float) -> Resolution:
     whole hours has moved back to make it so. WindowError as `check_window` raises it.
     """
     check_window(spec)
-    asked = _bounds(spec, now=now)
-    fitted = _cover(asked, covering(asked.seconds, spec.fit), spec.timezone)
-    windows = _tile(fitted.start, pieces(fitted.seconds))
-    return Resolution(windows=windows, notes=(*fitted.notes, *_night_notes(spec, asked)))
+    wanted, notes = _bounds(spec, now=now)
+    length = smallest_length(wanted.seconds, spec.fit)
+    start, windows = wanted.end - length, []
+    if start != wanted.start:
+        notes = (*notes, _start_note(wanted, start, spec.timezone))
+    for part in split_length(length):
+        windows.append(Window(start=start, end=start + part))
+        start += part
+    return Resolution(windows=tuple(windows), notes=(*notes, *_night_notes(spec, wanted)))
 
 
 def age_warning(window: Window, *, now: float) -> str | None:
@@ -148,6 +112,22 @@ def age_warning(window: Window, *, now: float) -> str | None:
         f"the window starts {age // DAY:.0f} days ago, at {utc_text(window.start)}: ThousandEyes {certainty}"
         f" its data, kept for {shortest // DAY} to {longest // DAY} days, depending on the test's type"
     )
+
+
+def smallest_length(length: int, fit: Fit) -> int:
+    """The smallest length at least as long: one that the API takes, or for a split one of whole hours."""
+    if fit is Fit.SPLIT:
+        return math.ceil(length / HOUR) * HOUR
+    return next(allowed for allowed in LENGTHS if allowed >= length)
+
+
+def split_length(length: int) -> tuple[int, ...]:
+    """The fewest allowed lengths that add up to whole hours, the longest first (greedy is optimal here)."""
+    found: list[int] = []
+    for allowed in reversed(LENGTHS):
+        count, length = divmod(length, allowed)
+        found += [allowed] * count
+    return tuple(found)
 
 
 def _check_keys(spec: WindowSpec) -> None:
@@ -167,35 +147,31 @@ def _check_keys(spec: WindowSpec) -> None:
     raise WindowError(f"{' and '.join(surplus)} cannot stand beside {rest}: {_FORMS_TEXT}", key=surplus[0])
 
 
-def _check_at(key: str, read: Callable[[], object]) -> None:
-    """Turn what a reading function says against a text into an error at the key."""
+@contextmanager
+def _errors_at(key: str) -> Iterator[None]:
+    """Turn what is said against a value into an error at the key."""
     try:
-        read()
+        yield
     except ValueError as error:
         raise WindowError(str(error), key=key) from None
 
 
-def _check_instant(spec: WindowSpec, key: str) -> None:
-    text: str | None = getattr(spec, key)
+def _check_instant(text: str | None, timezone: str | None) -> None:
     if text is None:
         return
-    _check_at(key, lambda: parse_instant(text, timezone=spec.timezone))
-    at, _ = parse_instant(text, timezone=spec.timezone)
+    at, _ = parse_instant(text, timezone=timezone)
     if at % 1:
-        raise WindowError(f"{quote(text)} is not a full second: write {utc_text(at)}", key=key)
+        raise ValueError(f"{quote(text)} is not a full second: write {utc_text(at)}")
 
 
-def _check_duration(spec: WindowSpec, key: str) -> None:
-    seconds: float | None = getattr(spec, key)
+def _check_duration(seconds: float | None) -> None:
     if seconds is None:
         return
     if not math.isfinite(seconds) or seconds <= 0:
-        raise WindowError("a window cannot be empty: write a duration over zero, such as 1h", key=key)
+        raise ValueError("a window cannot be empty: write a duration over zero, such as 1h")
     if seconds % 1:
-        raise WindowError(
-            f"{format_duration(seconds)} is not in full seconds: write {format_duration(math.ceil(seconds))}",
-            key=key,
-        )
+        better = format_duration(math.ceil(seconds))
+        raise ValueError(f"{format_duration(seconds)} is not in full seconds: write {better}")
 
 
 def _check_length(spec: WindowSpec, length: int) -> None:
@@ -208,91 +184,82 @@ def _check_length(spec: WindowSpec, length: int) -> None:
         return
     if length in LENGTHS or (spec.fit is Fit.COVER and length < LENGTHS[-1]):
         return
-    raise WindowError(f"{_length_text(spec, length)}, {choices(length)}", key=key)
+    raise WindowError(f"{_length_text(spec, length)}, {_advice(length)}", key=key)
 
 
 def _length_text(spec: WindowSpec, length: int) -> str:
     """The length in a sentence, which for a start and an end includes where it comes from."""
     if spec.start is None or spec.end is None:
         return f"the window's length is {format_duration(length)}"
-    asked = _bounds(spec, now=0.0)
-    offsets = {local(at, spec.timezone).utcoffset() for at in (asked.start, asked.end)}
+    wanted, _ = _bounds(spec, now=0.0)
+    offsets = {local(at, spec.timezone).utcoffset() for at in (wanted.start, wanted.end)}
     change = " (the clocks change in between)" if len(offsets) > 1 else ""
     return f"start to end is {format_duration(length)}{change}"
 
 
-def _backwards(spec: WindowSpec, length: int) -> str:
+def _order_text(spec: WindowSpec, length: int) -> str:
     if not length:
         return f"end is the same instant as start, {quote(spec.start or '')}: a window cannot be empty"
     return f"end {quote(spec.end or '')} is before start {quote(spec.start or '')}: exchange them"
 
 
-def _bounds(spec: WindowSpec, *, now: float) -> _Asked:
-    """Start and end as asked for, before any fit."""
+def _advice(length: int) -> str:
+    """Say that the API does not take this length, and what to write instead."""
+    near = [allowed for allowed in LENGTHS if allowed < length][-1:]
+    near += [allowed for allowed in LENGTHS if allowed > length][:1]
+    lengths = " or ".join(map(format_duration, near))
+    fits = [f"fit: cover ({format_duration(near[-1])}, starting earlier)"] if length < LENGTHS[-1] else []
+    if length > LENGTHS[0]:
+        parts = split_length(smallest_length(length, Fit.SPLIT))
+        several = f"{len(parts)} windows" if len(parts) > 4 else " + ".join(map(format_duration, parts))
+        fits.append(f"fit: split ({several})")
+    return f"which the API does not take: write {lengths}, or {' or '.join(fits)}"
+
+
+def _bounds(spec: WindowSpec, *, now: float) -> tuple[Window, tuple[str, ...]]:
+    """The window as asked for, of any length and before any fit, and notes on its times."""
     if spec.last is not None:
-        end, notes = _last_end(spec, now)
-        return _Asked(start=end - int(spec.last), end=end, notes=notes)
-    starts, ends, arounds = (_instant(spec, text) for text in (spec.start, spec.end, spec.around))
-    notes = (*starts[1], *ends[1], *arounds[1])
+        last = _last_end(spec, now)
+        return Window(start=int(last.at) - int(spec.last), end=int(last.at)), last.notes
+    texts = {"start": spec.start, "end": spec.end, "around": spec.around}
+    times = {key: parse_instant(text, timezone=spec.timezone) for key, text in texts.items() if text}
+    notes = tuple(note for time in times.values() for note in time.notes)
+    at = {key: int(time.at) for key, time in times.items()}
     length = int(spec.duration or 0)
-    if spec.around is not None:
-        start = arounds[0] - length // 2
-        return _Asked(start=start, end=start + length, notes=notes)
-    if spec.duration is None:
-        return _Asked(start=starts[0], end=ends[0], notes=notes)
-    if spec.start is not None:
-        return _Asked(start=starts[0], end=starts[0] + length, notes=notes)
-    return _Asked(start=ends[0] - length, end=ends[0], notes=notes)
+    start = at.get("start", at.get("end", 0) - length)
+    if "around" in at:
+        start = at["around"] - length // 2
+    end = at["end"] if spec.duration is None else start + length
+    return Window(start=start, end=end), notes
 
 
-def _last_end(spec: WindowSpec, now: float) -> tuple[int, tuple[str, ...]]:
+def _last_end(spec: WindowSpec, now: float) -> Instant:
     if spec.until is None:
-        return math.floor((now - _SETTLING) / MINUTE) * MINUTE, ()
-    reading = latest(parse_clock(spec.until), now=now, timezone=spec.timezone)
-    return int(reading.at), reading.notes
+        return Instant(math.floor((now - _SETTLING) / MINUTE) * MINUTE)
+    return latest(parse_clock(spec.until), now=now, timezone=spec.timezone)
 
 
-def _instant(spec: WindowSpec, text: str | None) -> tuple[int, tuple[str, ...]]:
-    if text is None:
-        return 0, ()
-    at, notes = parse_instant(text, timezone=spec.timezone)
-    return int(at), notes
-
-
-def _cover(asked: _Asked, length: int, timezone: str | None) -> _Asked:
-    """The same end and a start moved back for the length; says so."""
-    if length == asked.seconds:
-        return asked
-    start = asked.end - length
-    note = (
-        f"the start moves back from {local_text(asked.start, timezone)} to {local_text(start, timezone)}:"
-        f" {format_duration(asked.seconds)} becomes {format_duration(length)}"
+def _start_note(wanted: Window, start: int, timezone: str | None) -> str:
+    return (
+        f"the start moves back from {local_text(wanted.start, timezone)} to {local_text(start, timezone)}:"
+        f" {format_duration(wanted.seconds)} becomes {format_duration(wanted.end - start)}"
     )
-    return _Asked(start=start, end=asked.end, notes=(*asked.notes, note))
 
 
-def _tile(start: int, lengths: tuple[int, ...]) -> tuple[Window, ...]:
-    windows = []
-    for length in lengths:
-        windows.append(Window(start=start, end=start + length))
-        start += length
-    return tuple(windows)
-
-
-def _night_notes(spec: WindowSpec, asked: _Asked) -> tuple[str, ...]:
+def _night_notes(spec: WindowSpec, wanted: Window) -> tuple[str, ...]:
     """Notes on what whole days, counted from a wall-clock time, leave out or add when the clocks change within."""
-    days, rest = divmod(asked.seconds, DAY)
+    days, rest = divmod(wanted.seconds, DAY)
     if spec.timezone is None or rest:
         return ()
     if spec.until is not None:
-        gap = (_days_before(spec, asked.end, days), asked.start)
+        gap = (_days_before(spec, wanted.end, days), wanted.start)
     elif spec.duration is not None and spec.end is not None and is_wall_clock(spec.end):
-        gap = (_same_clock(asked.end, -days, spec.timezone), asked.start)
+        gap = (_same_clock(wanted.end, -days, spec.timezone), wanted.start)
     elif spec.duration is not None and spec.start is not None and is_wall_clock(spec.start):
-        gap = (asked.end, _same_clock(asked.start, days, spec.timezone))
+        gap = (wanted.end, _same_clock(wanted.start, days, spec.timezone))
     else:
         return ()
-    return _night_note(asked.seconds, gap, spec.timezone)
+    return _night_note(wanted.seconds, gap, spec.timezone)
 
 
 def _days_before(spec: WindowSpec, end: int, days: int) -> int:

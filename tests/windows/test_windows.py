@@ -15,7 +15,7 @@ from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import UsageError, WindowError
 from orchestrator.core.jobs import Fit, Window, WindowSpec
 from orchestrator.windows.instants import local
-from orchestrator.windows.windows import LENGTHS, age_warning, check_window, pieces, resolve_window
+from orchestrator.windows.windows import LENGTHS, age_warning, check_window, resolve_window, split_length
 
 HOUR, DAY = 3600, 86_400
 BERLIN = "Europe/Berlin"
@@ -297,8 +297,8 @@ def test_split_takes_the_fewest_windows() -> None:
     fewest = {0: 0}
     for hours in range(1, 90 * 24 + 1):
         fewest[hours] = 1 + min(fewest[hours - size // HOUR] for size in LENGTHS if size <= hours * HOUR)
-        assert len(pieces(hours * HOUR)) == fewest[hours]
-        assert sum(pieces(hours * HOUR)) == hours * HOUR
+        assert len(split_length(hours * HOUR)) == fewest[hours]
+        assert sum(split_length(hours * HOUR)) == hours * HOUR
 
 
 @given(SECONDS, st.floats(0, DAY), ZONES, CLOCKS, st.sampled_from(LENGTHS))
