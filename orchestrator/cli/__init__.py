@@ -11,45 +11,25 @@ import click
 from orchestrator import __version__
 
 COMMANDS = {
-    "run": "run:run_command",
-    "plan": "run:plan_command",
-    "validate": "jobfiles:validate_command",
-    "tests": "snap:tests_command",
-    "snap": "snap:snap_command",
-    "rehearse": "run:rehearse_command",
-    "resume": "resume:resume_command",
-    "status": "status:status_command",
-    "runs": "status:runs_command",
-    "cancel": "resume:cancel_command",
-    "settle": "resume:settle_command",
-    "report": "report:report_command",
-    "list": "report:list_command",
-    "doctor": "doctor:doctor_command",
-    "init": "jobfiles:init_command",
-    "schema": "jobfiles:schema_command",
-    "completion": "jobfiles:completion_command",
+    "run": ("run", "Plan, queue and make the snapshots of job files; safe to repeat."),
+    "plan": ("run", "Show what a run would make, and when; makes nothing."),
+    "validate": ("jobfiles", "Check job files, offline: all errors at once."),
+    "tests": ("snap", "Show which tests selectors mean."),
+    "snap": ("snap", "Make snapshots in an incident, without a job file."),
+    "rehearse": ("run", "The whole run against a built-in simulator, faster than life."),
+    "resume": ("resume", "Carry on with a run as it was planned."),
+    "status": ("status", "Where a run is, and what it waits for."),
+    "runs": ("status", "List the runs in the store."),
+    "cancel": ("resume", "Give up what a run has not sent yet."),
+    "settle": ("resume", "Settle snapshots whose answer was lost."),
+    "report": ("report", "The links of a run as a table, Markdown, one HTML page or CSV."),
+    "list": ("report", "List the snapshots of all runs that still exist."),
+    "doctor": ("doctor", "Look for what would go wrong, before it does."),
+    "init": ("jobfiles", "Write a commented job file to start from."),
+    "schema": ("jobfiles", "Print the job file's JSON Schema."),
+    "completion": ("jobfiles", "Print shell completion for bash, zsh or fish."),
 }
-"""Every command with the module and name of its code, in the order in which `--help` shows them."""
-
-SUMMARIES = {
-    "run": "Plan, queue and make the snapshots of job files; safe to repeat.",
-    "plan": "Show what a run would make, and when; makes nothing.",
-    "validate": "Check job files, offline: all errors at once.",
-    "tests": "Show which tests selectors mean.",
-    "snap": "Make snapshots in an incident, without a job file.",
-    "rehearse": "The whole run against a built-in simulator, faster than life.",
-    "resume": "Carry on with a run as it was planned.",
-    "status": "Where a run is, and what it waits for.",
-    "runs": "List the runs in the store.",
-    "cancel": "Give up what a run has not sent yet.",
-    "settle": "Settle snapshots whose answer was lost.",
-    "report": "The links of a run as a table, Markdown, one HTML page or CSV.",
-    "list": "List the snapshots of all runs that still exist.",
-    "doctor": "Look for what would go wrong, before it does.",
-    "init": "Write a commented job file to start from.",
-    "schema": "Print the job file's JSON Schema.",
-    "completion": "Print shell completion for bash, zsh or fish.",
-}
+"""Every command with the module of its code and its line in `--help`, in the order in which that shows them."""
 
 
 class Commands(click.Group):
@@ -63,8 +43,8 @@ class Commands(click.Group):
         """Import the command's module and take it out."""
         if cmd_name not in COMMANDS:
             return None
-        module, name = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(importlib.import_module(f"orchestrator.cli.{module}"), name)
+        module = importlib.import_module(f"orchestrator.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
     def resolve_command(
@@ -80,7 +60,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """The list of commands, without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(SUMMARIES.items()))
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import OutputOptions, json_option, organization_option, store_option
-from orchestrator.cli.process import open_queue, pause_printer, print_lines, write_json
+from orchestrator.cli.process import pause_printer, print_lines, use_store, write_json
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -42,7 +42,7 @@ def doctor_command(
         checks = dict(zip((one.organization.name for one in subjects), examined, strict=True))
     if known.notify:
         checks["notify"] = [app.examine_notify(one) for one in known.notify]
-    checks["store"] = app.examine_store(lambda: open_queue(store_url, clock))
+    checks["store"] = app.examine_store(lambda: use_store(store_url, clock))
     if as_json:
         write_json(app.checks_document(checks))
     else:

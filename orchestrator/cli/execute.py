@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.options import OutputOptions
@@ -13,7 +13,7 @@ from orchestrator.cli.process import (
     Signals,
     is_typed,
     leave_last_words,
-    open_queue_to_look,
+    look_into_store,
     pause_printer,
     print_lines,
     write_json,
@@ -40,9 +40,12 @@ def show_plan(
     from orchestrator.output import plan_document, plan_lines
 
     clock = SystemClock()
-    with open_queue_to_look(store_url, clock) as store, ExitStack() as stack:
-        organizations = Organizations(jobfile, store=store, clock=clock, environ=os.environ, offline=offline)
-        stack.callback(organizations.close)
+    with (
+        look_into_store(store_url, clock) as store,
+        closing(
+            Organizations(jobfile, store=store, clock=clock, environ=os.environ, offline=offline)
+        ) as organizations,
+    ):
         preview = preview_run(organizations, again=again, tell=pause_printer(output.zone, quiet=output.quiet))
     if output.as_json:
         write_json(plan_document(preview))
@@ -65,10 +68,10 @@ def run_and_show(
 
     for path in output.reports:  # before anything is sent
         check_report_path(path)
-    with ExitStack() as stack:
-        stack.callback(organizations.close)
-        view = View(_make_output(output, organizations, rehearsal=rehearsal))
-        stack.callback(view.close)
+    with (
+        closing(organizations),
+        closing(View(_make_output(output, organizations, rehearsal=rehearsal))) as view,
+    ):
         preparation = prepare(organizations, options, view, zone=output.zone)
         announce(preparation)
         ending = _make_snapshots(preparation, view, output)

@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -53,9 +53,7 @@ def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = N
     """Run a command and turn however it ends into an exit code, with its last words on standard error."""
     try:
         with hear_signals():
-            code = command.main(
-                args=list(arguments) if arguments is not None else None, standalone_mode=False
-            )
+            code = command.main(args=arguments, standalone_mode=False)
             sys.stdout.flush()
     except SystemExit:  # click's way to end when whoever read standard output has gone
         return _discard_output()
@@ -177,41 +175,34 @@ def hear_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def open_queue(store_url: str | None, clock: Clock, *, read_only: bool = False) -> Iterator[Store]:
-    """The store of this option or of the default place."""
+def use_store(store_url: str | None, clock: Clock, *, read_only: bool = False) -> closing[Store]:
+    """Open the store of this option or of the default place for a while."""
     from orchestrator.store import open_store
 
-    store = open_store(store_url or default_store(), clock=clock, read_only=read_only)
-    try:
-        yield store
-    finally:
-        store.close()
+    return closing(open_store(store_url or default_store(), clock=clock, read_only=read_only))
 
 
 @contextmanager
-def open_queue_to_look(store_url: str | None, clock: Clock) -> Iterator[Store]:
-    """The store, read only; an empty one in a temporary folder where there is none yet."""
+def look_into_store(store_url: str | None, clock: Clock) -> Iterator[Store]:
+    """Open the store for a while, read only; an empty one in a temporary folder where there is none yet."""
     from orchestrator.store import store_exists
 
     if store_exists(store_url or default_store()):
-        with open_queue(store_url, clock, read_only=True) as store:
+        with use_store(store_url, clock, read_only=True) as store:
             yield store
         return
     with (
         TemporaryDirectory(prefix="tesnap-") as folder,
-        open_queue(f"sqlite:///{folder}/empty.db", clock) as store,
+        use_store(f"sqlite:///{folder}/empty.db", clock) as store,
     ):
         yield store
 
 
 def typed_store() -> str:
     """The store's option as it was typed, which the command that comes next needs, too; empty when it was not."""
-    return (
-        f" --store {shlex.quote(click.get_current_context().params['store_url'])}"
-        if is_typed("store_url")
-        else ""
-    )
+    if not is_typed("store_url"):
+        return ""
+    return f" --store {shlex.quote(click.get_current_context().params['store_url'])}"
 
 
 def is_typed(parameter: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
-from orchestrator.cli.process import open_queue, print_lines, typed_store, write_json
+from orchestrator.cli.process import print_lines, typed_store, use_store, write_json
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
@@ -57,7 +57,7 @@ def report_command(run: str, **settings: Any) -> None:
     from orchestrator.core import SystemClock
 
     kind = _kind_of(settings["format_"], settings["output"])
-    with open_queue(settings["store_url"], SystemClock(), read_only=True) as store:
+    with use_store(settings["store_url"], SystemClock(), read_only=True) as store:
         report = load_report(
             store,
             run,
@@ -148,7 +148,7 @@ def list_command(**settings: Any) -> None:
     from orchestrator.output import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
-    with open_queue(settings["store_url"], SystemClock(), read_only=True) as store:
+    with use_store(settings["store_url"], SystemClock(), read_only=True) as store:
         now = store.epoch()
         wanted = SnapshotFilter(
             organization=settings["organization"],

@@ -24,10 +24,10 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.process import (
     Interrupted,
-    open_queue,
-    open_queue_to_look,
+    look_into_store,
     print_lines,
     typed_store,
+    use_store,
 )
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
@@ -71,7 +71,7 @@ def resume_command(
     from orchestrator.core import SystemClock
 
     clock = SystemClock()
-    with open_queue(store_url, clock) as store:
+    with use_store(store_url, clock) as store:
         found = store.views.find_run(run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
@@ -122,7 +122,7 @@ def cancel_command(run: str, store_url: str | None) -> None:
     """Give up what a run has not sent yet; what is being sent still ends."""
     from orchestrator.core import SystemClock
 
-    with open_queue(store_url, SystemClock()) as store:
+    with use_store(store_url, SystemClock()) as store:
         found = store.views.find_run(run)
         if found.state is RunState.FINISHED:
             raise UsageError(f"run {found.id} has finished: there is nothing to give up")
@@ -158,7 +158,7 @@ def settle_command(
 
     clock = SystemClock()
     if task is None:
-        with open_queue_to_look(store_url, clock) as store:
+        with look_into_store(store_url, clock) as store:
             found = store.views.find_run(run)
             uncertain = [r for r in store.views.results(found.id) if r.status is Status.UNCERTAIN]
         if not uncertain:
@@ -169,7 +169,7 @@ def settle_command(
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
         check_snapshot_id(snapshot_id)
-    with open_queue(store_url, clock) as store:
+    with use_store(store_url, clock) as store:
         found = store.views.find_run(run)
         _settle(store, found, task, snapshot_id)
     return ExitCode.DONE
@@ -229,6 +229,6 @@ def _ask_about(uncertain: Sequence[Result], run: Run, store_url: str | None, tim
             print("\nstopped: what was answered is noted, the rest stays uncertain", file=sys.stderr)
             return ExitCode.STOPPED_EARLY
         if answer != "":
-            with open_queue(store_url, SystemClock()) as store:
+            with use_store(store_url, SystemClock()) as store:
                 _settle(store, run, task.key, answer)
     return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

@@ -24,7 +24,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import open_queue
+from orchestrator.cli.process import use_store
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -65,7 +65,7 @@ def run_command(
     from orchestrator.core import SystemClock
 
     clock = SystemClock()
-    with open_queue(store_url, clock) as store:
+    with use_store(store_url, clock) as store:
         served = Organizations(jobfile, store=store, clock=clock, environ=os.environ)
         return run_and_show(served, RunOptions(again=again, **options), output)
 
@@ -127,7 +127,7 @@ def rehearse_command(
         )
     with (
         rehearse(jobfile, speed=speed, seed=seed, **simulation) as stage,
-        open_queue(stage.store, stage.clock) as store,
+        use_store(stage.store, stage.clock) as store,
     ):
         served = Organizations(
             stage.jobfile, store=store, clock=stage.clock, environ={}, read=stage.read_bearer

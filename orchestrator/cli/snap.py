@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import open_queue, pause_printer, print_lines, write_json
+from orchestrator.cli.process import pause_printer, print_lines, use_store, write_json
 from orchestrator.cli.timezone import clock_zone
 from orchestrator.core import ExitCode, Fit, Run
 
@@ -177,7 +177,7 @@ def snap_command(
         return show_plan(paced, output, store_url=store_url, again=again, deployed=False)
     from orchestrator.app import Organizations, RunOptions
 
-    with open_queue(store_url, clock) as store:
+    with use_store(store_url, clock) as store:
         served = Organizations(paced, store=store, clock=clock, environ=os.environ)
         announce = partial(_announce, meant=meant, output=output)
         return run_and_show(served, RunOptions(again=again), output, announce=announce)

@@ -7,7 +7,7 @@ import os
 import click
 
 from orchestrator.cli.options import json_option, store_option, zone_option
-from orchestrator.cli.process import open_queue_to_look, print_lines, typed_store, write_json
+from orchestrator.cli.process import look_into_store, print_lines, typed_store, write_json
 from orchestrator.cli.timezone import terminal_zone
 
 
@@ -21,7 +21,7 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
     from orchestrator.core import SystemClock
     from orchestrator.output import load_status, status_document, status_lines
 
-    with open_queue_to_look(store_url, SystemClock()) as store:
+    with look_into_store(store_url, SystemClock()) as store:
         found = load_status(store, store.views.find_run(run).id)
     if as_json:
         write_json(status_document(found))
@@ -38,7 +38,7 @@ def runs_command(*, store_url: str | None, as_json: bool, timezone: str | None) 
     from orchestrator.core import SystemClock
     from orchestrator.output import run_document, runs_table
 
-    with open_queue_to_look(store_url, SystemClock()) as store:
+    with look_into_store(store_url, SystemClock()) as store:
         views = store.views.runs()
         now = store.epoch()
     if as_json:
