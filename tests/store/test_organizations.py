@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.errors import LeaseLost
-from orchestrator.core.jobs import identity
+from orchestrator.core.jobs import Priority, identity
 from orchestrator.core.tasks import SNAPSHOT_LIFETIME, Closing, Counts, Run, Status
 from orchestrator.ratelimit.bucket import Wait
+from orchestrator.store import organizations
 from tests.store.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
 
 
@@ -138,6 +139,20 @@ def test_the_gate_that_is_closed_for_longer_stays_closed(world: World) -> None:
     gate = world.store.organizations.bucket(true).gate
     assert gate is not None
     assert gate.until == until
+
+
+@pytest.mark.parametrize(("by_name", "by_id"), [(100.0, 200.0), (200.0, 100.0), (100.0, None), (None, 100.0)])
+def test_a_class_held_back_on_either_side_is_held_back_since_it_was_first(
+    world: World, by_name: float | None, by_id: float | None
+) -> None:
+    """Its grace begins with the first time that it had to wait."""
+    for identity_known, since in zip(both(world), (by_name, by_id), strict=True):
+        with world.store._database.write() as tx:
+            number = (organizations.find(tx, identity_known) or {})["id"]
+            held = {} if since is None else {Priority.BATCH: since}
+            organizations.save_held(tx, number, {}, held)
+    learnt = world.store.organizations.join(BASE_URL, "acme", "77")
+    assert world.store.organizations.bucket(learnt).held == {Priority.BATCH: 100.0}
 
 
 @pytest.mark.parametrize("true_first", [False, True])
