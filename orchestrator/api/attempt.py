@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib3.util.wait import wait_for_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from orchestrator.api.credentials import Authorization
     from orchestrator.core import Clock
@@ -112,7 +112,7 @@ class Attempt:
             try:
                 for option in options:
                     sock.setsockopt(*option)
-                sock.settimeout(self.remaining() if left == 1 else self._share(left))
+                sock.settimeout(self._share(left))
                 sock.connect(address)
                 sock.settimeout(self.remaining())
             except OSError as error:
@@ -133,7 +133,8 @@ class Attempt:
             raise Stopped("the request was held back")
 
     def _share(self, left: int) -> float:
-        return min(self.remaining() / left, self.clock.real(_NEXT_ADDRESS))
+        """Real seconds for one of the addresses that are left to try; the last one may take all there are."""
+        return self.remaining() if left == 1 else min(self.remaining() / left, self.clock.real(_NEXT_ADDRESS))
 
     def _look_up(self, host: str, port: int) -> Addresses:
         """The host's addresses; a name is looked up in a thread of its own, as nothing can stop that."""
@@ -163,20 +164,23 @@ class Watchdog:
         self._attempts: set[Attempt] = set()
         self._running = False
 
-    def watch(self, attempt: Attempt) -> None:
-        """Cut this attempt off at its deadline unless it is released before."""
+    @contextmanager
+    def watch(self, attempt: Attempt) -> Iterator[None]:
+        """Make this attempt the thread's current one, and cut it off if it is still made at its deadline."""
+        current = CURRENT.set(attempt)
         with self._changed:
             self._attempts.add(attempt)
             self._changed.notify()
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name="tesnap-watchdog", daemon=True).start()
-
-    def release(self, attempt: Attempt) -> None:
-        """Watch this attempt no longer."""
-        with self._changed:
-            self._attempts.discard(attempt)
-            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._attempts.discard(attempt)
+                self._changed.notify()
+            CURRENT.reset(current)
 
     def cut_all(self, why: str) -> None:
         """Cut off everything that is under way."""

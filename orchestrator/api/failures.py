@@ -74,9 +74,8 @@ def _describe_unknown_name(error: gaierror, peer: str) -> str:
     return f"the address of {peer.rpartition(':')[0]} cannot be found: {error.strerror}"
 
 
-_DESCRIPTIONS: tuple[
-    tuple[type[BaseException], Callable[[Any, str], str]], ...
-] = (  # subclasses before their bases
+# Subclasses stand before their bases.
+_DESCRIPTIONS: tuple[tuple[type[BaseException], Callable[[Any, str], str]], ...] = (
     (Stopped, lambda error, _: str(error)),
     (ssl.SSLError, _describe_tls),
     (gaierror, _describe_unknown_name),

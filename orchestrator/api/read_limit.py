@@ -92,7 +92,7 @@ class PacedGetter:
     def _may_retry(self, answer: Answer) -> bool:
         """True if asking again may help, after the wait that trouble with the server takes."""
         if answer.status == 429:
-            return self._closed_for() <= self._patience and not self._stopped()
+            return self._remaining_wait() <= self._patience and not self._stopped()
         if not self._patience or (answer.status is not None and answer.status < 500):
             return False
         self._sleep(RETRY_WAIT)
@@ -104,11 +104,11 @@ class PacedGetter:
         while (left := end - self._clock.boot()) > 0 and not self._stopped():
             self._clock.sleep(min(NAP, left))
 
-    def _closed_for(self) -> float:
+    def _remaining_wait(self) -> float:
         return self._closed_until - self._clock.boot()
 
     def _wait(self) -> None:
-        seconds = self._closed_for()
+        seconds = self._remaining_wait()
         if 0 < seconds <= self._patience:
             if self._tell is not None:
                 until = self._clock.wall() + seconds

@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import create_urllib3_context
 
-from orchestrator.api.attempt import CURRENT, Attempt, Watchdog
+from orchestrator.api.attempt import Attempt, Watchdog
 from orchestrator.api.connection import POOLS
 from orchestrator.api.failures import FAILURES, describe_failure
 from orchestrator.api.proxy import find_proxy
@@ -53,15 +53,10 @@ class Transport:
 
     def exchange(self, request: Request, attempt: Attempt, *, most: int) -> Answer:
         """Send the request once; the answer has at most this many bytes of body, and none of a longer one."""
-        current = CURRENT.set(attempt)
-        self._watchdog.watch(attempt)
-        try:
+        with self._watchdog.watch(attempt):  # before the look at `closed`: closing cuts off what is watched
             answer = (
                 Answer(sent=False, failure=_ABORTED) if self.closed else self._send(request, attempt, most)
             )
-        finally:
-            self._watchdog.release(attempt)
-            CURRENT.reset(current)
         if attempt.refusal is not None:  # outside the except clause that saw it: no context, no other frames
             raise attempt.refusal
         return answer

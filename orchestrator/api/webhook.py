@@ -1,6 +1,6 @@
-"""One message to one webhook: sent once, within its time, and nobody follows where it points to.
+"""One message to one webhook: sent once, within its time, and no redirect of its answer is followed.
 
-The address of a webhook is a secret like a password: no error has more of it than the host.
+The address of a webhook is a secret like a password: no error has more of it than the host and its port.
 """
 
 from __future__ import annotations

@@ -15,8 +15,7 @@ import pytest
 from orchestrator.api.attempt import Attempt
 from orchestrator.api.client import MOST_ANSWERED, Call, Client, snapshot_call
 from orchestrator.api.credentials import Authorization
-from orchestrator.api.proxy import bypasses, find_proxy
-from orchestrator.api.response import Answer, date_offset
+from orchestrator.api.response import Answer
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import CredentialError, UsageError
 from orchestrator.core.jobs import Http, Window
@@ -146,21 +145,6 @@ def test_a_list_may_be_larger_than_other_answers() -> None:
     assert (made.status, made.body, made.failure) == (200, b"", "the answer is larger than 1 MiB")
 
 
-@pytest.mark.parametrize(
-    ("date", "offset"),
-    [
-        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
-        (None, None),
-        ("", None),
-        ("yesterday", None),
-        ("Mon, 99 Foo 2026", None),
-    ],
-)
-def test_the_servers_clock_is_compared_with_ours(date: str | None, offset: float | None) -> None:
-    """Unless the header is missing or broken."""
-    assert date_offset(date, 60.0) == offset
-
-
 # Where to.
 
 
@@ -201,68 +185,6 @@ def test_an_unusable_base_url_is_refused(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_base_url(url)
     assert "secret1" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("configured", "environ", "proxy"),
-    [
-        (None, {}, None),
-        ("http://p:1", {}, "http://p:1"),
-        ("p:1", {}, "http://p:1"),
-        ("http://p:1", {"HTTPS_PROXY": "http://q:2"}, "http://p:1"),
-        (None, {"HTTPS_PROXY": "http://q:2", "ALL_PROXY": "http://r:3"}, "http://q:2"),
-        (None, {"https_proxy": "http://q:2"}, "http://q:2"),
-        (None, {"ALL_PROXY": "https://r:3"}, "https://r:3"),
-        (None, {"HTTP_PROXY": "http://q:2"}, None),
-        (None, {"HTTPS_PROXY": "", "ALL_PROXY": "http://r:3"}, "http://r:3"),
-        ("http://p:1", {"NO_PROXY": "thousandeyes.com"}, None),
-        (None, {"HTTPS_PROXY": "http://q:2", "no_proxy": "*"}, None),
-    ],
-)
-def test_a_proxy_is_found(configured: str | None, environ: dict[str, str], proxy: str | None) -> None:
-    """The configured one before the environment's; none for what NO_PROXY names."""
-    assert find_proxy(API, configured, environ) == proxy
-
-
-def test_loopback_has_no_proxy() -> None:
-    """Whatever is configured."""
-    assert find_proxy("https://127.0.0.1:1/v7", "http://p:1", {"ALL_PROXY": "http://q:2"}) is None
-
-
-@pytest.mark.parametrize(
-    "proxy", ["socks5://me:secret1@p:1", "http://me:secret1@:1", "http://p:secret1", "ftp://secret1"]
-)
-def test_an_unusable_proxy_is_refused_without_quoting_it(proxy: str) -> None:
-    """It may hold a password."""
-    with pytest.raises(UsageError) as caught:
-        find_proxy(API, proxy, {})
-    assert "secret1" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("no_proxy", "host", "named"),
-    [
-        ("", "a.example", False),
-        ("*", "a.example", True),
-        ("example", "a.example", True),
-        (".example", "a.example", True),
-        ("*.example", "a.example", True),
-        ("A.Example", "a.example", True),
-        ("b.example, a.example", "a.example", True),
-        ("ample", "a.example", False),
-        ("a.example:443", "a.example", True),
-        ("a.example:80", "a.example", False),
-        ("10.0.0.0/8", "10.1.2.3", True),
-        ("10.0.0.0/8", "11.1.2.3", False),
-        ("10.0.0.0/8", "a.example", False),
-        ("10.1.2.3", "10.1.2.3", True),
-        ("fd00::/8", "fd00::1", True),
-        (",,", "a.example", False),
-    ],
-)
-def test_no_proxy_names_hosts(no_proxy: str, host: str, named: bool) -> None:
-    """Domains with all that is below them, addresses, networks, ports."""
-    assert bypasses(host, 443, no_proxy) is named
 
 
 def test_a_ca_bundle_has_to_be_readable(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""One message to one webhook, over real sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.api.webhook import HttpPoster
+from orchestrator.core.clock import SystemClock
+from orchestrator.core.jobs import Http
+from tests.support.wire import LOOPBACK, Peer, Server, always, answer, closed_port
+
+SECRET_PATH = "/services/T000/B000/0a1b2c3d4e5f"
+
+
+def posted(server: Server, seconds: float = 5.0) -> str | None:
+    poster = HttpPoster(clock=SystemClock(), http=Http(), environ={}, user_agent="tesnap/test")
+    return poster.post(server.url.removesuffix("/v7") + SECRET_PATH, b'{"text":"x"}', seconds=seconds)
+
+
+@pytest.mark.socket
+def test_a_message_is_posted_once_as_json() -> None:
+    """With its length and type, and without any credential."""
+    with Server(always(answer("200 OK", b"ok"))) as server:
+        assert posted(server) is None
+    (request,) = server.requests
+    assert request.startswith(f"POST {SECRET_PATH} HTTP/1.1".encode())
+    assert b"Content-Type: application/json" in request
+    assert request.endswith(b'{"text":"x"}')
+    assert b"uthorization" not in request
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        ("204 No Content", b"", None),
+        ("404 Not Found", b"no_service", "answered 404 (no_service)"),
+        ("500 Oops", SECRET_PATH.encode(), "it answered 500"),
+        ("302 Found", b"", "redirect (302), which is not followed"),
+    ],
+)
+def test_what_the_receiver_says_is_told(status: str, body: bytes, words: str | None) -> None:
+    """Success, a refusal with its one word, a redirect that nobody follows."""
+    with Server(always(answer(status, body, "Location: /elsewhere"))) as server:
+        found = posted(server)
+    assert len(server.requests) == 1
+    assert found is None if words is None else words in str(found)
+    assert SECRET_PATH not in str(found)
+
+
+@pytest.mark.socket
+def test_who_does_not_answer_is_cut_off() -> None:
+    """In time, however slowly an answer comes, and without the address in the words."""
+
+    def drip(peer: Peer) -> None:
+        peer.request()
+        peer.drip(answer("200 OK", b"x" * 1000), every=0.05)
+
+    with Server(drip) as server:
+        found = posted(server, seconds=0.3)
+    assert found == "no answer within 0.3 s"
+
+
+@pytest.mark.socket
+def test_who_is_not_there_is_named_by_host_alone() -> None:
+    """A refused connection is words, and no exception."""
+    poster = HttpPoster(clock=SystemClock(), http=Http(), environ={}, user_agent="tesnap/test")
+    found = poster.post(f"http://{LOOPBACK}:{closed_port()}{SECRET_PATH}", b"{}", seconds=5.0)
+    assert found is not None
+    assert found.startswith(f"connection refused by {LOOPBACK}:")
+    assert SECRET_PATH not in found
