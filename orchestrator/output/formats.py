@@ -14,7 +14,7 @@ from typing import TextIO
 from urllib.parse import quote
 
 from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
-from orchestrator.output import records, sentences
+from orchestrator.output import log, records, sentences
 from orchestrator.output.streams import Lines
 from orchestrator.output.table import GAP, align_cells
 
@@ -95,16 +95,16 @@ class RecordWriter:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._log = records.record_logger(Lines(output.stdout), secrets=output.secrets)
+        self._log = log.record_logger(Lines(output.stdout), secrets=output.secrets)
 
     def write_start(self, run: Run, tasks: int) -> None:
-        records.write_record(self._log, records.start_record(run, tasks))
+        log.write_record(self._log, records.start_record(run, tasks))
 
     def write_result(self, result: Result, run_id: str) -> None:
-        records.write_record(self._log, _record(result, run_id, self._output))
+        log.write_record(self._log, _record(result, run_id, self._output))
 
     def write_end(self, ending: Ending) -> None:
-        records.write_record(self._log, records.end_record(ending, now=self._output.clock.wall()))
+        log.write_record(self._log, records.end_record(ending, now=self._output.clock.wall()))
 
 
 class RowWriter:

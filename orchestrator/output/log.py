@@ -1,6 +1,6 @@
-"""Log events: what a run tells on standard error, as sentences or as JSON Lines; no versioned format.
+"""Records and log events on their way to a stream: each is a structlog event that becomes a line, secrets masked.
 
-Each is a structlog event that passes through the functions below; secrets are masked before it is a line.
+Log events go to standard error, as sentences or as JSON Lines, and are no versioned format.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, TextIO, cast
 import structlog
 
 from orchestrator.core import Event, change_texts, harmless, mask_secrets, utc_text, without_links
+from orchestrator.output.records import Record
 from orchestrator.output.streams import Lines
 
 LOG_KEYS = ("event", "time", "level", "run_id", "text")
@@ -44,12 +45,12 @@ def event_log(
         else partial(_render_sentence, details=level == "debug")
     )
     hiding = [] if show_links else [_hide_links]
-    return make_logger(
+    return _make_logger(
         lines,
         level,
         [
             *hiding,
-            partial(mask_event, secrets=secrets),
+            partial(_mask_event, secrets=secrets),
             structlog.processors.add_log_level,
             _log_keys_first,
             line,
@@ -70,7 +71,19 @@ def level_rank(level: str) -> int:
     return LEVELS.index(level if level in LEVELS else "info")
 
 
-def mask_event(_logger: object, _method: str, event: EventDict, *, secrets: Collection[str]) -> EventDict:
+def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
+    """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
+    json_line = structlog.processors.JSONRenderer()
+    return _make_logger(lines, "debug", [partial(_mask_event, secrets=secrets), _event_first, json_line])
+
+
+def write_record(log: Log, record: Record) -> None:
+    """Write one record. OSError when the stream is gone."""
+    values: dict[str, Any] = dict(record)
+    log.info(values.pop("event"), **values)
+
+
+def _mask_event(_logger: object, _method: str, event: EventDict, *, secrets: Collection[str]) -> EventDict:
     """Mask the secrets in all texts of an event, however deep."""
     return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, secrets)))
 
@@ -84,7 +97,12 @@ def _render_sentence(_logger: object, _method: str, event: EventDict, *, details
     return harmless(f"{start}{text}{about}")
 
 
-def make_logger(lines: Lines, level: str, processors: list[Any]) -> Log:
+def _event_first(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put `event` in front: structlog adds it last."""
+    return {"event": event["event"], **event}
+
+
+def _make_logger(lines: Lines, level: str, processors: list[Any]) -> Log:
     """A structlog logger of our own, whatever an application has configured globally."""
     return cast(
         "Log",

@@ -1,16 +1,12 @@
 """Records: the lines that programs read of a run, one JSON object each.
 
 They go to standard output and are a documented, versioned format (docs/records.md): `run.started`, one
-record for each settled task, `run.finished`. Each is a structlog event whose texts are masked on the way.
+record for each settled task, `run.finished`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
-from typing import Any
-
-import structlog
+from collections.abc import Callable, Mapping
 
 from orchestrator.core import (
     Counts,
@@ -23,8 +19,6 @@ from orchestrator.core import (
     utc_text,
     without_links,
 )
-from orchestrator.output.log import EventDict, Log, make_logger, mask_event
-from orchestrator.output.streams import Lines
 
 Record = dict[str, object]
 """One record: a JSON object, its keys in the documented order."""
@@ -120,23 +114,6 @@ def event_name(result: Result) -> str:
 def count_fields(counts: Counts) -> dict[str, int]:
     """The five counts that add up to all tasks."""
     return {key: getattr(counts, key) for key in COUNT_KEYS}
-
-
-def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
-    """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
-    json_line = structlog.processors.JSONRenderer()
-    return make_logger(lines, "debug", [partial(mask_event, secrets=secrets), _event_first, json_line])
-
-
-def write_record(log: Log, record: Record) -> None:
-    """Write one record. OSError when the stream is gone."""
-    values: dict[str, Any] = dict(record)
-    log.info(values.pop("event"), **values)
-
-
-def _event_first(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Put `event` in front: structlog adds it last."""
-    return {"event": event["event"], **event}
 
 
 def known_fields(fields: Mapping[str, object]) -> Record:

@@ -136,10 +136,8 @@ def waitings_text(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
     first, *others = by_urgency(whys)
     if not others:
         return waiting_text(first, now, zone)
-    reasons = Counter(reason_text(why.reason) for why in others)
-    numbered = ", ".join(f"{number} {words}" for words, number in reasons.items())
-    what = numbered if len(reasons) > 1 else next(iter(reasons))
-    return f"{waiting_text(first, now, zone)}; and {len(others)} more: {what}"
+    reasons = _reasons_text(Counter(why.reason for why in others), len(others))
+    return f"{waiting_text(first, now, zone)}; and {len(others)} more: {reasons}"
 
 
 def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
@@ -299,16 +297,21 @@ def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
 
 
 def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
-    """The reasons of what is pending, in brackets: with numbers unless one holds for all."""
+    """The reasons of what is pending, in brackets."""
     if not counts.pending:
         return ""
     if run.state is RunState.CANCELLED:
         return " (cancelled)"
-    reasons = {why: number for why, number in pending_reasons.items() if number}
-    if list(reasons.values()) == [counts.pending]:
-        return f" ({reason_text(next(iter(reasons)))})"
-    words = ", ".join(f"{number} {reason_text(why)}" for why, number in reasons.items())
+    words = _reasons_text(pending_reasons, counts.pending)
     return f" ({words})" if words else ""
+
+
+def _reasons_text(numbers: Mapping[str, int] | Mapping[Reason, int], total: int) -> str:
+    """The reasons with their numbers, and alone the one that holds for all of the `total`."""
+    reasons = {reason: number for reason, number in numbers.items() if number}
+    if list(reasons.values()) == [total]:
+        return reason_text(*reasons)
+    return ", ".join(f"{number} {reason_text(reason)}" for reason, number in reasons.items())
 
 
 def _next_command(ending: Ending, where: str) -> str:
