@@ -1,4 +1,4 @@
-"""The seam between the queue's logic and a database: transactions that speak SQL with `:name` parameters."""
+"""The seam between what a store does and the database that keeps it: transactions that speak SQL with `:name` parameters."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import find_phase, from_gate, is_expired, probing_lease, to_bare_task, to_gate
 
 ADVANCED = (Status.FAILED, Status.QUEUED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
-"""From the state that is given up first to the one that is kept when two tasks turn out to be one: what failed is
-queued again by whoever asks for it, whoever that was."""
+"""From the state that is given up first to the one that is kept when two tasks turn out to be one. What failed comes
+first: the next one who asks for it queues it again."""
 
 SENT = (Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """States behind which there may be a snapshot: such a task is never dropped."""

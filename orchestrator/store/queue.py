@@ -185,7 +185,7 @@ class Queue:
         return owner
 
     def _follow_clock(self) -> None:
-        """See to organizations of before a clock that was set back: nobody may ever ask for a grant of theirs."""
+        """Allow for a clock that was set back also where nobody may ever ask for a grant again."""
         with self._database.read() as tx:
             ahead = [str(row["identity"]) for row in tx.rows(sql.GRANTED_AHEAD, now=tx.now())]
         for identity in ahead:

@@ -61,7 +61,7 @@ class Runs:
         """Set a run's state.
 
         It finishes only while it is active and nothing of it is pending: somebody may have queued a task of it
-        again since it was looked at. Whoever does so writes the run's row after the task, and waits for its lock.
+        again since it was looked at. That writes the run's row after the task, and waits for the lock that this has.
         """
         with self._database.write() as tx:
             if state is RunState.FINISHED:

@@ -83,7 +83,7 @@ class SqliteDatabase:
             yield tx
 
     def claim(self) -> str:
-        with self._lock, self._lock_files():
+        with self._lock, self._translate_lock_errors():
             return self._owners.claim()
 
     def forget(self, owner: str) -> None:
@@ -114,7 +114,7 @@ class SqliteDatabase:
             _explain(error, self.describe())
 
     @contextlib.contextmanager
-    def _lock_files(self) -> Iterator[None]:
+    def _translate_lock_errors(self) -> Iterator[None]:
         """Say what it means when the folder of lock files does not take one."""
         try:
             yield
@@ -142,7 +142,7 @@ class SqliteDatabase:
         self._connection.execute("PRAGMA query_only = ON")
 
     def _prepare_to_write(self) -> None:
-        with self._lock_files(), self._owners.lock_opening():
+        with self._translate_lock_errors(), self._owners.lock_opening():
             self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         with self._transaction("BEGIN IMMEDIATE") as tx:
@@ -188,7 +188,7 @@ class SqliteTransaction:
         """Put all store times on the present boot clock when the machine was started anew.
 
         A living process that counts by the other one would do the same, and each of them would hold all slots
-        anew at every turn: whoever comes second is refused.
+        anew at every turn: the second one to come is refused.
         """
         if not self.is_of_this_boot():
             self._refuse_company(place)

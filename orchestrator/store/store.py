@@ -56,11 +56,11 @@ class Store:
             tx.remember_calendar(tx.now())
 
     def close(self) -> None:
-        """Give up ownership and the connection. Leases still held are recovered by whoever looks next."""
+        """Give up ownership and the connection. Leases still held are recovered by the next process that looks."""
         try:
             self.queue.leave()
         except (StoreUnavailable, StoreUnusable):
-            pass  # whoever looks next does it
+            pass  # the next process that looks does it
         finally:
             self._database.close()
 

@@ -1,4 +1,4 @@
-"""What stands in the store about all runs together."""
+"""Views over all runs together."""
 
 from __future__ import annotations
 
