@@ -21,7 +21,7 @@ from orchestrator.core import (
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
-from orchestrator.worker.organization import REFUSALS, ApiCalendar, ServedOrganization, ServedOrganizations
+from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
 from orchestrator.worker.outage import STORE_TROUBLE
 from orchestrator.worker.sender import Sender, Sent
 
@@ -163,7 +163,7 @@ class InFlight:
             if served.note_unauthorized(lease, self._clock.boot()):
                 self._stop_serving(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
         elif verdict.outcome is Outcome.FORBIDDEN and served.refusals.add(lease.task):
-            self._observer.on_event(notices.group_refusal(served, lease.task, REFUSALS))
+            self._observer.on_event(notices.group_refusal(served, lease.task))
 
     def _stop_serving(self, served: ServedOrganization, reason: Reason, because: str) -> None:
         """Send nothing more for an organization, and say so."""

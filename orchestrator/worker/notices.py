@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.api import Outcome, Verdict
 from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, Task, plural
 from orchestrator.ratelimit import Gate
-from orchestrator.worker.organization import ServedOrganization
+from orchestrator.worker.organization import REFUSALS, ServedOrganization
 
 
 def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
@@ -13,19 +13,13 @@ def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, 
     title = verdict.problem.title if verdict.problem else verdict.outcome.value
     test = f"{served.name}: test {lease.task.test_id}"
     if settled.closing is not None:
-        return _about(
-            lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made", "warning"
-        )
+        return _about(lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made")
     if settled.status is Status.QUEUED and verdict.outcome is Outcome.SERVER_ERROR:
         text = f"{test}: {title}; next attempt in {settled.retry_in:.0f} s"
-        return _about(lease, "attempt.retry", text, "warning")
+        return _about(lease, "attempt.retry", text)
     if settled.status is Status.UNCERTAIN:
-        return _about(
-            lease,
-            "attempt.uncertain",
-            f"{test}: {title}; nobody knows whether it was made; looked for later",
-            "warning",
-        )
+        text = f"{test}: {title}; nobody knows whether it was made; looked for later"
+        return _about(lease, "attempt.uncertain", text)
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
 
 
@@ -33,7 +27,7 @@ def unsent_attempt(served: ServedOrganization, lease: Lease, verdict: Verdict, w
     """No connection: nothing was sent."""
     title = verdict.problem.title if verdict.problem else "no connection"
     text = f"{served.name}: {title}; nothing was sent, next try in {wait:.0f} s"
-    return _about(lease, "attempt.unsent", text, "warning")
+    return _about(lease, "attempt.unsent", text)
 
 
 def evidence_outcome(lease: Lease, found: Snapshot | None, *, resend: bool, error: str | None) -> Event:
@@ -44,23 +38,23 @@ def evidence_outcome(lease: Lease, found: Snapshot | None, *, resend: bool, erro
     if resend:
         blind = f", since nobody could look for it: {error}" if error else ""
         text = f"{test}: sent once more{blind}; it may then exist twice"
-        return _about(lease, "attempt.retry", text, "warning")
+        return _about(lease, "attempt.retry", text)
     why = error or "its account group lists no such saved event, which proves nothing"
-    return _about(lease, "evidence.missing", f"{test}: stays uncertain: {why}", "warning")
+    return _about(lease, "evidence.missing", f"{test}: stays uncertain: {why}")
 
 
 def failed_look(lease: Lease, lost: int, error: str, wait: float) -> Event:
     """Evidence could not be looked for."""
     text = f"{plural(lost, 'lost answer')}: {error}; looked for again in {wait:.0f} s"
-    return _about(lease, "evidence.later", text, "warning")
+    return _about(lease, "evidence.later", text)
 
 
-def group_refusal(served: ServedOrganization, task: Task, refusals: int) -> Event:
+def group_refusal(served: ServedOrganization, task: Task) -> Event:
     """Too many 403 for one account group and is_public."""
     group = f"account group {task.account_group}" if task.account_group else "the default account group"
     public = str(task.is_public).lower()
     text = (
-        f"{served.name}: {refusals} requests for {group} with is_public {public} were refused (403); "
+        f"{served.name}: {REFUSALS} requests for {group} with is_public {public} were refused (403); "
         "the others of this kind are not tried and stay pending"
     )
     return Event(name="organization.stopped", text=text, level="error")
@@ -89,9 +83,7 @@ def clock_step() -> Event:
 
 def lost_lease(lease: Lease) -> Event:
     """Another process has the task by now."""
-    return _about(
-        lease, "lease.lost", f"task {lease.task.short_key} was taken over by another process", "warning"
-    )
+    return _about(lease, "lease.lost", f"task {lease.task.short_key} was taken over by another process")
 
 
 def early_stop(because: str) -> Event:
@@ -100,6 +92,6 @@ def early_stop(because: str) -> Event:
     return Event(name="run.stopping", text=text, level="warning")
 
 
-def _about(lease: Lease, name: str, text: str, level: str) -> Event:
+def _about(lease: Lease, name: str, text: str, level: str = "warning") -> Event:
     fields = (("task", lease.task.key), ("test_id", lease.task.test_id), ("attempt", lease.attempt))
     return Event(name=name, text=text, level=level, fields=fields)

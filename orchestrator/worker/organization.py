@@ -146,8 +146,7 @@ class ServedOrganizations:
 
     def __init__(self, served: Mapping[str, ServedOrganization], store: Store) -> None:
         self._all, self._store = list(served.values()), store
-        self._by_identity = dict(served)
-        self._strangers: set[str] = set()
+        self._by_identity: dict[str, ServedOrganization | None] = dict(served)  # None for a stranger
         self._looks: list[tuple[float, int, ServedOrganization]] = []  # a heap; `look_at` is what counts
         self._looks_ever = 0
         self.unreachable_since: float | None = None
@@ -165,21 +164,16 @@ class ServedOrganizations:
 
     def find(self, identity: str) -> ServedOrganization | None:
         """The organization of this identity; None where this process has no credential for it."""
-        if identity not in self._by_identity and identity not in self._strangers:
-            self._read_identities()
-            if identity not in self._by_identity:
-                self._strangers.add(identity)
-        return self._by_identity.get(identity)
+        if identity not in self._by_identity:  # it may be the present one of an old acquaintance
+            for served in self._all:
+                served.identity = self._store.organizations.present_identity(served.identity)
+                self._by_identity[served.identity] = served
+        return self._by_identity.setdefault(identity, None)
 
     def forget_strangers(self) -> None:
         """Ask again for everybody unknown: two organizations have turned out to be one."""
-        self._strangers.clear()
-
-    def _read_identities(self) -> None:
-        """Ask for everybody's present identity: an unknown one may be that of an old acquaintance."""
-        for served in self._all:
-            served.identity = self._store.organizations.present_identity(served.identity)
-            self._by_identity[served.identity] = served
+        known = self._by_identity.items()
+        self._by_identity = {identity: served for identity, served in known if served is not None}
 
     # -- whom to look at next ----------------------------------------------------------------------------
     def schedule(self, served: ServedOrganization, at: float) -> None:
@@ -205,10 +199,10 @@ class ServedOrganizations:
     # -- who can be reached ------------------------------------------------------------------------------
     def silent_for(self, now: float) -> float:
         """For how long nothing has answered; an organization that merely waits for its time still has hope."""
-        hopeful = any(not (one.empty or one.stopped or one.connect_failures) for one in self._all)
-        if self.unreachable_since is None or hopeful:
+        if self.unreachable_since is None:
             return 0.0
-        return now - self.unreachable_since
+        hopeful = any(not (one.empty or one.stopped or one.connect_failures) for one in self._all)
+        return 0.0 if hopeful else now - self.unreachable_since
 
     def register(self, run_id: str) -> None:
         """Tell other processes for whom this one can send, if that has changed."""
