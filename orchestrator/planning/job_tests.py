@@ -59,21 +59,18 @@ def select_tests(job: Job, scope: Scope, *, moments: Sequence[Window]) -> Select
 
 def _named_test(ref: TestRef, groups: Sequence[ListedTests]) -> SelectedTest:
     """The test with this id, in the first account group that has it."""
+    own = groups[0].listing
     found = next(filter(None, (group.find(ref.id) for group in groups)), None)
-    if found is None:
-        own = groups[0].listing
-        unknown = SelectedTest(id=ref.id, account_group=own.aid, name=ref.test_name)
-        return replace(unknown, refusal=_refusal(ref, None, listed=own.tests is not None))
-    return replace(found, refusal=_refusal(ref, found.name, listed=True))
+    test = found or SelectedTest(id=ref.id, account_group=own.aid, name=ref.test_name)
+    return replace(test, refusal=_refusal(ref, found, own))
 
 
-def _refusal(ref: TestRef, actual: str | None, *, listed: bool) -> str | None:
-    if ref.test_name is None:
+def _refusal(ref: TestRef, found: SelectedTest | None, own: Listing) -> str | None:
+    actual = found.name if found else None
+    if ref.test_name in (None, actual):
         return None
-    if not listed:
+    if found is None and own.tests is None:
         return f"the name of test {ref.id} could not be checked against {ref.test_name!r}: the list of tests cannot be read"
-    if actual == ref.test_name:
-        return None
     return f"test {ref.id} is called {actual!r}, the job file says {ref.test_name!r}"
 
 
