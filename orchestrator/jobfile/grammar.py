@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from orchestrator.core import choice, holds_secret, is_plain, is_secret_key, looks_secret, quote, word
 from orchestrator.jobfile.document import Document, Path
-from orchestrator.jobfile.schema import FileEntry, ValidationError, keys_at
+from orchestrator.jobfile.schema import FileEntry, keys_at
 from orchestrator.jobfile.types import PHRASE, SENTENCE, TOO_MANY
 from orchestrator.jobfile.yaml_document import ListNode, MappingNode, Node, ScalarNode
 

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -20,8 +19,6 @@ from pydantic import (
     GetJsonSchemaHandler,
     Tag,
     TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -30,29 +27,27 @@ from orchestrator.core import MOST_SLOTS, Fit, OnUncertain, Pace
 from orchestrator.jobfile.types import (
     DISPLAY_FIELDS,
     TOO_MANY,
+    BaseUrl,
     Digits,
+    DisplayName,
     Duration,
     FilePath,
     Flag,
+    InPieces,
+    JobName,
     Maybe,
     Name,
+    OneOrMany,
     Period,
+    Proxy,
     TestType,
     Text,
+    TextOrDigits,
+    TokenPath,
+    Variable,
     Version,
-    _display_name,
-    _job_name,
-    _Listed,
-    _Patient,
-    _proxy,
-    _shape,
-    _token_path,
-    _variable,
-    _whole,
-    read_base_url,
+    whole_number,
 )
-
-__all__ = ["FileEntry", "JobEntry", "LimitEntry", "OrganizationEntry", "ValidationError", "WindowEntry"]
 
 
 class _Closed(BaseModel):
@@ -78,28 +73,28 @@ def _about(text: str) -> Any:
 class LimitEntry(_Closed):
     """The snapshot limit of an organization, and how much of it to use."""
 
-    snapshots: Maybe[Annotated[int, *_whole(1, MOST_SLOTS)]] = _about("Snapshots allowed in a period (5).")
+    snapshots: Maybe[Annotated[int, *whole_number(1, MOST_SLOTS)]] = _about(
+        "Snapshots allowed in a period (5)."
+    )
     per: Maybe[Period] = _about("The period (5m).")
     guard: Maybe[Duration] = _about("Added to the period against rounding (1s).")
     grace: Maybe[Duration] = _about("How long a server may still act on an aborted request (30s).")
-    use: Maybe[Annotated[int, *_whole(1, MOST_SLOTS)]] = _about("How many of the snapshots to use (all).")
+    use: Maybe[Annotated[int, *whole_number(1, MOST_SLOTS)]] = _about(
+        "How many of the snapshots to use (all)."
+    )
     pace: Maybe[Pace] = _about("burst: as soon as slots are free; even: spread over the period (burst).")
 
 
 class OrganizationEntry(_Closed):
     """A ThousandEyes organization and where its API token is read from."""
 
-    token_file: Maybe[Annotated[Text, AfterValidator(_token_path)]] = _about(
+    token_file: Maybe[TokenPath] = _about(
         "File that holds the API token; {organization} stands for the organization's name here."
     )
-    token_env: Maybe[Annotated[str, AfterValidator(_variable)]] = _about(
-        "Name of the environment variable that holds the API token."
-    )
+    token_env: Maybe[Variable] = _about("Name of the environment variable that holds the API token.")
     account_group: Maybe[Digits] = _about("Account group (aid) that the tests are in.")
     org_id: Maybe[Digits] = _about("Checked against the API before anything is sent.")
-    base_url: Maybe[Annotated[str, AfterValidator(read_base_url)]] = _about(
-        "The API's address, used as written (https://api.thousandeyes.com/v7)."
-    )
+    base_url: Maybe[BaseUrl] = _about("The API's address, used as written (https://api.thousandeyes.com/v7).")
     limit: Maybe[LimitEntry] = _about("The snapshot limit.")
 
 
@@ -107,14 +102,14 @@ class HttpEntry(_Closed):
     """How the API is reached."""
 
     timeout: Maybe[Period] = _about("Total time for one attempt (60s).")
-    proxy: Maybe[Annotated[str, AfterValidator(_proxy)]] = _about("The proxy's URL.")
+    proxy: Maybe[Proxy] = _about("The proxy's URL.")
     ca_bundle: Maybe[FilePath] = _about("File with the certificate authorities to trust.")
 
 
 class RetryEntry(_Closed):
     """How often and for how long one snapshot is attempted."""
 
-    attempts: Maybe[Annotated[int, *_whole(1, 100)]] = _about("Attempts for one snapshot (8).")
+    attempts: Maybe[Annotated[int, *whole_number(1, 100)]] = _about("Attempts for one snapshot (8).")
     within: Maybe[Period] = _about("Time for all of them, counted from the first request (1h).")
 
 
@@ -129,11 +124,11 @@ class NotifyEntry(_Closed):
 class SelectEntry(_Closed):
     """Which tests are meant: every key has to hold, of a list any value."""
 
-    test_name: Maybe[Annotated[tuple[Text, ...], _Patient(), _Listed()]] = _about(
+    test_name: Maybe[Annotated[tuple[Text, ...], InPieces(), OneOrMany()]] = _about(
         "A part of the name, or a pattern with * and ?."
     )
-    type: Maybe[Annotated[tuple[TestType, ...], _Patient(), _Listed()]] = _about("The test's type.")
-    tag: Maybe[Annotated[tuple[Text, ...], _Patient(), _Listed()]] = _about(
+    type: Maybe[Annotated[tuple[TestType, ...], InPieces(), OneOrMany()]] = _about("The test's type.")
+    tag: Maybe[Annotated[tuple[Text, ...], InPieces(), OneOrMany()]] = _about(
         "A tag of the test, as key:value."
     )
     alerting: Maybe[Flag] = _about("Whether an alert was active at any moment of the window.")
@@ -166,9 +161,6 @@ class WindowEntry(_Closed):
     )
 
 
-_TextOrDigits: TypeAlias = Annotated[Text, WithJsonSchema({"type": ["string", "integer"]})]
-
-
 class _WrittenTest:
     """A test as an id alone, or as a mapping with one."""
 
@@ -183,34 +175,38 @@ class _WrittenTest:
         return {"anyOf": [*TypeAdapter(Digits).json_schema()["anyOf"], handler(schema)]}
 
 
+def _form_of(value: Any) -> str:
+    return "<mapping>" if isinstance(value, dict) else "<text>"
+
+
 _WrittenWindow: TypeAlias = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[WindowEntry, Tag("<mapping>")], Discriminator(_shape)
+    Annotated[str, Tag("<text>")] | Annotated[WindowEntry, Tag("<mapping>")], Discriminator(_form_of)
 ]
 
 
 class JobEntry(_Closed):
     """Which tests to snapshot over which windows, and how; `defaults` has the same keys."""
 
-    name: Maybe[Annotated[Text, AfterValidator(_job_name)]] = _about("What records and reports call the job.")
-    organization: Maybe[Annotated[tuple[Text, ...], _Patient(), _Listed()]] = _about(
+    name: Maybe[JobName] = _about("What records and reports call the job.")
+    organization: Maybe[Annotated[tuple[Text, ...], InPieces(), OneOrMany()]] = _about(
         "An organization's name, a list of names, or a pattern with * and ?; required when there are several."
     )
     account_group: Maybe[Digits] = _about("Another account group (aid) of the same organization.")
-    tests: Maybe[Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], _Patient()]] = _about(
+    tests: Maybe[Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], InPieces()]] = _about(
         "Tests by id."
     )
     select: Maybe[SelectEntry] = _about("Tests by what they are; with `tests`, both are meant.")
-    exclude: Maybe[Annotated[tuple[_TextOrDigits, ...], _Patient()]] = _about(
+    exclude: Maybe[Annotated[tuple[TextOrDigits, ...], InPieces()]] = _about(
         "Test ids or name patterns that are not meant after all."
     )
-    max_tests: Maybe[Annotated[int, *_whole(1, 1_000_000)]] = _about(
+    max_tests: Maybe[Annotated[int, *whole_number(1, 1_000_000)]] = _about(
         "Refuse to send if more tests are meant."
     )
-    windows: Maybe[Annotated[tuple[_WrittenWindow, ...], _Patient()]] = _about(
+    windows: Maybe[Annotated[tuple[_WrittenWindow, ...], InPieces()]] = _about(
         "Time windows, each by its name or written out."
     )
     priority: Maybe[Literal["incident", "normal", "batch"]] = _about("Which job goes first (normal).")
-    display_name: Maybe[Annotated[Text, AfterValidator(_display_name)]] = _about(
+    display_name: Maybe[DisplayName] = _about(
         "What a snapshot is called, with fields in braces: " + ", ".join(DISPLAY_FIELDS) + "."
     )
     is_public: Maybe[Flag] = _about("The API's isPublic, sent exactly as written (false).")
@@ -234,18 +230,18 @@ class FileEntry(_Closed):
     version: Maybe[Version] = _about("The grammar's version.")
     name: Maybe[Text] = _about("What the run is called (the file's name).")
     timezone: Maybe[Text] = _about("Zone of times without Z or an offset, such as Europe/Berlin.")
-    organizations: Maybe[Annotated[dict[Name, OrganizationEntry | None], _Patient()]] = _about(
+    organizations: Maybe[Annotated[dict[Name, OrganizationEntry | None], InPieces()]] = _about(
         "Organizations by your own names for them."
     )
     organization_defaults: Maybe[OrganizationEntry] = _about("For organizations that do not say otherwise.")
     defaults: Maybe[JobEntry] = _about("For jobs that do not say otherwise.")
-    windows: Maybe[Annotated[dict[Name, WindowEntry], _Patient()]] = _about(
+    windows: Maybe[Annotated[dict[Name, WindowEntry], InPieces()]] = _about(
         "Time windows by name, for jobs to refer to."
     )
-    jobs: Maybe[Annotated[tuple[JobEntry, ...], _Patient()]] = _about("The jobs.")
+    jobs: Maybe[Annotated[tuple[JobEntry, ...], InPieces()]] = _about("The jobs.")
     http: Maybe[HttpEntry] = _about("How the API is reached.")
     retry: Maybe[RetryEntry] = _about("How often and for how long one snapshot is attempted.")
-    notify: Maybe[Annotated[tuple[NotifyEntry, ...], _Patient()]] = _about("Whom to tell when a run ends.")
+    notify: Maybe[Annotated[tuple[NotifyEntry, ...], InPieces()]] = _about("Whom to tell when a run ends.")
 
 
 def keys_at(path: tuple[str | int, ...]) -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""TODO."""
+"""The scalar types of a job file, lists of them, and how each is read from text: for the entries of `schema`.
+
+A reader raises an error with a phrase, which goes on with what was written (`digits only, not 'x'`), or with a
+sentence of its own.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,10 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from orchestrator.core import choice, is_plain, is_unencrypted, looks_secret, nearest_word, quote
 from orchestrator.windows import parse_duration
+
+_T = TypeVar("_T")
+
+Maybe: TypeAlias = _T | None
 
 TestType = Literal[
     "api", "agent-to-agent", "agent-to-server", "bgp", "http-server", "page-load", "web-transactions",
@@ -56,9 +64,10 @@ _PROXY = re.compile(
     r"https?://(?:[^\s/@]+@)?(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?", re.IGNORECASE | re.ASCII
 )
 
-_T = TypeVar("_T")
-
-Maybe: TypeAlias = _T | None
+_NOT_HERE = (
+    "this looks like a token itself: tokens are never written into a job file; put it into a file or a variable and"
+    " write where it is"
+)
 
 
 def _phrase(text: str) -> PydanticCustomError:
@@ -69,17 +78,28 @@ def _sentence(text: str) -> PydanticCustomError:
     return PydanticCustomError(SENTENCE, "{text}", {"text": text})
 
 
-class _Patient:
+def _matching(pattern: str, text: str) -> Any:
+    """A text that the pattern describes whole; otherwise the phrase says what to write."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise _phrase(text)
+        return value
+
+    return read
+
+
+class InPieces:
     """A list or mapping of many entries, read a few at a time, and given up when too much is wrong with it.
 
     A file with a wrong entry in every line would otherwise cost more memory in errors than it has in bytes.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_wrap_validator_function(_read_patiently, handler(source))
+        return core_schema.no_info_wrap_validator_function(_read_pieces, handler(source))
 
 
-def _read_patiently(value: Any, read: Callable[[Any], Any]) -> Any:
+def _read_pieces(value: Any, read: Callable[[Any], Any]) -> Any:
     """The entries as `read` makes them of all together, or of the errors as many as anybody wants to see."""
     if not isinstance(value, list | dict) or len(value) <= _AT_ONCE:
         return read(value)
@@ -111,7 +131,7 @@ def _move_error(issue: ErrorDetails, start: int) -> InitErrorDetails:
     return InitErrorDetails(type=kind, loc=(place, *rest), input=None, ctx=issue.get("ctx", {}))
 
 
-class _Listed:
+class OneOrMany:
     """One value, or a list of them: both become a tuple."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -136,42 +156,18 @@ def _text(value: str) -> str:
     return value
 
 
-def _name(value: str) -> str:
-    if re.search(r"[/\\*?\[\]{},]", value) or value[0] in ". " or value[-1] == " ":
-        raise _phrase(r"a name without / \ * ? [ ] { } and commas, and not starting with a dot or space")
-    return value
-
-
-def _job_name(value: str) -> str:
-    if value != value.strip():
-        raise _phrase("a name without spaces around it")
-    return value
-
-
-def _digits(value: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,20}", value):
-        raise _phrase("digits only, as in the web app's address bar")
-    return value
-
-
-def _whole(low: int, high: int) -> Any:
+def whole_number(low: int, high: int) -> Any:
     """Annotations of a whole number between the two."""
+    digits = _matching("[0-9]{1,9}", "write a whole number, in digits only")
 
     def read(value: Any) -> int:
-        if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,9}", value):
-            raise _phrase("write a whole number, in digits only")
-        if not low <= int(value) <= high:
+        number = int(digits(value))
+        if not low <= number <= high:
             raise _phrase(f"a number from {low} to {high}")
-        return int(value)
+        return number
 
-    number = {"type": "integer", "minimum": low, "maximum": high}
-    return (BeforeValidator(read), WithJsonSchema({"anyOf": [number, _FILLED]}))
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, str) or value not in ("true", "True", "TRUE", "false", "False", "FALSE"):
-        raise _phrase("write true or false")
-    return value.lower() == "true"
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return (BeforeValidator(read), WithJsonSchema({"anyOf": [schema, _FILLED]}))
 
 
 def _seconds(*, over_zero: bool) -> Callable[[Any], float]:
@@ -192,8 +188,6 @@ def _seconds(*, over_zero: bool) -> Callable[[Any], float]:
 def _variable(value: str) -> str:
     if looks_secret(value):
         raise _sentence(_NOT_HERE)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        raise _phrase("the name of an environment variable, such as TE_TOKEN_ACME")
     return value
 
 
@@ -209,12 +203,6 @@ def _path(value: str, fields: tuple[str, ...] = ()) -> str:
             allowed = "only {organization} can stand in braces" if fields else "braces mean nothing here"
             raise _phrase(f"a path in which {allowed}")
     return value
-
-
-_NOT_HERE = (
-    "this looks like a token itself: tokens are never written into a job file; put it into a file or a variable and"
-    " write where it is"
-)
 
 
 def read_base_url(value: str) -> str:
@@ -258,23 +246,25 @@ def _display_name(value: str) -> str:
     return value
 
 
-def _version(value: Any) -> int:
-    if value != "1":
-        raise _phrase("this version of tesnap reads `version: 1`")
-    return 1
-
-
-def _shape(value: Any) -> str:
-    return "<mapping>" if isinstance(value, dict) else "<text>"
-
-
 Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"minLength": 1})]
 
-Name = Annotated[Text, AfterValidator(_name)]
+Name = Annotated[
+    Text,
+    AfterValidator(
+        _matching(
+            r"(?![. ])[^/\\*?\[\]{},]+(?<! )",
+            r"a name without / \ * ? [ ] { } and commas, and not starting with a dot or space",
+        )
+    ),
+]
+
+JobName = Annotated[Text, AfterValidator(_matching(r"\S.*\S|\S", "a name without spaces around it"))]
+
+DisplayName = Annotated[Text, AfterValidator(_display_name)]
 
 Digits = Annotated[
     str,
-    AfterValidator(_digits),
+    AfterValidator(_matching("[0-9]{1,20}", "digits only, as in the web app's address bar")),
     WithJsonSchema(
         {
             "anyOf": [
@@ -286,7 +276,13 @@ Digits = Annotated[
     ),
 ]
 
-Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"anyOf": [{"type": "boolean"}, _FILLED]})]
+TextOrDigits = Annotated[Text, WithJsonSchema({"type": ["string", "integer"]})]
+
+Flag = Annotated[
+    bool,
+    BeforeValidator(_matching("true|True|TRUE|false|False|FALSE", "write true or false")),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, _FILLED]}),
+]
 
 _DURATION = {"anyOf": [{"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$"}, _FILLED]}
 
@@ -294,6 +290,24 @@ Duration = Annotated[float, BeforeValidator(_seconds(over_zero=False)), WithJson
 
 Period = Annotated[float, BeforeValidator(_seconds(over_zero=True)), WithJsonSchema(_DURATION)]
 
-Version = Annotated[Literal[1], BeforeValidator(_version), WithJsonSchema({"const": 1})]
+Version = Annotated[
+    Literal["1"],
+    BeforeValidator(_matching("1", "this version of tesnap reads `version: 1`")),
+    WithJsonSchema({"const": 1}),
+]
 
 FilePath = Annotated[Text, AfterValidator(_path)]
+
+TokenPath = Annotated[Text, AfterValidator(_token_path)]
+
+Variable = Annotated[
+    str,
+    AfterValidator(_variable),
+    AfterValidator(
+        _matching("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as TE_TOKEN_ACME")
+    ),
+]
+
+BaseUrl = Annotated[str, AfterValidator(read_base_url)]
+
+Proxy = Annotated[str, AfterValidator(_proxy)]

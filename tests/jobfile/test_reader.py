@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from orchestrator.core.errors import JobFileError
 from orchestrator.core.jobs import DEFAULT_BASE_URL, CredentialSource, Fit, Pace, Priority, TestRef
@@ -248,7 +249,7 @@ def test_a_window_filled_in_wrongly_is_not_quoted_either() -> None:
 
 def test_the_errors_of_a_list_are_bounded_before_they_are_made() -> None:
     """A wrong entry in every line must not cost more memory than the file has bytes."""
-    with pytest.raises(grammar.ValidationError) as caught:
+    with pytest.raises(ValidationError) as caught:
         grammar.FileEntry.model_validate({"jobs": [{"tests": ["x"] * 5000}] * 200})
     assert caught.value.error_count() <= 50 * (types.TOO_MANY + 50)
 
