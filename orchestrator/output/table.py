@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,11 @@ from rich.cells import cell_len, set_cell_size
 
 GAP = "  "
 """The space between two columns."""
+
+# A flag is two letters of this kind: one alone has another width in many terminals.
+_HALF_FLAG = re.compile(
+    "(?<![\U0001f1e6-\U0001f1ff])((?:[\U0001f1e6-\U0001f1ff]{2})*)[\U0001f1e6-\U0001f1ff]$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,5 +52,5 @@ def align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
 def fit_text(text: str, columns: int) -> str:
     """The text in exactly that many columns of the terminal: filled with spaces, or cut with an ellipsis."""
     if cell_len(text) > columns:
-        text = set_cell_size(text, columns - 1) + "…"
+        text = _HALF_FLAG.sub(r"\1", set_cell_size(text, columns - 1)) + "…"
     return set_cell_size(text, columns)

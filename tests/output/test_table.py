@@ -34,6 +34,8 @@ def test_what_is_one_character_to_a_reader_is_not_cut_in_two() -> None:
     assert fit_text("決済テスト", 4) == "決 …"
     assert fit_text(FAMILY * 2, 3) == f"{FAMILY}…"
     assert fit_text(WARNING * 2, 3) == f"{WARNING}…"
+    assert fit_text(FLAG * 3, 4) == f"{FLAG}… "
+    assert fit_text(FLAG * 3, 5) == f"{FLAG * 2}…"
 
 
 def test_a_very_long_text_is_cut_in_one_go() -> None:
