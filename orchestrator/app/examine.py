@@ -169,7 +169,7 @@ def _find_obstacle(subject: OrganizationToCheck, reader: PacedGetter, answer: An
         text = f"refused (401): {said.detail or said.title}"
         return Check(about="token", text=text, remedy=f"{subject.source}: {_RENEWAL}", level=Level.REFUSED)
     if answer.status == 429:
-        return _make_exhausted(reader)
+        return _make_limit_check(reader)
     if answer.status == 403 or (answer.status == 200 and parse_object(answer.body) is not None):
         return None
     said = explain(answer)
@@ -182,7 +182,7 @@ def _find_obstacle(subject: OrganizationToCheck, reader: PacedGetter, answer: An
     return trouble("API", what, remedy)
 
 
-def _make_exhausted(reader: PacedGetter) -> Check:
+def _make_limit_check(reader: PacedGetter) -> Check:
     most = "" if reader.most is None else f" of {reader.most}"
     text = f"used up: 0{most} requests a minute left, again in {duration_text(reader.reset_in)}"
     remedy = (
@@ -216,7 +216,7 @@ def _check_limit(reader: PacedGetter) -> list[Check]:
     if reader.remaining is None:
         return []
     if reader.remaining == 0:
-        return [_make_exhausted(reader)]
+        return [_make_limit_check(reader)]
     return [Check(about="general limit", text=f"{reader.remaining} of {reader.most} requests a minute left")]
 
 
@@ -300,10 +300,10 @@ class _Permissions:
 
     def _roles(self, aid: str) -> list[str]:
         """The ids of the user's roles in an account group, and of those in all."""
-        roles = list(_listed(self._user.get("allAccountGroupRoles")))
-        for entry in _listed(self._user.get("accountGroupRoles")):
+        roles = list(_as_list(self._user.get("allAccountGroupRoles")))
+        for entry in _as_list(self._user.get("accountGroupRoles")):
             if not aid or text_id(dig(entry, "accountGroup", "aid")) == aid:
-                roles += _listed(as_object(entry).get("roles"))
+                roles += _as_list(as_object(entry).get("roles"))
         ids = (text_id(as_object(role).get("roleId")) for role in roles)
         return list(dict.fromkeys(one for one in ids if one))[:MOST_ROLES]
 
@@ -317,7 +317,7 @@ class _Permissions:
         return frozenset(text.casefold() for text in texts if text)
 
 
-def _listed(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     """A list of the API's answer; empty where it has none."""
     return value if isinstance(value, list) else []
 

@@ -25,7 +25,7 @@ MOST_SLOTS = 1000
 """The most snapshots in a period that a limit may be set to: far above the documented 5 of an organization."""
 
 DEFAULT_DISPLAY_NAME = "{test} {start} +{duration} [{key}]"
-"""What a snapshot is called: it ends in the task's short key, by which a lost one can be found."""
+"""The name of a snapshot: it ends in the task's short key, by which a lost one can be found."""
 
 SINCE_ALERT = "alert"
 """The `start` of a window that starts where the earliest of its tests' alerts did."""

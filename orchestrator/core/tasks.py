@@ -19,7 +19,7 @@ SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
 
 KEY_FIELD, KEY_AS_TEXT = "{key}", "{\ufdd0key}"
-"""What a display name keeps until its key is known, and the same where it is meant as text, as in a test's name."""
+"""The field that a display name keeps until its key is known, and the same where it is meant as text, as in a test's name."""
 
 
 class Status(StrEnum):

@@ -39,7 +39,7 @@ from orchestrator.jobfile.types import TestType
 from orchestrator.windows import parse_duration
 
 JOB_NAME = "snap"
-"""What records call a job of the command line that has no title."""
+"""The name in records of a job of the command line that has no title."""
 
 AROUND = 3600.0
 """Seconds of a window around a moment, when no duration is given: the shortest that the API takes."""

@@ -37,7 +37,7 @@ TestType = Literal[
 """The test types of ThousandEyes' version 7 API (`GET /tests`), all of which can be snapshotted."""
 
 DISPLAY_FIELDS = ("test", "test_id", "start", "end", "duration", "key", "job", "organization")
-"""What a `display_name` may have in braces."""
+"""The fields that a `display_name` may have in braces."""
 
 PHRASE: Final = "phrase"
 """Type of an error whose text goes on with what was written: `digits only, not 'x'`."""

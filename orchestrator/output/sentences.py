@@ -68,7 +68,7 @@ _OPEN_END = {
     Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }
-"""What the next one depends on where no time can be given."""
+"""Words for what the next one depends on where no time can be given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

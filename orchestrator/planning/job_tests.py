@@ -32,7 +32,7 @@ class Scope:
 
 
 def make_scope(job: Job, organization: Organization, listings: Mapping[str, Listing]) -> Scope:
-    """Where the job looks in this organization: its own account group, or all that were listed."""
+    """The scope of a job in this organization: its own account group, or all that were listed."""
     own = job.account_group or organization.account_group or ""
     first = listings.get(own, Listing(aid=own))
     others = [listing for aid, listing in listings.items() if aid != own] if job.everywhere else []

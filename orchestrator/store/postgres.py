@@ -70,7 +70,7 @@ LASTING = (
     errors.UndefinedTable,
     errors.UndefinedFunction,
 )
-"""What no waiting puts right."""
+"""Errors that no waiting puts right."""
 
 PASSING = (
     psycopg.OperationalError,
@@ -79,7 +79,7 @@ PASSING = (
     errors.FeatureNotSupported,  # a newer version has changed the tables: the next statement is prepared anew
     errors.IdleInTransactionSessionTimeout,  # this process stood still for too long
 )
-"""What passes: the transaction was rolled back, and may be tried again."""
+"""Errors that pass: the transaction was rolled back, and may be tried again."""
 
 
 class PostgresDatabase:

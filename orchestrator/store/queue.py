@@ -31,7 +31,7 @@ from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.rows import Phase, from_kinds, from_limit, kind, to_gate, to_lease, to_task
 
 Kinds = Collection[tuple[str, bool]]
-"""What a permission may be refused for within an organization: pairs of account group and is_public."""
+"""Kinds of request that a permission may be refused for within an organization: pairs of account group and is_public."""
 
 Turns = dict[tuple[Phase, Priority], float]
 """The earliest `until` of a run's tasks in each phase and class that has any."""

@@ -35,7 +35,7 @@ PASSING = {
     sqlite3.SQLITE_FULL: "the disk is full; make room",
     sqlite3.SQLITE_IOERR: "the disk fails or is full; see the system's log",
 }
-"""What passes, or can be put right while a run waits."""
+"""Errors that pass, or can be put right while a run waits."""
 
 LASTING = {
     sqlite3.SQLITE_READONLY: "it cannot be written; check the permissions of the file and its folder",
@@ -44,7 +44,7 @@ LASTING = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup, or move it away and run again",
     sqlite3.SQLITE_NOTADB: "this is not a SQLite database; name another file, or move this one away",
 }
-"""What has to be put right before the store is of use."""
+"""Errors that have to be put right before the store is of use."""
 
 
 class SqliteDatabase:

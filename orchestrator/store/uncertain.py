@@ -19,7 +19,7 @@ RESENT = {
     "settled_wall": None,
     "duplicate_possible": True,
 }
-"""What a task is that is sent once more although its snapshot may exist."""
+"""The columns of a task that is sent once more although its snapshot may exist."""
 
 
 class UncertainTasks:
