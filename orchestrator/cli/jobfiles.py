@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.options import json_option
-from orchestrator.cli.process import write_json
+from orchestrator.cli.process import print_lines, write_json
 from orchestrator.core import ExitCode, JobFileError, Located, UsageError
 
 STARTER_NAME = "jobs.yaml"
@@ -42,9 +42,8 @@ def _print(found: tuple[Located, ...], *, as_json: bool) -> None:
     if as_json:
         keys = ("file", "line", "column", "level", "text")
         write_json([{key: getattr(one, key) for key in keys} for one in found])
-        return
-    for one in found:
-        print(one, file=sys.stderr)
+    else:
+        print_lines(found, file=sys.stderr)
 
 
 @click.command("init")

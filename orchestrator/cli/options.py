@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
 from functools import wraps
@@ -83,11 +83,15 @@ def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, **{"envvar": envvar, **settings})
 
 
-def add_options(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
-    """The command with these options, shown in this order."""
-    for one in reversed(options):
-        command = one(command)
-    return command
+def option_group(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """A decorator that adds these options, shown in this order."""
+
+    def add(command: Command) -> Command:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return add
 
 
 store_option = option(
@@ -97,11 +101,9 @@ store_option = option(
     help="Where the queue is kept: sqlite:////absolute/path or postgresql://… [default: one file under the user's state directory]",
 )
 
-
 json_option = option(
     "--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output."
 )
-
 
 zone_option = option(
     "--timezone",
@@ -109,13 +111,39 @@ zone_option = option(
     help="Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",
 )
 
-
 organization_option = option(
     "--organization",
     "organizations",
     multiple=True,
     metavar="GLOB",
     help="Only organizations matching this; repeatable.",
+)
+
+_PACING_OPTIONS = option_group(
+    option(
+        "--snapshots",
+        type=click.IntRange(1, MOST_SLOTS),
+        help="Snapshots that the limit allows per organization [5].",
+    ),
+    option("--per", type=DURATION, metavar="TIME", help="The limit's period [5m]."),
+    option("--guard", type=DURATION, metavar="TIME", help="Added to the period against rounding [1s]."),
+    option(
+        "--grace",
+        type=DURATION,
+        metavar="TIME",
+        help="How late a server may still act on an aborted request [30s].",
+    ),
+    option(
+        "--use",
+        type=click.IntRange(1, MOST_SLOTS),
+        help="Slots to use; the others are left to people and other tools [5].",
+    ),
+    option(
+        "--pace",
+        type=click.Choice([pace.value for pace in Pace]),
+        help="Use slots at once, or spread them [burst].",
+    ),
+    option("--timeout", type=DURATION, metavar="TIME", help="Total time of one attempt [60s]."),
 )
 
 
@@ -148,32 +176,6 @@ class Pacing:
 
 def pacing_options(command: Command) -> Command:
     """The limit and its margins, for every organization of the run; the command gets them as one `pacing`."""
-    options = [
-        option(
-            "--snapshots",
-            type=click.IntRange(1, MOST_SLOTS),
-            help="Snapshots that the limit allows per organization [5].",
-        ),
-        option("--per", type=DURATION, metavar="TIME", help="The limit's period [5m]."),
-        option("--guard", type=DURATION, metavar="TIME", help="Added to the period against rounding [1s]."),
-        option(
-            "--grace",
-            type=DURATION,
-            metavar="TIME",
-            help="How late a server may still act on an aborted request [30s].",
-        ),
-        option(
-            "--use",
-            type=click.IntRange(1, MOST_SLOTS),
-            help="Slots to use; the others are left to people and other tools [5].",
-        ),
-        option(
-            "--pace",
-            type=click.Choice([pace.value for pace in Pace]),
-            help="Use slots at once, or spread them [burst].",
-        ),
-        option("--timeout", type=DURATION, metavar="TIME", help="Total time of one attempt [60s]."),
-    ]
 
     @wraps(command)
     def collect(*arguments: Any, **settings: Any) -> Any:
@@ -184,7 +186,39 @@ def pacing_options(command: Command) -> Command:
         pacing = Pacing(limit=limit, timeout=settings.pop("timeout"))
         return command(*arguments, pacing=pacing, **settings)
 
-    return add_options(options, cast("Command", collect))
+    return _PACING_OPTIONS(cast("Command", collect))
+
+
+_OUTPUT_OPTIONS = option_group(
+    json_option,
+    option(
+        "--format",
+        type=click.Choice(["table", "md", "csv", "jsonl"]),
+        help="Form of the results [table on a terminal, else jsonl].",
+    ),
+    option(
+        "--report",
+        "reports",
+        multiple=True,
+        metavar="PATH",
+        help="Also write a report here, by suffix: .html, .md, .csv or .jsonl; repeatable.",
+    ),
+    option(
+        "--links",
+        type=click.Choice(["show", "id"]),
+        default="show",
+        help="`id` keeps links out of records and logs [show].",
+    ),
+    option("-q", "--quiet", is_flag=True, help="Print only trouble on standard error."),
+    option("-v", "--verbose", is_flag=True, help="Print what happens in between."),
+    option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Form of what is printed on standard error [text].",
+    ),
+    zone_option,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,43 +242,13 @@ class OutputOptions:
 
 def output_options(command: Command) -> Command:
     """Formats and streams; the command gets them as one `output`."""
-    options = [
-        json_option,
-        option(
-            "--format",
-            type=click.Choice(["table", "md", "csv", "jsonl"]),
-            help="Form of the results [table on a terminal, else jsonl].",
-        ),
-        option(
-            "--report",
-            "reports",
-            multiple=True,
-            metavar="PATH",
-            help="Also write a report here, by suffix: .html, .md, .csv or .jsonl; repeatable.",
-        ),
-        option(
-            "--links",
-            type=click.Choice(["show", "id"]),
-            default="show",
-            help="`id` keeps links out of records and logs [show].",
-        ),
-        option("-q", "--quiet", is_flag=True, help="Print only trouble on standard error."),
-        option("-v", "--verbose", is_flag=True, help="Print what happens in between."),
-        option(
-            "--log-format",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            help="Form of what is printed on standard error [text].",
-        ),
-        zone_option,
-    ]
 
     @wraps(command)
     def collect(*arguments: Any, **settings: Any) -> Any:
         given = {field.name: settings.pop(field.name) for field in fields(OutputOptions)}
         return command(*arguments, output=_without_contradiction(OutputOptions(**given)), **settings)
 
-    return add_options(options, cast("Command", collect))
+    return _OUTPUT_OPTIONS(cast("Command", collect))
 
 
 def _without_contradiction(output: OutputOptions) -> OutputOptions:

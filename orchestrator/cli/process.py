@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -225,10 +225,10 @@ def pause_printer(zone: tzinfo, *, quiet: bool = False) -> OnPause | None:
     return None if quiet else lambda pause: print(pause_text(pause, zone), file=sys.stderr, flush=True)
 
 
-def print_lines(lines: Iterable[str]) -> None:
-    """Each line on standard output."""
+def print_lines(lines: Iterable[object], *, file: TextIO | None = None) -> None:
+    """Print each line on standard output, or into this file."""
     for line in lines:
-        print(line)
+        print(line, file=file)
 
 
 def write_json(value: Any) -> None:

@@ -24,7 +24,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import use_store
+from orchestrator.cli.process import print_lines, use_store
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -142,6 +142,5 @@ def _read(
     from orchestrator.jobfile import read_jobfiles
 
     reading = read_jobfiles(jobfiles, environ=environ, stdin=sys.stdin)
-    for warning in reading.warnings:
-        print(warning, file=sys.stderr)
+    print_lines(reading.warnings, file=sys.stderr)
     return pacing.apply(reading.jobfile.only_organizations(organizations))

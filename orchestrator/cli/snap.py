@@ -15,9 +15,9 @@ from orchestrator.cli.options import (
     DURATION,
     OutputOptions,
     Pacing,
-    add_options,
     json_option,
     option,
+    option_group,
     output_options,
     pacing_options,
     store_option,
@@ -43,99 +43,87 @@ AT_ONCE = 10.0
 """Seconds within which a start counts as now."""
 
 
-def where_options(command: Any) -> Any:
-    """The options for whose tests are meant."""
-    return add_options(
-        [
-            option(
-                "--organization",
-                "organizations",
-                multiple=True,
-                metavar="GLOB",
-                help="Only organizations of --jobfile that match; repeatable.",
-            ),
-            option(
-                "--account-group",
-                metavar="AID",
-                help="Look in this account group alone [all that the token sees].",
-            ),
-            option(
-                "--jobfile",
-                metavar="FILE",
-                help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
-            ),
-        ],
-        command,
-    )
+where_options = option_group(
+    option(
+        "--organization",
+        "organizations",
+        multiple=True,
+        metavar="GLOB",
+        help="Only organizations of --jobfile that match; repeatable.",
+    ),
+    option(
+        "--account-group",
+        metavar="AID",
+        help="Look in this account group alone [all that the token sees].",
+    ),
+    option(
+        "--jobfile",
+        metavar="FILE",
+        help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
+    ),
+)
+"""The options for whose tests are meant."""
 
 
-def selector_options(command: Any) -> Any:
-    """The options for tests whose ids are not known."""
-    return add_options(
-        [
-            option(
-                "--test-name",
-                "test_names",
-                metavar="TEXT",
-                help="A part of the name, or a pattern with * and ?; repeatable.",
-                multiple=True,
-            ),
-            option(
-                "--type",
-                "types",
-                metavar="TYPE",
-                help="A test type, e.g. http-server; repeatable.",
-                multiple=True,
-            ),
-            option(
-                "--tag",
-                "tags",
-                metavar="KEY:VALUE",
-                help="A tag, e.g. team:payments or team:*; repeatable.",
-                multiple=True,
-            ),
-            option(
-                "--alerting",
-                is_flag=True,
-                help="Only tests with an alert active at any moment of the window.",
-            ),
-            option("--enabled", is_flag=True, help="Only tests that are enabled."),
-            option(
-                "--exclude",
-                metavar="ID|TEXT",
-                help="Not these ids or names after all; repeatable.",
-                multiple=True,
-            ),
-            option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
-        ],
-        command,
-    )
+selector_options = option_group(
+    option(
+        "--test-name",
+        "test_names",
+        metavar="TEXT",
+        help="A part of the name, or a pattern with * and ?; repeatable.",
+        multiple=True,
+    ),
+    option(
+        "--type",
+        "types",
+        metavar="TYPE",
+        help="A test type, e.g. http-server; repeatable.",
+        multiple=True,
+    ),
+    option(
+        "--tag",
+        "tags",
+        metavar="KEY:VALUE",
+        help="A tag, e.g. team:payments or team:*; repeatable.",
+        multiple=True,
+    ),
+    option(
+        "--alerting",
+        is_flag=True,
+        help="Only tests with an alert active at any moment of the window.",
+    ),
+    option("--enabled", is_flag=True, help="Only tests that are enabled."),
+    option(
+        "--exclude",
+        metavar="ID|TEXT",
+        help="Not these ids or names after all; repeatable.",
+        multiple=True,
+    ),
+    option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
+)
+"""The options for tests whose ids are not known."""
 
 
-def window_options(command: Any) -> Any:
-    """The options for the time; a bare clock time is the latest such moment in the terminal's zone."""
-    return add_options(
-        [
-            option(
-                "--since",
-                "--from",
-                "since",
-                metavar="TIME",
-                help="Start: 14:07, '2 h ago', 'yesterday 22:00', or alert for the earliest alert's.",
-            ),
-            option("--until", "--to", "until", metavar="TIME", help="End [the last full minute]."),
-            option("--last", type=DURATION, metavar="TIME", help="This long up to the end, e.g. 2h."),
-            option("--around", metavar="TIME", help="A window around this moment."),
-            option("--duration", type=DURATION, metavar="TIME", help="The length of --around [1h]."),
-            option(
-                "--fit",
-                type=click.Choice([fit.value for fit in Fit]),
-                default=Fit.COVER.value,
-                help="When the API does not take the length: cover moves the start back [cover].",
-            ),
-        ],
-        command,
-    )
+window_options = option_group(
+    option(
+        "--since",
+        "--from",
+        "since",
+        metavar="TIME",
+        help="Start: 14:07, '2 h ago', 'yesterday 22:00', or alert for the earliest alert's.",
+    ),
+    option("--until", "--to", "until", metavar="TIME", help="End [the last full minute]."),
+    option("--last", type=DURATION, metavar="TIME", help="This long up to the end, e.g. 2h."),
+    option("--around", metavar="TIME", help="A window around this moment."),
+    option("--duration", type=DURATION, metavar="TIME", help="The length of --around [1h]."),
+    option(
+        "--fit",
+        type=click.Choice([fit.value for fit in Fit]),
+        default=Fit.COVER.value,
+        help="When the API does not take the length: cover moves the start back [cover].",
+    ),
+)
+"""The options for the time; a bare clock time is the latest such moment in the terminal's zone."""
 
 
 @click.command("snap", epilog=EXAMPLES)
@@ -242,8 +230,7 @@ def _read_organizations(jobfile: str | None, organizations: Sequence[str]) -> Jo
 
 def _print_notes(lines: Iterable[str], output: OutputOptions) -> None:
     """Each line on standard error, unless it is to be quiet."""
-    for line in () if output.quiet else lines:
-        print(line, file=sys.stderr)
+    print_lines(() if output.quiet else lines, file=sys.stderr)
 
 
 def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOptions) -> None:
