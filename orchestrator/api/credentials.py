@@ -25,7 +25,7 @@ CREDENTIAL_MARK = "<credential>"
 
 _MARKED = f"\r\nAuthorization: {CREDENTIAL_MARK}\r\n".encode()  # cannot stand in a JSON body: CR and LF
 
-_SENDABLE = re.compile(r"[\x21-\x7e]+")
+_SENDABLE = re.compile(r"[\x21-\x7e]+")  # printable ASCII without the space: what a header can hold
 
 _SHORTEST_MASKED = 8  # masking every occurrence of a shorter text would tear answers apart
 
@@ -184,7 +184,7 @@ def _check_token(text: str, where: str) -> Bearer:
         raise CredentialError(f"{where} starts with the word Bearer: put the token alone into it")
     if any(character.isspace() for character in token):
         raise CredentialError(f"{where} has white space within it: put one token alone into it")
-    if not all("!" <= character <= "~" for character in token):
+    if not _SENDABLE.fullmatch(token):
         raise _malformation(where)
     return Bearer(token)
 

@@ -99,7 +99,7 @@ class Origin:
         self._tenants = {tenant.org_id: tenant for tenant in world.organizations}
         self._bearers = {bearer.token: bearer for bearer in world.bearers}
         self._uses: dict[str, quota.Uses] = defaultdict(quota.Uses)
-        self._general: dict[str, quota.GeneralQuota] = defaultdict(quota.GeneralQuota)
+        self._general: dict[str, quota.Uses] = defaultdict(quota.Uses)
         self._made: list[TenantSnapshot] = []
         self._saved: dict[tuple[str, str], list[TenantTest]] = defaultdict(list)
 
@@ -116,8 +116,8 @@ class Origin:
             reply = refusal.reply
         if case is None:
             return None, reply
-        general = self._general[case.tenant.org_id]
-        return case, reply.with_headers(general.headers(self.world.clock_offset))
+        headers = quota.general_headers(self._general[case.tenant.org_id], self.world.clock_offset)
+        return case, reply.with_headers(headers)
 
     def take_slot(self, org_id: str, at: float) -> bool:
         """Use the snapshot quota of an organization once, whoever asks; False when it is used up."""
@@ -143,7 +143,9 @@ class Origin:
 
     def _count_request(self, case: Case) -> None:
         org_id = case.tenant.org_id
-        self._general[org_id], allowed = self._general[org_id].count_request(case.at)
+        self._general[org_id], allowed = quota.fixed_windows(
+            quota.GENERAL_LIMIT, self._general[org_id], case.at
+        )
         if not allowed:
             case.exhausted = GENERAL
             raise case.refusal(429, "Exhausted rate limit for the organization")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 
@@ -32,6 +32,11 @@ class Uses:
 
 Ruling: TypeAlias = tuple[Uses, bool]
 Policy: TypeAlias = Callable[[Quota, Uses, float], Ruling]
+
+GENERAL_LIMIT = Quota(limit=240, period=60.0)
+"""240 requests of any kind a minute per organization, as published; its windows are fixed ones."""
+
+_ROUNDING = 1e-9  # a token that is missing only this much is there: floats add up to 0.9999999
 
 
 def sliding_window(limit: Quota, uses: Uses, now: float) -> Ruling:
@@ -73,30 +78,16 @@ POLICIES: Mapping[str, Policy] = {
     "burst_1": burst_1,
 }
 
-_GENERAL = Quota(limit=240, period=60.0)  # 240 requests a minute per organization, as published
-_ROUNDING = 1e-9  # a token that is missing only this much is there: floats add up to 0.9999999
 
+def general_headers(uses: Uses, clock_offset: float = 0.0) -> dict[str, str]:
+    """The three headers that every answer carries once its request is counted.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GeneralQuota:
-    """The general limit of one organization: a fixed window from the first request."""
-
-    limit: Quota = _GENERAL
-    start: float = -math.inf
-    used: int = 0
-
-    def count_request(self, now: float) -> tuple[GeneralQuota, bool]:
-        """Count one more request; True with it if it is let through."""
-        window = self if now < self.start + self.limit.period else replace(self, start=now, used=0)
-        allowed = window.used < self.limit.limit
-        return replace(window, used=window.used + allowed), allowed
-
-    def headers(self, clock_offset: float = 0.0) -> dict[str, str]:
-        """The three headers that every answer carries; Reset in epoch seconds of the server's clock."""
-        reset = math.ceil(self.start + self.limit.period + clock_offset)
-        values = (self.limit.limit, self.limit.limit - self.used, reset)
-        names = ("Limit", "Remaining", "Reset")
-        return {f"X-Organization-Rate-Limit-{n}": str(v) for n, v in zip(names, values, strict=True)}
+    Reset is in epoch seconds of the server's clock.
+    """
+    reset = math.ceil(uses.moments[0] + GENERAL_LIMIT.period + clock_offset)
+    values = (GENERAL_LIMIT.limit, GENERAL_LIMIT.limit - len(uses.moments), reset)
+    names = ("Limit", "Remaining", "Reset")
+    return {f"X-Organization-Rate-Limit-{n}": str(v) for n, v in zip(names, values, strict=True)}
 
 
 def _recent(limit: Quota, uses: Uses, now: float) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.simulator.quota import POLICIES, GeneralQuota, Quota, Uses
+from orchestrator.simulator.quota import GENERAL_LIMIT, POLICIES, Quota, Uses, fixed_windows, general_headers
 
 LIMIT = Quota(limit=5, period=300.0)
 gaps = st.lists(st.floats(0, 400) | st.sampled_from([0.0, 60.0, 150.0, 299.999, 300.0]), max_size=60)
@@ -111,15 +111,15 @@ def test_a_fixed_window_starts_anew_at_its_end() -> None:
 
 def test_the_general_limit_is_a_fixed_window_from_the_first_request() -> None:
     """240 pass, the next is refused with nothing remaining, and a minute after the first all is well."""
-    general, verdicts = GeneralQuota(), []
+    uses, verdicts = Uses(), []
     for _ in range(241):
-        general, allowed = general.count_request(1000.5)
+        uses, allowed = fixed_windows(GENERAL_LIMIT, uses, 1000.5)
         verdicts.append(allowed)
     assert verdicts == [True] * 240 + [False]
-    assert general.headers() == {
+    assert general_headers(uses) == {
         "X-Organization-Rate-Limit-Limit": "240",
         "X-Organization-Rate-Limit-Remaining": "0",
         "X-Organization-Rate-Limit-Reset": "1061",
     }
-    assert not general.count_request(1060.4)[1]
-    assert general.count_request(1060.5)[1]
+    assert not fixed_windows(GENERAL_LIMIT, uses, 1060.4)[1]
+    assert fixed_windows(GENERAL_LIMIT, uses, 1060.5)[1]
