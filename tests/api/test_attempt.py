@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -699,6 +700,39 @@ def test_a_deadline_that_passes_while_the_caller_is_asked_sends_nothing() -> Non
     with Server(always(CREATED)) as server:
         came = post(client_of(server.url), 0.1, lambda: time.sleep(0.2))
     assert_not_sent(came, server, "within 0.1 s")
+
+
+# Several addresses.
+
+
+class SeveralAddresses(Attempt):
+    """An attempt at a name that has an address at each of these ports."""
+
+    ports: tuple[int, ...] = ()
+
+    def _look_up(self, host: str, port: int) -> list[tuple[int, int, int, str, Any]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (LOOPBACK, one)) for one in self.ports]
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
+    """The first of two has half of what is left, and the second is connected."""
+    attempt = SeveralAddresses(clock=CLOCK, deadline=CLOCK.boot() + 0.6)
+    with deaf_port() as deaf, Server(always(CREATED)) as server:
+        attempt.ports = (deaf, server.port)
+        with attempt.dial("two.invalid", 443, []) as sock:
+            assert sock.getpeername() == (LOOPBACK, server.port)
+    assert attempt.remaining() > 0.1
+
+
+def test_no_number_of_addresses_takes_longer_than_the_deadline() -> None:
+    """Each has a part of the whole."""
+    started = time.monotonic()
+    attempt = SeveralAddresses(clock=CLOCK, deadline=CLOCK.boot() + 0.3)
+    with deaf_port() as one, deaf_port() as two, deaf_port() as three:
+        attempt.ports = (one, two, three)
+        with pytest.raises(TimeoutError):
+            attempt.dial("three.invalid", 443, [])
+    assert time.monotonic() - started < 0.6
 
 
 # Aborting.
