@@ -252,6 +252,13 @@ def test_without_a_job_file_all_that_snap_may_ask_for_is_read() -> None:
 
 
 @pytest.mark.socket
+def test_more_account_groups_than_a_sentence_names_are_counted() -> None:
+    """Ten account groups are named, and none is passed over in silence."""
+    said = {check.about: check.text for check in looked_at(example_world(1, 1, account_groups=12))}
+    assert said["permission"].endswith("account group 2010 and 2 more")
+
+
+@pytest.mark.socket
 def test_of_one_account_group_no_other_is_read() -> None:
     """A token that is meant for one account group is looked at there."""
     said = {
