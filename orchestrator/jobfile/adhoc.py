@@ -48,6 +48,10 @@ STDIN = "-"
 
 _ALONE = "version: 1\njobs: [{name: snap, tests: ['1'], windows: [{last: 1h}]}]\n"
 
+_OBEYED = ("Cc", "Zl", "Zp", "Cs")  # Unicode categories that a terminal obeys
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the reading direction
+
 _WHEN = "write --since 14:07, --last 2h, --from … --to …, or --around 14:07"
 
 
@@ -81,30 +85,30 @@ class AdhocJob:
     notes: tuple[str, ...] = ()
 
 
-def make_adhoc_job(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
+def make_adhoc_job(request: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
     """The job that the words mean, for the organizations of a job file; `now` is epoch seconds.
 
     UsageError when no test or no time is named, or what is written cannot be read.
     """
-    _check_texts(words)
-    if not words.tests and select_of(words) is None:
+    _check_texts(request)
+    if not request.tests and select_of(request) is None:
         raise UsageError(
             "which tests? Name their ids, or select them with --alerting, --tag, --test-name or --type"
         )
-    spec, notes = _window(words, now, timezone)
-    return AdhocJob(jobfile=_jobfile(words, known, (spec,)), notes=notes)
+    spec, notes = _read_window(request, now, timezone)
+    return AdhocJob(jobfile=_make_jobfile(request, known, (spec,)), notes=notes)
 
 
-def make_search_job(words: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
+def make_search_job(request: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
     """As `incident`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
-    _check_texts(words)
-    timed = any(one is not None for one in (words.since, words.until, words.last, words.around))
-    spec, notes = _window(words, now, timezone) if timed else (None, ())
-    made = _jobfile(words, known, (spec,) if spec else ())
-    job = made.jobs[0]
+    _check_texts(request)
+    timed = any(one is not None for one in (request.since, request.until, request.last, request.around))
+    spec, notes = _read_window(request, now, timezone) if timed else (None, ())
+    jobfile = _make_jobfile(request, known, (spec,) if spec else ())
+    job = jobfile.jobs[0]
     if not job.tests:
         job = replace(job, select=job.select or Select())
-    return AdhocJob(jobfile=replace(made, jobs=(job,)), notes=notes)
+    return AdhocJob(jobfile=replace(jobfile, jobs=(job,)), notes=notes)
 
 
 def read_test_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, ...]:
@@ -133,8 +137,10 @@ def find_organizations(
 
     UsageError when there is none, or more than one and none is chosen; `naming` is how the command takes a file.
     """
-    made = reader.read_jobfiles([path], environ=environ).jobfile if path else _of_environment(environ, naming)
-    names = list(made.organizations)
+    jobfile = (
+        reader.read_jobfiles([path], environ=environ).jobfile if path else _read_environment(environ, naming)
+    )
+    names = list(jobfile.organizations)
     if len(names) > 1 and not chosen:
         raise UsageError(
             f"{path} has {len(names)} organizations: choose with --organization {first_names(names, last='or')}"
@@ -144,7 +150,7 @@ def find_organizations(
         raise UsageError(
             f"no organization matches {choice([*chosen])}: there is {first_names(names, last='or')}"
         )
-    return replace(made, organizations={name: made.organizations[name] for name in kept}, jobs=())
+    return replace(jobfile, organizations={name: jobfile.organizations[name] for name in kept}, jobs=())
 
 
 def settings_without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
@@ -157,25 +163,25 @@ def settings_without_file(run: Run, *, environ: Mapping[str, str]) -> JobFile:
     return replace(known, name=run.job, jobs=(job,))
 
 
-def select_of(words: AdhocRequest) -> Select | None:
+def select_of(request: AdhocRequest) -> Select | None:
     """The selectors among the words, None when there are none."""
     select = Select(
-        test_name=words.test_names,
-        type=tuple(map(_type, words.types)),
-        tag=words.tags,
-        alerting=True if words.alerting else None,
-        enabled=True if words.enabled else None,
+        test_name=request.test_names,
+        type=tuple(map(_read_type, request.types)),
+        tag=request.tags,
+        alerting=True if request.alerting else None,
+        enabled=True if request.enabled else None,
     )
     return None if select == Select() else select
 
 
-def _check_texts(words: AdhocRequest) -> None:
+def _check_texts(request: AdhocRequest) -> None:
     """Raise for an empty selector, which would mean everything, and for a title that a terminal would obey."""
     given = {
-        "--test-name": words.test_names,
-        "--type": words.types,
-        "--tag": words.tags,
-        "--exclude": words.exclude,
+        "--test-name": request.test_names,
+        "--type": request.types,
+        "--tag": request.tags,
+        "--exclude": request.exclude,
     }
     for name, texts in given.items():
         if any(not text.strip() for text in texts):
@@ -184,51 +190,46 @@ def _check_texts(words: AdhocRequest) -> None:
                 f"{name} is empty: it would {does} every test or none. Write what is meant, '*' for every test, or leave"
                 " the option out"
             )
-    if words.account_group is not None and not (
-        words.account_group.isascii() and words.account_group.isdecimal()
+    if request.account_group is not None and not (
+        request.account_group.isascii() and request.account_group.isdecimal()
     ):
         raise UsageError(
-            f"--account-group {quote(words.account_group)} is no account group's id, which has digits only:"
+            f"--account-group {quote(request.account_group)} is no account group's id, which has digits only:"
             " `tesnap doctor` names those that the token sees"
         )
-    if any(unicodedata.category(char) in _OBEYED or char in _TURNING for char in words.title):
+    if any(unicodedata.category(char) in _OBEYED or char in _TURNING for char in request.title):
         raise UsageError(
-            f"--title {quote(words.title)} has a control character, such as the end of a line: write it without"
+            f"--title {quote(request.title)} has a control character, such as the end of a line: write it without"
         )
 
 
-_OBEYED = ("Cc", "Zl", "Zp", "Cs")
-
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the reading direction
-
-
-def _of_environment(environ: Mapping[str, str], naming: str) -> JobFile:
+def _read_environment(environ: Mapping[str, str], naming: str) -> JobFile:
     """The environment's organization, read as by a job file that names none."""
     if not environ.get("TE_TOKEN_FILE") and not environ.get("TE_TOKEN"):
         raise UsageError(
             f"no organization is known: set TE_TOKEN_FILE or TE_TOKEN, or name a job file that has them {naming}"
         )
     try:
-        made = reader.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
+        jobfile = reader.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
     except JobFileError as error:
         raise UsageError("; ".join(located.text for located in error.errors)) from None
-    return replace(made, files=())  # nothing of it can be read again
+    return replace(jobfile, files=())  # nothing of it can be read again
 
 
-def _jobfile(words: AdhocRequest, known: JobFile, specs: tuple[WindowSpec, ...]) -> JobFile:
+def _make_jobfile(request: AdhocRequest, known: JobFile, specs: tuple[WindowSpec, ...]) -> JobFile:
     groups = {organization.account_group for organization in known.organizations.values()}
     job = Job(
-        name=words.title or JOB_NAME,
+        name=request.title or JOB_NAME,
         organizations=tuple(known.organizations),
-        account_group=words.account_group,
-        tests=tuple(TestRef(id=one) for one in words.tests),
-        select=select_of(words),
-        exclude=words.exclude,
-        max_tests=words.max_tests,
+        account_group=request.account_group,
+        tests=tuple(TestRef(id=one) for one in request.tests),
+        select=select_of(request),
+        exclude=request.exclude,
+        max_tests=request.max_tests,
         windows=specs,
         priority=Priority.INCIDENT,
-        display_name=_display_name(words.title),
-        everywhere=words.account_group is None and groups == {None},
+        display_name=_display_name(request.title),
+        everywhere=request.account_group is None and groups == {None},
     )
     return replace(known, name=job.name, jobs=(job,))
 
@@ -239,7 +240,7 @@ def _display_name(title: str) -> str:
     return f"{plain} {DEFAULT_DISPLAY_NAME}" if plain else DEFAULT_DISPLAY_NAME
 
 
-def _type(written: str) -> str:
+def _read_type(written: str) -> str:
     types: tuple[str, ...] = get_args(TestType)
     if written in types:
         return written
@@ -248,54 +249,53 @@ def _type(written: str) -> str:
     raise UsageError(f"--type {quote(written)} is no test type: {hint}")
 
 
-# -- the window ------------------------------------------------------------------------------------------
-
-
-def _window(words: AdhocRequest, now: float, timezone: str | None) -> tuple[WindowSpec, tuple[str, ...]]:
+def _read_window(
+    request: AdhocRequest, now: float, timezone: str | None
+) -> tuple[WindowSpec, tuple[str, ...]]:
     """The window that the words mean, and notes on clock times that are not plain."""
-    _check_form(words)
-    spec = WindowSpec(fit=words.fit, timezone=timezone)
-    if words.around is not None:
-        at, notes = _moment("--around", words.around, now, timezone)
-        return _check_window(replace(spec, around=at, duration=words.duration or AROUND)), notes
-    if words.last is not None and words.until is None:
-        return _check_window(replace(spec, last=words.last)), ()
-    end, notes = _end(words.until, now, timezone)
-    if words.last is not None:
-        return _check_window(replace(spec, end=end, duration=words.last)), notes
-    if words.since == SINCE_ALERT:
+    _check_form(request)
+    spec = WindowSpec(fit=request.fit, timezone=timezone)
+    if request.around is not None:
+        at, notes = _read_moment("--around", request.around, now, timezone)
+        return _check_window(replace(spec, around=at, duration=request.duration or AROUND)), notes
+    if request.last is not None and request.until is None:
+        return _check_window(replace(spec, last=request.last)), ()
+    end, notes = _read_end(request.until, now, timezone)
+    if request.last is not None:
+        return _check_window(replace(spec, end=end, duration=request.last)), notes
+    if request.since == SINCE_ALERT:
         return replace(spec, start=SINCE_ALERT, end=end), notes
-    _check_no_length(words.since or "")
-    start, more = _moment("--since", words.since or "", now, timezone)
+    _check_no_length(request.since or "")
+    start, more = _read_moment("--since", request.since or "", now, timezone)
     notes = (*more, *notes)
-    _check_order(start, end, words, timezone, notes)
+    _check_order(start, end, request, timezone, notes)
     return _check_window(replace(spec, start=start, end=end)), notes
 
 
-def _check_form(words: AdhocRequest) -> None:
-    starts = {"--since or --from": words.since, "--last": words.last, "--around": words.around}
+def _check_form(request: AdhocRequest) -> None:
+    starts = {"--since or --from": request.since, "--last": request.last, "--around": request.around}
     given = [name for name, value in starts.items() if value is not None]
     if not given:
         raise UsageError(f"which time? {_WHEN[0].upper()}{_WHEN[1:]}")
     if len(given) > 1:
         raise UsageError(f"{choice(given, last='and')} say different things: {_WHEN}")
-    if words.around is not None and words.until is not None:
+    if request.around is not None and request.until is not None:
         raise UsageError("--around has no end: write --duration for its length")
-    if words.around is None and words.duration is not None:
+    if request.around is None and request.duration is not None:
         raise UsageError(
             "--duration goes with --around: write --last for a length up to now, or --to for an end"
         )
 
 
-def _end(until: str | None, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
+def _read_end(until: str | None, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
     """The end as written, else the last full minute whose data is there."""
     if until is not None:
-        return _moment("--to", until, now, timezone)
+        return _read_moment("--to", until, now, timezone)
     last = windows.resolve_window(WindowSpec(last=AROUND), now=now)
     return utc_text(last.windows[0].end), ()
 
 
-def _moment(option: str, text: str, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
+def _read_moment(option: str, text: str, now: float, timezone: str | None) -> tuple[str, tuple[str, ...]]:
     """The moment as UTC text, fractions of a second dropped."""
     try:
         at, notes = windows.parse_moment(text, now=now, timezone=timezone)
@@ -312,9 +312,9 @@ def _check_no_length(since: str) -> None:
 
 
 def _check_order(
-    start: str, end: str, words: AdhocRequest, timezone: str | None, notes: tuple[str, ...]
+    start: str, end: str, request: AdhocRequest, timezone: str | None, notes: tuple[str, ...]
 ) -> None:
-    """Raise when the window would end before it starts, with what was made of the words."""
+    """Raise when the window would end before it starts, and say what the words were taken for."""
     first, last = (windows.parse_instant(text, timezone=None)[0] for text in (start, end))
     if first < last:
         return
@@ -323,7 +323,7 @@ def _check_order(
     if first == last:
         what = f"the window would start and end at {starts}"
     remedy = "a bare clock time is the latest such moment, so add the date, or 'yesterday'"
-    if words.until is None:
+    if request.until is None:
         remedy = f"without --to it ends with the last full minute, so write an earlier start, or --last 1h; {remedy}"
     raise UsageError(". ".join((f"{what}: {remedy}", *notes)))
 

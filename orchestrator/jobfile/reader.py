@@ -114,8 +114,7 @@ def _sources(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[_S
         try:
             sources.append(_stdin_source(stdin) if str(path) == "-" else _file_source(Path(path)))
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            errors.append(Located(printable(str(path)), 1, 1, f"cannot be read: {reason}"))
+            errors.append(_unreadable(path, error))
     if not paths:
         errors.append(Located("-", 1, 1, "no job file is named"))
     return sources, errors
@@ -136,14 +135,18 @@ def _expand(paths: Sequence[str | Path], errors: list[Located]) -> list[str | Pa
                 continue
             names = sorted(entry.name for entry in Path(path).iterdir() if not entry.is_dir())
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            errors.append(Located(shown, 1, 1, f"cannot be read: {reason}"))
+            errors.append(_unreadable(path, error))
             continue
         meant = [name for name in names if name.endswith(_SUFFIXES) and not name.startswith(".")]
         expanded += [Path(path, name) for name in meant]
         if not meant:
             errors.append(Located(shown, 1, 1, "no job file in this folder: it has no *.yaml or *.yml"))
     return expanded
+
+
+def _unreadable(path: str | Path, error: Exception) -> Located:
+    reason = getattr(error, "strerror", None) or str(error)
+    return Located(printable(str(path)), 1, 1, f"cannot be read: {reason}")
 
 
 def _file_source(path: Path) -> _Source:

@@ -111,7 +111,7 @@ class Decision:
 def decide(bucket: Bucket, demand: Demand, limit: Limit, now: float) -> Decision:
     """Say whether the asking run may make a request now, for a task of which class, or what it waits for."""
     held = _held_since(bucket.held, demand, now)
-    outcome = _turn(bucket, demand, held, limit, now)
+    outcome = _choose_outcome(bucket, demand, held, limit, now)
     if isinstance(outcome, Go) and outcome.priority in held:
         held = {**held, outcome.priority: now}
     return Decision(outcome=outcome, held=held)
@@ -195,7 +195,7 @@ def _held_since(before: Mapping[Priority, float], demand: Demand, now: float) ->
     return {p: min(before.get(p, now), now) for p in wanted if p != top}
 
 
-def _turn(
+def _choose_outcome(
     bucket: Bucket, demand: Demand, held: Mapping[Priority, float], limit: Limit, now: float
 ) -> Go | Wait:
     due = _due(demand, now)
@@ -203,7 +203,7 @@ def _turn(
         when, why = min(demand.mine.values(), default=(math.inf, Reason.OTHER_RUN))
         return Wait(until=None if when == math.inf else when, reason=why)
     free = [t for t in bucket.tokens if t.number <= limit.usable and t.returns_at <= now]
-    choice = _class(due, frozenset(demand.others), held, limit, free=len(free), now=now)
+    choice = _choose_class(due, frozenset(demand.others), held, limit, free=len(free), now=now)
     if isinstance(choice, Wait):
         return choice
     if bucket.gate is not None and bucket.gate.until > now:
@@ -226,7 +226,7 @@ def _token_time(bucket: Bucket, limit: Limit, free: Sequence[Token]) -> float:
     return earliest
 
 
-def _class(
+def _choose_class(
     due: frozenset[Priority],
     others: frozenset[Priority],
     held: Mapping[Priority, float],

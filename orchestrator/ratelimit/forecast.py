@@ -1,4 +1,4 @@
-"""TODO."""
+"""A forecast of starts: the bucket's own decisions, asked one after another in time that nobody waits for."""
 
 from __future__ import annotations
 
