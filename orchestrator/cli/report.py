@@ -110,7 +110,7 @@ def _kind_of(form: str | None, output: str | None) -> ReportFormat:
 
 def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
     from orchestrator.core import plural
-    from orchestrator.output import ReportFormat, is_stream, render, write_report, write_rows
+    from orchestrator.output import is_stream, print_report, write_report
 
     if output not in (None, "-"):
         write_report(str(output), report, kind)
@@ -118,10 +118,8 @@ def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
             "" if is_stream(Path(str(output))) else ", readable by you alone: a link opens for whoever has it"
         )
         print(f"wrote {output}: {plural(len(report.results), 'snapshot')}{alone}", file=sys.stderr)
-    elif kind is ReportFormat.TABLE:
-        write_rows(report, sys.stdout, kind)
     else:
-        print(render(report, kind), end="")
+        print_report(report, sys.stdout, kind)
 
 
 @click.command("list")

@@ -45,10 +45,18 @@ def render(report: Report, kind: ReportFormat) -> str:
     """The whole report as text that ends in a line break."""
     if kind in _FORMATS:
         rows = io.StringIO()
-        write_rows(report, rows, kind)
+        _write_rows(report, rows, kind)
         return rows.getvalue()
     text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
     return mask_secrets(text, report.secrets)
+
+
+def print_report(report: Report, stream: TextIO, kind: ReportFormat) -> None:
+    """Write a table as a run itself shows one on that stream, another form as one text."""
+    if kind is ReportFormat.TABLE:
+        _write_rows(report, stream, kind)
+    else:
+        stream.write(render(report, kind))
 
 
 def _html_page(report: Report) -> str:
@@ -70,7 +78,7 @@ def _markdown_text(report: Report) -> str:
     return _markdown().get_template("report.md.j2").render(page=make_page(report))
 
 
-def write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
+def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     """Write a table, CSV or records as a run itself does; records and CSV have the settled ones only."""
     output = formats.Output(
         stdout=stream,
