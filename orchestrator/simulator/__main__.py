@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _open_log(path: Path | None) -> Iterator[Callable[[LoggedRequest], None]]:
-    """Append each entry to the file at once, so that it outlives a kill; without a file do nothing."""
+    """A function that appends each entry to the file at once, so that it outlives a kill; idle without a file."""
     if path is None:
         yield lambda _: None
         return
