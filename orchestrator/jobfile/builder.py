@@ -52,7 +52,7 @@ class FileBuilder:
     @property
     def http(self) -> Http:
         """The file's way to the API."""
-        values = given_keys(self.entry.http)
+        values = entry_values(self.entry.http)
         if "ca_bundle" in values:
             values["ca_bundle"] = self._path(values["ca_bundle"])
         return Http(**values)
@@ -60,20 +60,20 @@ class FileBuilder:
     @property
     def retry(self) -> RetryRules:
         """The file's rules for how often a task is attempted."""
-        return RetryRules(**given_keys(self.entry.retry))
+        return RetryRules(**entry_values(self.entry.retry))
 
     @property
     def notify(self) -> tuple[Notify, ...]:
         """Those whom the file wants to be told."""
         return tuple(
-            Notify(**(given_keys(entry) | {"url_file": self._path(entry.url_file)}))
+            Notify(**(entry_values(entry) | {"url_file": self._path(entry.url_file)}))
             for entry in self.entry.notify or ()
         )
 
     def organization(self, name: str, own: OrganizationEntry | None = None) -> Organization:
         """The organization with the file's defaults; one without a token in the file has an empty source."""
         own = own or OrganizationEntry()
-        given = given_keys(self._defaults) | given_keys(own)
+        given = entry_values(self._defaults) | entry_values(own)
         return Organization(
             name=name,
             credential=self._credential(name, own),
@@ -92,7 +92,7 @@ class FileBuilder:
 
     def window(self, written: WindowEntry, where: Where, name: str | None = None) -> WindowSpec:
         """The window as `orchestrator.windows` reads it; it says itself what is wrong with it."""
-        spec = WindowSpec(**given_keys(written), timezone=self.timezone)
+        spec = WindowSpec(**entry_values(written), timezone=self.timezone)
         if spec not in self._checked:
             self._checked[spec] = _window_error(spec)
         error = self._checked[spec]
@@ -144,7 +144,7 @@ class FileBuilder:
 
     def _limit(self, name: str, own: LimitEntry | None) -> Limit:
         """The limit, the organization's own keys over those of the defaults; unless said, all of it is used."""
-        given = given_keys(self._defaults.limit) | given_keys(own)
+        given = entry_values(self._defaults.limit) | entry_values(own)
         limit = Limit(**({"use": given.get("snapshots", Limit().use)} | given))
         if limit.use > limit.snapshots:
             places: list[Where] = [("organizations", name, "limit"), ("organization_defaults", "limit")]
@@ -161,7 +161,7 @@ class FileBuilder:
         return str(self._folder / written)
 
 
-def given_keys(entry: Any) -> dict[str, Any]:
+def entry_values(entry: Any) -> dict[str, Any]:
     """The keys of an entry that were written, with their values."""
     return {} if entry is None else {key: getattr(entry, key) for key in entry.model_fields_set}
 

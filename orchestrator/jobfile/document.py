@@ -84,7 +84,7 @@ class Document:
         line, column = self.place(path)
         return f"{self.file}:{line}:{column}"
 
-    def written_part(self, path: Path) -> Path:
+    def existing_part(self, path: Path) -> Path:
         """The path as far as the file goes along it."""
         return path[: len(list(_walk(self.root, path)))]
 

@@ -157,7 +157,7 @@ def _unknown_key(document: Document, path: Path) -> str:
 
 def _wrong_value(document: Document, path: Path, issue: Any) -> str:
     """The error of a value, after the name of the key that it belongs to."""
-    keys = [part for part in document.written_part(path) if isinstance(part, str)]
+    keys = [part for part in document.existing_part(path) if isinstance(part, str)]
     about = f"{word(keys[-1])}: " if keys else ""
     quoted = document.quote_value(path)
     if issue["type"] != SENTENCE:

@@ -8,7 +8,7 @@ from fnmatch import translate
 from typing import Any, TypeVar, cast
 
 from orchestrator.core import Job, Priority, Select, TestRef, WindowSpec, first_names, quote, word
-from orchestrator.jobfile.builder import FileBuilder, given_keys
+from orchestrator.jobfile.builder import FileBuilder, entry_values
 from orchestrator.jobfile.document import Path as Where
 from orchestrator.jobfile.document import StopReading
 from orchestrator.jobfile.schema import JobEntry, TestEntry, WindowEntry
@@ -42,11 +42,11 @@ class JobBuilder:
             line, _ = self._document.place(("jobs", first.setdefault(job.name, at)))
             if job.name and first[job.name] != at:
                 text = f"a second job is called {quote(job.name)}, as the one in line {line}"
-                self._document.warn(self._own(at, "name") or ("jobs", at), text)
+                self._document.warn(self._own_place(at, "name") or ("jobs", at), text)
         return jobs
 
     def _job(self, at: int, own: JobEntry) -> Job:
-        given = given_keys(self._file.entry.defaults) | given_keys(own)
+        given = entry_values(self._file.entry.defaults) | entry_values(own)
         if "name" not in given and self._place_of_key(at, "name") is None:
             self._document.error(("jobs", at), "`name` is missing: records and reports need one")
         self._check_tests(at, given)
@@ -56,24 +56,26 @@ class JobBuilder:
                 at, "organization", lambda: self._organizations(at, given.get("organization"))
             ),
             tests=self._once(at, "tests", lambda: self._tests(at, given.get("tests", ()))),
-            select=Select(**given_keys(given["select"])) if "select" in given else None,
+            select=Select(**entry_values(given["select"])) if "select" in given else None,
             windows=self._once(at, "windows", lambda: self._windows(at, given.get("windows"))),
             priority=Priority[given.get("priority", "normal").upper()],
             place=self._document.locate(("jobs", at)),
             **{key: given[key] for key in _PLAIN_KEYS if key in given},
         )
 
-    def _own(self, at: int, key: str) -> Where | None:
+    def _own_place(self, at: int, key: str) -> Where | None:
         """The place of a key in the job itself, None where it is not written there."""
         return ("jobs", at, key) if self._document.has(("jobs", at, key)) else None
 
     def _place_of_key(self, at: int, key: str) -> Where | None:
         """The place of a key in the job or in the defaults, None where it is in neither."""
-        return self._own(at, key) or (("defaults", key) if self._document.has(("defaults", key)) else None)
+        return self._own_place(at, key) or (
+            ("defaults", key) if self._document.has(("defaults", key)) else None
+        )
 
     def _origin(self, at: int, key: str) -> Where:
         """The place of a job's value for this key: in the job, or in the defaults."""
-        return self._own(at, key) or ("defaults", key)
+        return self._own_place(at, key) or ("defaults", key)
 
     def _is_lost(self, at: int, key: str) -> bool:
         return self._document.is_lost(self._origin(at, key))
@@ -88,7 +90,7 @@ class JobBuilder:
 
     def _check_tests(self, at: int, given: Mapping[str, Any]) -> None:
         """A job has to mean some tests."""
-        select = given_keys(given.get("select"))
+        select = entry_values(given.get("select"))
         where = self._origin(at, "select")
         if "select" in given and not select and not self._document.lost_keys(where):
             text = "`select` selects nothing: write test_name, type, tag, alerting or enabled"
@@ -131,14 +133,14 @@ class JobBuilder:
         where = self._origin(at, "organization")
         if not wanted and not lost:
             self._document.error(where, '`organization` is an empty list: name one, or write "*" for all')
-        found = [self._matching((*where, position), pattern) for position, pattern in enumerate(wanted)]
+        found = [self._find_matches((*where, position), pattern) for position, pattern in enumerate(wanted)]
         if len(found) == 1:
             return found[0]
         self._count_compared(where)
         meant = set().union(*found)
         return tuple(name for name in self._known if name in meant)
 
-    def _matching(self, where: Where, pattern: str) -> tuple[str, ...]:
+    def _find_matches(self, where: Where, pattern: str) -> tuple[str, ...]:
         """The organizations of that name, or that match that pattern."""
         if pattern not in self._matches:
             names: tuple[str, ...] = (pattern,) if pattern in self._names else ()

@@ -78,7 +78,7 @@ def _sentence(text: str) -> PydanticCustomError:
     return PydanticCustomError(SENTENCE, "{text}", {"text": text})
 
 
-def _matching(pattern: str, text: str) -> Any:
+def _text_like(pattern: str, text: str) -> Any:
     """A text that the pattern describes whole; otherwise the phrase says what to write."""
 
     def read(value: Any) -> Any:
@@ -158,7 +158,7 @@ def _text(value: str) -> str:
 
 def whole_number(low: int, high: int) -> Any:
     """Annotations of a whole number between the two."""
-    digits = _matching("[0-9]{1,9}", "write a whole number, in digits only")
+    digits = _text_like("[0-9]{1,9}", "write a whole number, in digits only")
 
     def read(value: Any) -> int:
         number = int(digits(value))
@@ -251,20 +251,20 @@ Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"minLength
 Name = Annotated[
     Text,
     AfterValidator(
-        _matching(
+        _text_like(
             r"(?![. ])[^/\\*?\[\]{},]+(?<! )",
             r"a name without / \ * ? [ ] { } and commas, and not starting with a dot or space",
         )
     ),
 ]
 
-JobName = Annotated[Text, AfterValidator(_matching(r"\S.*\S|\S", "a name without spaces around it"))]
+JobName = Annotated[Text, AfterValidator(_text_like(r"\S.*\S|\S", "a name without spaces around it"))]
 
 DisplayName = Annotated[Text, AfterValidator(_display_name)]
 
 Digits = Annotated[
     str,
-    AfterValidator(_matching("[0-9]{1,20}", "digits only, as in the web app's address bar")),
+    AfterValidator(_text_like("[0-9]{1,20}", "digits only, as in the web app's address bar")),
     WithJsonSchema(
         {
             "anyOf": [
@@ -280,7 +280,7 @@ TextOrDigits = Annotated[Text, WithJsonSchema({"type": ["string", "integer"]})]
 
 Flag = Annotated[
     bool,
-    BeforeValidator(_matching("true|True|TRUE|false|False|FALSE", "write true or false")),
+    BeforeValidator(_text_like("true|True|TRUE|false|False|FALSE", "write true or false")),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, _FILLED]}),
 ]
 
@@ -292,7 +292,7 @@ Period = Annotated[float, BeforeValidator(_seconds(over_zero=True)), WithJsonSch
 
 Version = Annotated[
     Literal["1"],
-    BeforeValidator(_matching("1", "this version of tesnap reads `version: 1`")),
+    BeforeValidator(_text_like("1", "this version of tesnap reads `version: 1`")),
     WithJsonSchema({"const": 1}),
 ]
 
@@ -304,7 +304,7 @@ Variable = Annotated[
     str,
     AfterValidator(_variable),
     AfterValidator(
-        _matching("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as TE_TOKEN_ACME")
+        _text_like("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as TE_TOKEN_ACME")
     ),
 ]
 
