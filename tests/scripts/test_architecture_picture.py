@@ -42,3 +42,14 @@ def test_a_package_without_a_floor_is_not_drawn_and_missed() -> None:
     assert (layers[0], layers[-1]) == (["cli"], ["simulator"])
     assert ["planning", "worker"] in layers
     assert sorted(name for layer in layers for name in layer) == HOUSE.top_names
+
+
+def test_what_the_page_names_is_there() -> None:
+    """Each function and class that the journey names exists, in one of the files that stand beside it."""
+    page = PICTURE.with_name("architecture.md").read_text(encoding="utf-8")
+    for station in page.split("\n\n"):
+        files = re.findall(r"\(\.\./orchestrator/([\w/]+\.py)\)", station)
+        assert len(files) in (0, 3)
+        beside = [module for module in HOUSE.modules if module.path in files]
+        defined = {node.name for module in beside for node in (*module.functions, *module.classes)}
+        assert {name for name in re.findall(r"`(\w+_\w+)`", station) if files} <= defined
