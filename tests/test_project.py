@@ -28,7 +28,7 @@ TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".sh", ".sql", ".j2", 
 MODULE_LINES = 500
 """A module longer than this hides a noun. The number may only fall."""
 
-FUNCTION_LINES = 47
+FUNCTION_LINES = 40
 """A function longer than this does two things. The number may only fall."""
 
 CLASS_METHODS = 20
