@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from orchestrator.core.jobs import Limit
-from orchestrator.simulator import FaultPlan, refusals
+from orchestrator.simulator import FaultPlan
+from tests.support.server_log import refusals
 from tests.support.virtual import Stage
 
 SNAPSHOTS = 120

@@ -11,8 +11,9 @@ from pathlib import Path
 from benchmarks.row import Row
 from orchestrator.api.client import Call
 from orchestrator.core.jobs import Limit
-from orchestrator.simulator import Simulator, example_world, makespan, most_in_any_window, refusals
+from orchestrator.simulator import Simulator, example_world
 from tests.support.http import PERIOD, jobfile_for, run_over_http, simulated
+from tests.support.server_log import makespan, most_in_any_window, refusals
 from tests.support.virtual import ORGANIZATION_TOKENS, Stage, request
 
 SNAPSHOTS = 200

@@ -48,7 +48,6 @@ class Getter(Protocol):
 
     def get(self, path: str, query: Query = ()) -> Answer:
         """One attempt at reading something."""
-        ...
 
 
 class CatalogError(TesnapError):

@@ -19,23 +19,18 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Seconds since the epoch, UTC, as the calendar has it: may be set back and forth."""
-        ...
 
     def boot(self) -> float:
         """Seconds since some fixed moment, suspended time included; never set."""
-        ...
 
     def boot_id(self) -> str:
         """Which boot `boot()` counts from: values under different ids cannot be compared."""
-        ...
 
     def real(self, seconds: float) -> float:
         """How many seconds of real time these seconds take: what a socket's timeout is given."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Let this much time pass."""
-        ...
 
 
 class SystemClock:

@@ -64,20 +64,15 @@ class Observer(Protocol):
 
     def on_start(self, run: Run, tasks: int) -> None:
         """The plan is frozen and stored."""
-        ...
 
     def on_result(self, result: Result) -> None:
         """A task is settled, by whatever process: called once for each task of the run."""
-        ...
 
     def on_event(self, event: Event) -> None:
         """Something worth telling, in between."""
-        ...
 
     def on_progress(self, progress: Progress) -> None:
         """The counts and what the run waits for; called when these change, and regularly."""
-        ...
 
     def on_end(self, ending: Ending) -> None:
         """The last word."""
-        ...

@@ -11,7 +11,7 @@ two readings of one document that disagree show up as a failing test.
     alerts              the alerts that a GET means, page by page
     answers             the JSON of every answer
     origin              one request heard: 401, 403, 404, 400, 429 or an answer
-    log                 the server's view of every request, and the judges over it
+    log                 the server's view of every request
     api                 Simulator: origin, faults and latency, without a transport; all times are arguments
     server              the same over HTTP on loopback
 """
@@ -20,14 +20,7 @@ from __future__ import annotations
 
 from orchestrator.simulator.api import Exchange, Simulator
 from orchestrator.simulator.faults import Fault, FaultPlan, ordinary_faults, parse_faults, script_faults
-from orchestrator.simulator.log import (
-    LoggedRequest,
-    find_duplicates,
-    makespan,
-    most_in_any_window,
-    read_log,
-    refusals,
-)
+from orchestrator.simulator.log import LoggedRequest
 from orchestrator.simulator.messages import Reply, Request
 from orchestrator.simulator.server import PacedClock, serve
 from orchestrator.simulator.world import (
@@ -58,14 +51,9 @@ __all__ = [
     "TenantTest",
     "World",
     "example_world",
-    "find_duplicates",
     "known_tenant",
-    "makespan",
-    "most_in_any_window",
     "ordinary_faults",
     "parse_faults",
-    "read_log",
-    "refusals",
     "script_faults",
     "serve",
     "world_of",

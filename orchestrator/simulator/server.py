@@ -27,11 +27,9 @@ class ServerClock(Protocol):
 
     def wall(self) -> float:
         """Seconds since the epoch."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Let this much time pass."""
-        ...
 
 
 class PacedClock:

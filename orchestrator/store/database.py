@@ -15,39 +15,30 @@ class Transaction(Protocol):
 
     def rows(self, sql: str, **values: object) -> list[Row]:
         """All rows of a query."""
-        ...
 
     def row(self, sql: str, **values: object) -> Row | None:
         """The first row of a query, if there is one."""
-        ...
 
     def change(self, sql: str, **values: object) -> int:
         """Carry out a change; how many rows it touched."""
-        ...
 
     def each(self, sql: str, values: Iterable[Mapping[str, object]]) -> None:
         """Carry out the same change for each of many."""
-        ...
 
     def now(self) -> float:
         """Store time, read at this moment and not at the transaction's start."""
-        ...
 
     def epoch(self) -> float:
         """The calendar as the store has it, in epoch seconds."""
-        ...
 
     def alive(self, owner: str) -> bool:
         """True if the process that claimed this owner id still runs."""
-        ...
 
     def refresh_statistics(self) -> None:
         """Let the database know that tables have grown by much, where its plans depend on that."""
-        ...
 
     def remember_calendar(self, now: float) -> None:
         """Keep the present reading of both clocks, for after a reboot; where clocks survive one, nothing."""
-        ...
 
 
 class Database(Protocol):
@@ -55,24 +46,18 @@ class Database(Protocol):
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that changes something; durable when the block has ended."""
-        ...
 
     def read(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that only looks."""
-        ...
 
     def claim(self) -> str:
         """This process's owner id, whose lock it holds from here on; the same one while the lock lasts."""
-        ...
 
     def forget(self, owner: str) -> None:
         """Remove what is left of a dead owner's lock."""
-        ...
 
     def describe(self) -> str:
         """Where the store is, without secrets."""
-        ...
 
     def close(self) -> None:
         """Release the owner's lock and the connection."""
-        ...

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.simulator.log import creations
 from tests.crash.campaign import campaign
 from tests.crash.judge import Law, snapshot_refusals
 from tests.crash.outcome import Orders, Outcome
 from tests.crash.planted import PLANTED
 from tests.crash.sharing import Shared, all_came_to_their_end, share
 from tests.support.postgres import new_database, server
+from tests.support.server_log import creations
 
 STORES = ("sqlite", "postgres")
 SHOWN = 12

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from orchestrator.core.clock import SystemClock
-from orchestrator.simulator import LoggedRequest, read_log
+from orchestrator.simulator import LoggedRequest
 from orchestrator.store.store import open_store
 from tests.crash.judge import Output, Seen, violations
 from tests.crash.ledger import DIED, Note, read_ledger
@@ -23,6 +23,7 @@ from tests.crash.outcome import Orders, Outcome
 from tests.crash.planted import HARDER
 from tests.crash.points import LATEST, USUALLY_LATEST, Point
 from tests.crash.server import FAULTS, simulator
+from tests.support.server_log import read_log
 
 LOOK = 0.01
 """Real seconds between two looks at the processes."""

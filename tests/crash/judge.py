@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.core.tasks import Result, Status, Task
-from orchestrator.simulator import LoggedRequest, find_duplicates, most_in_any_window, refusals
+from orchestrator.simulator import LoggedRequest
 from tests.crash import ledger as noted
 from tests.crash.ledger import Note
+from tests.support.server_log import find_duplicates, most_in_any_window, refusals
 
 
 class Law(StrEnum):

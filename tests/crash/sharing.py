@@ -14,11 +14,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from orchestrator.simulator import LoggedRequest, example_world, makespan, read_log
+from orchestrator.simulator import LoggedRequest, example_world
 from tests.crash.campaign import FINISHED
 from tests.crash.load import HOUR, LIMIT, PERIOD, Errand
 from tests.crash.mortal import Life, live
 from tests.crash.server import simulator
+from tests.support.server_log import makespan, read_log
 
 PROMPT = (0.020, 0.010)
 """A server's mean latency and its spread, in seconds."""

@@ -11,11 +11,12 @@ from orchestrator.core.clock import utc_text
 from orchestrator.core.errors import GrantStale
 from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, RunState, Status
-from orchestrator.simulator import most_in_any_window, refusals, script_faults
+from orchestrator.simulator import script_faults
 from orchestrator.store.store import Store
 from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import LostAnswer, Sent
 from orchestrator.worker.worker import Worker
+from tests.support.server_log import most_in_any_window, refusals
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 
 StageMaker = Callable[..., Stage]

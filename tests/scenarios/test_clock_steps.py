@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.tasks import Lease
-from orchestrator.simulator import refusals
 from orchestrator.worker.clock_guard import ClockGuard
 from orchestrator.worker.worker import Worker
+from tests.support.server_log import refusals
 from tests.support.virtual import Notebook, PostgresClock, Stage, drive
 
 StageMaker = Callable[..., Stage]

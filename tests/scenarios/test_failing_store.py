@@ -12,9 +12,10 @@ from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import RetryRules
 from orchestrator.core.tasks import Lease
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import find_duplicates, most_in_any_window, script_faults
+from orchestrator.simulator import script_faults
 from orchestrator.store.store import Store
 from orchestrator.worker.sender import Looked
+from tests.support.server_log import find_duplicates, most_in_any_window
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -9,7 +9,8 @@ import pytest
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import OnUncertain
 from orchestrator.core.tasks import Result, Status
-from orchestrator.simulator import Fault, FaultPlan, find_duplicates, most_in_any_window, script_faults
+from orchestrator.simulator import Fault, FaultPlan, script_faults
+from tests.support.server_log import find_duplicates, most_in_any_window
 from tests.support.virtual import Notebook, Stage, drive
 
 StageMaker = Callable[..., Stage]

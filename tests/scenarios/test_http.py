@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.tasks import Status
-from orchestrator.simulator import most_in_any_window, parse_faults, refusals
+from orchestrator.simulator import parse_faults
 from tests.support.http import PERIOD, TIMEOUT, jobfile_for, run_over_http, simulated
+from tests.support.server_log import most_in_any_window, refusals
 
 pytestmark = [pytest.mark.socket, pytest.mark.scaled]
 

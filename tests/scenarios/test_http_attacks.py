@@ -13,8 +13,9 @@ from orchestrator.api.client import Client
 from orchestrator.api.credentials import Bearer
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.jobs import Http, OnUncertain, TestRef
-from orchestrator.simulator import Simulator, example_world, find_duplicates, script_faults, serve
+from orchestrator.simulator import Simulator, example_world, script_faults, serve
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http, simulated
+from tests.support.server_log import find_duplicates
 from tests.support.wire import Peer, Server
 
 pytestmark = [pytest.mark.socket, pytest.mark.scaled]

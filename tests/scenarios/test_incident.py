@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.simulator import Simulator, most_in_any_window, serve
+from orchestrator.simulator import Simulator, serve
 from tests.support.incident import alerting_world, install, longest_first, markdown_table, posted, start
+from tests.support.server_log import most_in_any_window
 
 pytestmark = [pytest.mark.process, pytest.mark.scaled]
 

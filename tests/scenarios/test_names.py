@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.api.credentials import Bearer
 from orchestrator.core.jobs import identity
-from orchestrator.simulator import refusals
 from tests.support.http import jobfile_for, run_over_http, simulated
+from tests.support.server_log import refusals
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

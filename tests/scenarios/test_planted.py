@@ -11,9 +11,10 @@ import pytest
 
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Lease, Settlement
-from orchestrator.simulator import find_duplicates, refusals, script_faults
+from orchestrator.simulator import script_faults
 from orchestrator.store import leases
 from orchestrator.store.queue import Queue
+from tests.support.server_log import find_duplicates, refusals
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -8,7 +8,8 @@ from math import ceil
 import pytest
 
 from orchestrator.core.jobs import Limit
-from orchestrator.simulator import makespan, most_in_any_window, ordinary_faults, refusals
+from orchestrator.simulator import ordinary_faults
+from tests.support.server_log import makespan, most_in_any_window, refusals
 from tests.support.virtual import Stage
 
 StageMaker = Callable[..., Stage]

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from orchestrator.core.events import Ending
-from orchestrator.simulator import LoggedRequest, Simulator, find_duplicates, most_in_any_window, refusals
+from orchestrator.simulator import LoggedRequest, Simulator
 from tests.support.http import PERIOD, jobfile_for, run_over_http, simulated
 from tests.support.postgres import Server, new_database, own_server
+from tests.support.server_log import find_duplicates, most_in_any_window, refusals
 from tests.support.virtual import Notebook
 
 pytestmark = [pytest.mark.postgres, pytest.mark.socket, pytest.mark.scaled]

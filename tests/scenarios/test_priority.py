@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.core.jobs import JobFile, Priority
-from orchestrator.simulator import refusals
+from tests.support.server_log import refusals
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

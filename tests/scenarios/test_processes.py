@@ -9,13 +9,12 @@ import pytest
 
 from orchestrator.core.tasks import Lease
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.simulator import find_duplicates
-from orchestrator.simulator.log import creations
 from orchestrator.store.queue import Ask, Queue
 from tests.crash.judge import busiest, snapshot_refusals
 from tests.crash.load import PERIOD
 from tests.crash.sharing import all_came_to_their_end, share, start_at_once
 from tests.support.postgres import new_database
+from tests.support.server_log import creations, find_duplicates
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -12,10 +12,11 @@ from orchestrator.api.response import Answer
 from orchestrator.core.clock import SystemClock, utc_text
 from orchestrator.core.jobs import Job, OnUncertain, TestRef, WindowSpec
 from orchestrator.core.tasks import Lease, Status
-from orchestrator.simulator import Simulator, TenantTest, example_world, refusals, script_faults, serve
+from orchestrator.simulator import Simulator, TenantTest, example_world, script_faults, serve
 from orchestrator.worker.organization import ApiCalendar
 from orchestrator.worker.worker import Worker
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http
+from tests.support.server_log import refusals
 from tests.support.virtual import Notebook, Stage, VirtualSender, drive
 
 StageMaker = Callable[..., Stage]

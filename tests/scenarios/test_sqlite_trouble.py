@@ -17,11 +17,11 @@ import pytest
 from orchestrator.app.checks import Level, examine_store
 from orchestrator.core.jobs import RetryRules
 from orchestrator.output.sentences import last_line
-from orchestrator.simulator import find_duplicates, refusals
 from orchestrator.store import sqlite
 from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.store import Store
 from tests.support.commands import Ran, ran, ran_by
+from tests.support.server_log import find_duplicates, refusals
 from tests.support.virtual import Notebook, Stage, drive
 
 StageMaker = Callable[..., Stage]

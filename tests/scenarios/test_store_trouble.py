@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import RetryRules
-from orchestrator.simulator import refusals
 from orchestrator.store.store import Store
+from tests.support.server_log import refusals
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

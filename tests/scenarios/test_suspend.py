@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.core.tasks import Lease
-from orchestrator.simulator import refusals
+from tests.support.server_log import refusals
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]

@@ -18,11 +18,10 @@ from orchestrator.simulator import (
     Simulator,
     World,
     example_world,
-    find_duplicates,
-    most_in_any_window,
     script_faults,
 )
 from orchestrator.simulator.world import EXAMPLE_TIME, VIEW_TESTS, TenantTest
+from tests.support.server_log import find_duplicates, most_in_any_window
 
 NOW = EXAMPLE_TIME + 4800  # 2026-11-18T12:26:40Z
 BODY: dict[str, Any] = {

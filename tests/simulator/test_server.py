@@ -21,17 +21,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from orchestrator.simulator import (
-    PacedClock,
-    Simulator,
-    example_world,
-    most_in_any_window,
-    read_log,
-    script_faults,
-    serve,
-)
+from orchestrator.simulator import PacedClock, Simulator, example_world, script_faults, serve
 from orchestrator.simulator.server import _ClientConnection, _Server
 from orchestrator.simulator.world import world_to_json
+from tests.support.server_log import most_in_any_window, read_log
 
 pytestmark = pytest.mark.socket
 

@@ -58,7 +58,6 @@ class Poster(Protocol):
 
     def post(self, address: str, body: bytes, *, seconds: float) -> str | None:
         """Send the body once within this time; None when it was taken, else why not. Raises `UsageError`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

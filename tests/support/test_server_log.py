@@ -8,14 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.simulator import (
-    LoggedRequest,
-    find_duplicates,
-    makespan,
-    most_in_any_window,
-    read_log,
-    refusals,
-)
+from orchestrator.simulator import LoggedRequest
+from tests.support.server_log import find_duplicates, makespan, most_in_any_window, read_log, refusals, wanted
 
 MADE = LoggedRequest(
     arrived=0.0,
@@ -58,7 +52,7 @@ def test_the_same_snapshot_made_again_is_seen() -> None:
     """Title and snapshot id do not matter; window, test and is_public do."""
     again = at(9.0, snapshot="fghij", display_name="other")
     log = [at(1.0), again, at(2.0, is_public=True), at(3.0, counted=False)]
-    assert find_duplicates(log) == {MADE.wanted: 2}
+    assert find_duplicates(log) == {wanted(MADE): 2}
 
 
 def test_makespan_runs_from_the_first_arrival_to_the_last_count() -> None:
