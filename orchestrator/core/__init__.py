@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         LeaseLost,
         Located,
         SelectionError,
+        StoreTrouble,
         StoreUnavailable,
         StoreUnusable,
         TesnapError,

@@ -6,10 +6,11 @@
     │   ├── WindowError            a time window that cannot be used, with the key at fault
     │   ├── CredentialError        a missing or malformed API token
     │   ├── SelectionError         no test is meant, or too many
-    │   └── StoreUnusable          the store cannot be written, or is too new
+    │   └── StoreUnusable          the store cannot be written, or is too new; StoreTrouble as well
     ├── AccessRefused              what has to be read first may not be             exit code 4
     ├── ApiUnavailable             what has to be read first cannot be for now      exit code 5
-    ├── StoreUnavailable           the store does not answer for now                 exit code 5
+    ├── StoreTrouble               what a run that has begun waits out
+    │   └── StoreUnavailable       the store does not answer for now                 exit code 5
     ├── LeaseLost                  the lease belongs to somebody else by now
     └── GrantStale                 too late after the grant to send the first byte
 
@@ -60,7 +61,11 @@ class SelectionError(UsageError):
     """No test is meant by the selectors, or more than allowed."""
 
 
-class StoreUnusable(UsageError):
+class StoreTrouble(TesnapError):
+    """The store fails. Once a run has begun, one that became unwritable is waited for like one that does not answer."""
+
+
+class StoreUnusable(UsageError, StoreTrouble):
     """The store cannot be used as it is: unwritable, corrupt, of another version, or in use by another clock."""
 
 
@@ -94,7 +99,7 @@ class ApiUnavailable(TesnapError):
     """Lists that have to be read before anything can be sent cannot be read for now: the API does not answer, or fails."""
 
 
-class StoreUnavailable(TesnapError):
+class StoreUnavailable(StoreTrouble):
     """The store does not answer for now; nothing is sent without it."""
 
 

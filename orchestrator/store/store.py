@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote
 
-from orchestrator.core import Clock, StoreUnavailable, StoreUnusable, UsageError, quote
+from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError, quote
 from orchestrator.store import sql
 from orchestrator.store.database import Database
 from orchestrator.store.organizations import KnownOrganizations
@@ -59,7 +59,7 @@ class Store:
         """Give up ownership and the connection. Leases still held are recovered by the next process that looks."""
         try:
             self.queue.leave()
-        except (StoreUnavailable, StoreUnusable):
+        except StoreTrouble:
             pass  # the next process that looks does it
         finally:
             self._database.close()

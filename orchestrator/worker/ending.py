@@ -1,13 +1,100 @@
-"""How a run ended for one worker: why tasks are still pending, and the exit code."""
+"""How a run ends: early, perhaps, and then why tasks are still pending; and with which exit code.
+
+It ends early on a signal, at its deadline, or when nothing answers any more, neither an API nor the store. Nothing
+more is granted then, leases are given back, what is on the wire may finish for a while, then it is cut and stored as
+uncertain. Being asked a second time means now.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 
-from orchestrator.core import Ending, ExitCode, Reason, RunState
+from orchestrator.core import Ending, Event, ExitCode, Observer, Reason, RunState, StoreTrouble
 from orchestrator.store import RunView
+from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganizations
+from orchestrator.worker.sender import Sender
+
+DRAIN = 20.0
+"""Seconds that requests on the wire are given to finish (Kubernetes kills 30 s after its SIGTERM)."""
+
+
+class Shutdown:
+    """How far a run has stopped. Times are of the boot clock.
+
+    `patience` is for how many seconds nothing may answer, and for how many the store may be away.
+    """
+
+    def __init__(self, sender: Sender, observer: Observer, *, patience: float, ends_at: float) -> None:
+        self._sender, self._observer = sender, observer
+        self._patience, self._ends_at = patience, ends_at
+        self._asked: list[str] = []
+        self._began: float | None = None
+        self._store_away_since: float | None = None
+        self._cut = False
+
+    @property
+    def begun(self) -> bool:
+        """True if nothing more is to be granted."""
+        return self._began is not None
+
+    def ask(self, because: str) -> None:
+        """Note that a stop is wanted: all that a signal's handler may do."""
+        self._asked.append(because)
+
+    def check(self, now: float, *, silent_for: float) -> None:
+        """Stop, or cut, if that was asked for or is due."""
+        if now >= self._ends_at:
+            self.begin("the deadline is reached", now)
+        if silent_for > self._patience:
+            self.begin(f"nothing has answered for {self._patience:.0f} s", now)
+        while self._asked:
+            because = self._asked.pop(0)
+            if self.begun:
+                self._cut_off()
+            self.begin(because, now)
+        if self._is_overdue(now):
+            self._cut_off()
+
+    def begin(self, because: str, now: float) -> None:
+        """Stop, if that has not begun yet."""
+        if self._began is None:
+            self._began = now
+            self._sender.drain()
+            self._observer.on_event(notices.early_stop(because))
+
+    def note_store_failure(self, error: StoreTrouble, now: float, *, on_wire: int) -> bool:
+        """Note that the store failed, and say so the first time; True if that ends the run.
+
+        It is looked for until it has been away for too long, or nothing `on_wire` is waited for any more.
+        """
+        if self._store_away_since is None:
+            self._store_away_since = now
+            text = f"{error}; nothing is sent until it answers"
+            self._observer.on_event(Event(name="store.unavailable", text=text, level="error"))
+        too_long = now - self._store_away_since >= self._patience
+        if not (too_long or self._is_overdue(now) or (self._cut and not on_wire)):
+            return False
+        self.begin("the store does not answer", now)
+        return True
+
+    def note_store_answer(self) -> bool:
+        """Note that the store answers; True, and told, if it was away before."""
+        if self._store_away_since is None:
+            return False
+        self._store_away_since = None
+        self._observer.on_event(Event(name="store.back", text="the store answers again", level="warning"))
+        return True
+
+    def _is_overdue(self, now: float) -> bool:
+        """True if what is on the wire has had its time."""
+        return self._began is not None and now - self._began >= DRAIN
+
+    def _cut_off(self) -> None:
+        if not self._cut:
+            self._cut = True
+            self._sender.abort()
 
 
 def pending_reasons(view: RunView, organizations: ServedOrganizations, *, stopping: bool) -> dict[str, str]:

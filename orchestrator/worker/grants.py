@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 
-from orchestrator.core import Clock, Counts, Lease, Reason, RunState
+from orchestrator.core import Clock, Counts, Lease, Reason, RunState, StoreTrouble
 from orchestrator.ratelimit import Wait
 from orchestrator.store import Ask, RunView, Store
 from orchestrator.worker.clock_guard import ClockGuard
 from orchestrator.worker.in_flight import InFlight
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
-from orchestrator.worker.outage import STORE_TROUBLE
 
 TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.BACKOFF)
 """Waits whose end is known: a look without the organization's lock can tell whether it has moved."""
@@ -45,7 +44,7 @@ class Grants:
             if served.stopped is None:
                 try:
                     self._serve(served, now, capacity)
-                except STORE_TROUBLE:
+                except StoreTrouble:
                     self._organizations.schedule(served, now)  # taken out, it would be forgotten
                     raise
             if len(self._in_flight) >= capacity:

@@ -17,12 +17,12 @@ from orchestrator.core import (
     Reason,
     RetryRules,
     Settlement,
+    StoreTrouble,
 )
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
-from orchestrator.worker.outage import STORE_TROUBLE
 from orchestrator.worker.sender import Sender, Sent
 
 ORDINARY_PERIOD = 300.0
@@ -134,7 +134,7 @@ class InFlight:
         except LeaseLost:
             if not again:
                 self._observer.on_event(notices.lost_lease(lease))
-        except STORE_TROUBLE:
+        except StoreTrouble:
             self._unsettled.append((lease, settled))
             raise
         else:

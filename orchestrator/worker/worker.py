@@ -8,7 +8,7 @@ workers can be driven side by side in virtual time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from random import Random
 
@@ -20,24 +20,24 @@ from orchestrator.core import (
     RetryRules,
     Run,
     RunState,
-    StoreUnavailable,
-    StoreUnusable,
+    StoreTrouble,
 )
 from orchestrator.store import RunView, Store
 from orchestrator.worker.clock_guard import ClockGuard
-from orchestrator.worker.ending import make_ending, pending_reasons
+from orchestrator.worker.ending import Shutdown, make_ending, pending_reasons
 from orchestrator.worker.grants import Grants
 from orchestrator.worker.in_flight import InFlight
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
-from orchestrator.worker.outage import STORE_RETRY, STORE_TROUBLE, StoreOutage, do_all
 from orchestrator.worker.progress import RunProgress
 from orchestrator.worker.reconcile import LostAnswers
 from orchestrator.worker.sender import Looked, Sender
-from orchestrator.worker.shutdown import Shutdown
 from orchestrator.worker.watch import Watch
 
 POLLS_PER_THOROUGH_LOOK = 10
 """Looks at the store between two that do not rely on what has changed."""
+
+STORE_RETRY = 1.0
+"""Seconds between looks at a store that does not answer."""
 
 
 class Worker:
@@ -66,7 +66,6 @@ class Worker:
         self._poll, self._looked, self._thorough = poll, -math.inf, -math.inf
         ends_at = math.inf if deadline is None else self._started + deadline
         self._shutdown = Shutdown(sender, observer, patience=rules.within, ends_at=ends_at)
-        self._outage = StoreOutage(observer, patience=rules.within)
         self._guard = ClockGuard(store, served, clock, observer)
         self._in_flight = InFlight(store, sender, served, clock, observer=observer, rules=rules, draw=draw)
         self._grants = Grants(
@@ -107,9 +106,9 @@ class Worker:
                 self._grants.serve_due(now, capacity=self._capacity)
             finished = self._is_finished()
             self._progress.show(now, always=finished)
-        except STORE_TROUBLE as error:
+        except StoreTrouble as error:
             return self._wait_for_store(error, now)
-        if self._outage.note_answer():
+        if self._shutdown.note_store_answer():
             self._organizations.registration_due = True
         return None if finished else self._next_look(now)
 
@@ -123,7 +122,7 @@ class Worker:
             if not (view.total.pending or early or view.run.state is RunState.CANCELLED):
                 self._store.runs.end(self.run.id, RunState.FINISHED)
             self._store.queue.serve(self.run.id, ())
-        except STORE_TROUBLE:
+        except StoreTrouble:
             self._shutdown.begin("the store does not answer", self._clock.boot())
             view, early = self._progress.last_view, True
             reasons = dict.fromkeys(view.counts, Reason.STORE.value)
@@ -199,11 +198,21 @@ class Worker:
         full = len(self._in_flight) >= self._capacity
         return min(self._looked + self._poll, math.inf if full else max(now, self._organizations.next_look))
 
-    def _wait_for_store(self, error: StoreUnavailable | StoreUnusable, now: float) -> float | None:
+    def _wait_for_store(self, error: StoreTrouble, now: float) -> float | None:
         """Fail closed: without the store nothing is sent; look again until it is back or `within` has passed."""
-        too_long = self._outage.note_failure(error, now)
-        if too_long or self._shutdown.overdue(now) or (self._shutdown.cut and not self._in_flight):
-            self._shutdown.begin("the store does not answer", now)
+        if self._shutdown.note_store_failure(error, now, on_wire=len(self._in_flight)):
             return None
         self._progress.show_outage()
         return now + STORE_RETRY
+
+
+def do_all(acts: Iterable[Callable[[], None]]) -> None:
+    """Do each of them, even when the store fails at one; raises the last of its errors in the end."""
+    trouble: StoreTrouble | None = None
+    for act in acts:
+        try:
+            act()
+        except StoreTrouble as error:
+            trouble = error
+    if trouble is not None:
+        raise trouble

@@ -1,19 +1,24 @@
-"""The ending of a run as one worker left it."""
+"""The end of a run: early when asked for, due, or forced, and as one worker left it."""
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import pytest
 
+from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Counts, Reason, Run, RunState
 from orchestrator.store.store import Store
 from orchestrator.store.views import RunView
-from orchestrator.worker.ending import make_ending, pending_reasons
+from orchestrator.worker.ending import DRAIN, Shutdown, make_ending, pending_reasons
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
+from orchestrator.worker.sender import Sender
+from tests.support.virtual import Notebook
 
 ASKED_NOTHING = cast("Store", None)
+AWAY = StoreUnavailable("the session was cut")
 DONE = Counts(created=2)
 HALF = Counts(created=1, queued=1)
 
@@ -70,3 +75,75 @@ def test_a_run_that_is_over_gives_one_reason_for_all(state: RunState, reason: st
     organizations = serve("acme", "globex", stopped=Reason.TOKEN_REFUSED)
     reasons = pending_reasons(view(state, acme=HALF, globex=HALF), organizations, stopping=False)
     assert reasons == {"acme": reason, "globex": reason}
+
+
+class Wire:
+    """A sender that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def drain(self) -> None:
+        self.calls.append("drain")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+
+def test_the_first_request_drains_and_the_second_cuts() -> None:
+    """It is told once."""
+    wire, notebook = Wire(), Notebook()
+    shutdown = Shutdown(cast("Sender", wire), notebook, patience=3600.0, ends_at=math.inf)
+    shutdown.ask("SIGTERM")
+    assert not shutdown.begun
+    shutdown.check(1.0, silent_for=0.0)
+    assert (shutdown.begun, wire.calls) == (True, ["drain"])
+    shutdown.ask("SIGTERM")
+    shutdown.check(2.0, silent_for=0.0)
+    assert wire.calls == ["drain", "abort"]
+    assert [event.name for event in notebook.events] == ["run.stopping"]
+
+
+def test_what_is_on_the_wire_has_so_long_and_no_longer() -> None:
+    """Counted from the deadline that began it."""
+    wire = Wire()
+    shutdown = Shutdown(cast("Sender", wire), Notebook(), patience=3600.0, ends_at=100.0)
+    for now in (99.0, 100.0, 100.0 + DRAIN - 0.1):
+        shutdown.check(now, silent_for=0.0)
+    assert wire.calls == ["drain"]
+    shutdown.check(100.0 + DRAIN, silent_for=0.0)
+    assert wire.calls == ["drain", "abort"]
+
+
+def test_silence_longer_than_patience_ends_the_run() -> None:
+    """And is said to be the reason."""
+    notebook = Notebook()
+    shutdown = Shutdown(cast("Sender", Wire()), notebook, patience=60.0, ends_at=math.inf)
+    shutdown.check(60.0, silent_for=60.0)
+    assert not shutdown.begun
+    shutdown.check(61.0, silent_for=61.0)
+    assert "nothing has answered for 60 s" in notebook.events[0].text
+
+
+def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
+    """However often the store is asked in between."""
+    notebook = Notebook()
+    shutdown = Shutdown(cast("Sender", Wire()), notebook, patience=60.0, ends_at=math.inf)
+    assert not shutdown.note_store_answer()
+    for now in (10.0, 11.0, 12.0):
+        shutdown.note_store_failure(AWAY, now, on_wire=1)
+    assert shutdown.note_store_answer()
+    assert not shutdown.note_store_answer()
+    assert [event.name for event in notebook.events] == ["store.unavailable", "store.back"]
+
+
+def test_patience_counts_from_the_first_failure_since_the_last_answer() -> None:
+    """An answer in between begins it anew."""
+    shutdown = Shutdown(cast("Sender", Wire()), Notebook(), patience=60.0, ends_at=math.inf)
+    assert [shutdown.note_store_failure(AWAY, now, on_wire=1) for now in (0.0, 59.0, 60.0)] == [
+        False,
+        False,
+        True,
+    ]
+    shutdown.note_store_answer()
+    assert not shutdown.note_store_failure(AWAY, 70.0, on_wire=1)
