@@ -13,10 +13,17 @@ if TYPE_CHECKING:
         survey_events,
         survey_organization,
     )
-    from orchestrator.planning.job_tests import Scope, make_scope, select_tests
     from orchestrator.planning.preview import PlannedSnapshot, Preview, make_preview
     from orchestrator.planning.scheduler import Plan, make_plan
-    from orchestrator.planning.selection import SelectedTest, Selection, check_lists, check_selection
+    from orchestrator.planning.selection import (
+        Scope,
+        SelectedTest,
+        Selection,
+        check_lists,
+        check_selection,
+        make_scope,
+        select_tests,
+    )
     from orchestrator.planning.unreadable import UnreadableCause, merge_alike
 else:
     __getattr__ = lazy_face(__name__)

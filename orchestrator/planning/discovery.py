@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import Any
 
 from orchestrator.api import (
     AccountGroup,
@@ -228,39 +229,36 @@ class _ListReader:
 
     def _read_group(self, listing: Listing, jobs: Sequence[Job]) -> Listing:
         """The lists that the jobs need of an account group, the tests first: without them no other is read."""
-        getter, group = self._getter, listing.aid or None
+        group = listing.aid or None
         try:
-            listing = replace(listing, tests={test.id: test for test in read_tests(getter, group)})
+            listing = replace(listing, tests={test.id: test for test in read_tests(self._getter, group)})
         except CatalogError as error:
             missing = self._missing("tests", listing, error)
             self.notes.append(f"{missing.short}, so they are known by id alone: {missing.because}")
             return replace(listing, unreadable=(missing,))
         selects = [job.select for job in jobs if job.select is not None]
         if self._all_lists or any(select.tag for select in selects):
-            try:
-                listing = replace(listing, tags=read_tags(getter, group))
-            except CatalogError as error:
-                missing = self._missing("tags", listing, error)
-                self.notes.append(missing.text)
-                listing = replace(listing, unreadable=(missing,))
-        return self._read_alerts(listing, jobs)
-
-    def _read_alerts(self, listing: Listing, jobs: Sequence[Job]) -> Listing:
-        """The lists with the alerts; where no job asks for these they only sort, and a debug line says they are missing."""
+            listing = self._add(listing, "tags", lambda: read_tags(self._getter, group), self.notes)
         span = self._alert_span(jobs)
         if span is None:
             return listing
+        asked = any(job.starts_with_alert for job in jobs) or any(
+            select.alerting is not None for select in selects
+        )  # where no job asks for alerts they only sort
+        return self._add(
+            listing,
+            "alerts",
+            lambda: read_alerts(self._getter, group, span, now=self._now),
+            self.notes if asked else self.debug_notes,
+        )
+
+    def _add(self, listing: Listing, of: str, read: Callable[[], Any], notes: list[str]) -> Listing:
+        """The lists with one more, or with the reason why it is missing, which goes to the notes."""
         try:
-            return replace(
-                listing, alerts=read_alerts(self._getter, listing.aid or None, span, now=self._now)
-            )
+            return replace(listing, **{of: read()})
         except CatalogError as error:
-            missing = self._missing("alerts", listing, error)
-            asked = any(
-                job.starts_with_alert or (job.select is not None and job.select.alerting is not None)
-                for job in jobs
-            )
-            (self.notes if asked else self.debug_notes).append(missing.text)
+            missing = self._missing(of, listing, error)
+            notes.append(missing.text)
             return replace(listing, unreadable=(*listing.unreadable, missing))
 
     def _alert_span(self, jobs: Sequence[Job]) -> Window | None:

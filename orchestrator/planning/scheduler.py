@@ -24,8 +24,14 @@ from orchestrator.core import (
 )
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
 from orchestrator.planning.discovery import OrganizationSurvey
-from orchestrator.planning.job_tests import make_scope, select_tests_by_organization
-from orchestrator.planning.selection import SelectedTest, Selection, check_lists, check_selection
+from orchestrator.planning.selection import (
+    SelectedTest,
+    Selection,
+    check_lists,
+    check_selection,
+    make_scope,
+    select_tests_by_organization,
+)
 from orchestrator.planning.unreadable import unreadable_error
 from orchestrator.windows import format_duration
 
