@@ -21,22 +21,12 @@ from orchestrator.windows import parse_duration
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class DurationType(click.ParamType[float]):
-    """A duration such as `5m`, `1h30m`, `500ms`: seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds; a click error that says what is wrong."""
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-DURATION = DurationType()
+def duration(text: str) -> float:
+    """The seconds of a duration such as `5m`, `1h30m`, `500ms`; a click error that says what is wrong."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 class SpeedType(click.FloatRange):
@@ -53,27 +43,19 @@ class SpeedType(click.FloatRange):
 SPEED = SpeedType(1, 300)
 
 
-class RunIdType(click.ParamType[str]):
-    """The id of a run, as it stands in records, in commands and in the names of objects in Kubernetes."""
+def run_id(text: str) -> str:
+    """The id of a run, as it stands in records, in commands and in the names of objects in Kubernetes.
 
-    name = "id"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The id; a click error for what would have to be quoted, or could not be shown."""
-        text = str(value)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
-            self.fail(
-                f"{quote(text)} is no run id: write letters, digits, dots, underscores and hyphens, at most 128,"
-                " the first one a letter or digit",
-                param,
-                ctx,
-            )
-        if text == "last":
-            self.fail("`last` means the latest run, whatever its id: choose another one", param, ctx)
-        return text
-
-
-RUN_ID = RunIdType()
+    A click error for what would have to be quoted, or could not be shown.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+        raise click.BadParameter(
+            f"{quote(text)} is no run id: write letters, digits, dots, underscores and hyphens, at most 128,"
+            " the first one a letter or digit"
+        )
+    if text == "last":
+        raise click.BadParameter("`last` means the latest run, whatever its id: choose another one")
+    return text
 
 
 def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
@@ -125,11 +107,11 @@ _PACING_OPTIONS = option_group(
         type=click.IntRange(1, MOST_SLOTS),
         help="Snapshots that the limit allows per organization [5].",
     ),
-    option("--per", type=DURATION, metavar="TIME", help="The limit's period [5m]."),
-    option("--guard", type=DURATION, metavar="TIME", help="Added to the period against rounding [1s]."),
+    option("--per", type=duration, metavar="TIME", help="The limit's period [5m]."),
+    option("--guard", type=duration, metavar="TIME", help="Added to the period against rounding [1s]."),
     option(
         "--grace",
-        type=DURATION,
+        type=duration,
         metavar="TIME",
         help="How late a server may still act on an aborted request [30s].",
     ),
@@ -143,7 +125,7 @@ _PACING_OPTIONS = option_group(
         type=click.Choice([pace.value for pace in Pace]),
         help="Use slots at once, or spread them [burst].",
     ),
-    option("--timeout", type=DURATION, metavar="TIME", help="Total time of one attempt [60s]."),
+    option("--timeout", type=duration, metavar="TIME", help="Total time of one attempt [60s]."),
 )
 
 

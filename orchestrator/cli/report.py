@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import DURATION, json_option, option, store_option, zone_option
+from orchestrator.cli.options import duration, json_option, option, store_option, zone_option
 from orchestrator.cli.process import print_lines, typed_store, use_store, write_json
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
@@ -132,7 +132,7 @@ def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
 )
 @option(
     "--expiring-within",
-    type=DURATION,
+    type=duration,
     metavar="TIME",
     help="Only those that ThousandEyes deletes within this time, e.g. 7d.",
 )

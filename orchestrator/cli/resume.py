@@ -13,9 +13,9 @@ import click
 
 from orchestrator.cli.execute import run_and_show
 from orchestrator.cli.options import (
-    DURATION,
     OutputOptions,
     Pacing,
+    duration,
     option,
     output_options,
     pacing_options,
@@ -52,7 +52,7 @@ ANSWERS = NOT_THERE | {"yes", "y", "created"}
     metavar="FILE",
     help="Where the organizations' settings are now; repeatable.",
 )
-@option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5.")
 @store_option
 @output_options
 @pacing_options

@@ -11,16 +11,16 @@ import click
 
 from orchestrator.cli.execute import run_and_show, show_plan
 from orchestrator.cli.options import (
-    DURATION,
-    RUN_ID,
     SPEED,
     OutputOptions,
     Pacing,
+    duration,
     json_option,
     option,
     organization_option,
     output_options,
     pacing_options,
+    run_id,
     store_option,
     zone_option,
 )
@@ -38,8 +38,8 @@ jobfiles_argument = click.argument("jobfiles", nargs=-1, required=True, metavar=
 @organization_option
 @option("--dry-run", is_flag=True, help="Show the plan instead: the same as `tesnap plan`.")
 @option("--again", is_flag=True, help="Make snapshots anew that exist already.")
-@option("--run-id", type=RUN_ID, metavar="ID", help="Start or carry on the run of this id.")
-@option("--deadline", type=DURATION, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@option("--run-id", type=run_id, metavar="ID", help="Start or carry on the run of this id.")
+@option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5.")
 @store_option
 @output_options
 @pacing_options

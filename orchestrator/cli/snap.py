@@ -12,9 +12,9 @@ import click
 
 from orchestrator.cli.execute import run_and_show, show_plan
 from orchestrator.cli.options import (
-    DURATION,
     OutputOptions,
     Pacing,
+    duration,
     json_option,
     option,
     option_group,
@@ -113,9 +113,9 @@ window_options = option_group(
         help="Start: 14:07, '2 h ago', 'yesterday 22:00', or alert for the earliest alert's.",
     ),
     option("--until", "--to", "until", metavar="TIME", help="End [the last full minute]."),
-    option("--last", type=DURATION, metavar="TIME", help="This long up to the end, e.g. 2h."),
+    option("--last", type=duration, metavar="TIME", help="This long up to the end, e.g. 2h."),
     option("--around", metavar="TIME", help="A window around this moment."),
-    option("--duration", type=DURATION, metavar="TIME", help="The length of --around [1h]."),
+    option("--duration", type=duration, metavar="TIME", help="The length of --around [1h]."),
     option(
         "--fit",
         type=click.Choice([fit.value for fit in Fit]),

@@ -8,6 +8,7 @@ lines. Whatever goes wrong is a warning, never the run's failure.
 from __future__ import annotations
 
 import json
+from bisect import bisect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,17 +76,14 @@ Line = tuple[TextSpan, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A message before it has a form: headline, commands to type next, and a line for each snapshot, trouble first."""
+    """A message before it has a form: on top the headline and the commands to type next, trouble first of the `lines`.
 
-    headline: Line
-    commands: tuple[Line, ...]
+    There is a line for each snapshot; `rest` is the command that shows those for which there is no room.
+    """
+
+    top: tuple[Line, ...]
     lines: tuple[Line, ...]
     rest: str
-
-    @property
-    def top(self) -> tuple[Line, ...]:
-        """The lines above those of the snapshots."""
-        return (self.headline, *self.commands)
 
     def first_lines(self, count: int) -> tuple[Line, ...]:
         """The first lines, and the number of those that are left out."""
@@ -117,7 +115,12 @@ def message_body(report: Report, form: str) -> bytes:
         return _json_body(report)
     message = make_message(report)
     build, size, limit = _FORMS[form]
-    count = _largest_fitting(len(message.lines), lambda count: size(build(message, count)) <= limit)
+
+    def size_with(count: int) -> int:
+        return size(build(message, count))
+
+    total = len(message.lines)
+    count = total if size_with(total) <= limit else bisect(range(1, total), limit, key=size_with)
     return _encode(build(message, count))
 
 
@@ -125,15 +128,15 @@ def make_message(report: Report) -> Message:
     """The report as lines."""
     page = make_page(report)
     clean = partial(_clean_text, secrets=report.secrets)
+    headline = (
+        TextSpan(text=clean(f"{page.title}: "), strong=True),
+        TextSpan(text=clean(f"{report.headline} (run {page.run_id})")),
+    )
     commands = (
-        (TextSpan(text=command, code=True), TextSpan(text=f" {what}")) for what, command in page.commands
+        (TextSpan(text=command, code=True), TextSpan(text=f" {what}")) for what, command in report.commands
     )
     return Message(
-        headline=(
-            TextSpan(text=clean(f"{page.title}: "), strong=True),
-            TextSpan(text=clean(f"{page.headline} (run {page.run_id})")),
-        ),
-        commands=tuple(commands),
+        top=(headline, *commands),
         lines=tuple(_line(entry, clean, several=page.several) for entry in (*page.troubled, *page.made)),
         rest=f"tesnap report {page.run_id}",
     )
@@ -173,17 +176,6 @@ def _notify(notify: Notify, report: Report, poster: Poster, seconds: float) -> E
     return Event(name="notify.failed", text=text, level="warning", fields=fields)
 
 
-def _largest_fitting(total: int, fits: Callable[[int], bool]) -> int:
-    """The largest count that fits, 0 if none does: the whole, else by bisection."""
-    if fits(total):
-        return total
-    low, high = 0, total
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
 def _encode(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -196,7 +188,7 @@ def _slack(message: Message, count: int) -> dict[str, object]:
     head = [_slack_section((*line, TextSpan(text="\n"))) for line in message.top]
     items = [_slack_section(line) for line in message.first_lines(count)]
     listed = [{"type": "rich_text_list", "style": "bullet", "elements": items}] if items else []
-    notification = "".join(span.text for span in message.headline)
+    notification = "".join(span.text for span in message.top[0])
     return {
         "text": notification.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"),
         "blocks": [{"type": "rich_text", "elements": [*head, *listed]}],

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote, urlsplit
 
-from orchestrator import __version__
 from orchestrator.core import (
     Counts,
     Ending,
@@ -116,27 +115,22 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """The words and rows of a report, as the templates and messages have them."""
+    """The words and rows that templates and messages have besides the report's own."""
 
     title: str
     run_id: str
-    headline: str
     started: str
     written: str
     shares: tuple[Share, ...]
     troubled: tuple[ReportEntry, ...]
     made: tuple[ReportEntry, ...]
     pending: tuple[ReportEntry, ...]
-    commands: tuple[tuple[str, str], ...]
     several: bool
     public: str
     zone: str
-    links: bool
-    version: str = __version__
-    omitted: int = 0
-    expiry: str = ""
-    expiries: bool = False
-    linked: bool = False
+    expiry: str
+    expiries: bool
+    linked: bool
 
 
 def make_page(report: Report) -> Page:
@@ -144,25 +138,21 @@ def make_page(report: Report) -> Page:
     results = report.failures_first
     settled = [result for result in results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
-    counts, entries = report.counts, tuple(_entry(report, result) for result in made)
+    entries = tuple(_entry(report, result) for result in made)
     expiries = sorted(one.expires_at for one in made if one.expires_at is not None)
     days = [sentences.expiry_text(at, report.zone) for at in expiries]
     return Page(
         title=harmless(report.run.job),
         run_id=harmless(report.run.id),
-        headline=report.headline,
         started=_moment(report.run.created_at, report.zone),
         written=_moment(report.now, report.zone),
-        shares=tuple(_shares(counts)),
+        shares=tuple(_shares(report.counts)),
         troubled=tuple(_entry(report, result) for result in settled if result.status is not Status.CREATED),
         made=entries,
         pending=tuple(_entry(report, result) for result in results if not result.status.settled),
-        commands=report.commands,
         several=len({result.task.organization_name for result in report.results}) > 1,
         public=_public(made),
         zone=clock_time(report.now, None, report.zone).partition(" ")[2],
-        links=report.show_links,
-        omitted=counts.existing,
         expiry=_all_expiries(days),
         expiries=len(set(days)) > 1 or len(days) < len(made),
         linked=any(entry.link for entry in entries),

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from orchestrator import __version__
 from orchestrator.core import VirtualClock, escape_markdown, mask_secrets
 from orchestrator.output import formats
 from orchestrator.output.report.page import Report, make_page
@@ -39,24 +40,23 @@ _FORMATS = {
     ReportFormat.CSV: formats.Format.CSV,
     ReportFormat.JSONL: formats.Format.JSONL,
 }
+"""The forms that a run writes by itself, row by row."""
 
 
 def render(report: Report, kind: ReportFormat) -> str:
     """The whole report as text that ends in a line break."""
-    if kind in _FORMATS:
-        rows = io.StringIO()
-        _write_rows(report, rows, kind)
-        return rows.getvalue()
-    text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
-    return mask_secrets(text, report.secrets)
+    text = io.StringIO()
+    print_report(report, text, kind)
+    return text.getvalue()
 
 
 def print_report(report: Report, stream: TextIO, kind: ReportFormat) -> None:
-    """Write a table as a run itself shows one on that stream, another form as one text."""
-    if kind is ReportFormat.TABLE:
+    """Write rows as a run itself writes them to that stream, a page as one text."""
+    if kind in _FORMATS:
         _write_rows(report, stream, kind)
-    else:
-        stream.write(render(report, kind))
+        return
+    text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
+    stream.write(mask_secrets(text, report.secrets))
 
 
 def _html_page(report: Report) -> str:
@@ -66,7 +66,9 @@ def _html_page(report: Report) -> str:
         report.results, since=report.run.created_at, now=report.now, zone=report.zone, holds=report.holds
     )
     return environment.get_template("report.html.j2").render(
+        report=report,
         page=make_page(report),
+        version=__version__,
         timeline=timeline,
         open_lanes=OPEN_LANES,
         style=Markup(style),  # noqa: S704 - the project's own file, with nothing filled in
@@ -75,7 +77,7 @@ def _html_page(report: Report) -> str:
 
 
 def _markdown_text(report: Report) -> str:
-    return _markdown().get_template("report.md.j2").render(page=make_page(report))
+    return _markdown().get_template("report.md.j2").render(report=report, page=make_page(report))
 
 
 def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
