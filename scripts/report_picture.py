@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from orchestrator.core.jobs import Limit, Window, identity
 from orchestrator.core.tasks import Problem, Result, Run, RunState, Snapshot, Status, Task
 from orchestrator.output.report.page import Report
-from orchestrator.output.report.report_file import write_report
+from orchestrator.output.report.render import write_report
 from tests.support.browser import browser, find_browser
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "report.png"

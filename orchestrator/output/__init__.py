@@ -9,8 +9,14 @@ if TYPE_CHECKING:
     from orchestrator.output.plan_text import plan_document, plan_lines
     from orchestrator.output.report.notify import notify_all
     from orchestrator.output.report.page import Report
-    from orchestrator.output.report.render import ReportFormat, print_report
-    from orchestrator.output.report.report_file import SUFFIXES, check_report_path, is_stream, write_report
+    from orchestrator.output.report.render import (
+        SUFFIXES,
+        ReportFormat,
+        check_report_path,
+        is_stream,
+        print_report,
+        write_report,
+    )
     from orchestrator.output.sentences import duration_text, last_line, match_text, pause_text
     from orchestrator.output.snapshots import (
         SnapshotFilter,

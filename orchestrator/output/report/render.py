@@ -1,7 +1,7 @@
-"""A run's results for people: a table, Markdown for the channel, one HTML page, CSV, or records again.
+"""A run's results for people, as text or as a file: a table, Markdown for the channel, one HTML page, CSV, records.
 
 The page needs no network and no script, and its policy allows none; whatever a template prints is escaped
-unless it is marked as safe.
+unless it is marked as safe. A file is checked before a run sends anything, and written whole or not at all.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import base64
 import hashlib
 import io
 import os
+import re
+import tempfile
+from contextlib import suppress
 from enum import StrEnum
 from functools import cache
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator import __version__
-from orchestrator.core import VirtualClock, escape_markdown, mask_secrets
+from orchestrator.core import UsageError, VirtualClock, escape_markdown, mask_secrets
 from orchestrator.output import formats
 from orchestrator.output.report.page import Report, make_page
 from orchestrator.output.report.timeline import OPEN_LANES, draw_timeline
@@ -42,6 +46,16 @@ _FORMATS = {
 }
 """The forms that a run writes by itself, row by row."""
 
+SUFFIXES = {
+    ".md": ReportFormat.MD,
+    ".html": ReportFormat.HTML,
+    ".csv": ReportFormat.CSV,
+    ".jsonl": ReportFormat.JSONL,
+}
+"""The form of a file, by the end of its name."""
+
+_OWN_STREAM = re.compile(r"/dev/(std(?:in|out|err))|(?:/dev|/proc/self)/fd/([0-9]+)")
+
 
 def render(report: Report, kind: ReportFormat) -> str:
     """The whole report as text that ends in a line break."""
@@ -57,6 +71,46 @@ def print_report(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         return
     text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
     stream.write(mask_secrets(text, report.secrets))
+
+
+def check_report_path(path: str) -> ReportFormat:
+    """The form of the file, by its suffix; UsageError when it could not be written later on."""
+    target = Path(path)
+    kind = SUFFIXES.get(target.suffix.lower())
+    if kind is None:
+        raise UsageError(f"report {path}: its name says what it is to be: end it with {', '.join(SUFFIXES)}")
+    _check_place(target, path)
+    try:
+        with tempfile.NamedTemporaryFile(**_beside(target)):  # what writing will do, with nothing in it
+            return kind
+    except OSError as error:
+        raise UsageError(
+            f"report {path} cannot be written ({error.strerror}): make its folder writable, or choose another one"
+        ) from None
+
+
+def write_report(path: str, report: Report, kind: ReportFormat | None = None) -> None:
+    """Write the report into a file, whole or not at all, and readable by its owner alone: links are capabilities.
+
+    What is there already and is no file (a device, a pipe) is not replaced: it is written into. Without a `kind`
+    the suffix decides. UsageError when it cannot be written.
+    """
+    text = render(report, kind or check_report_path(path)).encode("utf-8", "backslashreplace")
+    target = Path(path)
+    try:
+        if is_stream(target):
+            with _stream(path) as stream:
+                stream.write(text)
+        else:
+            _check_place(target, path)
+            _put(target.resolve(), text)  # resolved, so that a link to a file stays one
+    except OSError as error:
+        raise UsageError(f"report {path} cannot be written ({error.strerror})") from None
+
+
+def is_stream(target: Path) -> bool:
+    """True if what is there takes a report and keeps none: a device, a pipe, or one of this process's own streams."""
+    return bool(_OWN_STREAM.fullmatch(str(target))) or target.is_char_device() or target.is_fifo()
 
 
 def _html_page(report: Report) -> str:
@@ -148,3 +202,35 @@ def _as_autolink(link: str) -> Markup:
 def _hash(style: str) -> str:
     """The style sheet as the page's Content-Security-Policy names it."""
     return base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+
+
+def _stream(path: str) -> BinaryIO:
+    """The device, pipe or stream to write into: one of our own streams goes on where it stands."""
+    own = _OWN_STREAM.fullmatch(path)
+    if own is None:
+        return Path(path).open("wb")
+    number = int(own[2]) if own[2] else ("stdin", "stdout", "stderr").index(own[1])
+    return os.fdopen(os.dup(number), "wb")
+
+
+def _check_place(target: Path, path: str) -> None:
+    if target.exists() and not target.is_file():
+        raise UsageError(f"report {path}: that is no file: choose another name")
+
+
+def _put(target: Path, text: bytes) -> None:
+    with tempfile.NamedTemporaryFile(**_beside(target), delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(target)
+        except OSError:
+            with suppress(OSError):
+                Path(file.name).unlink()
+            raise
+
+
+def _beside(target: Path) -> dict[str, Any]:
+    """The place of a file before it takes its name: on the same file system, with mode 0600."""
+    return {"prefix": f".{target.name[:100]}.", "suffix": ".part", "dir": target.resolve().parent}

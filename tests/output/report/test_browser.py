@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.core.tasks import Status
 from orchestrator.output.report.page import Report
-from orchestrator.output.report.report_file import write_report
+from orchestrator.output.report.render import write_report
 from tests.support.browser import Browser, browser, find_browser
 from tests.support.reports import RUN, START, mixed
 
