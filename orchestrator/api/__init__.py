@@ -12,15 +12,18 @@ if TYPE_CHECKING:
         ConfiguredTest,
         Getter,
         Tag,
+        TokenUser,
+        parse_user,
         read_account_groups,
         read_alerts,
+        read_permissions,
         read_tags,
         read_tests,
     )
     from orchestrator.api.client import Client, snapshot_call
     from orchestrator.api.credentials import Bearer, ReadBearer, read_bearer, read_bearers
     from orchestrator.api.read_limit import OnPause, PacedGetter, Pause
-    from orchestrator.api.response import Answer, as_object, dig, explain, parse_object, text_id, text_of
+    from orchestrator.api.response import Answer, explain
     from orchestrator.api.verdict import Outcome, Verdict, judge
     from orchestrator.api.webhook import HttpPoster, read_address
 else:

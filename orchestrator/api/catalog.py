@@ -1,4 +1,4 @@
-"""The lists of the API: account groups, tests, tags and alerts, as typed values, whatever else it may send.
+"""The lists of the API, account groups, tests, tags and alerts, and the token's user: typed, whatever else it may send.
 
 Reads only. Entries without an id are left out; every other field may be missing.
 """
@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from orchestrator.api.response import Answer, as_object, clean, dig, explain, instant, parse_object, text_id
+from orchestrator.api.response import Answer, clean, dig, explain, instant, parse_object, text_id, text_of
 from orchestrator.core import Problem, TesnapError, Window, plural, utc_text
 
 LISTS = {
@@ -24,6 +24,9 @@ LISTS = {
 
 MOST_PAGES = 100
 """Pages of one list that are read before giving up, which is said: far more than any alert list has."""
+
+MOST_ROLES = 10
+"""Roles of one user that are read: nobody has more in one account group."""
 
 PAGE_SIZE = 1000
 """Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
@@ -126,6 +129,49 @@ class Alert:
         return begun and (self.ended_at is None or self.ended_at > window.start)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUser:
+    """The user of a token, by e-mail address or name if the API tells either, and the ids of their roles.
+
+    `roles` are those in all account groups, `group_roles` those in one: (account group, role).
+    """
+
+    name: str | None
+    roles: tuple[str, ...]
+    group_roles: tuple[tuple[str | None, str], ...]
+
+    def roles_in(self, aid: str) -> list[str]:
+        """The roles in an account group ('': in any) and in all, `MOST_ROLES` of them at the most."""
+        here = (role for group, role in self.group_roles if not aid or group == aid)
+        return list(dict.fromkeys((*self.roles, *here)))[:MOST_ROLES]
+
+
+def parse_user(answer: Answer) -> TokenUser | None:
+    """The token's user by the answer to `GET /users/current`; None when it does not tell."""
+    found = parse_object(answer.body) if answer.status == HTTPStatus.OK else None
+    if found is None:
+        return None
+    return TokenUser(
+        name=text_of(found.get("email")) or text_of(found.get("name")),
+        roles=_role_ids(found.get("allAccountGroupRoles")),
+        group_roles=tuple(
+            (text_id(dig(entry, "accountGroup", "aid")), role)
+            for entry in _objects(found.get("accountGroupRoles"))
+            for role in _role_ids(entry.get("roles"))
+        ),
+    )
+
+
+def read_permissions(getter: Getter, role: str) -> frozenset[str] | None:
+    """The labels of a role's permissions, in lower case; None when it cannot be read."""
+    answer = getter.get(f"/roles/{role}")
+    listed = dig(parse_object(answer.body), "permissions") if answer.status == HTTPStatus.OK else None
+    if not isinstance(listed, list):
+        return None
+    labels = (text_of(one.get("label")) for one in _objects(listed))
+    return frozenset(label.casefold() for label in labels if label)
+
+
 def read_account_groups(getter: Getter) -> tuple[AccountGroup, ...]:
     """The account groups of the token's user."""
     found = _read(getter, "/account-groups", (), "accountGroups")
@@ -197,8 +243,7 @@ def _read(getter: Getter, path: str, query: Query, name: str) -> Iterator[Mappin
     while True:
         seen.add(asked)
         page = _check_page(getter.get(*asked), what)
-        items = page.get(name)
-        objects = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        objects = _objects(page.get(name))
         count += len(objects)
         yield from objects
         href = dig(page, "_links", "next", "href")
@@ -269,6 +314,15 @@ def _aid(aid: str | None) -> Query:
     return (("aid", aid),) if aid else ()
 
 
+def _objects(value: object) -> list[Mapping[str, Any]]:
+    """The objects of a list that the API sent; none where it sent something else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _role_ids(roles: object) -> tuple[str, ...]:
+    return tuple(role for role, _ in _with_ids(_objects(roles), "roleId"))
+
+
 def _with_ids(items: Iterable[Mapping[str, Any]], name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The items that have an id under this name, each behind it."""
     for item in items:
@@ -299,9 +353,7 @@ def _test(key: str, item: Mapping[str, Any]) -> ConfiguredTest:
 
 
 def _tag(key: str, item: Mapping[str, Any]) -> Tag:
-    assigned = item.get("assignments")
-    objects = map(as_object, assigned if isinstance(assigned, list) else ())
-    ids = (text_id(one.get("id")) for one in objects if one.get("type") == "test")
+    ids = (text_id(one.get("id")) for one in _objects(item.get("assignments")) if one.get("type") == "test")
     return Tag(
         id=key,
         key=_text(item, "key"),

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
-    from orchestrator.app.checks import (
+    from orchestrator.app.examine import (
         check_lines,
         checks_document,
         examine_notify,
+        examine_organization,
         examine_store,
         worst_code,
     )
-    from orchestrator.app.examine import examine_organization, organizations_to_check
     from orchestrator.app.find_tests import matching_tests, read_lists
     from orchestrator.app.make_plan import preview_plan, preview_run
     from orchestrator.app.make_snapshots import Preparation, RunOptions, prepare, start_run

@@ -1,13 +1,17 @@
-"""Examine an organization before anything is sent: its token, permissions, tests and clock; reads only."""
+"""Examine, before anything is sent, what a run needs: the organizations, the store, the webhooks.
+
+An organization's token, permissions, tests and clock are checked; the API is only read.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import cache, partial
 from http import HTTPStatus
-from typing import Any
 
 from orchestrator.api import (
     AccountGroup,
@@ -15,25 +19,26 @@ from orchestrator.api import (
     Getter,
     OnPause,
     PacedGetter,
-    as_object,
-    dig,
+    TokenUser,
     explain,
-    parse_object,
-    text_id,
-    text_of,
+    parse_user,
+    read_address,
+    read_permissions,
 )
-from orchestrator.app.checks import Check, Level, trouble
 from orchestrator.app.organizations import open_client
 from orchestrator.core import (
     Clock,
     CredentialError,
-    CredentialSource,
+    ExitCode,
     Job,
     JobFile,
+    Notify,
     Organization,
     Select,
     SelectionError,
+    StoreUnavailable,
     UsageError,
+    choice,
     first_names,
     plural,
 )
@@ -51,15 +56,13 @@ from orchestrator.planning import (
     select_tests,
     survey_organization,
 )
+from orchestrator.store import Store
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
 """The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
 
 MOST_SKEW = 60.0
 """Seconds of clock difference that do no harm: `last` keeps 30 s, data a minute of distance from now."""
-
-MOST_ROLES = 10
-"""Roles of one user that are read: nobody has more in one account group."""
 
 _RENEWAL = (
     "make a new token in ThousandEyes (Account Settings > Users and Roles > Profile > User API Tokens) and put it"
@@ -77,37 +80,63 @@ _SET_CLOCK = (
 )
 
 
+class Level(IntEnum):
+    """How a check came out, as the exit code that it means; the worst one of all decides."""
+
+    FINE = ExitCode.DONE
+    TROUBLE = ExitCode.NOT_ALL_MADE
+    REFUSED = ExitCode.REFUSED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OrganizationToCheck:
-    """One organization to look at: its settings, the jobs that mean it, and where its token comes from."""
+class Check:
+    """One thing that was looked at: about what, what was found, and what to do where that is trouble."""
 
-    organization: Organization
-    jobs: tuple[Job, ...] = ()
-    source: str = "the token"
+    about: str
+    text: str
+    remedy: str = ""
+    level: Level = Level.FINE
 
 
-def organizations_to_check(jobfile: JobFile) -> list[OrganizationToCheck]:
-    """The organizations of a job file, each with the jobs that mean it."""
+def trouble(about: str, text: str, remedy: str) -> Check:
+    """A check that found something to put right."""
+    return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
+
+
+def worst_code(checks: Iterable[Check]) -> int:
+    """The exit code: 4 for a refused token, 3 for any other trouble, 0 when all is fine."""
+    return max((check.level for check in checks), default=Level.FINE).value
+
+
+def check_lines(checks: Mapping[str, Sequence[Check]]) -> Iterator[str]:
+    """The checks by what they are about, trouble with its remedy on the next line."""
+    for subject, found in checks.items():
+        yield subject
+        for check in found:
+            yield f"  {'ok     ' if check.level is Level.FINE else 'TROUBLE'}  {check.about}: {check.text}"
+            if check.remedy:
+                yield f"           do this: {check.remedy}"
+    trouble = sum(check.level is not Level.FINE for found in checks.values() for check in found)
+    yield f"{trouble} to put right" if trouble else "all is fine"
+
+
+def checks_document(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
+    """The checks as JSON objects."""
     return [
-        OrganizationToCheck(
-            organization=one,
-            jobs=tuple(job for job in jobfile.jobs if one.name in job.organizations),
-            source=_source(one.credential),
-        )
-        for one in jobfile.organizations.values()
+        {"subject": subject, "about": one.about, "ok": one.level is Level.FINE, "text": one.text}
+        | ({"remedy": one.remedy} if one.remedy else {})
+        for subject, found in checks.items()
+        for one in found
     ]
 
 
 def examine_organization(
-    subject: OrganizationToCheck,
-    jobfile: JobFile,
-    clock: Clock,
-    environ: Mapping[str, str],
-    tell: OnPause | None,
+    name: str, jobfile: JobFile, clock: Clock, environ: Mapping[str, str], tell: OnPause | None
 ) -> list[Check]:
-    """All checks of one organization; a token that cannot even be read is the only one."""
+    """All checks of one organization of a job file; a token that cannot even be read is the only one."""
+    organization = jobfile.organizations[name]
     try:
-        client = open_client(subject.organization, jobfile, clock=clock, environ=environ)
+        client = open_client(organization, jobfile, clock=clock, environ=environ)
     except CredentialError as error:
         remedy = "put a token there, or correct token_file or token_env"
         return [trouble("token", str(error), remedy)]
@@ -115,36 +144,75 @@ def examine_organization(
         remedy = "correct that in the job file, or the variable that says it"
         return [trouble("way to the API", str(error), remedy)]
     with closing(client):
-        return examine(subject, client, clock, tell)
+        return examine(organization, jobfile.jobs_of(name), client, clock, tell)
 
 
 def examine(
-    subject: OrganizationToCheck, getter: Getter, clock: Clock, tell: OnPause | None = None
+    organization: Organization,
+    jobs: Sequence[Job],
+    getter: Getter,
+    clock: Clock,
+    tell: OnPause | None = None,
 ) -> list[Check]:
     """All checks of one organization, in the order in which they build on each other.
 
     An API that cannot be reached, refuses the token or has no request left ends them: what would come after
     is not known.
     """
-    reader = PacedGetter(getter, clock, name=subject.organization.name, tell=tell, patience=0.0)
-    user = reader.get("/users/current")
-    stop = _find_obstacle(subject, reader, user)
+    reader = PacedGetter(getter, clock, name=organization.name, tell=tell, patience=0.0)
+    answer = reader.get("/users/current")
+    user = parse_user(answer)
+    stop = None if user is not None else _find_obstacle(organization, reader, answer)
     if stop is not None:
         return [stop, *_check_clock(reader)]
-    own = subject.organization.account_group or ""
-    jobs = subject.jobs or (_make_any_job(subject.organization),)
-    groups = dict.fromkeys(job.account_group or own for job in jobs)
-    survey = survey_organization(reader, subject.organization, groups, jobs=jobs, clock=clock)
-    checks = [_check_token(subject, user), *_check_clock(reader), *_check_organization(subject, survey)]
-    checks += _check_groups(subject, survey.groups)
-    if user.status == 200:
+    own = organization.account_group or ""
+    wanted = jobs or (_make_any_job(organization),)
+    groups = dict.fromkeys(job.account_group or own for job in wanted)
+    survey = survey_organization(reader, organization, groups, jobs=wanted, clock=clock)
+    checks = [_check_token(organization, user), *_check_clock(reader)]
+    checks += _check_organization(organization, survey)
+    checks += _check_groups(organization, jobs, survey.groups)
+    if user is not None:
         aids = dict.fromkeys((*groups, *survey.listings))
-        checks += _Permissions(parse_object(user.body) or {}, reader).check(aids, survey.groups)
-    checks += _check_lists(subject, survey, exhausted=reader.remaining == 0)
-    return [*checks, *_check_tests(subject, survey, clock.wall()), *_check_limit(reader)]
+        checks += _check_permissions(user, reader, aids, survey.groups)
+    checks += _check_lists(jobs, survey, exhausted=reader.remaining == 0)
+    return [*checks, *_check_tests(organization, jobs, survey, clock.wall()), *_check_limit(reader)]
 
 
-def _source(credential: CredentialSource) -> str:
+def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[Check]:
+    """Check if the store can be written, and who else uses it."""
+    try:
+        with opened() as store:
+            store.touch()
+            where, views = store.describe(), store.views.runs()
+    except (UsageError, StoreUnavailable) as error:
+        remedy = (
+            "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
+        )
+        return [trouble("store", str(error), remedy)]
+    live = [view for view in views if view.processes]
+    shared = [
+        f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
+    ]
+    now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
+    return [Check(about="store", text=f"{where} can be written; {now}; it holds {plural(len(views), 'run')}")]
+
+
+def examine_notify(notify: Notify) -> Check:
+    """Check if there is an address to tell; nothing is sent to it."""
+    try:
+        read_address(notify)
+    except UsageError as error:
+        remedy = f"write the webhook's address into {notify.url_file}, or correct url_file"
+        return trouble(notify.format, f"{notify.url_file}: {error}", remedy)
+    return Check(
+        about=notify.format,
+        text=f"{notify.url_file} holds an address; whether it is right, only a message shows",
+    )
+
+
+def _source(organization: Organization) -> str:
+    credential = organization.credential
     return f"the token in {credential.file or f'the variable {credential.env}'}"
 
 
@@ -158,19 +226,21 @@ def _make_any_job(organization: Organization) -> Job:
     )
 
 
-def _find_obstacle(subject: OrganizationToCheck, reader: PacedGetter, answer: Answer) -> Check | None:
-    """The reason why nothing more can be asked after the first answer; None when more can."""
-    url = subject.organization.base_url
+def _find_obstacle(organization: Organization, reader: PacedGetter, answer: Answer) -> Check | None:
+    """The reason why nothing more can be asked when the first answer tells no user; None when more can."""
+    url = organization.base_url
     if answer.status is None:
         remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
         return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
     if answer.status == 401:
         said = explain(answer)
         text = f"refused (401): {said.detail or said.title}"
-        return Check(about="token", text=text, remedy=f"{subject.source}: {_RENEWAL}", level=Level.REFUSED)
+        return Check(
+            about="token", text=text, remedy=f"{_source(organization)}: {_RENEWAL}", level=Level.REFUSED
+        )
     if answer.status == 429:
         return _make_limit_check(reader)
-    if answer.status == 403 or (answer.status == 200 and parse_object(answer.body) is not None):
+    if answer.status == 403:
         return None
     said = explain(answer)
     what = f"it answers {answer.status} ({said.title}) to GET /users/current. {said.detail}".strip()
@@ -192,14 +262,11 @@ def _make_limit_check(reader: PacedGetter) -> Check:
     return trouble("general limit", text, remedy)
 
 
-def _check_token(subject: OrganizationToCheck, user: Answer) -> Check:
-    found = parse_object(user.body) or {}
-    who = text_of(found.get("email")) or text_of(found.get("name"))
-    if user.status != 200:
-        text = f"{subject.source} is accepted; whose it is cannot be read ({user.status})"
-    else:
-        text = f"{subject.source} is valid" + (f", of {who}" if who else "")
-    return Check(about="token", text=text)
+def _check_token(organization: Organization, user: TokenUser | None) -> Check:
+    source = _source(organization)
+    if user is None:
+        return Check(about="token", text=f"{source} is accepted; whose it is cannot be read (403)")
+    return Check(about="token", text=f"{source} is valid" + (f", of {user.name}" if user.name else ""))
 
 
 def _check_clock(reader: PacedGetter) -> list[Check]:
@@ -220,14 +287,14 @@ def _check_limit(reader: PacedGetter) -> list[Check]:
     return [Check(about="general limit", text=f"{reader.remaining} of {reader.most} requests a minute left")]
 
 
-def _check_organization(subject: OrganizationToCheck, survey: OrganizationSurvey) -> Iterator[Check]:
+def _check_organization(organization: Organization, survey: OrganizationSurvey) -> Iterator[Check]:
     """Which organization it is, against the file."""
-    wanted, found = subject.organization.org_id, survey.org_id
+    wanted, found = organization.org_id, survey.org_id
     name = next((group.organization_name for group in survey.groups if group.organization_name), "unnamed")
     if survey.unreadable_groups is not None:
         yield trouble("account groups", survey.unreadable_groups.text, survey.unreadable_groups.remedy)
     elif not survey.groups and survey.stopped is not None:
-        remedy = f"{subject.source}: {_RENEWAL}"
+        remedy = f"{_source(organization)}: {_RENEWAL}"
         yield Check(about="token", text=survey.because, remedy=remedy, level=Level.REFUSED)
     elif not survey.groups:
         remedy = "have the token's user added to an account group"
@@ -243,10 +310,12 @@ def _check_organization(subject: OrganizationToCheck, survey: OrganizationSurvey
         yield Check(about="organization", text=f"{name}, org_id {found}{checked}")
 
 
-def _check_groups(subject: OrganizationToCheck, known: Sequence[AccountGroup]) -> Iterator[Check]:
+def _check_groups(
+    organization: Organization, jobs: Sequence[Job], known: Sequence[AccountGroup]
+) -> Iterator[Check]:
     """Check if the token opens the account groups that are named."""
     there = {group.aid: group for group in known}
-    named = [subject.organization.account_group, *(job.account_group for job in subject.jobs)]
+    named = [organization.account_group, *(job.account_group for job in jobs)]
     for aid in dict.fromkeys(filter(None, named if known else ())):
         if aid in there:
             yield Check(about="account group", text=f"{aid} ({there[aid].name}) is open to this token")
@@ -260,71 +329,36 @@ def _check_groups(subject: OrganizationToCheck, known: Sequence[AccountGroup]) -
         yield Check(about="account group", text=f"the token's own, {own.aid} ({own.name}), of {len(known)}")
 
 
-class _Permissions:
-    """The permissions that the token's user has through roles, each of which is read once."""
-
-    def __init__(self, user: Mapping[str, Any], reader: PacedGetter) -> None:
-        self._user, self._reader = user, reader
-        self._labels: dict[str, frozenset[str] | None] = {}
-
-    def check(self, aids: Iterable[str], known: Sequence[AccountGroup]) -> Iterator[Check]:
-        """Check if the user may make snapshots in each of these account groups; the unknown ones have been named."""
-        own, there = own_group(known), {group.aid for group in known}
-        places: dict[bool | None, list[str]] = defaultdict(list)
-        for aid in (aid or (own.aid if own else "") for aid in aids):
-            if not known or aid in there:
-                where = f"account group {aid}" if aid else "the token's own account group"
-                places[self._may_create(aid)].append(where)
-        named = {how: first_names(where) for how, where in places.items()}
-        if True in named:
-            yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {named[True]}")
-        if None in named:
-            text = (
-                f"'{CREATE_SNAPSHOTS}' cannot be looked up in {named[None]}: the first snapshot will show it"
-            )
-            yield Check(about="permission", text=text)
-        if False in named:
-            text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {named[False]}: snapshots are refused (403)"
-            yield trouble("permission", text, _GET_PERMISSION)
-
-    def _may_create(self, aid: str) -> bool | None:
-        """True if a role of the user in this account group has the permission; None when it cannot be looked up."""
-        roles = self._roles(aid)
-        for role in roles:
-            if role not in self._labels:
-                self._labels[role] = self._read_labels(role)
-        labels = [self._labels[role] for role in roles]
-        if any(label is not None and CREATE_SNAPSHOTS.casefold() in label for label in labels):
-            return True
-        return None if not labels or None in labels else False
-
-    def _roles(self, aid: str) -> list[str]:
-        """The ids of the user's roles in an account group, and of those in all."""
-        roles = list(_as_list(self._user.get("allAccountGroupRoles")))
-        for entry in _as_list(self._user.get("accountGroupRoles")):
-            if not aid or text_id(dig(entry, "accountGroup", "aid")) == aid:
-                roles += _as_list(as_object(entry).get("roles"))
-        ids = (text_id(as_object(role).get("roleId")) for role in roles)
-        return list(dict.fromkeys(one for one in ids if one))[:MOST_ROLES]
-
-    def _read_labels(self, role: str) -> frozenset[str] | None:
-        """The permissions of a role, in lower case; None when it cannot be read."""
-        answer = self._reader.get(f"/roles/{role}")
-        listed = (parse_object(answer.body) or {}).get("permissions") if answer.status == 200 else None
-        if not isinstance(listed, list):
-            return None
-        texts = (text_of(as_object(one).get("label")) for one in listed)
-        return frozenset(text.casefold() for text in texts if text)
-
-
-def _as_list(value: object) -> list[Any]:
-    """A list of the API's answer; empty where it has none."""
-    return value if isinstance(value, list) else []
-
-
-def _check_lists(
-    subject: OrganizationToCheck, survey: OrganizationSurvey, *, exhausted: bool
+def _check_permissions(
+    user: TokenUser, reader: PacedGetter, aids: Iterable[str], known: Sequence[AccountGroup]
 ) -> Iterator[Check]:
+    """Check if the user may make snapshots in each of these account groups; the unknown ones have been named."""
+    own, there = own_group(known), {group.aid for group in known}
+    read = cache(partial(read_permissions, reader))
+    places: dict[bool | None, list[str]] = defaultdict(list)
+    for aid in (aid or (own.aid if own else "") for aid in aids):
+        if not known or aid in there:
+            where = f"account group {aid}" if aid else "the token's own account group"
+            places[_may_create([read(role) for role in user.roles_in(aid)])].append(where)
+    named = {how: first_names(where) for how, where in places.items()}
+    if True in named:
+        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {named[True]}")
+    if None in named:
+        text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {named[None]}: the first snapshot will show it"
+        yield Check(about="permission", text=text)
+    if False in named:
+        text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {named[False]}: snapshots are refused (403)"
+        yield trouble("permission", text, _GET_PERMISSION)
+
+
+def _may_create(roles: Sequence[frozenset[str] | None]) -> bool | None:
+    """True if a role with these permissions allows it; None when that cannot be looked up."""
+    if any(role is not None and CREATE_SNAPSHOTS.casefold() in role for role in roles):
+        return True
+    return None if not roles or None in roles else False
+
+
+def _check_lists(jobs: Sequence[Job], survey: OrganizationSurvey, *, exhausted: bool) -> Iterator[Check]:
     """Check if the lists can be read: those that the jobs need, or all where there are none."""
     every = [one for listing in survey.listings.values() for one in listing.unreadable]
     missing = [one for one in every if one.of != "alerts" or one.text in survey.notes]  # else they only sort
@@ -332,7 +366,7 @@ def _check_lists(
         said = one.cause is UnreadableCause.CLOSED or (one.cause is UnreadableCause.BUSY and exhausted)
         if not said:
             yield trouble(one.of, one.text, one.remedy)
-    if subject.jobs or missing or not survey.listings:
+    if jobs or missing or not survey.listings:
         return
     tests = plural(sum(len(one.tests or ()) for one in survey.listings.values()), "test")
     alerts = plural(sum(len(one.alerts or ()) for one in survey.listings.values()), "alert")
@@ -340,10 +374,12 @@ def _check_lists(
     yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")
 
 
-def _check_tests(subject: OrganizationToCheck, survey: OrganizationSurvey, now: float) -> Iterator[Check]:
+def _check_tests(
+    organization: Organization, jobs: Sequence[Job], survey: OrganizationSurvey, now: float
+) -> Iterator[Check]:
     """Checks of what each job means in the lists."""
-    for job in subject.jobs:
-        scope = make_scope(job, subject.organization, survey.listings)
+    for job in jobs:
+        scope = make_scope(job, organization, survey.listings)
         if scope.listings[0].tests is not None:
             yield from _check_job(job, scope, survey, now)
 

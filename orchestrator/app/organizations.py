@@ -128,7 +128,7 @@ class Organizations:
             client,
             self.jobfile.organizations[name],
             groups,
-            jobs=[job for job in self.jobfile.jobs if name in job.organizations],
+            jobs=self.jobfile.jobs_of(name),
             clock=self.clock,
             tell=tell,
             stopped=lambda: client.closed,

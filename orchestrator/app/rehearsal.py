@@ -81,7 +81,7 @@ def world_for(jobfile: JobFile, now: float) -> World:
 
 
 def _make_tenant(jobfile: JobFile, organization: Organization, now: float) -> tuple[Tenant, TenantBearer]:
-    jobs = _jobs(jobfile, organization.name)
+    jobs = jobfile.jobs_of(organization.name)
     selects = [job.select for job in jobs if job.select]
     tenant, token = known_tenant(
         organization.name,
@@ -103,10 +103,6 @@ def _make_tenant(jobfile: JobFile, organization: Organization, now: float) -> tu
 def _rename_tests(tests: Sequence[TenantTest], names: Mapping[str, str]) -> tuple[TenantTest, ...]:
     """The tests, called what the job file expects them to be called."""
     return tuple(replace(test, name=names.get(test.test_id, test.name)) for test in tests)
-
-
-def _jobs(jobfile: JobFile, organization: str) -> list[Job]:
-    return [job for job in jobfile.jobs if organization in job.organizations]
 
 
 def _tests(jobs: Sequence[Job], organization: Organization) -> dict[str, list[str]]:

@@ -34,12 +34,11 @@ def doctor_command(
 
     clock, tell = SystemClock(), pause_printer(OutputOptions().zone)
     known = _read_organizations(jobfile, organizations)
-    subjects = app.organizations_to_check(known)
     with ThreadPoolExecutor(app.SURVEYS_AT_ONCE, thread_name_prefix="doctor") as pool:
         examined = pool.map(
-            lambda one: app.examine_organization(one, known, clock, os.environ, tell), subjects
+            lambda name: app.examine_organization(name, known, clock, os.environ, tell), known.organizations
         )
-        checks = dict(zip((one.organization.name for one in subjects), examined, strict=True))
+        checks = dict(zip(known.organizations, examined, strict=True))
     if known.notify:
         checks["notify"] = [app.examine_notify(one) for one in known.notify]
     checks["store"] = app.examine_store(lambda: use_store(store_url, clock))

@@ -248,6 +248,10 @@ class JobFile:
         used = {name for job in self.jobs for name in job.organizations}
         return [name for name in self.organizations if name in used]
 
+    def jobs_of(self, organization: str) -> tuple[Job, ...]:
+        """The jobs that mean an organization."""
+        return tuple(job for job in self.jobs if organization in job.organizations)
+
     @property
     def account_groups(self) -> dict[str, list[str]]:
         """The account groups whose tests each organization's jobs mean; an empty text is the credential's own."""

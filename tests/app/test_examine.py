@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.api.client import Client
-from orchestrator.app.checks import Check, Level, worst_code
-from orchestrator.app.examine import OrganizationToCheck, examine
+from orchestrator.app.examine import Check, Level, examine, worst_code
 from orchestrator.core.clock import SystemClock, VirtualClock
 from orchestrator.core.jobs import (
     CredentialSource,
@@ -34,13 +33,13 @@ LAST_HOUR = (WindowSpec(last=3600.0),)
 
 def subject(
     base_url: str = "https://api.thousandeyes.com/v7", *jobs: Job, **settings: Any
-) -> OrganizationToCheck:
-    """An organization to look at, with one job of a test that exists."""
+) -> tuple[Organization, tuple[Job, ...]]:
+    """An organization to look at, and one job of a test that exists."""
     organization = Organization(
         name="acme", credential=CredentialSource(env="TE_TOKEN"), base_url=base_url, **settings
     )
     usual = job("night", tests=(TestRef(id="202701", test_name="Checkout 1"),))
-    return OrganizationToCheck(organization=organization, jobs=jobs or (usual,), source=SOURCE)
+    return organization, jobs or (usual,)
 
 
 def job(name: str, **settings: Any) -> Job:
@@ -82,7 +81,7 @@ def examine_at(url: str, *jobs: Job, **settings: Any) -> list[Check]:
     http = Http(timeout=10.0)
     client = Client(url, lambda: "token-1", clock=clock, http=http, user_agent="tesnap", environ={})
     try:
-        return examine(subject(url, *jobs, **settings), client, clock)
+        return examine(*subject(url, *jobs, **settings), client, clock)
     finally:
         client.close()
 
@@ -234,7 +233,7 @@ def looked_at(
             url, lambda: "token-1", clock=clock, http=Http(timeout=10.0), user_agent="t", environ={}
         )
         try:
-            return examine(replace(subject(url, **settings), jobs=jobs), client, clock)
+            return examine(subject(url, **settings)[0], jobs, client, clock)
         finally:
             client.close()
 
@@ -347,6 +346,6 @@ def test_a_role_that_cannot_be_read_is_no_trouble() -> None:
             answer = read(path, query)
             return replace(answer, status=403) if path.startswith("/roles") else answer
 
-    checks = examine(subject(), Closed(), clock)
+    checks = examine(*subject(), Closed(), clock)
     assert trouble(checks) == []
     assert any("cannot be looked up in account group 2001" in check.text for check in checks)

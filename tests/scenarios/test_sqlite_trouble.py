@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.app.checks import Level, examine_store
+from orchestrator.app.examine import Level, examine_store
 from orchestrator.core.jobs import RetryRules
 from orchestrator.output.sentences import last_line
 from orchestrator.store import sqlite

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.app.checks import (
+from orchestrator.app.examine import (
     Check,
     Level,
     check_lines,
