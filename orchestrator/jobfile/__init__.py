@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         read_test_ids,
         settings_without_file,
     )
-    from orchestrator.jobfile.reader import json_schema, read_jobfiles, starter
+    from orchestrator.jobfile.reader import read_jobfiles, starter
+    from orchestrator.jobfile.schema import json_schema
 else:
     __getattr__ = lazy_face(__name__)

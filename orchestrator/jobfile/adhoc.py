@@ -44,8 +44,6 @@ JOB_NAME = "snap"
 AROUND = 3600.0
 """Seconds of a window around a moment, when no duration is given: the shortest that the API takes."""
 
-STDIN = "-"
-
 _ALONE = "version: 1\njobs: [{name: snap, tests: ['1'], windows: [{last: 1h}]}]\n"
 
 _OBEYED = ("Cc", "Zl", "Zp", "Cs")  # Unicode categories that a terminal obeys
@@ -115,7 +113,7 @@ def read_test_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[st
     """The ids that were typed, and for `-` those on standard input, one or more a line, `#` comments left out."""
     found: list[str] = []
     for word in words:
-        if word == STDIN:
+        if word == reader.STDIN:
             lines = [line.partition("#")[0] for line in stdin or ()]
             found += [part for line in lines for part in line.replace(",", " ").split()]
         else:
@@ -210,7 +208,7 @@ def _read_environment(environ: Mapping[str, str], naming: str) -> JobFile:
             f"no organization is known: set TE_TOKEN_FILE or TE_TOKEN, or name a job file that has them {naming}"
         )
     try:
-        jobfile = reader.read_jobfiles(["-"], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
+        jobfile = reader.read_jobfiles([reader.STDIN], environ=environ, stdin=io.StringIO(_ALONE)).jobfile
     except JobFileError as error:
         raise UsageError("; ".join(located.text for located in error.errors)) from None
     return replace(jobfile, files=())  # nothing of it can be read again

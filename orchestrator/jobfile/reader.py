@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from orchestrator.core import (
     MOST_SNAPSHOTS,
@@ -27,15 +27,16 @@ from orchestrator.core import (
     read_start,
     word,
 )
-from orchestrator.jobfile import schema
-from orchestrator.jobfile.builder import FileBuilder
+from orchestrator.jobfile.builder import FileBuilder, JobBuilder
 from orchestrator.jobfile.document import Document, StopReading
 from orchestrator.jobfile.grammar import read_entry
-from orchestrator.jobfile.job_builder import JobBuilder
 from orchestrator.jobfile.yaml_document import MAX_BYTES
 
 IMPLIED = "default"
 """The name of the organization of a file that names none."""
+
+STDIN = "-"
+"""The path that stands for standard input."""
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -51,21 +52,10 @@ class CheckedJobFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """One file's bytes; `folder` is what relative paths in it start from."""
-
-    path: str
-    label: str
-    stem: str
-    folder: Path
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     """One file as far as it could be read; `file` is None where nothing could."""
 
-    source: _Source
+    path: str
     document: Document
     file: FileBuilder | None
 
@@ -77,8 +67,8 @@ def read_jobfiles(
 
     JobFileError with every error of every file; nothing else is raised for any content.
     """
-    sources, errors = _sources(paths, stdin)
-    parts = [_read(source, environ) for source in sources]
+    contents, errors = _read_contents(paths, stdin)
+    parts = [_read(path, content, environ) for path, content in contents.items()]
     try:
         jobfile = _join(parts, environ)
     except StopReading:
@@ -91,33 +81,30 @@ def read_jobfiles(
     return CheckedJobFile(jobfile=replace(jobfile, name=_run_name(paths, parts)), warnings=warnings)
 
 
-def json_schema() -> dict[str, Any]:
-    """The job file's JSON Schema (document 2020-12), made of the types that read it."""
-    return schema.json_schema()
-
-
 def starter() -> str:
     """A commented job file to start from."""
     return files("orchestrator.jobfile").joinpath("starter.yaml").read_text(encoding="utf-8")
 
 
-def _sources(paths: Sequence[str | Path], stdin: TextIO | None) -> tuple[list[_Source], list[Located]]:
-    """The bytes of every file that is meant, once each, and what could not be read."""
-    sources: list[_Source] = []
+def _read_contents(
+    paths: Sequence[str | Path], stdin: TextIO | None
+) -> tuple[dict[str, bytes], list[Located]]:
+    """The bytes of every file that is meant, once each, by its path, and what could not be read."""
+    contents: dict[str, bytes] = {}
     errors: list[Located] = []
     seen: set[str] = set()
-    for path in _expand(paths, errors):
-        identity = str(path) if str(path) == "-" else str(Path(path).absolute())
+    for path in map(str, _expand(paths, errors)):
+        identity = path if path == STDIN else str(Path(path).absolute())
         if identity in seen:
             continue
         seen.add(identity)
         try:
-            sources.append(_stdin_source(stdin) if str(path) == "-" else _file_source(Path(path)))
+            contents[path] = _read_stdin(stdin) if path == STDIN else read_start(Path(path), MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             errors.append(_unreadable(path, error))
     if not paths:
-        errors.append(Located("-", 1, 1, "no job file is named"))
-    return sources, errors
+        errors.append(Located(STDIN, 1, 1, "no job file is named"))
+    return contents, errors
 
 
 def _expand(paths: Sequence[str | Path], errors: list[Located]) -> list[str | Path]:
@@ -130,7 +117,7 @@ def _expand(paths: Sequence[str | Path], errors: list[Located]) -> list[str | Pa
             errors.append(Located("''", 1, 1, text))
             continue
         try:
-            if str(path) == "-" or not Path(path).is_dir():
+            if str(path) == STDIN or not Path(path).is_dir():
                 expanded.append(path)
                 continue
             names = sorted(entry.name for entry in Path(path).iterdir() if not entry.is_dir())
@@ -149,34 +136,26 @@ def _unreadable(path: str | Path, error: Exception) -> Located:
     return Located(printable(str(path)), 1, 1, f"cannot be read: {reason}")
 
 
-def _file_source(path: Path) -> _Source:
-    content = read_start(path, MAX_BYTES + 1)
-    return _Source(
-        path=str(path), label=str(path), stem=printable(path.stem), folder=path.parent, content=content
-    )
-
-
-def _stdin_source(stdin: TextIO | None) -> _Source:
+def _read_stdin(stdin: TextIO | None) -> bytes:
     if stdin is None:
         raise ValueError("there is no standard input here")
-    binary = getattr(stdin, "buffer", None)
-    content = (
-        binary.read(MAX_BYTES + 1) if binary else stdin.read(MAX_BYTES + 1).encode("utf-8", "surrogateescape")
-    )
-    return _Source(path="-", label="<stdin>", stem="stdin", folder=Path(), content=content)
+    binary: BinaryIO | None = getattr(stdin, "buffer", None)
+    if binary is not None:
+        return binary.read(MAX_BYTES + 1)
+    return stdin.read(MAX_BYTES + 1).encode("utf-8", "surrogateescape")
 
 
-def _read(source: _Source, environ: Mapping[str, str]) -> _Part:
-    document, file = Document(source.content, file=printable(source.label)), None
+def _read(path: str, content: bytes, environ: Mapping[str, str]) -> _Part:
+    document, file = Document(content, file="<stdin>" if path == STDIN else printable(path)), None
     try:
         entry = read_entry(document, environ)
         if entry is not None:
             if not document.has(("version",)):
                 document.error((), "`version` is missing: write `version: 1`")
-            file = FileBuilder(document, entry, folder=source.folder, environ=environ)
+            file = FileBuilder(document, entry, folder=Path(path).parent, environ=environ)
     except StopReading:
         pass  # what has been said is enough
-    return _Part(source=source, document=document, file=file)
+    return _Part(path=path, document=document, file=file)
 
 
 def _join(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
@@ -203,7 +182,7 @@ def _join(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
         http=_one_of(read, "http", Http()),
         retry=_one_of(read, "retry", RetryRules()),
         notify=tuple(dict.fromkeys(notify for file in read for notify in file.notify)),
-        files=tuple(part.source.path for part in parts),
+        files=tuple(part.path for part in parts),
         named=any(file.entry.name for file in read),
     )
 
@@ -309,8 +288,12 @@ def _one_of(read: Sequence[FileBuilder], key: str, default: Any) -> Any:
 
 def _run_name(paths: Sequence[str | Path], parts: Sequence[_Part]) -> str:
     """The folder's name, the file's, or several files' names joined and cut to a line."""
-    if len(paths) == 1 and str(paths[0]) != "-" and Path(paths[0]).is_dir():
+    if len(paths) == 1 and str(paths[0]) != STDIN and Path(paths[0]).is_dir():
         return printable(Path(paths[0]).resolve().name)
-    names = [part.file.entry.name or part.source.stem if part.file else "" for part in parts]
+    names = [part.file.entry.name or _stem(part.path) if part.file else "" for part in parts]
     joined = "+".join(dict.fromkeys(names))
     return joined if len(joined) <= _LONGEST_NAME else joined[: _LONGEST_NAME - 1] + "…"
+
+
+def _stem(path: str) -> str:
+    return "stdin" if path == STDIN else printable(Path(path).stem)

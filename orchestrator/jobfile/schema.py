@@ -26,6 +26,7 @@ from pydantic_core import CoreSchema, core_schema
 from orchestrator.core import MOST_SLOTS, Fit, OnUncertain, Pace
 from orchestrator.jobfile.types import (
     DISPLAY_FIELDS,
+    IN_PIECES,
     TOO_MANY,
     BaseUrl,
     Digits,
@@ -33,9 +34,7 @@ from orchestrator.jobfile.types import (
     Duration,
     FilePath,
     Flag,
-    InPieces,
     JobName,
-    Maybe,
     Name,
     OneOrMany,
     Period,
@@ -73,44 +72,44 @@ def _about(text: str) -> Any:
 class LimitEntry(_Closed):
     """The snapshot limit of an organization, and how much of it to use."""
 
-    snapshots: Maybe[Annotated[int, *whole_number(1, MOST_SLOTS)]] = _about(
+    snapshots: Annotated[int, *whole_number(1, MOST_SLOTS)] | None = _about(
         "Snapshots allowed in a period (5)."
     )
-    per: Maybe[Period] = _about("The period (5m).")
-    guard: Maybe[Duration] = _about("Added to the period against rounding (1s).")
-    grace: Maybe[Duration] = _about("How long a server may still act on an aborted request (30s).")
-    use: Maybe[Annotated[int, *whole_number(1, MOST_SLOTS)]] = _about(
+    per: Period | None = _about("The period (5m).")
+    guard: Duration | None = _about("Added to the period against rounding (1s).")
+    grace: Duration | None = _about("How long a server may still act on an aborted request (30s).")
+    use: Annotated[int, *whole_number(1, MOST_SLOTS)] | None = _about(
         "How many of the snapshots to use (all)."
     )
-    pace: Maybe[Pace] = _about("burst: as soon as slots are free; even: spread over the period (burst).")
+    pace: Pace | None = _about("burst: as soon as slots are free; even: spread over the period (burst).")
 
 
 class OrganizationEntry(_Closed):
     """A ThousandEyes organization and where its API token is read from."""
 
-    token_file: Maybe[TokenPath] = _about(
+    token_file: TokenPath | None = _about(
         "File that holds the API token; {organization} stands for the organization's name here."
     )
-    token_env: Maybe[Variable] = _about("Name of the environment variable that holds the API token.")
-    account_group: Maybe[Digits] = _about("Account group (aid) that the tests are in.")
-    org_id: Maybe[Digits] = _about("Checked against the API before anything is sent.")
-    base_url: Maybe[BaseUrl] = _about("The API's address, used as written (https://api.thousandeyes.com/v7).")
-    limit: Maybe[LimitEntry] = _about("The snapshot limit.")
+    token_env: Variable | None = _about("Name of the environment variable that holds the API token.")
+    account_group: Digits | None = _about("Account group (aid) that the tests are in.")
+    org_id: Digits | None = _about("Checked against the API before anything is sent.")
+    base_url: BaseUrl | None = _about("The API's address, used as written (https://api.thousandeyes.com/v7).")
+    limit: LimitEntry | None = _about("The snapshot limit.")
 
 
 class HttpEntry(_Closed):
     """How the API is reached."""
 
-    timeout: Maybe[Period] = _about("Total time for one attempt (60s).")
-    proxy: Maybe[Proxy] = _about("The proxy's URL.")
-    ca_bundle: Maybe[FilePath] = _about("File with the certificate authorities to trust.")
+    timeout: Period | None = _about("Total time for one attempt (60s).")
+    proxy: Proxy | None = _about("The proxy's URL.")
+    ca_bundle: FilePath | None = _about("File with the certificate authorities to trust.")
 
 
 class RetryEntry(_Closed):
     """How often and for how long one snapshot is attempted."""
 
-    attempts: Maybe[Annotated[int, *whole_number(1, 100)]] = _about("Attempts for one snapshot (8).")
-    within: Maybe[Period] = _about("Time for all of them, counted from the first request (1h).")
+    attempts: Annotated[int, *whole_number(1, 100)] | None = _about("Attempts for one snapshot (8).")
+    within: Period | None = _about("Time for all of them, counted from the first request (1h).")
 
 
 class NotifyEntry(_Closed):
@@ -118,21 +117,21 @@ class NotifyEntry(_Closed):
 
     format: Literal["slack", "webex", "teams", "json"] = Field(description="What the receiver understands.")
     url_file: FilePath = Field(description="File that holds the address; the address itself is a secret.")
-    on: Maybe[Literal["always", "failure"]] = _about("When to tell (always).")
+    on: Literal["always", "failure"] | None = _about("When to tell (always).")
 
 
 class SelectEntry(_Closed):
     """Which tests are meant: every key has to hold, of a list any value."""
 
-    test_name: Maybe[Annotated[tuple[Text, ...], InPieces(), OneOrMany()]] = _about(
+    test_name: Annotated[tuple[Text, ...], IN_PIECES, OneOrMany()] | None = _about(
         "A part of the name, or a pattern with * and ?."
     )
-    type: Maybe[Annotated[tuple[TestType, ...], InPieces(), OneOrMany()]] = _about("The test's type.")
-    tag: Maybe[Annotated[tuple[Text, ...], InPieces(), OneOrMany()]] = _about(
+    type: Annotated[tuple[TestType, ...], IN_PIECES, OneOrMany()] | None = _about("The test's type.")
+    tag: Annotated[tuple[Text, ...], IN_PIECES, OneOrMany()] | None = _about(
         "A tag of the test, as key:value."
     )
-    alerting: Maybe[Flag] = _about("Whether an alert was active at any moment of the window.")
-    enabled: Maybe[Flag] = _about("Whether the test is enabled.")
+    alerting: Flag | None = _about("Whether an alert was active at any moment of the window.")
+    enabled: Flag | None = _about("Whether the test is enabled.")
 
 
 class TestEntry(_Closed):
@@ -141,21 +140,21 @@ class TestEntry(_Closed):
     __test__ = False  # not a pytest class
 
     id: Digits = Field(description="The test's id.")
-    test_name: Maybe[Text] = _about("Nothing is sent if the test is called otherwise.")
+    test_name: Text | None = _about("Nothing is sent if the test is called otherwise.")
 
 
 class WindowEntry(_Closed):
     """A time window: start and end, one of them and a duration, last (with until), or around and duration."""
 
-    start: Maybe[Text] = _about("Its start: 2026-11-20T14:00:00Z, or wall-clock time in the file's timezone.")
-    end: Maybe[Text] = _about("Its end.")
-    duration: Maybe[Duration] = _about(
+    start: Text | None = _about("Its start: 2026-11-20T14:00:00Z, or wall-clock time in the file's timezone.")
+    end: Text | None = _about("Its end.")
+    duration: Duration | None = _about(
         "Its length: 1h, 2h, 4h, 6h, 12h, 24h or 48h unless fit says otherwise."
     )
-    last: Maybe[Duration] = _about("The time up to the last full minute, or up to until.")
-    until: Maybe[Text] = _about("The latest such time of day (HH:MM) is the end.")
-    around: Maybe[Text] = _about("The middle of the window.")
-    fit: Maybe[Fit] = _about(
+    last: Duration | None = _about("The time up to the last full minute, or up to until.")
+    until: Text | None = _about("The latest such time of day (HH:MM) is the end.")
+    around: Text | None = _about("The middle of the window.")
+    fit: Fit | None = _about(
         "What becomes of a length that the API does not take: exact refuses it, cover moves the start back,"
         " split tiles it (exact)."
     )
@@ -187,34 +186,34 @@ _WrittenWindow: TypeAlias = Annotated[
 class JobEntry(_Closed):
     """Which tests to snapshot over which windows, and how; `defaults` has the same keys."""
 
-    name: Maybe[JobName] = _about("What records and reports call the job.")
-    organization: Maybe[Annotated[tuple[Text, ...], InPieces(), OneOrMany()]] = _about(
+    name: JobName | None = _about("What records and reports call the job.")
+    organization: Annotated[tuple[Text, ...], IN_PIECES, OneOrMany()] | None = _about(
         "An organization's name, a list of names, or a pattern with * and ?; required when there are several."
     )
-    account_group: Maybe[Digits] = _about("Another account group (aid) of the same organization.")
-    tests: Maybe[Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], InPieces()]] = _about(
+    account_group: Digits | None = _about("Another account group (aid) of the same organization.")
+    tests: Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], IN_PIECES] | None = _about(
         "Tests by id."
     )
-    select: Maybe[SelectEntry] = _about("Tests by what they are; with `tests`, both are meant.")
-    exclude: Maybe[Annotated[tuple[TextOrDigits, ...], InPieces()]] = _about(
+    select: SelectEntry | None = _about("Tests by what they are; with `tests`, both are meant.")
+    exclude: Annotated[tuple[TextOrDigits, ...], IN_PIECES] | None = _about(
         "Test ids or name patterns that are not meant after all."
     )
-    max_tests: Maybe[Annotated[int, *whole_number(1, 1_000_000)]] = _about(
+    max_tests: Annotated[int, *whole_number(1, 1_000_000)] | None = _about(
         "Refuse to send if more tests are meant."
     )
-    windows: Maybe[Annotated[tuple[_WrittenWindow, ...], InPieces()]] = _about(
+    windows: Annotated[tuple[_WrittenWindow, ...], IN_PIECES] | None = _about(
         "Time windows, each by its name or written out."
     )
-    priority: Maybe[Literal["incident", "normal", "batch"]] = _about("Which job goes first (normal).")
-    display_name: Maybe[DisplayName] = _about(
+    priority: Literal["incident", "normal", "batch"] | None = _about("Which job goes first (normal).")
+    display_name: DisplayName | None = _about(
         "What a snapshot is called, with fields in braces: " + ", ".join(DISPLAY_FIELDS) + "."
     )
-    is_public: Maybe[Flag] = _about("The API's isPublic, sent exactly as written (false).")
-    expect_saved_event: Maybe[Flag] = _about("Stop an organization whose first answer contradicts this.")
-    on_uncertain: Maybe[OnUncertain] = _about(
+    is_public: Flag | None = _about("The API's isPublic, sent exactly as written (false).")
+    expect_saved_event: Flag | None = _about("Stop an organization whose first answer contradicts this.")
+    on_uncertain: OnUncertain | None = _about(
         "What to do when nobody knows whether a snapshot was made: hold, or resend once (hold)."
     )
-    data_delay: Maybe[Duration] = _about("How long after a window's end its data is complete (60s).")
+    data_delay: Duration | None = _about("How long after a window's end its data is complete (60s).")
 
 
 class FileEntry(_Closed):
@@ -227,21 +226,21 @@ class FileEntry(_Closed):
         }
     )
 
-    version: Maybe[Version] = _about("The grammar's version.")
-    name: Maybe[Text] = _about("What the run is called (the file's name).")
-    timezone: Maybe[Text] = _about("Zone of times without Z or an offset, such as Europe/Berlin.")
-    organizations: Maybe[Annotated[dict[Name, OrganizationEntry | None], InPieces()]] = _about(
+    version: Version | None = _about("The grammar's version.")
+    name: Text | None = _about("What the run is called (the file's name).")
+    timezone: Text | None = _about("Zone of times without Z or an offset, such as Europe/Berlin.")
+    organizations: Annotated[dict[Name, OrganizationEntry | None], IN_PIECES] | None = _about(
         "Organizations by your own names for them."
     )
-    organization_defaults: Maybe[OrganizationEntry] = _about("For organizations that do not say otherwise.")
-    defaults: Maybe[JobEntry] = _about("For jobs that do not say otherwise.")
-    windows: Maybe[Annotated[dict[Name, WindowEntry], InPieces()]] = _about(
+    organization_defaults: OrganizationEntry | None = _about("For organizations that do not say otherwise.")
+    defaults: JobEntry | None = _about("For jobs that do not say otherwise.")
+    windows: Annotated[dict[Name, WindowEntry], IN_PIECES] | None = _about(
         "Time windows by name, for jobs to refer to."
     )
-    jobs: Maybe[Annotated[tuple[JobEntry, ...], InPieces()]] = _about("The jobs.")
-    http: Maybe[HttpEntry] = _about("How the API is reached.")
-    retry: Maybe[RetryEntry] = _about("How often and for how long one snapshot is attempted.")
-    notify: Maybe[Annotated[tuple[NotifyEntry, ...], InPieces()]] = _about("Whom to tell when a run ends.")
+    jobs: Annotated[tuple[JobEntry, ...], IN_PIECES] | None = _about("The jobs.")
+    http: HttpEntry | None = _about("How the API is reached.")
+    retry: RetryEntry | None = _about("How often and for how long one snapshot is attempted.")
+    notify: Annotated[tuple[NotifyEntry, ...], IN_PIECES] | None = _about("Whom to tell when a run ends.")
 
 
 def keys_at(path: tuple[str | int, ...]) -> tuple[str, ...]:

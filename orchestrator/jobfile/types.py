@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from itertools import chain, islice
 from string import Formatter
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,15 +20,12 @@ from pydantic import (
     GetJsonSchemaHandler,
     ValidationError,
     WithJsonSchema,
+    WrapValidator,
 )
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from orchestrator.core import choice, is_plain, is_unencrypted, looks_secret, nearest_word, quote
 from orchestrator.windows import parse_duration
-
-_T = TypeVar("_T")
-
-Maybe: TypeAlias = _T | None
 
 TestType = Literal[
     "api", "agent-to-agent", "agent-to-server", "bgp", "http-server", "page-load", "web-transactions",
@@ -89,18 +86,11 @@ def _text_like(pattern: str, text: str) -> Any:
     return read
 
 
-class InPieces:
-    """A list or mapping of many entries, read a few at a time, and given up when too much is wrong with it.
+def _read_pieces(value: Any, read: Callable[[Any], Any]) -> Any:
+    """The entries as `read` makes them of all together, or of the errors as many as anybody wants to see.
 
     A file with a wrong entry in every line would otherwise cost more memory in errors than it has in bytes.
     """
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_wrap_validator_function(_read_pieces, handler(source))
-
-
-def _read_pieces(value: Any, read: Callable[[Any], Any]) -> Any:
-    """The entries as `read` makes them of all together, or of the errors as many as anybody wants to see."""
     if not isinstance(value, list | dict) or len(value) <= _AT_ONCE:
         return read(value)
     wrong: list[InitErrorDetails] = []
@@ -129,6 +119,10 @@ def _move_error(issue: ErrorDetails, start: int) -> InitErrorDetails:
     first, *rest = issue["loc"]
     place = first + start if isinstance(first, int) else first
     return InitErrorDetails(type=kind, loc=(place, *rest), input=None, ctx=issue.get("ctx", {}))
+
+
+IN_PIECES = WrapValidator(_read_pieces)
+"""A list or mapping of many entries, read a few at a time, and given up when too much is wrong with it."""
 
 
 class OneOrMany:
@@ -170,19 +164,19 @@ def whole_number(low: int, high: int) -> Any:
     return (BeforeValidator(read), WithJsonSchema({"anyOf": [schema, _FILLED]}))
 
 
-def _seconds(*, over_zero: bool) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if not isinstance(value, str):
-            raise _phrase("write a duration such as 90s, 5m or 1h30m")
-        try:
-            seconds = parse_duration(value)
-        except ValueError as error:
-            raise _sentence(str(error)) from None
-        if over_zero and not seconds:
-            raise _phrase("a duration over zero")
-        return seconds
+def _seconds(value: Any) -> float:
+    if not isinstance(value, str):
+        raise _phrase("write a duration such as 90s, 5m or 1h30m")
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise _sentence(str(error)) from None
 
-    return read
+
+def _over_zero(seconds: float) -> float:
+    if not seconds:
+        raise _phrase("a duration over zero")
+    return seconds
 
 
 def _variable(value: str) -> str:
@@ -284,11 +278,13 @@ Flag = Annotated[
     WithJsonSchema({"anyOf": [{"type": "boolean"}, _FILLED]}),
 ]
 
-_DURATION = {"anyOf": [{"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$"}, _FILLED]}
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$"}, _FILLED]}),
+]
 
-Duration = Annotated[float, BeforeValidator(_seconds(over_zero=False)), WithJsonSchema(_DURATION)]
-
-Period = Annotated[float, BeforeValidator(_seconds(over_zero=True)), WithJsonSchema(_DURATION)]
+Period = Annotated[Duration, AfterValidator(_over_zero)]
 
 Version = Annotated[
     Literal["1"],

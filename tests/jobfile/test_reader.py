@@ -18,7 +18,8 @@ from orchestrator.core.errors import JobFileError
 from orchestrator.core.jobs import DEFAULT_BASE_URL, CredentialSource, Fit, Pace, Priority, TestRef
 from orchestrator.jobfile import schema as grammar
 from orchestrator.jobfile import types
-from orchestrator.jobfile.reader import CheckedJobFile, json_schema, read_jobfiles, starter
+from orchestrator.jobfile.reader import CheckedJobFile, read_jobfiles, starter
+from orchestrator.jobfile.schema import json_schema
 from tests.support.hostile import HEAD, HOSTILE
 
 HERE = Path(__file__).parent
