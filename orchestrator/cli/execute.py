@@ -102,7 +102,6 @@ def _make_output(output: OutputOptions, organizations: Organizations, *, rehears
         clock=organizations.clock,
         zone=output.zone,
         format=None if output.format is None else Format(output.format),
-        as_json=output.as_json,
         quiet=output.quiet,
         verbose=output.verbose,
         log_format=output.log_format,

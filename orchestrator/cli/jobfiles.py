@@ -82,9 +82,7 @@ def schema_command() -> None:
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print shell completion; e.g. `tesnap completion bash > ~/.local/share/bash-completion/completions/tesnap`."""
-    from click.shell_completion import get_completion_class
+    from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise UsageError(f"no completion for {shell}")
+    kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
     print(kind(ctx.find_root().command, {}, "tesnap", "_TESNAP_COMPLETE").source())

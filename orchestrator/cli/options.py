@@ -235,10 +235,11 @@ def output_options(command: Command) -> Command:
 
 def _without_contradiction(output: OutputOptions) -> OutputOptions:
     """The options with one form of the results: what was typed goes before any variable; click's error for two."""
-    if not output.as_json or output.format in (None, "jsonl"):
+    if not output.as_json:
         return output
-    if is_typed("as_json") and is_typed("format"):
+    other = output.format not in (None, "jsonl")
+    if other and is_typed("as_json") and is_typed("format"):
         raise click.UsageError(
             f"--json and --format {output.format} contradict each other: write one of them"
         )
-    return replace(output, format=None) if is_typed("as_json") else output
+    return output if other and not is_typed("as_json") else replace(output, format="jsonl")

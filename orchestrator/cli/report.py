@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,10 +169,8 @@ def parse_made_since(text: str | None, now: float, timezone: str | None) -> floa
 
     if text is None:
         return None
-    try:
+    with suppress(ValueError):
         return now - parse_duration(text)
-    except ValueError:
-        pass
     try:
         return parse_moment(text, now=now, timezone=clock_zone(timezone, os.environ))[0]
     except ValueError as error:

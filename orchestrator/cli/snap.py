@@ -29,7 +29,6 @@ from orchestrator.core import ExitCode, Fit, Run
 
 if TYPE_CHECKING:
     from orchestrator.app import Preparation
-    from orchestrator.core import JobFile
     from orchestrator.jobfile import AdhocJob, AdhocRequest
     from orchestrator.planning import Preview
 
@@ -154,10 +153,10 @@ def snap_command(
     Of test ids (`-` reads them from standard input), and of what --alerting, --tag, --test-name and --type select.
     """
     from orchestrator.core import SystemClock
-    from orchestrator.jobfile import make_adhoc_job
+    from orchestrator.jobfile import find_organizations, make_adhoc_job
 
     clock, typed = SystemClock(), _make_request(tests, **request)
-    known = _read_organizations(jobfile, organizations)
+    known = find_organizations(jobfile, organizations, environ=os.environ)
     meant = make_adhoc_job(typed, known, now=clock.wall(), timezone=clock_zone(output.timezone, os.environ))
     paced = pacing.apply(meant.jobfile)
     if dry_run:
@@ -197,11 +196,14 @@ def tests_command(
     """Show which tests selectors mean, those with alerts first; without selectors, all. Makes nothing."""
     from orchestrator.app import matching_tests, read_lists
     from orchestrator.core import SystemClock
-    from orchestrator.jobfile import make_search_job
+    from orchestrator.jobfile import find_organizations, make_search_job
     from orchestrator.output import documents_of_tests, ids_of_tests, table_of_tests, yaml_of_tests
 
     clock, output = SystemClock(), OutputOptions(timezone=timezone)
-    typed, known = _make_request((), **request), _read_organizations(jobfile, organizations)
+    typed, known = (
+        _make_request((), **request),
+        find_organizations(jobfile, organizations, environ=os.environ),
+    )
     meant = make_search_job(typed, known, now=clock.wall(), timezone=clock_zone(timezone, os.environ))
     _print_notes(meant.notes, output)
     surveys = read_lists(meant.jobfile, clock, os.environ, pause_printer(output.zone))
@@ -220,12 +222,6 @@ def _make_request(tests: Sequence[str], *, fit: str, **typed: Any) -> AdhocReque
     from orchestrator.jobfile import AdhocRequest, read_test_ids
 
     return AdhocRequest(tests=read_test_ids(tests, sys.stdin), fit=Fit(fit), **typed)
-
-
-def _read_organizations(jobfile: str | None, organizations: Sequence[str]) -> JobFile:
-    from orchestrator.jobfile import find_organizations
-
-    return find_organizations(jobfile, organizations, environ=os.environ)
 
 
 def _print_notes(lines: Iterable[str], output: OutputOptions) -> None:
@@ -260,10 +256,11 @@ def announcement(preview: Preview, output: OutputOptions, *, terminal: bool) -> 
     if not terminal or matches <= FEW:
         return
     starts = [snapshot.starts_at for snapshot in snapshots if snapshot.starts_at is not None]
-    soon = [
-        snapshot.starts_at for snapshot in snapshots if snapshot.group == 1 and snapshot.starts_at is not None
-    ]
-    first = sum(starts_at <= now + AT_ONCE for starts_at in soon)
+    first = sum(
+        snapshot.starts_at <= now + AT_ONCE
+        for snapshot in snapshots
+        if snapshot.group == 1 and snapshot.starts_at is not None
+    )
     if starts and not first:
         yield f"{matches} tests match. The first at {clock_time(min(starts), now, zone)}: all slots are used. Ctrl-C stops."
     elif starts:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import StrEnum
+from functools import partial
 from typing import TextIO
 from urllib.parse import quote
 
@@ -43,9 +44,9 @@ class Format(StrEnum):
 class Output:
     """The streams on which a run is shown, and how.
 
-    Without a `format` a terminal gets a table, and everything else, or `as_json`, JSON Lines. `name_of` is
-    the user's name of an organization's identity; `secrets` is read anew for each line; `environ` says what
-    the terminal is (TERM, COLUMNS), None for the process's own.
+    Without a `format` a terminal gets a table, and everything else JSON Lines. `name_of` is the user's name
+    of an organization's identity; `secrets` is read anew for each line; `environ` says what the terminal is
+    (TERM, COLUMNS), None for the process's own.
     """
 
     stdout: TextIO
@@ -53,7 +54,6 @@ class Output:
     clock: Clock
     zone: tzinfo = UTC
     format: Format | None = None
-    as_json: bool = False
     quiet: bool = False
     verbose: bool = False
     log_format: str = "text"
@@ -68,9 +68,7 @@ class Output:
     @property
     def chosen_format(self) -> Format:
         """The format, chosen by where standard output goes unless it was given."""
-        if self.format is not None:
-            return Format(self.format)
-        return Format.JSONL if self.as_json or not self.stdout.isatty() else Format.TABLE
+        return self.format or (Format.TABLE if self.stdout.isatty() else Format.JSONL)
 
     @property
     def coloured(self) -> bool:
@@ -95,16 +93,16 @@ class RecordWriter:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._log = log.record_logger(Lines(output.stdout), secrets=output.secrets)
+        self._write = partial(log.write_record, Lines(output.stdout), secrets=output.secrets)
 
     def write_start(self, run: Run, tasks: int) -> None:
-        log.write_record(self._log, records.start_record(run, tasks))
+        self._write(records.start_record(run, tasks))
 
     def write_result(self, result: Result, run_id: str) -> None:
-        log.write_record(self._log, _record(result, run_id, self._output))
+        self._write(_record(result, run_id, self._output))
 
     def write_end(self, ending: Ending) -> None:
-        log.write_record(self._log, records.end_record(ending, now=self._output.clock.wall()))
+        self._write(records.end_record(ending, now=self._output.clock.wall()))
 
 
 class RowWriter:
@@ -199,15 +197,13 @@ def _csv_row(result: Result, run_id: str, output: Output) -> str:
     return _csv_line([_cell(record.get(key)) for key in records.SNAPSHOT_KEYS])
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
+def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    return escape_formula(value) if isinstance(value, str) else str(value)
+    return escape_formula(value) if isinstance(value, str) else value
 
 
-def _csv_line(cells: Sequence[str]) -> str:
+def _csv_line(cells: Sequence[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue()

@@ -1,10 +1,11 @@
-"""Records and log events on their way to a stream: each is a structlog event that becomes a line, secrets masked.
+"""Records and log events on their way to a stream: each becomes a line, secrets masked.
 
-Log events go to standard error, as sentences or as JSON Lines, and are no versioned format.
+Log events are structlog's: they go to standard error, as sentences or as JSON Lines, and are no versioned format.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, MutableMapping
 from functools import partial
 from typing import Any, TextIO, cast
@@ -71,21 +72,14 @@ def level_rank(level: str) -> int:
     return LEVELS.index(level if level in LEVELS else "info")
 
 
-def record_logger(lines: Lines, *, secrets: Collection[str] = ()) -> Log:
-    """A logger that writes records as JSON Lines; `secrets` is read anew for each line."""
-    json_line = structlog.processors.JSONRenderer()
-    return _make_logger(lines, "debug", [partial(_mask_event, secrets=secrets), _event_first, json_line])
-
-
-def write_record(log: Log, record: Record) -> None:
-    """Write one record. OSError when the stream is gone."""
-    values: dict[str, Any] = dict(record)
-    log.info(values.pop("event"), **values)
+def write_record(lines: Lines, record: Record, *, secrets: Collection[str] = ()) -> None:
+    """Write one record as a line of JSON. OSError when the stream is gone."""
+    lines.write(json.dumps(change_texts(record, partial(mask_secrets, secrets=secrets))) + "\n")
 
 
 def _mask_event(_logger: object, _method: str, event: EventDict, *, secrets: Collection[str]) -> EventDict:
     """Mask the secrets in all texts of an event, however deep."""
-    return cast("EventDict", change_texts(event, lambda text: mask_secrets(text, secrets)))
+    return cast("EventDict", change_texts(event, partial(mask_secrets, secrets=secrets)))
 
 
 def _render_sentence(_logger: object, _method: str, event: EventDict, *, details: bool) -> str:
@@ -95,11 +89,6 @@ def _render_sentence(_logger: object, _method: str, event: EventDict, *, details
     fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
     about = f" ({event['event']}{' ' if fields else ''}{fields})" if details else ""
     return harmless(f"{start}{text}{about}")
-
-
-def _event_first(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Put `event` in front: structlog adds it last."""
-    return {"event": event["event"], **event}
 
 
 def _make_logger(lines: Lines, level: str, processors: list[Any]) -> Log:

@@ -54,9 +54,10 @@ def _load_waits(store: Store, view: RunView, now: float) -> dict[str, Waiting]:
     if view.run.state is RunState.CANCELLED:
         return {}
     serving = store.views.serving_processes(view.run.id)
-    pending = [identity for identity, counts in view.counts.items() if counts.pending]
     waiting = {
-        identity: _load_wait(store, view, identity, serving.get(identity, ()), now) for identity in pending
+        identity: _load_wait(store, view, identity, serving.get(identity, ()), now)
+        for identity, counts in view.counts.items()
+        if counts.pending
     }
     return {identity: why for identity, why in waiting.items() if why is not None}
 

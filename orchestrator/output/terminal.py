@@ -68,7 +68,9 @@ class View:
     def on_progress(self, progress: Progress) -> None:
         """Show how far the run is and what it waits for."""
         name_of, secrets = self._output.name_of, self._output.secrets
-        waits = [replace(wait, organization=name_of(wait.organization)) for wait in progress.waiting]
+        waits = sentences.by_urgency(
+            [replace(wait, organization=name_of(wait.organization)) for wait in progress.waiting]
+        )
         if self._live:
             self._live.show([mask_secrets(line, secrets) for line in self._live_lines(progress, waits)])
             return
@@ -130,18 +132,16 @@ class View:
     def _live_lines(self, progress: Progress, waits: Sequence[Waiting]) -> list[str]:
         """The state of the run, the reasons of the most urgent organizations to wait, and how many more wait."""
         zone = self._output.zone
-        urgent = sentences.by_urgency(waits)
-        reasons = [sentences.waiting_text(wait, progress.now, zone) for wait in urgent[:ORGANIZATIONS_SHOWN]]
-        more = [f"and {len(urgent) - ORGANIZATIONS_SHOWN} more"] if len(urgent) > ORGANIZATIONS_SHOWN else []
+        reasons = [sentences.waiting_text(wait, progress.now, zone) for wait in waits[:ORGANIZATIONS_SHOWN]]
+        more = [f"and {len(waits) - ORGANIZATIONS_SHOWN} more"] if len(waits) > ORGANIZATIONS_SHOWN else []
         return [sentences.progress_text(self._run_id or "", progress.counts), *reasons, *more]
 
     def _waiting_event(self, waits: Sequence[Waiting], now: float) -> Event:
         """The sentence, and for machines the most urgent organizations one by one."""
-        urgent = sentences.by_urgency(waits)
-        shown = [records.known_fields(records.wait_fields(wait)) for wait in urgent[:ORGANIZATIONS_SHOWN]]
-        level = "warning" if urgent[0].reason in sentences.TROUBLE else "info"
+        shown = [records.known_fields(records.wait_fields(wait)) for wait in waits[:ORGANIZATIONS_SHOWN]]
+        level = "warning" if waits[0].reason in sentences.TROUBLE else "info"
         text = sentences.waitings_text(waits, now, self._output.zone)
-        fields = (("waiting", shown), ("organizations", len(urgent)))
+        fields = (("waiting", shown), ("organizations", len(waits)))
         return Event(name="run.waiting", text=text, level=level, fields=fields)
 
 

@@ -217,9 +217,9 @@ def test_an_option_goes_before_the_variable_of_another_one(
     @click.command()
     @output_options
     def command(*, output: OutputOptions) -> None:
-        streams = {"stdout": sys.stdout, "stderr": sys.stderr}
-        fields = {"format": output.format, "as_json": output.as_json}
-        found.append(Output(**streams, **fields, clock=VirtualClock(), zone=UTC).chosen_format)  # type: ignore[arg-type] # fields by name
+        given = None if output.format is None else Format(output.format)
+        shown = Output(stdout=sys.stdout, stderr=sys.stderr, clock=VirtualClock(), format=given)
+        found.append(shown.chosen_format)
 
     assert CliRunner(env=variables).invoke(command, words).exit_code == 0
     assert found == [form]

@@ -118,7 +118,7 @@ def test_a_record_comes_back_from_its_line_as_it_was(result: Result, show_links:
     """What is written is read again, on one line, with its keys in the documented order."""
     written = record(result, show_links=show_links)
     stream = io.StringIO()
-    log.write_record(log.record_logger(Lines(stream)), written)
+    log.write_record(Lines(stream), written)
     line = stream.getvalue()
     assert line.splitlines() == [line.removesuffix("\n")]
     assert line.isascii()
@@ -234,7 +234,7 @@ def test_a_secret_in_a_record_is_masked() -> None:
     stream = io.StringIO()
     problem = Problem(title="Unauthorized", detail=f"token {SECRET} is bad")
     failed = dataclasses.replace(CREATED, status=Status.FAILED, problem=problem)
-    log.write_record(log.record_logger(Lines(stream), secrets={SECRET}), record(failed))
+    log.write_record(Lines(stream), record(failed), secrets={SECRET})
     assert json.loads(stream.getvalue())["error"] == {
         "title": "Unauthorized",
         "detail": f"token {MASK} is bad",

@@ -114,7 +114,7 @@ def is_stream(target: Path) -> bool:
 
 
 def _html_page(report: Report) -> str:
-    environment = _html()
+    environment = _environment(html=True)
     style = environment.get_template("report.css.j2").render()
     timeline = draw_timeline(
         report.results, since=report.run.created_at, now=report.now, zone=report.zone, holds=report.holds
@@ -131,7 +131,7 @@ def _html_page(report: Report) -> str:
 
 
 def _markdown_text(report: Report) -> str:
-    return _markdown().get_template("report.md.j2").render(report=report, page=make_page(report))
+    return _environment(html=False).get_template("report.md.j2").render(report=report, page=make_page(report))
 
 
 def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
@@ -162,30 +162,23 @@ def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
 
 
 @cache
-def _html() -> Environment:
-    return _environment(autoescape=True)
-
-
-@cache
-def _markdown() -> Environment:
-    """Templates of Markdown: whatever one prints is escaped as a table's cell, unless it is marked as safe."""
-    environment = _environment(autoescape=False, finalize=_as_markdown)
+def _environment(*, html: bool) -> Environment:
+    """The templates of HTML, or of Markdown; whatever one prints is escaped, unless it is marked as safe."""
+    environment = Environment(
+        loader=PackageLoader("orchestrator.output.report"),
+        undefined=StrictUndefined,
+        autoescape=html,  # noqa: S701 - Markdown is escaped by `finalize`
+        finalize=None if html else _as_markdown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters |= {"code": _as_code, "autolink": _as_autolink}
     return environment
 
 
-def _environment(**settings: Any) -> Environment:
-    return Environment(  # noqa: S701 - each caller says how it escapes
-        loader=PackageLoader("orchestrator.output.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        **settings,
-    )
-
-
 def _as_markdown(value: object) -> object:
+    """The value escaped as a cell of a table."""
     return value if isinstance(value, Markup) else escape_markdown(str(value))
 
 

@@ -7,9 +7,12 @@ epoch seconds. A lane is one organization: lanes wait for nothing but themselves
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import count, takewhile
+from operator import itemgetter
 
 from orchestrator.core import Limit, Result, Status
 from orchestrator.output import sentences
@@ -176,12 +179,11 @@ class _Axis:
         step = next((one for one in _STEPS if length / one <= _MOST_TICKS), longest)
         first = datetime.fromtimestamp(self.start, self.zone)
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-        at = midnight + math.ceil((self.start - midnight) / step) * step
-        while at <= self.end:
+        round_moments = count(midnight + math.ceil((self.start - midnight) / step) * step, step)
+        for at in takewhile(lambda at: at <= self.end, round_moments):
             x = self.x(at)
             anchor = "start" if x < 4 else "end" if x > 94 else "middle"
             yield Tick(x=x, label=self._tick_label(at, step), anchor=anchor)
-            at += step
 
     def _tick_label(self, at: float, step: float) -> str:
         moment = datetime.fromtimestamp(at, self.zone)
@@ -322,8 +324,7 @@ def _find_handovers(drawn: Sequence[_TaskTimes], hold: float) -> dict[str, _Task
                     free.remove((back, other))
                     break
         if times.settled is not None and times.sent is not None and _is_counted_at_answer(times.result):
-            free.append((times.settled + hold, times))
-            free.sort(key=lambda one: one[0])
+            insort(free, (times.settled + hold, times), key=itemgetter(0))
     return found
 
 
