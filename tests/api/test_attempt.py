@@ -48,8 +48,8 @@ CREATED = answer("201 Created", SNAPSHOT, "Content-Type: application/hal+json")
 POST = Call(
     method="POST", path="/tests/202701/snapshot", query=(("aid", "1234"),), body=b'{"displayName":"x"}'
 )
-SOON = 0.25  # seconds of the deadline where a case waits for it
-LONGEST = 30.0  # seconds after which something that should have happened is given up
+SOON = 1.5  # seconds of the deadline where a case waits for it
+LONGEST = 120.0  # seconds after which something that should have happened is given up
 CLOCK = SystemClock()
 
 
@@ -59,7 +59,7 @@ def client_of(url: str, *, http: Http | None = None, **environ: str) -> Client:
     )
 
 
-def post(client: Client, seconds: float = 5.0, hook: Callable[[], None] | None = None) -> Answer:
+def post(client: Client, seconds: float = 60.0, hook: Callable[[], None] | None = None) -> Answer:
     return client.send(POST, deadline=CLOCK.boot() + seconds, before_first_byte=hook)
 
 
@@ -134,7 +134,7 @@ def drip_body(peer: Peer) -> None:
     peer.request()
     head, _, body = CREATED.partition(b"\r\n\r\n")
     peer.say(head, b"\r\n\r\n")
-    peer.drip(body, every=0.1)
+    peer.drip(body, every=0.5)
 
 
 def drip_continues(peer: Peer) -> None:
@@ -216,8 +216,8 @@ CASES = {
     "gzip garbage": Case(
         script=after_request(answer("201 Created", b"garbage", GZIPPED)), status=201, says="decoded", body=b""
     ),
-    "hang before reading": Case(script=Peer.hang, says="no answer within 0.25 s", seconds=SOON),
-    "hang before the answer": Case(script=then(end=Peer.hang), says="no answer within 0.25 s", seconds=SOON),
+    "hang before reading": Case(script=Peer.hang, says="no answer within 1.5 s", seconds=SOON),
+    "hang before the answer": Case(script=then(end=Peer.hang), says="no answer within 1.5 s", seconds=SOON),
     "hang within the headers": Case(
         script=then(b"HTTP/1.1 201 Created\r\nX: ", end=Peer.hang),
         says="no answer within",
@@ -586,7 +586,7 @@ def test_a_second_request_that_gets_no_answer_is_not_repeated(end: Callable[[Pee
 
     with Server(script) as server:
         client = client_of(server.url)
-        first, second = post(client), post(client, 0.4)
+        first, second = post(client), post(client, SOON)
     assert (first.status, second.status, second.sent) == (201, None, True)
     assert (server.connections, len(server.requests)) == (1, 2)
 
@@ -599,7 +599,7 @@ def test_a_connection_idle_for_too_long_is_not_reused() -> None:
             server.url, lambda: TOKEN, clock=clock, http=Http(), user_agent="tesnap/0", environ={}
         )
         for _ in range(2):
-            assert client.send(POST, deadline=clock.boot() + 5000).status == 201
+            assert client.send(POST, deadline=clock.boot() + 60_000).status == 201
             clock.sleep(11)
     assert (server.connections, len(server.requests)) == (2, 2)
 
@@ -709,30 +709,35 @@ class SeveralAddresses(Attempt):
     """An attempt at a name that has an address at each of these ports."""
 
     ports: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
 
     def _look_up(self, host: str, port: int) -> list[tuple[int, int, int, str, Any]]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (LOOPBACK, one)) for one in self.ports]
 
+    def _share(self, left: int) -> float:
+        share = super()._share(left)
+        self.shares += (share,)
+        return share
+
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
     """The first of two has half of what is left, and the second is connected."""
-    attempt = SeveralAddresses(clock=CLOCK, deadline=CLOCK.boot() + 0.6)
+    attempt = SeveralAddresses(clock=CLOCK, deadline=CLOCK.boot() + 2 * SOON)
     with deaf_port() as deaf, Server(always(CREATED)) as server:
         attempt.ports = (deaf, server.port)
         with attempt.dial("two.invalid", 443, []) as sock:
             assert sock.getpeername() == (LOOPBACK, server.port)
-    assert attempt.remaining() > 0.1
+    assert attempt.shares[0] <= SOON
 
 
 def test_no_number_of_addresses_takes_longer_than_the_deadline() -> None:
     """Each has a part of the whole."""
-    started = time.monotonic()
     attempt = SeveralAddresses(clock=CLOCK, deadline=CLOCK.boot() + 0.3)
     with deaf_port() as one, deaf_port() as two, deaf_port() as three:
         attempt.ports = (one, two, three)
         with pytest.raises(TimeoutError):
             attempt.dial("three.invalid", 443, [])
-    assert time.monotonic() - started < 0.6
+    assert sum(attempt.shares) < 0.31
 
 
 # Aborting.
@@ -770,7 +775,7 @@ def test_the_deadline_resets_the_connection() -> None:
         ended.set()
 
     with Server(wait_for_end) as server:
-        post(client_of(server.url), 0.1)
+        post(client_of(server.url), SOON)
         assert ended.wait(PATIENCE / 2)  # the server itself would wait for twice as long
 
 

@@ -28,8 +28,8 @@ from tests.support.server_log import most_in_any_window, read_log
 
 pytestmark = pytest.mark.socket
 
-LONGEST = 30.0
-"""Seconds after which an answer is given up, and for which one hangs."""
+LONGEST = 120.0
+"""Seconds after which an answer is given up; one that hangs does so for twice as long."""
 
 PATH = "/v7/tests/202701/snapshot"
 HEADERS = {"Authorization": "Bearer token-1", "Content-Type": "application/json"}
@@ -40,7 +40,7 @@ BODY = json.dumps(
 
 @contextmanager
 def served(
-    faults: list[str | None] | None = None, *, speed: float = 1.0, hang: float = LONGEST, **options: Any
+    faults: list[str | None] | None = None, *, speed: float = 1.0, hang: float = 2 * LONGEST, **options: Any
 ) -> Iterator[tuple[Simulator, http.client.HTTPConnection]]:
     world = options.pop("world", example_world())
     sim = Simulator(world, faults=script_faults(faults or []), **{"latency": (0.0, 0.0), **options})
@@ -149,12 +149,12 @@ def test_a_dripping_answer_comes_byte_by_byte() -> None:
 
 @pytest.mark.parametrize(("fault", "made"), [("hang-before", 0), ("hang-after", 1)])
 def test_a_hanging_answer_ends_at_its_bound(fault: str, made: int) -> None:
-    """Not a byte for thirty seconds of the server's clock, then a reset."""
-    with served([fault], speed=100.0) as (sim, client):
+    """Not a byte for four minutes of the server's clock, then a reset; without its speed the client would give up."""
+    with served([fault], speed=800.0) as (sim, client):
         begun = time.monotonic()
         with pytest.raises(ConnectionResetError):
             post(client)
-        assert 0.25 < time.monotonic() - begun < 30.0  # as it would be without the speed
+        assert time.monotonic() - begun > 0.25
         assert sum(entry.counted for entry in sim.log) == made
 
 
@@ -165,7 +165,7 @@ def test_the_server_stops_while_an_answer_hangs() -> None:
         client.request("POST", PATH, BODY, HEADERS)
         while not sim.log:
             time.sleep(0.001)
-    assert time.monotonic() - begun < LONGEST / 2  # it would have hung for twice as long
+    assert time.monotonic() - begun < LONGEST  # it would have hung for twice as long
 
 
 def test_a_stopped_server_closes_its_idle_connections() -> None:
@@ -179,14 +179,14 @@ def test_a_stopped_server_closes_its_idle_connections() -> None:
 
 
 def test_latency_is_in_seconds_of_the_servers_clock() -> None:
-    """Ten seconds pass in a tenth when it runs a hundred times faster."""
-    with served(speed=100.0, latency=(10.0, 0.0)) as (sim, client):
+    """Twenty minutes pass in an eighth of a second; without the speed the client would give up."""
+    with served(speed=10_000.0, latency=(1200.0, 0.0)) as (sim, client):
         begun = time.monotonic()
         assert post(client)[0] == 201
-        assert 0.09 < time.monotonic() - begun < 10.0
+        assert time.monotonic() - begun > 0.11
         entry = sim.log[0]
         assert entry.answered is not None
-        assert entry.answered - entry.arrived > 9.99
+        assert entry.answered - entry.arrived > 1199
 
 
 def test_date_is_the_servers_own() -> None:
@@ -214,9 +214,8 @@ def test_a_client_that_goes_away_is_served_all_the_same() -> None:
     with served(latency=(0.1, 0.0)) as (sim, client):
         client.request("POST", PATH, BODY, HEADERS)
         client.close()
-        for _ in range(1000):
-            if sim.log:
-                break
+        given_up = time.monotonic() + LONGEST
+        while not sim.log and time.monotonic() < given_up:
             time.sleep(0.005)
         assert sim.log[0].counted
 
@@ -237,7 +236,7 @@ def test_a_process_of_its_own_logs_at_once_and_ends_on_sigterm(tmp_path: Path) -
     """Its first line is its URL; other processes can judge by its log while it runs."""
     log, world = tmp_path / "log.jsonl", tmp_path / "world.json"
     world.write_text(world_to_json(example_world(2, 2)))
-    with process("--log", str(log), "--world", str(world), "--speed", "100", "--limit", "1") as (child, url):
+    with process("--log", str(log), "--world", str(world), "--speed", "2", "--limit", "1") as (child, url):
         assert [_post_once(url) for _ in range(2)] == [201, 429]
         entries = read_log(log)
         assert [entry.status for entry in entries] == [201, 429]
@@ -259,7 +258,7 @@ def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-        deadline = threading.Timer(20, child.kill)
+        deadline = threading.Timer(2 * LONGEST, child.kill)
         deadline.start()
         try:
             assert child.stdout
