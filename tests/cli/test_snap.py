@@ -27,7 +27,14 @@ from orchestrator.core.tasks import Task
 from orchestrator.planning.preview import PlannedSnapshot, Preview
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TESTS
-from tests.support.incident import Gateway, alerting_world, longest_first, markdown_table, posted
+from tests.support.incident import (
+    Gateway,
+    alerting_world,
+    longest_first,
+    markdown_table,
+    most_overtaken,
+    posted,
+)
 
 pytestmark = pytest.mark.socket
 
@@ -93,9 +100,7 @@ def test_everything_alerting_is_made_the_longest_first(typed: Typed, simulator: 
     assert {one.get("account_group") for one in made} == {None, "2002"}
     assert all(one["display_name"].startswith("INC-4711 ") for one in made)
     assert {one["priority"] for one in made} == {"incident"}
-    sent, longest = posted(simulator.log), longest_first(simulator.world)
-    assert sent[0] == longest[0]
-    assert set(sent[:5]) == set(longest[:5])
+    assert most_overtaken(posted(simulator.log), longest_first(simulator.world)) < 5
     assert "window " in result.stderr
 
 
@@ -224,7 +229,7 @@ def test_a_dry_run_of_making_again_shows_what_is_made_again(typed: Typed, tmp_pa
 
 
 SPENT = {"X-Organization-Rate-Limit-Limit": "240", "X-Organization-Rate-Limit-Remaining": "0"}
-SPENT |= {"X-Organization-Rate-Limit-Reset": "1", "Content-Type": "application/json"}
+SPENT |= {"X-Organization-Rate-Limit-Reset": "3", "Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
@@ -243,7 +248,9 @@ def test_a_wait_for_the_general_limit_is_told(
     """Whose limit, and when it goes on, by the clock of the zone that was asked for; not when it is to be quiet."""
     with serve(Gateway(simulator.world, {"/account-groups": {"headers": SPENT}}, latency=(0.0, 0.0))) as url:
         result = typed(*words, "--timezone", "Asia/Tokyo", TE_BASE_URL=url)
-    pattern = r"default: the API's limit of 240 requests a minute is used up; next \d\d:\d\d:\d\d JST \(1 s\)"
+    pattern = (
+        r"default: the API's limit of 240 requests a minute is used up; next \d\d:\d\d:\d\d JST \([123] s\)"
+    )
     assert bool(re.search(pattern, result.stderr)) is told, result.stderr
 
 
