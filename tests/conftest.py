@@ -13,14 +13,17 @@ import pytest
 import urllib3  # noqa: F401 - binds a socket when imported, to look for IPv6: here, not in a test
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
-settings.register_profile("dev", deadline=None, print_blob=True)
+SLOW = [HealthCheck.too_slow]  # it takes the time of drawing, which is the machine's
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, database=None, print_blob=True, suppress_health_check=SLOW
+)
+settings.register_profile("dev", deadline=None, print_blob=True, suppress_health_check=SLOW)
 settings.register_profile(
     "thorough",
     max_examples=2000,
     deadline=None,
     print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
+    suppress_health_check=SLOW,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -78,7 +78,7 @@ def examined(world: World, *jobs: Job, spent: int = 0, **settings: Any) -> Itera
 def examine_at(url: str, *jobs: Job, **settings: Any) -> list[Check]:
     """The checks of an organization at this address."""
     clock = SystemClock()
-    http = Http(timeout=10.0)
+    http = Http()
     client = Client(url, lambda: "token-1", clock=clock, http=http, user_agent="tesnap", environ={})
     try:
         return examine(*subject(url, *jobs, **settings), client, clock)
@@ -229,9 +229,7 @@ def looked_at(
     """The checks over HTTP of an API some of whose answers are changed; without jobs, as of no job file."""
     clock = SystemClock()
     with serve(Gateway(world, changes or {}, latency=(0.0, 0.0))) as url:
-        client = Client(
-            url, lambda: "token-1", clock=clock, http=Http(timeout=10.0), user_agent="t", environ={}
-        )
+        client = Client(url, lambda: "token-1", clock=clock, http=Http(), user_agent="t", environ={})
         try:
             return examine(subject(url, **settings)[0], jobs, client, clock)
         finally:

@@ -47,6 +47,7 @@ class Errand:
     start: int
     is_public: bool = False
     period: float = PERIOD
+    timeout: float = TIMEOUT
 
     @property
     def tasks(self) -> int:
@@ -103,7 +104,7 @@ def jobfile(errand: Errand) -> JobFile:
             )
             for part in parts
         ),
-        http=Http(timeout=TIMEOUT),
+        http=Http(timeout=errand.timeout),
         retry=RetryRules(within=60.0),
     )
 

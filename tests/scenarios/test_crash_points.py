@@ -37,7 +37,7 @@ from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]
 TASKS = 12
-LONGEST_FIGHT = 120.0
+LONGEST_FIGHT = 900.0
 """Real seconds of killing at most: it ends as soon as there were enough, here after some seconds."""
 
 LONGEST = 2000.0

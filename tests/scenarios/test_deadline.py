@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import ApiUnavailable
 from orchestrator.core.jobs import Select
-from tests.support.http import UNHURRIED, jobfile_for, run_over_http, simulated
+from tests.support.http import jobfile_for, run_over_http, simulated
 
 pytestmark = [pytest.mark.socket, pytest.mark.scaled]
+
+LONGEST = 120.0
+"""Seconds of an attempt that no test waits for, however busy the machine is."""
 
 
 def test_finding_out_about_the_organizations_takes_its_part_of_the_deadline(tmp_path: Path) -> None:
@@ -26,13 +28,11 @@ def test_finding_out_about_the_organizations_takes_its_part_of_the_deadline(tmp_
 
 def test_finding_out_ends_at_the_deadline(tmp_path: Path) -> None:
     """Whoever has not answered by then is out of reach: nobody waits for the timeouts."""
-    clock = SystemClock()
-    with simulated(tests=3, latency=(UNHURRIED - 1.0, 0.0)) as (simulator, url):
-        jobfile, begun = jobfile_for(simulator, url), clock.boot()
+    with simulated(tests=3, latency=(2 * LONGEST, 0.0)) as (simulator, url):
+        jobfile = jobfile_for(simulator, url, timeout=LONGEST)
         ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db", deadline=0.5)
-        assert clock.boot() - begun < UNHURRIED / 2
+        assert simulator.log == []  # half of a latency after a request it is entered
     assert (ending.exit_code, ending.counts.pending) == (5, 3)
-    assert not [entry for entry in simulator.log if entry.method == "POST"]
 
 
 @pytest.mark.parametrize("kind", ["selected", "named", "one of two"])

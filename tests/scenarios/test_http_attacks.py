@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from tests.support.wire import Peer, Server
 
 pytestmark = [pytest.mark.socket, pytest.mark.scaled]
 
-LONGEST = 20.0
-"""Seconds that something prompt may take on a busy machine."""
+LONGEST = 120.0
+"""Seconds after which something that should have happened is given up."""
 
 
 def lists_read(simulator: Simulator) -> int:
@@ -32,7 +31,7 @@ def lists_read(simulator: Simulator) -> int:
 def test_a_run_that_is_carried_on_looks_once_more_for_what_is_uncertain(tmp_path: Path) -> None:
     """Not finding it proved nothing: the next start of the same run asks again, and sends nothing."""
     with simulated(tests=3, faults=script_faults([None, "reset-after"])) as (simulator, url):
-        jobfile = jobfile_for(simulator, url)
+        jobfile = jobfile_for(simulator, url, timeout=TIMEOUT)
         first, _ = run_over_http(simulator, jobfile, tmp_path / "store.db", run_id="again")
         posts, before = sum(e.method == "POST" for e in simulator.log), lists_read(simulator)
         second, notebook = run_over_http(simulator, jobfile, tmp_path / "store.db", run_id="again")
@@ -45,7 +44,7 @@ def test_a_run_that_is_carried_on_looks_once_more_for_what_is_uncertain(tmp_path
 def test_a_resend_over_http_is_made_before_the_run_ends(tmp_path: Path) -> None:
     """Its look for evidence wakes the worker between two looks at the store."""
     with simulated(tests=3, faults=script_faults([None, "reset-after"])) as (simulator, url):
-        jobfile = jobfile_for(simulator, url, on_uncertain=OnUncertain.RESEND)
+        jobfile = jobfile_for(simulator, url, timeout=TIMEOUT, on_uncertain=OnUncertain.RESEND)
         ending, _ = run_over_http(simulator, jobfile, tmp_path / "store.db")
     assert (ending.exit_code, ending.counts.created) == (0, 3)
 
@@ -110,7 +109,6 @@ def test_a_closed_client_lets_go_at_once_and_sends_nothing_more() -> None:
             client.close()
 
         threading.Thread(target=close_when_asked, daemon=True).start()
-        started = time.monotonic()
-        assert client.get("/tests").status is None
-        assert client.get("/tests").sent is False
-        assert time.monotonic() - started < LONGEST  # the request alone would have hung for twice as long
+        cut, unsent = client.get("/tests"), client.get("/tests")
+    assert (cut.status, cut.sent, unsent.status, unsent.sent) == (None, True, None, False)
+    assert "aborted by this program" in (cut.failure or "")  # and not at the end of its time

@@ -441,5 +441,5 @@ def test_a_store_is_opened_by_one_process_after_the_other(tmp_path: Path) -> Non
     with Owners(path).lock_opening():
         other.start()
         assert not opened.wait(0.2)
-    other.join(10)
+    other.join(120)
     assert opened.is_set()

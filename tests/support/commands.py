@@ -19,7 +19,7 @@ import orchestrator
 from orchestrator.cli import tesnap
 from orchestrator.cli.process import run_to_exit_code
 
-LONGEST = 60.0
+LONGEST = 300.0
 """Seconds after which a process that a test started is given up."""
 
 

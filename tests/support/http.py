@@ -29,10 +29,10 @@ from tests.support.virtual import Notebook
 
 PERIOD = 3.0
 SCALED = Limit(per=PERIOD, guard=0.010, grace=0.500)
-TIMEOUT = 2.0
+TIMEOUT = 5.0
 """Seconds of an attempt where answers are lost on purpose: what follows waits for as long."""
 
-UNHURRIED = 20.0
+UNHURRIED = 60.0
 """Seconds of an attempt where every answer comes, however busy the machine is."""
 
 PROMPT = (0.020, 0.010)
@@ -80,7 +80,7 @@ def jobfile_for(
         jobs=jobs,
         organizations=organizations,
         http=Http(timeout=timeout),
-        retry=RetryRules(within=60.0),
+        retry=RetryRules(within=600.0),
     )
 
 

@@ -46,7 +46,7 @@ class Server:
         """Stop it at once: sessions are cut."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # a fast shutdown
-            self._process.wait(30)
+            self._process.wait(300)
             self._process = None
 
 

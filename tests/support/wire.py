@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds of real time after which a server gives up, so that a broken test ends."""
 
 _RESET = struct.pack("ii", 1, 0)
