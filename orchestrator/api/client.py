@@ -103,10 +103,8 @@ class Client:
         url = self.base_url.rstrip("/") + call.path
         if call.query:
             url += "?" + urlencode(call.query, quote_via=quote)
-        headers = dict(self._headers)
-        if call.body is not None:
-            headers["Content-Type"] = "application/json"
-        return Request(call.method, url, headers=headers, data=call.body)
+        headers = {} if call.body is None else {"Content-Type": "application/json"}
+        return Request(call.method, url, headers=self._headers | headers, data=call.body)
 
 
 def snapshot_call(task: Task) -> Call:

@@ -70,15 +70,14 @@ def _describe_system(error: OSError, peer: str) -> str:
     return f"no connection to {peer}: {error.strerror or type(error).__name__}"
 
 
-def _describe_unknown_name(error: gaierror, peer: str) -> str:
-    return f"the address of {peer.rpartition(':')[0]} cannot be found: {error.strerror}"
-
-
 # Subclasses stand before their bases.
 _DESCRIPTIONS: tuple[tuple[type[BaseException], Callable[[Any, str], str]], ...] = (
     (Stopped, lambda error, _: str(error)),
     (ssl.SSLError, _describe_tls),
-    (gaierror, _describe_unknown_name),
+    (
+        gaierror,
+        lambda error, peer: f"the address of {peer.rpartition(':')[0]} cannot be found: {error.strerror}",
+    ),
     (ConnectionRefusedError, lambda _, peer: f"connection refused by {peer}"),
     (RemoteDisconnected, lambda _, peer: f"{peer} closed the connection without an answer"),
     (ConnectionError, lambda _, peer: f"the connection was reset by {peer}"),

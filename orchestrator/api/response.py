@@ -74,11 +74,9 @@ def explain(answer: Answer, *, hint: str = "") -> Problem:
     location = answer.headers.get("location")
     if location and answer.status is not None and 300 <= answer.status < 400:
         detail = _describe_redirect(location)
-    cut = sentence(answer.failure) if answer.failure else ""
-    parts = (sentence(detail) if detail else "", cut, hint)
     return Problem(
         title=title or _describe_status(answer.status),
-        detail=" ".join(part for part in parts if part),
+        detail=" ".join([*map(sentence, filter(None, (detail, answer.failure))), hint]).strip(),
         fields=fields,
     )
 

@@ -209,7 +209,6 @@ class Settlement:
     snapshot: Snapshot | None = None
     duplicate_possible: bool = False
     closing: Closing | None = None
-    resent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

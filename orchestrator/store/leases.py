@@ -146,7 +146,6 @@ def _changes(
     changes = {
         "status": settlement.status.value,
         "tries": tries,
-        "resends": task["resends"] + settlement.resent,
         "first_sent_at": _first_byte_at(task, tries, closed_for),
         "http_status": settlement.http_status,
         "problem": from_problem(settlement.problem),

@@ -20,9 +20,9 @@ import pytest
 
 from orchestrator.api.attempt import Attempt, Stopped
 from orchestrator.api.client import Call, Client
-from orchestrator.api.connection import Connection
 from orchestrator.api.credentials import Authorization
 from orchestrator.api.response import Answer
+from orchestrator.api.transport import Connection
 from orchestrator.core.clock import ScaledClock, SystemClock, VirtualClock
 from orchestrator.core.errors import GrantStale, LeaseLost, StoreUnavailable
 from orchestrator.core.jobs import Http

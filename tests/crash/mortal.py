@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 import orchestrator.store.postgres  # noqa: F401 - imported once, in the process that all others are forked from
-from orchestrator.api.connection import Connection, Pool
 from orchestrator.api.credentials import Bearer
+from orchestrator.api.transport import Connection, Pool
 from orchestrator.app.make_snapshots import RunOptions, prepare, start_run
 from orchestrator.app.organizations import Organizations
 from orchestrator.core.clock import SystemClock
