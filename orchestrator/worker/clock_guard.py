@@ -69,7 +69,7 @@ class ClockGuard:
             self._to_hold.pop()
         if self._held_anew:
             self._held_anew = False
-            self._observer.on_event(notices.clock_step())
+            self._observer.on_event(notices.CLOCK_STEP)
 
     def _hold(self, hold: Hold) -> bool:
         """Hold one organization's slots; True if that begins now, and does not only make up for what was gained since."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from orchestrator.core import Ending, Event, ExitCode, Observer, Reason, RunState, StoreTrouble
+from orchestrator.core import Ending, ExitCode, Observer, Reason, RunState, StoreTrouble
 from orchestrator.store import RunView
 from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganizations
@@ -71,8 +71,7 @@ class Shutdown:
         """
         if self._store_away_since is None:
             self._store_away_since = now
-            text = f"{error}; nothing is sent until it answers"
-            self._observer.on_event(Event(name="store.unavailable", text=text, level="error"))
+            self._observer.on_event(notices.store_outage(error))
         too_long = now - self._store_away_since >= self._patience
         if not (too_long or self._is_overdue(now) or (self._cut and not on_wire)):
             return False
@@ -84,7 +83,7 @@ class Shutdown:
         if self._store_away_since is None:
             return False
         self._store_away_since = None
-        self._observer.on_event(Event(name="store.back", text="the store answers again", level="warning"))
+        self._observer.on_event(notices.STORE_BACK)
         return True
 
     def _is_overdue(self, now: float) -> bool:

@@ -67,14 +67,13 @@ class Grants:
             self._organizations.schedule(served, now)
 
     def _ask(self, served: ServedOrganization) -> Ask:
-        boot = self._clock.boot()
         return Ask(
             organization=served.identity,
             run_id=self._run_id,
             limit=served.limit,
             timeout=served.timeout,
-            epoch=served.calendar.epoch(wall=self._clock.wall(), boot=boot),
-            boot=boot,
+            epoch=served.calendar.epoch(self._clock),
+            boot=self._clock.boot(),
             without=served.refusals.final,
         )
 

@@ -13,7 +13,6 @@ from orchestrator.core import (
     Lease,
     LeaseLost,
     Observer,
-    Problem,
     Reason,
     RetryRules,
     Settlement,
@@ -28,10 +27,8 @@ from orchestrator.worker.sender import Sender, Sent
 ORDINARY_PERIOD = 300.0
 """Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
 
-TOO_SLOW = Verdict(
-    outcome=Outcome.UNSENT, problem=Problem(title="the connection, or the store, took too long")
-)
-"""The verdict on a grant that grew stale: a network that slow, or a machine that slept, counts as no connection."""
+TOO_SLOW = "the connection, or the store, took too long"
+"""Said of a grant that grew stale: a network that slow, or a machine that slept, counts as no connection."""
 
 
 class InFlight:
@@ -87,21 +84,18 @@ class InFlight:
         served = self._flying.pop((end.lease.task.key, end.lease.attempt))
         served.in_flight -= 1
         self._organizations.schedule(served, 0.0)
-        if end.answer is None:
+        if end.answer is None or not end.answer.sent:
             self._land_unsent(served, end, stopping=stopping)
             return
-        verdict = judge(end.answer, end.lease)
         if end.answer.status is not None:
             self._note_answer(served, end.answer.date_offset)
-        if verdict.outcome is Outcome.UNSENT:
-            self._leave_alone(served, end.lease, verdict)
-            self._write(end.lease, None)
-            return
-        self._settle(served, end.lease, verdict)
+        self._settle(served, end.lease, judge(end.answer, end.lease))
 
     def _land_unsent(self, served: ServedOrganization, end: Sent, *, stopping: bool) -> None:
-        """Not a byte left: this process itself saw to that."""
-        if isinstance(end.refused, GrantStale) and not stopping:
+        """Not a byte left: there was no connection, or this process itself saw to that."""
+        if end.answer is not None:
+            self._leave_alone(served, end.lease, end.answer.failure or "no connection")
+        elif isinstance(end.refused, GrantStale) and not stopping:
             self._leave_alone(served, end.lease, TOO_SLOW)
         if not isinstance(end.refused, LeaseLost):
             self._write(end.lease, None)
@@ -178,9 +172,9 @@ class InFlight:
         served.connect_failures, self._organizations.unreachable_since = 0, None
         served.answered_at = self._clock.boot()
         if offset is not None:
-            served.calendar = ApiCalendar.read(offset, wall=self._clock.wall(), boot=self._clock.boot())
+            served.calendar = ApiCalendar.read(offset, self._clock)
 
-    def _leave_alone(self, served: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
+    def _leave_alone(self, served: ServedOrganization, lease: Lease, why: str) -> None:
         """Nothing was sent: the organization is left alone for a while; it was no attempt."""
         now = self._clock.boot()
         self._organizations.registration_due |= served.connect_failures == 0
@@ -190,7 +184,7 @@ class InFlight:
         served.wait_for(Reason.API_UNREACHABLE, self._clock.wall() + wait)
         if self._organizations.unreachable_since is None:
             self._organizations.unreachable_since = now
-        self._observer.on_event(notices.unsent_attempt(served, lease, verdict, wait))
+        self._observer.on_event(notices.unsent_attempt(served, lease, why, wait))
 
     def _backoff(self, served: ServedOrganization) -> Backoff:
         return Backoff(rules=self._rules, scale=min(1.0, served.limit.per / ORDINARY_PERIOD))

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from orchestrator.api import Outcome, Verdict
-from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, Task, plural
+from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, StoreTrouble, Task, plural
 from orchestrator.ratelimit import Gate
 from orchestrator.worker.organization import REFUSALS, ServedOrganization
+
+CLOCK_STEP = Event(
+    name="clock.stepped",
+    text="the store's clock was set forward; all slots are held for one period from now",
+    level="warning",
+)
+"""The store's clock has gained on ours: its tokens would return too early."""
+
+STORE_BACK = Event(name="store.back", text="the store answers again", level="warning")
+"""The end of an outage of the store."""
 
 
 def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
@@ -23,10 +33,9 @@ def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, 
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
 
 
-def unsent_attempt(served: ServedOrganization, lease: Lease, verdict: Verdict, wait: float) -> Event:
+def unsent_attempt(served: ServedOrganization, lease: Lease, why: str, wait: float) -> Event:
     """No connection: nothing was sent."""
-    title = verdict.problem.title if verdict.problem else "no connection"
-    text = f"{served.name}: {title}; nothing was sent, next try in {wait:.0f} s"
+    text = f"{served.name}: {why}; nothing was sent, next try in {wait:.0f} s"
     return _about(lease, "attempt.unsent", text)
 
 
@@ -75,15 +84,15 @@ def organization_stop(served: ServedOrganization) -> Event:
     return Event(name="organization.stopped", text=text, level="error")
 
 
-def clock_step() -> Event:
-    """The store's clock has gained on ours: its tokens would return too early."""
-    text = "the store's clock was set forward; all slots are held for one period from now"
-    return Event(name="clock.stepped", text=text, level="warning")
-
-
 def lost_lease(lease: Lease) -> Event:
     """Another process has the task by now."""
     return _about(lease, "lease.lost", f"task {lease.task.short_key} was taken over by another process")
+
+
+def store_outage(error: StoreTrouble) -> Event:
+    """The store has failed: told once, until it is back."""
+    text = f"{error}; nothing is sent until it answers"
+    return Event(name="store.unavailable", text=text, level="error")
 
 
 def early_stop(because: str) -> Event:

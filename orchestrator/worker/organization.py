@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.core import Lease, Limit, Reason, Task
+from orchestrator.core import Clock, Lease, Limit, Reason, Task
 from orchestrator.store import Store
 
 REFUSALS = 3
@@ -29,13 +29,13 @@ class ApiCalendar:
     beyond_boot: float | None = None
 
     @classmethod
-    def read(cls, offset: float, *, wall: float, boot: float) -> ApiCalendar:
+    def read(cls, offset: float, clock: Clock) -> ApiCalendar:
         """The calendar from an offset that was read at this moment."""
-        return cls(offset=offset, beyond_boot=wall + offset - boot)
+        return cls(offset=offset, beyond_boot=clock.wall() + offset - clock.boot())
 
-    def epoch(self, *, wall: float, boot: float) -> float:
+    def epoch(self, clock: Clock) -> float:
         """The API's calendar now, in epoch seconds; before anything is known of it, ours."""
-        return wall + self.offset if self.beyond_boot is None else boot + self.beyond_boot
+        return clock.wall() + self.offset if self.beyond_boot is None else clock.boot() + self.beyond_boot
 
 
 @dataclass(slots=True)

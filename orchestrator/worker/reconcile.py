@@ -12,7 +12,7 @@ from orchestrator.core import Clock, Lease, LeaseLost, Observer, RetryRules
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
-from orchestrator.worker.organization import ServedOrganizations
+from orchestrator.worker.organization import ApiCalendar, ServedOrganizations
 from orchestrator.worker.sender import Looked, LostAnswer, Sender
 
 Group = tuple[str, str, str]
@@ -73,11 +73,11 @@ class LostAnswers:
         """Conclude what a look says of its tasks; a grant is asked for, since one may be queued once more."""
         group = _group(end.lost[0][0])
         self._looking.discard(group)  # before the store is asked anything, which may fail
-        served, now, wall = self._organizations.find(group[0]), self._clock.boot(), self._clock.wall()
-        epoch = wall if served is None else served.calendar.epoch(wall=wall, boot=now)
-        ahead = epoch - self._store.now()
+        served = self._organizations.find(group[0])
+        calendar = ApiCalendar() if served is None else served.calendar
+        ahead = calendar.epoch(self._clock) - self._store.now()
         failed = end.error is not None
-        if not (failed and (stopping or (not end.lasting and self._put_off(group, end, now)))):
+        if not (failed and (stopping or (not end.lasting and self._put_off(group, end)))):
             self._failed.pop(group, None)
             self._conclude_all(end, ahead)
         if served is not None:
@@ -87,8 +87,9 @@ class LostAnswers:
     def _may_look(self, group: Group, now: float) -> bool:
         return group not in self._failed or now >= self._failed[group][2]
 
-    def _put_off(self, group: Group, end: Looked, now: float) -> bool:
+    def _put_off(self, group: Group, end: Looked) -> bool:
         """Have a look that failed made once more; False when it has failed for too long."""
+        now = self._clock.boot()
         times, since, _ = self._failed.get(group, (0, now, now))
         if now - since >= self._backoff.rules.within:
             return False

@@ -60,7 +60,7 @@ class Worker:
         self._observer, self._started = observer, clock.boot()
         for one in organizations.values():
             if one.calendar.offset:
-                one.calendar = ApiCalendar.read(one.calendar.offset, wall=clock.wall(), boot=clock.boot())
+                one.calendar = ApiCalendar.read(one.calendar.offset, clock)
         served = self._organizations = ServedOrganizations(organizations, store)
         draw, poll = Random(seed), min((one.limit.poll for one in served), default=1.0)
         self._poll, self._looked, self._thorough = poll, -math.inf, -math.inf

@@ -41,7 +41,7 @@ def with_dates(at: Stage, worker: Worker, *, surveyed: bool = True) -> None:
     at.senders[-1].offset = offset  # type: ignore[attr-defined] # of the class it has by now
     if surveyed:
         for served in worker._organizations:
-            served.calendar = ApiCalendar.read(offset, wall=at.clock.wall(), boot=at.clock.boot())
+            served.calendar = ApiCalendar.read(offset, at.clock)
 
 
 # -- windows -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Reason
 from orchestrator.store.store import Store
@@ -77,9 +78,12 @@ def test_a_success_outweighs_refusals() -> None:
 
 def test_the_api_s_calendar_goes_on_when_ours_is_set() -> None:
     """It was read beside the boot clock."""
-    calendar = ApiCalendar.read(600.0, wall=1_000_000.0, boot=50.0)
-    assert calendar.epoch(wall=2_000_000.0, boot=60.0) == 1_000_610.0
-    assert ApiCalendar(offset=600.0).epoch(wall=1_000_000.0, boot=60.0) == 1_000_600.0
+    clock = VirtualClock(wall=1_000_000.0)
+    unread, calendar = ApiCalendar(offset=600.0), ApiCalendar.read(600.0, clock)
+    clock.advance(10.0)
+    assert unread.epoch(clock) == calendar.epoch(clock) == 1_000_610.0
+    clock.set_wall(2_000_000.0)
+    assert (unread.epoch(clock), calendar.epoch(clock)) == (2_000_600.0, 1_000_610.0)
 
 
 def test_organizations_are_looked_at_in_the_order_of_their_time() -> None:
