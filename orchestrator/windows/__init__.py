@@ -7,13 +7,16 @@ from orchestrator import lazy_face
 if TYPE_CHECKING:
     from orchestrator.windows.durations import DAY, format_duration, parse_duration
     from orchestrator.windows.instants import (
+        clock_time,
+        day_text,
         local_text,
         parse_instant,
         parse_moment,
+        window_text,
+        window_texts,
         zone,
         zone_by_rules,
     )
-    from orchestrator.windows.notation import clock_time, day_text, window_text, window_texts
     from orchestrator.windows.windows import LENGTHS, age_warning, check_window, resolve_window
 else:
     __getattr__ = lazy_face(__name__)

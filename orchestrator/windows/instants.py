@@ -1,4 +1,4 @@
-"""Instants: what people write for a moment, and how a moment is written for them.
+"""Instants: what people write for a moment, and how a moment, a day and a window are written for them.
 
 Inside the program an instant is seconds since the epoch, UTC. A wall-clock time needs a zone to become
 one: a time that a zone skips moves to the first valid minute after the gap, one that it has twice is the
@@ -17,7 +17,7 @@ from io import BytesIO
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from orchestrator.core import nearest_word, quote
+from orchestrator.core import Window, nearest_word, quote
 from orchestrator.windows.durations import parse_duration
 
 YEARS = range(2000, 2100)
@@ -37,6 +37,8 @@ _INSTANT = re.compile(
 _CLOCK = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?", re.ASCII)
 
 _EXAMPLES = "2026-11-20T14:00:00Z, 2026-11-20T14:00:00+01:00 or, in a timezone, 2026-11-20 14:00"
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Instant(NamedTuple):
@@ -77,6 +79,38 @@ def local_text(epoch: float, timezone: str | None) -> str:
     """The instant as `2026-11-20 14:00 CET`, with seconds where there are any."""
     moment = local(math.floor(epoch), timezone)
     return f"{_wall_text(moment)} {moment.tzname()}"
+
+
+def clock_time(at: float, now: float | None, zone: tzinfo, *, seconds: bool = False) -> str:
+    """`15:31 CET`, with the date when that is not today's, with seconds when asked."""
+    moment = datetime.fromtimestamp(at, zone)
+    today = None if now is None else datetime.fromtimestamp(now, zone).date()
+    day = "" if today in (None, moment.date()) else f"{day_text(moment.date(), today)} "
+    return f"{day}{moment:{'%H:%M:%S' if seconds else '%H:%M'}} {_zone_name(moment)}"
+
+
+def window_text(window: Window, zone: tzinfo, now: float | None = None) -> str:
+    """`13:20–15:20 UTC (14:20–16:20 CET)`, dated unless it is today's; once where the zone's clocks show UTC.
+
+    Without `now` the date stands there, and no year.
+    """
+    written, local = window_texts(window, zone, now)
+    return f"{written} ({local})" if local else written
+
+
+def window_texts(window: Window, zone: tzinfo, now: float | None = None) -> tuple[str, str]:
+    """The two halves of `window_text`; the second has a date where that is not the one in UTC, and may be empty."""
+    today = None if now is None else datetime.fromtimestamp(now, UTC).date()
+    written = _stretch(window, UTC, today)
+    if all(not datetime.fromtimestamp(at, zone).utcoffset() for at in (window.start, window.end)):
+        return written, ""
+    return written, _stretch(window, zone, datetime.fromtimestamp(window.start, UTC).date())
+
+
+def day_text(day: date, today: date | None = None) -> str:
+    """`20 Nov 2026`, without the year where that is today's."""
+    year = "" if today is not None and day.year == today.year else f" {day.year}"
+    return f"{day.day} {_MONTHS[day.month - 1]}{year}"
 
 
 def parse_instant(text: str, *, timezone: str | None) -> Instant:
@@ -267,3 +301,20 @@ def _note_on_repeated(taken: datetime, left: datetime, timezone: str | None, whi
 def _wall_text(moment: datetime) -> str:
     form = "%Y-%m-%d %H:%M:%S" if moment.second else "%Y-%m-%d %H:%M"
     return moment.strftime(form)
+
+
+def _stretch(window: Window, zone: tzinfo, known: date | None) -> str:
+    """`[date ]start–[date ]end zone`: a date only where it is not the one known already."""
+    start, end = (datetime.fromtimestamp(at, zone) for at in (window.start, window.end))
+    form = "%H:%M:%S" if start.second or end.second else "%H:%M"
+    first = "" if start.date() == known else f"{day_text(start.date(), known or start.date())} "
+    second = "" if end.date() == start.date() else f"{day_text(end.date(), start.date())} "
+    zones = _zone_name(start), _zone_name(end)
+    between = "" if zones[0] == zones[1] else f" {zones[0]}"
+    return f"{first}{start:{form}}{between}–{second}{end:{form}} {zones[1]}"
+
+
+def _zone_name(moment: datetime) -> str:
+    """The zone's abbreviation; a zone without letters is named by its offset."""
+    name = moment.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name

@@ -7,10 +7,13 @@ fixed by the text; `resolve_window` makes windows of it. Lengths are elapsed tim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
 
 from orchestrator.core import Fit, Window, WindowError, WindowSpec, quote, utc_text
 from orchestrator.windows.durations import DAY, HOUR, MINUTE, format_duration
@@ -66,15 +69,20 @@ def check_window(spec: WindowSpec) -> None:
     _check_keys(spec)
     with _errors_at("timezone"):
         zone(spec.timezone)
-    for key in ("start", "end", "around"):
-        with _errors_at(key):
-            _check_instant(getattr(spec, key), spec.timezone)
-    for key in ("duration", "last"):
-        with _errors_at(key):
-            _check_duration(getattr(spec, key))
-    if spec.until is not None:
-        with _errors_at("until"):
-            parse_clock(spec.until)
+    instant = partial(_check_instant, timezone=spec.timezone)
+    checks: dict[str, Callable[[Any], object]] = {
+        "start": instant,
+        "end": instant,
+        "around": instant,
+        "duration": _check_duration,
+        "last": _check_duration,
+        "until": parse_clock,
+    }
+    for key, check in checks.items():
+        value = getattr(spec, key)
+        if value is not None:
+            with _errors_at(key):
+                check(value)
     wanted, _ = _bounds(spec, now=0.0)  # its length is the same at any time
     if wanted.seconds <= 0:
         raise WindowError(_order_text(spec, wanted.seconds), key="end")
@@ -92,13 +100,12 @@ def resolve_window(spec: WindowSpec, *, now: float) -> Resolution:
     check_window(spec)
     wanted, notes = _bounds(spec, now=now)
     length = smallest_length(wanted.seconds, spec.fit)
-    start, windows = wanted.end - length, []
+    start = wanted.end - length
     if start != wanted.start:
         notes = (*notes, _start_note(wanted, start, spec.timezone))
-    for part in split_length(length):
-        windows.append(Window(start=start, end=start + part))
-        start += part
-    return Resolution(windows=tuple(windows), notes=(*notes, *_night_notes(spec, wanted)))
+    edges = accumulate(split_length(length), initial=start)
+    windows = tuple(Window(start=first, end=last) for first, last in pairwise(edges))
+    return Resolution(windows=windows, notes=(*notes, *_night_notes(spec, wanted)))
 
 
 def age_warning(window: Window, *, now: float) -> str | None:
@@ -156,17 +163,13 @@ def _errors_at(key: str) -> Iterator[None]:
         raise WindowError(str(error), key=key) from None
 
 
-def _check_instant(text: str | None, timezone: str | None) -> None:
-    if text is None:
-        return
+def _check_instant(text: str, timezone: str | None) -> None:
     at, _ = parse_instant(text, timezone=timezone)
     if at % 1:
         raise ValueError(f"{quote(text)} is not a full second: write {utc_text(at)}")
 
 
-def _check_duration(seconds: float | None) -> None:
-    if seconds is None:
-        return
+def _check_duration(seconds: float) -> None:
     if not math.isfinite(seconds) or seconds <= 0:
         raise ValueError("a window cannot be empty: write a duration over zero, such as 1h")
     if seconds % 1:

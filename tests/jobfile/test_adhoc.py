@@ -32,8 +32,7 @@ from orchestrator.jobfile.adhoc import (
     read_test_ids,
 )
 from orchestrator.windows import windows
-from orchestrator.windows.instants import parse_instant
-from orchestrator.windows.notation import window_text
+from orchestrator.windows.instants import parse_instant, window_text
 
 BERLIN = "Europe/Berlin"
 KNOWN = JobFile(
