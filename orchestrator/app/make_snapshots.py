@@ -1,14 +1,13 @@
 """Make snapshots: prepare a run, freeze its plan under an id, and work until nothing is left of it.
 
 In three steps, so that the command line can say in between what is about to be done and take the signals over:
-`prepare`, `start_run`, `StartedRun.make_snapshots`.
+`prepare`, `start_run`, `Worker.work`.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
@@ -23,7 +22,6 @@ from orchestrator.app.make_plan import PUBLIC_NOTE, leave_out_unchecked, plan_ta
 from orchestrator.app.organizations import Organizations
 from orchestrator.core import (
     ApiUnavailable,
-    Ending,
     Event,
     Job,
     Observer,
@@ -66,20 +64,6 @@ class Preparation:
     began_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedRun:
-    """A run whose tasks are in the queue, with the worker that makes its snapshots."""
-
-    run: Run
-    worker: Worker
-    sender: PoolSender
-
-    def make_snapshots(self) -> Ending:
-        """Grant, send and settle until nothing is left or the worker is asked to stop."""
-        with closing(self.sender):
-            return self.worker.work()
-
-
 def prepare(
     organizations: Organizations, options: RunOptions, observer: Observer, *, zone: tzinfo = UTC
 ) -> Preparation:
@@ -108,8 +92,8 @@ def prepare(
     )
 
 
-def start_run(preparation: Preparation, observer: Observer) -> StartedRun:
-    """Queue the tasks of a new run, and make the worker that carries the run on."""
+def start_run(preparation: Preparation, observer: Observer) -> Worker:
+    """Queue the tasks of a new run; the worker that makes the snapshots of the run, or carries it on."""
     organizations, options = preparation.organizations, preparation.options
     store, clock, jobfile = organizations.store, organizations.clock, organizations.jobfile
     basis = preparation.basis
@@ -122,7 +106,7 @@ def start_run(preparation: Preparation, observer: Observer) -> StartedRun:
     sender = PoolSender(
         organizations.clients.values(), organizations.client_of, clock, store.queue.mark_sending
     )
-    worker = Worker(
+    return Worker(
         run,
         store,
         sender,
@@ -133,7 +117,6 @@ def start_run(preparation: Preparation, observer: Observer) -> StartedRun:
         seed=secrets.randbits(32) if options.seed is None else options.seed,
         deadline=deadline,
     )
-    return StartedRun(run=run, worker=worker, sender=sender)
 
 
 def require_answers(organizations: Organizations) -> None:

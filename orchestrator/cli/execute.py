@@ -84,12 +84,12 @@ def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions)
     from orchestrator.app import start_run
 
     ending: Ending | None = None
-    started = start_run(preparation, view)
-    with Signals.send_to(started.worker.ask_to_stop):
+    worker = start_run(preparation, view)
+    with Signals.send_to(worker.ask_to_stop):
         try:
-            ending = started.make_snapshots()
+            ending = worker.work()
         finally:
-            _report_run(preparation.organizations, started.run, ending, output, view)
+            _report_run(preparation.organizations, worker.run, ending, output, view)
     return ending
 
 

@@ -81,6 +81,9 @@ class Sender(Protocol):
     def abort(self) -> None:
         """Cut what is on the wire; each send still ends, with no answer."""
 
+    def close(self) -> None:
+        """Let threads and connections go."""
+
 
 def commit_first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
     """The check and the commit right before the first byte; raises `GrantStale` or what the commit raises.
@@ -107,12 +110,10 @@ class PoolSender:
         client_of: Callable[[Task], Client],
         clock: Clock,
         commit: Callable[[Lease], None],
-        *,
-        threads: int = POOL_THREADS,
     ) -> None:
         self._clients, self._client_of = clients, client_of
-        self._clock, self._commit, self.capacity = clock, commit, threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
+        self._clock, self._commit, self.capacity = clock, commit, POOL_THREADS
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="send")
         self._ended: queue.SimpleQueue[Sent | Looked | BaseException | None] = queue.SimpleQueue()
         self._ready: list[Sent | Looked] = []
         self._stopping = threading.Event()
@@ -147,7 +148,6 @@ class PoolSender:
             client.abort_all()
 
     def close(self) -> None:
-        """Let threads and connections go."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for client in self._clients:
             client.close()

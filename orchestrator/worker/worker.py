@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from random import Random
 
@@ -79,11 +80,12 @@ class Worker:
 
     # -- driving it --------------------------------------------------------------------------------------
     def work(self) -> Ending:
-        """Step until the run has ended, sleeping in between; returns how it ended."""
-        self.open()
-        while (wake := self.step()) is not None:
-            self._sender.wait(wake - self._clock.boot())
-        return self.end()
+        """Step until the run has ended, sleeping in between; returns how it ended. Lets the sender's threads go."""
+        with closing(self._sender):
+            self.open()
+            while (wake := self.step()) is not None:
+                self._sender.wait(wake - self._clock.boot())
+            return self.end()
 
     def open(self) -> None:
         """Tell the observer that the run begins; the first step declares which organizations are served."""

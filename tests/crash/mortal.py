@@ -83,7 +83,7 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
     view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=organizations.name_of))
     try:
         options = RunOptions(run_id=life.errand.run_id, seed=life.seed)
-        return start_run(prepare(organizations, options, view), view).make_snapshots().exit_code
+        return start_run(prepare(organizations, options, view), view).work().exit_code
     finally:
         organizations.close()
         store.close()

@@ -106,7 +106,7 @@ def run_over_http(
     )
     try:
         preparation = prepare(organizations, RunOptions(**{"seed": 0, **begin}), notebook)
-        return start_run(preparation, notebook).make_snapshots(), notebook
+        return start_run(preparation, notebook).work(), notebook
     finally:
         organizations.close()
         store.close()
