@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TextIO
@@ -187,15 +187,11 @@ def look_into_store(store_url: str | None, clock: Clock) -> Iterator[Store]:
     """Open the store for a while, read only; an empty one in a temporary folder where there is none yet."""
     from orchestrator.store import store_exists
 
-    if store_exists(store_url or default_store()):
-        with use_store(store_url, clock, read_only=True) as store:
-            yield store
-        return
-    with (
-        TemporaryDirectory(prefix="tesnap-") as folder,
-        use_store(f"sqlite:///{folder}/empty.db", clock) as store,
-    ):
-        yield store
+    there = store_exists(store_url or default_store())
+    with ExitStack() as ended:
+        if not there:
+            store_url = f"sqlite:///{ended.enter_context(TemporaryDirectory(prefix='tesnap-'))}/empty.db"
+        yield ended.enter_context(use_store(store_url, clock, read_only=there))
 
 
 def typed_store() -> str:

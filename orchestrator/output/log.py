@@ -46,16 +46,20 @@ def event_log(
         else partial(_render_sentence, details=level == "debug")
     )
     hiding = [] if show_links else [_hide_links]
-    return _make_logger(
-        lines,
-        level,
-        [
-            *hiding,
-            partial(_mask_event, secrets=secrets),
-            structlog.processors.add_log_level,
-            _log_keys_first,
-            line,
-        ],
+    return cast(
+        "Log",
+        structlog.wrap_logger(  # of our own, whatever an application has configured globally
+            structlog.WriteLogger(cast("TextIO", lines)),
+            processors=[
+                *hiding,
+                partial(_mask_event, secrets=secrets),
+                structlog.processors.add_log_level,
+                _log_keys_first,
+                line,
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            context_class=dict,
+        ),
     )
 
 
@@ -89,19 +93,6 @@ def _render_sentence(_logger: object, _method: str, event: EventDict, *, details
     fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
     about = f" ({event['event']}{' ' if fields else ''}{fields})" if details else ""
     return harmless(f"{start}{text}{about}")
-
-
-def _make_logger(lines: Lines, level: str, processors: list[Any]) -> Log:
-    """A structlog logger of our own, whatever an application has configured globally."""
-    return cast(
-        "Log",
-        structlog.wrap_logger(
-            structlog.WriteLogger(cast("TextIO", lines)),
-            processors=processors,
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            context_class=dict,
-        ),
-    )
 
 
 def _log_keys_first(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -105,8 +105,7 @@ def notify_all(wanted: Sequence[Notify], report: Report, *, poster: Poster, cloc
 
 def is_due(notify: Notify, report: Report) -> bool:
     """True if this receiver wants to know of such an ending."""
-    failed = report.ending is None or report.ending.exit_code != 0
-    return notify.on == "always" or failed
+    return notify.on == "always" or report.ending is None or report.ending.exit_code != 0
 
 
 def message_body(report: Report, form: str) -> bytes:

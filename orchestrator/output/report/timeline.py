@@ -11,7 +11,7 @@ from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import count, takewhile
+from itertools import count, groupby, takewhile
 from operator import itemgetter
 
 from orchestrator.core import Limit, Result, Status
@@ -147,11 +147,10 @@ def draw_timeline(
         return None
     start = min(times.queued for times in drawn)
     axis = _Axis(start=start, end=max(start + 1, *(times.end for times in drawn)), zone=zone)
-    lanes: dict[str, list[_TaskTimes]] = {}
-    for times in sorted(drawn, key=lambda times: (times.sent_or_end, times.result.task.position)):
-        lanes.setdefault(times.result.task.organization_name, []).append(times)
+    drawn.sort(key=lambda one: (one.result.task.organization_name, one.sent_or_end, one.result.task.position))
+    lanes = groupby(drawn, key=lambda one: one.result.task.organization_name)
     return Timeline(
-        lanes=tuple(_lane(name, lanes[name], axis, held) for name in sorted(lanes)),
+        lanes=tuple(_lane(name, list(own), axis, held) for name, own in lanes),
         ticks=tuple(axis.ticks()),
     )
 
