@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.options import OutputOptions
 from orchestrator.cli.process import (
     Signals,
+    document_lines,
     is_typed,
     leave_last_words,
     look_into_store,
     pause_printer,
     print_lines,
-    write_json,
 )
 from orchestrator.core import Ending, Event, ExitCode, JobFile, Run, TesnapError
 
@@ -47,10 +47,11 @@ def show_plan(
         ) as organizations,
     ):
         preview = preview_run(organizations, again=again, tell=pause_printer(output.zone, quiet=output.quiet))
-    if output.as_json:
-        write_json(plan_document(preview))
-    else:
-        print_lines(plan_lines(preview, output.zone, deployed=deployed))
+    print_lines(
+        document_lines(plan_document(preview))
+        if output.as_json
+        else plan_lines(preview, output.zone, deployed=deployed)
+    )
     return ExitCode.REFUSED if preview.refused else ExitCode.DONE
 
 

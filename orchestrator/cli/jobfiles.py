@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.options import json_option
-from orchestrator.cli.process import print_lines, write_json
+from orchestrator.cli.process import document_lines, print_lines
 from orchestrator.core import ExitCode, JobFileError, Located, UsageError
 
 STARTER_NAME = "jobs.yaml"
@@ -41,7 +41,7 @@ def _print(found: tuple[Located, ...], *, as_json: bool) -> None:
     """The findings: results of this command, so on standard output when they are JSON, else where errors go."""
     if as_json:
         keys = ("file", "line", "column", "level", "text")
-        write_json([{key: getattr(one, key) for key in keys} for one in found])
+        print_lines(document_lines([{key: getattr(one, key) for key in keys} for one in found]))
     else:
         print_lines(found, file=sys.stderr)
 
@@ -74,7 +74,7 @@ def schema_command() -> None:
     """Print the job file's JSON Schema, for editors."""
     from orchestrator.jobfile import json_schema
 
-    write_json(json_schema())
+    print_lines(document_lines(json_schema()))
 
 
 @click.command("completion")

@@ -227,8 +227,8 @@ def print_lines(lines: Iterable[object], *, file: TextIO | None = None) -> None:
         print(line, file=file)
 
 
-def write_json(value: Any) -> None:
-    """One JSON document on standard output, with escapes where its encoding lacks a character."""
+def document_lines(value: Any) -> list[str]:
+    """The lines of a JSON document, with escapes where standard output's encoding lacks a character."""
     import json
 
     text = json.dumps(value, indent=2, ensure_ascii=False)
@@ -236,4 +236,4 @@ def write_json(value: Any) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2)
-    print(text)
+    return text.split("\n")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import duration, json_option, option, store_option, zone_option
-from orchestrator.cli.process import print_lines, typed_store, use_store, write_json
+from orchestrator.cli.process import document_lines, print_lines, typed_store, use_store
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
@@ -157,10 +157,11 @@ def list_command(**settings: Any) -> None:
         )
         found = find_snapshots(store, wanted)
     show_links = settings["links"] == "show"
-    if settings["as_json"]:
-        write_json(snapshots_documents(found, show_links=show_links))
-    else:
-        print_lines(snapshots_table(found, now, zone, show_links=show_links))
+    print_lines(
+        document_lines(snapshots_documents(found, show_links=show_links))
+        if settings["as_json"]
+        else snapshots_table(found, now, zone, show_links=show_links)
+    )
 
 
 def parse_made_since(text: str | None, now: float, timezone: str | None) -> float | None:

@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import pause_printer, print_lines, use_store, write_json
+from orchestrator.cli.process import document_lines, pause_printer, print_lines, use_store
 from orchestrator.cli.timezone import clock_zone
 from orchestrator.core import ExitCode, Fit, Run
 
@@ -209,7 +209,7 @@ def tests_command(
     surveys = read_lists(meant.jobfile, clock, os.environ, pause_printer(output.zone))
     rows = matching_tests(meant.jobfile, surveys, clock, lambda note: _print_notes([note], output))
     if as_json:
-        write_json(documents_of_tests(rows))
+        print_lines(document_lines(documents_of_tests(rows)))
     elif format_ == "table":
         print_lines(table_of_tests(rows, now=clock.wall(), zone=output.zone))
     else:

@@ -7,7 +7,7 @@ import os
 import click
 
 from orchestrator.cli.options import json_option, store_option, zone_option
-from orchestrator.cli.process import look_into_store, print_lines, typed_store, write_json
+from orchestrator.cli.process import document_lines, look_into_store, print_lines, typed_store
 from orchestrator.cli.timezone import terminal_zone
 
 
@@ -23,10 +23,11 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
 
     with look_into_store(store_url, SystemClock()) as store:
         found = load_status(store, store.views.find_run(run).id)
-    if as_json:
-        write_json(status_document(found))
-    else:
-        print_lines(status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()))
+    print_lines(
+        document_lines(status_document(found))
+        if as_json
+        else status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store())
+    )
 
 
 @click.command("runs")
@@ -41,7 +42,8 @@ def runs_command(*, store_url: str | None, as_json: bool, timezone: str | None) 
     with look_into_store(store_url, SystemClock()) as store:
         views = store.views.runs()
         now = store.epoch()
-    if as_json:
-        write_json([run_document(view) for view in views])
-    else:
-        print_lines(runs_table(views, now, terminal_zone(timezone, os.environ)[0]))
+    print_lines(
+        document_lines([run_document(view) for view in views])
+        if as_json
+        else runs_table(views, now, terminal_zone(timezone, os.environ)[0])
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
+from itertools import groupby
+from operator import attrgetter
 
 from orchestrator import core
 from orchestrator.core import Status, harmless, plural
@@ -27,14 +29,11 @@ def plan_lines(view: Preview, zone: tzinfo, *, deployed: bool = True) -> Iterato
     yield _headline(view)
     for note in view.notes:
         yield f"note: {note}"
-    organizations: dict[str, list[PlannedSnapshot]] = {}
-    for snapshot in view.snapshots:
-        organizations.setdefault(snapshot.organization, []).append(snapshot)
-    for organization, snapshots in organizations.items():
+    for organization, snapshots in groupby(view.snapshots, key=attrgetter("organization")):
         limit = view.limits[organization]
         yield ""
         yield f"{harmless(organization)} ({limit.usable} slots every {sentences.duration_text(limit.per)})"
-        yield from _snapshot_lines(snapshots, view.now, zone)
+        yield from _snapshot_lines(list(snapshots), view.now, zone)
     yield ""
     yield from _last_lines(view, zone, deployed=deployed)
 
