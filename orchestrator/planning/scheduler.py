@@ -111,10 +111,8 @@ class _Scheduler:
             resolution = windows.resolve_window(spec, now=self._now)
             resolved.update(dict.fromkeys(resolution.windows))
             self.notes.update((f"{job.name}: {note}", None) for note in resolution.notes)
-        for window in resolved:
-            old = windows.age_warning(window, now=self._now)
-            if old:
-                self.notes[f"{job.name}: {old}"] = None
+        warnings = (windows.age_warning(window, now=self._now) for window in resolved)
+        self.notes.update((f"{job.name}: {warning}", None) for warning in warnings if warning)
         return list(resolved)
 
     def _windows_since_alert(self, job: Job, selection: Selection) -> list[Window]:

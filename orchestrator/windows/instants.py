@@ -11,6 +11,8 @@ import calendar
 import math
 import re
 import struct
+from bisect import bisect
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from datetime import timezone as fixed_offset
 from io import BytesIO
@@ -146,11 +148,7 @@ def parse_clock(text: str, *, seconds: bool = False) -> time:
     if match is None or (match[3] is not None and not seconds):
         form = "HH:MM or HH:MM:SS" if seconds else "HH:MM"
         raise ValueError(f"{quote(text)} is not a time of day: write {form}, such as 14:07")
-    hour, minute, second = (int(part or 0) for part in match.groups())
-    if (hour, minute, second) == (24, 0, 0):
-        raise ValueError(f"{quote(text)}: midnight is written 00:00")
-    _check_clock(text, hour, minute, second)
-    return time(hour, minute, second)
+    return _read_clock(text, match.groups(), midnight="midnight is written 00:00")
 
 
 def parse_moment(text: str, *, now: float, timezone: str | None) -> Instant:
@@ -210,15 +208,10 @@ def read_wall(wall: datetime, timezone: str | None, *, second: bool = False) -> 
 
 def _end_of_gap(before: float, after: float, there: tzinfo) -> float:
     """The instant between the two at which the zone's clocks were put forward, by bisection."""
-    low, high = math.floor(before), math.ceil(after)
-    old = datetime.fromtimestamp(low, there).utcoffset()
-    while high - low > 1:
-        middle = (low + high) // 2
-        if datetime.fromtimestamp(middle, there).utcoffset() == old:
-            low = middle
-        else:
-            high = middle
-    return float(high)
+    seconds = range(math.floor(before), math.ceil(after))
+    old = datetime.fromtimestamp(seconds.start, there).utcoffset()
+    unchanged = bisect(seconds, False, key=lambda at: datetime.fromtimestamp(at, there).utcoffset() != old)
+    return float(seconds.start + unchanged)
 
 
 def _exists(day: date, timezone: str | None) -> bool:
@@ -243,19 +236,22 @@ def _time_of_day(text: str, match: re.Match[str]) -> time:
     on = f"{match[1]}-{match[2]}-{match[3]}"
     if match[4] is None:
         raise ValueError(f"{quote(text)} has no time of day: write {on} 00:00 for its first moment")
-    hour, minute, second = (int(match[group] or 0) for group in (4, 5, 6))
+    following = date.fromisoformat(on) + timedelta(days=1)
+    clock = _read_clock(
+        text, match.group(4, 5, 6), midnight=f"midnight is written as the start of a day: {following} 00:00"
+    )
+    return clock.replace(microsecond=int((match[7] or "0")[:6].ljust(6, "0")))
+
+
+def _read_clock(text: str, parts: Iterable[str | None], *, midnight: str) -> time:
+    """The time of day with this hour, minute and second; ValueError when a clock never shows them."""
+    hour, minute, second = (int(part or 0) for part in parts)
     if (hour, minute, second) == (24, 0, 0):
-        following = date.fromisoformat(on) + timedelta(days=1)
-        raise ValueError(f"{quote(text)}: midnight is written as the start of a day: {following} 00:00")
-    _check_clock(text, hour, minute, second)
-    return time(hour, minute, second, int((match[7] or "0")[:6].ljust(6, "0")))
-
-
-def _check_clock(text: str, hour: int, minute: int, second: int) -> None:
-    """Raise when a clock never shows this."""
+        raise ValueError(f"{quote(text)}: {midnight}")
     for number, highest, word in ((hour, 23, "hours"), (minute, 59, "minutes"), (second, 59, "seconds")):
         if number > highest:
             raise ValueError(f"{quote(text)}: {word} go from 00 to {highest}, not to {number}")
+    return time(hour, minute, second)
 
 
 def _offset(text: str, written: str) -> tzinfo:
