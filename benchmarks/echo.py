@@ -10,7 +10,6 @@ from random import Random
 
 from benchmarks.plans import LIMIT, TIMEOUT
 from orchestrator.api.response import Answer
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import TesnapError
 from orchestrator.core.events import Ending, Event, Progress
 from orchestrator.core.jobs import RetryRules
@@ -19,6 +18,7 @@ from orchestrator.store.store import Store
 from orchestrator.worker.organization import ServedOrganization
 from orchestrator.worker.sender import Looked, LostAnswer, Sent, commit_first_byte
 from orchestrator.worker.worker import Worker
+from tests.support.clock import VirtualClock
 
 
 class Echo:

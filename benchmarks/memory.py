@@ -9,8 +9,8 @@ from benchmarks.echo import Echo, work, worker_of
 from benchmarks.plans import RUN, enqueue, identities, tasks
 from benchmarks.probe import measured, peak_memory
 from benchmarks.row import Row
-from orchestrator.core.clock import VirtualClock
 from orchestrator.store.store import open_store
+from tests.support.clock import VirtualClock
 
 SIZES = (1_000, 10_000, 100_000)
 SECONDS = 6_000.0  # of virtual time: 100 snapshots

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit, Window, identity
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.queue import Ask
 from orchestrator.store.store import Store
+from tests.support.clock import VirtualClock
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()

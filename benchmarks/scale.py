@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.echo import Echo, work, worker_of
 from benchmarks.plans import LIMIT, enqueue, identities, tasks
 from benchmarks.row import Row
-from orchestrator.core.clock import VirtualClock
 from orchestrator.store.store import open_store
+from tests.support.clock import VirtualClock
 
 ORGANIZATIONS, EACH = 10_000, 5
 LATENCY = 0.5

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
-    from orchestrator.core.clock import Clock, ScaledClock, SystemClock, VirtualClock, machine_zone, utc_text
+    from orchestrator.core.clock import Clock, ScaledClock, SystemClock, machine_zone, utc_text
     from orchestrator.core.errors import (
         AccessRefused,
         ApiUnavailable,

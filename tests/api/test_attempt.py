@@ -23,9 +23,10 @@ from orchestrator.api.client import Call, Client
 from orchestrator.api.credentials import Authorization
 from orchestrator.api.response import Answer
 from orchestrator.api.transport import Connection
-from orchestrator.core.clock import ScaledClock, SystemClock, VirtualClock
+from orchestrator.core.clock import ScaledClock, SystemClock
 from orchestrator.core.errors import GrantStale, LeaseLost, StoreUnavailable
 from orchestrator.core.jobs import Http
+from tests.support.clock import VirtualClock
 from tests.support.wire import (
     LOOPBACK,
     PATIENCE,

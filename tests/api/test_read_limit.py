@@ -11,8 +11,9 @@ import pytest
 from orchestrator.api.catalog import Query
 from orchestrator.api.read_limit import SLOW, SLOW_AGAIN, PacedGetter, Pause
 from orchestrator.api.response import Answer
-from orchestrator.core.clock import ScaledClock, VirtualClock
+from orchestrator.core.clock import ScaledClock
 from orchestrator.output import pause_text
+from tests.support.clock import VirtualClock
 from tests.support.incident import Script
 
 LONGEST = 120.0

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.api.client import Client
 from orchestrator.app.examine import Check, Level, examine, worst_code
-from orchestrator.core.clock import SystemClock, VirtualClock
+from orchestrator.core.clock import SystemClock
 from orchestrator.core.jobs import (
     CredentialSource,
     Http,
@@ -24,6 +24,7 @@ from orchestrator.core.jobs import (
 )
 from orchestrator.simulator import Request, Simulator, World, example_world, serve
 from orchestrator.simulator.world import CREATE_SNAPSHOTS, VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
+from tests.support.clock import VirtualClock
 from tests.support.incident import Gateway
 from tests.support.virtual import VirtualGetter
 

@@ -18,12 +18,12 @@ from orchestrator.app.examine import (
     examine_store,
     worst_code,
 )
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import StoreUnusable
 from orchestrator.core.jobs import Notify
 from orchestrator.core.tasks import Run
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.views import RunView, Views
+from tests.support.clock import VirtualClock
 
 
 def troubles(checks: list[Check]) -> list[tuple[str, str, str]]:

@@ -20,7 +20,6 @@ from orchestrator.cli import tesnap
 from orchestrator.cli.options import OutputOptions, output_options
 from orchestrator.cli.resume import parse_answer, queue_failed_again
 from orchestrator.cli.timezone import clock_zone, terminal_zone
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.tasks import Counts, Run, RunState
 from orchestrator.core.text import plural
@@ -31,6 +30,7 @@ from orchestrator.store.runs import Runs
 from orchestrator.store.store import Store
 from orchestrator.store.views import RunView, Views
 from orchestrator.windows.instants import zone_by_rules
+from tests.support.clock import VirtualClock
 
 JOBFILE = """\
 version: 1

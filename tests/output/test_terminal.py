@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.events import Ending, Event, Observer, Progress, Waiting
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, Snapshot, Status, Task
 from orchestrator.output import records
 from orchestrator.output.formats import Format, Output
 from orchestrator.output.terminal import View
+from tests.support.clock import VirtualClock
 
 SECRET = "0a1b2c3d-secret-4e5f"
 LINK = "https://app.example.com/view/tests/?roundId=1795183200&" + "long=" + "x" * 90

@@ -9,7 +9,6 @@ import pytest
 
 from orchestrator.api.catalog import Query
 from orchestrator.api.response import Answer
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import (
     SINCE_ALERT,
     CredentialSource,
@@ -25,6 +24,7 @@ from orchestrator.planning.discovery import OrganizationSurvey, survey_organizat
 from orchestrator.planning.unreadable import UnreadableCause
 from orchestrator.simulator import Simulator, World, example_world
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TAGS, VIEW_TESTS
+from tests.support.clock import VirtualClock
 from tests.support.incident import Script
 from tests.support.virtual import VirtualGetter
 

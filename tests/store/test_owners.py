@@ -14,7 +14,8 @@ from tests.store.world import BASE_URL, World
 
 CHILD = """
 import sys
-from orchestrator.core import Limit, VirtualClock
+from orchestrator.core import Limit
+from tests.support.clock import VirtualClock
 from orchestrator.store import Ask, open_store
 
 url, identity, send = sys.argv[1:]

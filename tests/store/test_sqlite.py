@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.clock import SystemClock, VirtualClock
+from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Closing, Counts, Run, RunState
@@ -24,6 +24,7 @@ from orchestrator.store.locks import Owners
 from orchestrator.store.schema import VERSION
 from orchestrator.store.store import Store, open_store
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued, task
+from tests.support.clock import VirtualClock
 
 HOUR = 3600.0
 UNANSWERED = TIMEOUT + LIMIT.grace + LIMIT.per

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import StoreUnusable, UsageError
 from orchestrator.store.store import open_store, store_exists
+from tests.support.clock import VirtualClock
 
 
 @pytest.mark.parametrize(

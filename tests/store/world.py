@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psycopg
 
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit, Priority, Window
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.queue import Ask
 from orchestrator.store.store import Store, open_store
+from tests.support.clock import VirtualClock
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()

@@ -18,9 +18,9 @@ from markdown_it import MarkdownIt
 import orchestrator
 from orchestrator.api.catalog import Query
 from orchestrator.api.response import Answer
-from orchestrator.core.clock import VirtualClock
 from orchestrator.simulator import LoggedRequest, Reply, Simulator, TenantAlert, World, example_world
 from orchestrator.simulator.api import Exchange
+from tests.support.clock import VirtualClock
 
 LONGEST = 300.0
 """Seconds after which a process that a test started is given up."""

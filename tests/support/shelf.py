@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Counts, Result, Snapshot
 from orchestrator.ratelimit.bucket import Bucket
 from orchestrator.store.views import RunView, ServingProcess
 from orchestrator.windows.durations import DAY
+from tests.support.clock import VirtualClock
 from tests.support.reports import (
     ACME,
     NAMES,

@@ -15,7 +15,6 @@ import psycopg
 from orchestrator.api.catalog import Getter
 from orchestrator.api.client import Call, snapshot_call
 from orchestrator.api.response import Answer
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import TesnapError
 from orchestrator.core.events import Ending, Event, Progress
 from orchestrator.core.jobs import (
@@ -36,6 +35,7 @@ from orchestrator.store.store import Store, open_store
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization
 from orchestrator.worker.sender import Looked, LostAnswer, Sent, commit_first_byte, read_evidence
 from orchestrator.worker.worker import Worker
+from tests.support.clock import VirtualClock
 
 
 class Timeline:

@@ -7,7 +7,6 @@ from typing import cast
 
 import pytest
 
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Reason
 from orchestrator.store.store import Store
@@ -18,6 +17,7 @@ from orchestrator.worker.organization import (
     ServedOrganization,
     ServedOrganizations,
 )
+from tests.support.clock import VirtualClock
 from tests.support.reports import task
 
 

@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator import __version__
-from orchestrator.core import UsageError, VirtualClock, escape_markdown, mask_secrets
+from orchestrator.core import SystemClock, UsageError, escape_markdown, mask_secrets
 from orchestrator.output import formats
 from orchestrator.output.report.page import Report, make_page
 from orchestrator.output.report.timeline import OPEN_LANES, draw_timeline
@@ -134,12 +134,22 @@ def _markdown_text(report: Report) -> str:
     return _environment(html=False).get_template("report.md.j2").render(report=report, page=make_page(report))
 
 
+class _StoppedClock(SystemClock):
+    """Time stands still in a report."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+
+    def wall(self) -> float:
+        return self._now
+
+
 def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     """Write a table, CSV or records as a run itself does; records and CSV have the settled ones only."""
     output = formats.Output(
         stdout=stream,
         stderr=stream,
-        clock=VirtualClock(wall=report.now),  # time stands still in a report
+        clock=_StoppedClock(report.now),
         zone=report.zone,
         format=_FORMATS[kind],
         no_color=bool(os.environ.get("NO_COLOR")),

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api.webhook import check_address
-from orchestrator.core.clock import VirtualClock
 from orchestrator.core.errors import UsageError
 from orchestrator.core.events import Ending
 from orchestrator.core.jobs import Notify
 from orchestrator.core.tasks import Counts, Result
 from orchestrator.output.report import notify
 from orchestrator.output.report.page import Report
+from tests.support.clock import VirtualClock
 from tests.support.reports import RUN, START, created, failed, mixed, paced
 
 SECRET_PATH = "/services/T000/B000/0a1b2c3d4e5f"
