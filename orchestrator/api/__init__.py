@@ -25,6 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.api.read_limit import OnPause, PacedGetter, Pause
     from orchestrator.api.response import Answer, explain
     from orchestrator.api.verdict import Outcome, Verdict, judge
-    from orchestrator.api.webhook import HttpPoster, read_address
+    from orchestrator.api.webhook import post_message, read_address
 else:
     __getattr__ = lazy_face(__name__)

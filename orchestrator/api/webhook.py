@@ -23,29 +23,31 @@ MOST_READ = 200
 _LONGEST_WORD = 40  # characters: posting_to_general_channel_denied, one of Slack's, has 33
 
 
-class HttpPoster:
-    """Sends JSON to webhooks, by the proxy and CA bundle of the settings or the environment, never of a netrc."""
+def post_message(
+    address: str,
+    body: bytes,
+    seconds: float,
+    *,
+    clock: Clock,
+    http: Http,
+    environ: Mapping[str, str],
+    user_agent: str,
+) -> str | None:
+    """Send JSON to a webhook once; None when it was taken, else why not. After `seconds` the connection is cut.
 
-    def __init__(self, *, clock: Clock, http: Http, environ: Mapping[str, str], user_agent: str) -> None:
-        self._clock, self._http, self._environ = clock, http, environ
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": user_agent,
-        }
-
-    def post(self, address: str, body: bytes, *, seconds: float) -> str | None:
-        """Send the body once; None when it was taken, else why not. After `seconds` the connection is cut.
-
-        UsageError for an address that must not be sent to.
-        """
-        check_address(address)
-        attempt = Attempt(clock=self._clock, deadline=self._clock.boot() + seconds)
-        request = Request("POST", address, headers=self._headers, data=body)
-        with closing(
-            Transport(address, clock=self._clock, http=self._http, environ=self._environ)
-        ) as transport:
-            return _describe_refusal(transport.exchange(request, attempt, most=MOST_READ))
+    It goes by the proxy and CA bundle of the settings or the environment, never of a netrc. UsageError for an
+    address that must not be sent to.
+    """
+    check_address(address)
+    headers = {
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": user_agent,
+    }
+    attempt = Attempt(clock=clock, deadline=clock.boot() + seconds)
+    request = Request("POST", address, headers=headers, data=body)
+    with closing(Transport(address, clock=clock, http=http, environ=environ)) as transport:
+        return _describe_refusal(transport.exchange(request, attempt, most=MOST_READ))
 
 
 def read_address(notify: Notify) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.options import OutputOptions
@@ -148,9 +149,9 @@ def _notify(organizations: Organizations, report: Report) -> list[Event]:
     jobfile, clock = organizations.jobfile, organizations.clock
     if not jobfile.notify:
         return []
-    from orchestrator.api import HttpPoster
+    from orchestrator.api import post_message
     from orchestrator.app import USER_AGENT
     from orchestrator.output import notify_all
 
-    poster = HttpPoster(clock=clock, http=jobfile.http, environ=os.environ, user_agent=USER_AGENT)
-    return notify_all(jobfile.notify, report, poster=poster, clock=clock)
+    post = partial(post_message, clock=clock, http=jobfile.http, environ=os.environ, user_agent=USER_AGENT)
+    return notify_all(jobfile.notify, report, post=post, clock=clock)

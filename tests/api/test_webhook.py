@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from orchestrator.api.webhook import HttpPoster
+from orchestrator.api.webhook import post_message
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.jobs import Http
 from tests.support.wire import LOOPBACK, Peer, Server, always, answer, closed_port
@@ -12,9 +14,11 @@ from tests.support.wire import LOOPBACK, Peer, Server, always, answer, closed_po
 SECRET_PATH = "/services/T000/B000/0a1b2c3d4e5f"
 
 
+post = partial(post_message, clock=SystemClock(), http=Http(), environ={}, user_agent="tesnap/test")
+
+
 def posted(server: Server, seconds: float = 60.0) -> str | None:
-    poster = HttpPoster(clock=SystemClock(), http=Http(), environ={}, user_agent="tesnap/test")
-    return poster.post(server.url.removesuffix("/v7") + SECRET_PATH, b'{"text":"x"}', seconds=seconds)
+    return post(server.url.removesuffix("/v7") + SECRET_PATH, b'{"text":"x"}', seconds)
 
 
 @pytest.mark.socket
@@ -64,8 +68,7 @@ def test_who_does_not_answer_is_cut_off() -> None:
 @pytest.mark.socket
 def test_who_is_not_there_is_named_by_host_alone() -> None:
     """A refused connection is words, and no exception."""
-    poster = HttpPoster(clock=SystemClock(), http=Http(), environ={}, user_agent="tesnap/test")
-    found = poster.post(f"http://{LOOPBACK}:{closed_port()}{SECRET_PATH}", b"{}", seconds=60.0)
+    found = post(f"http://{LOOPBACK}:{closed_port()}{SECRET_PATH}", b"{}", 60.0)
     assert found is not None
     assert found.startswith(f"connection refused by {LOOPBACK}:")
     assert SECRET_PATH not in found

@@ -1,6 +1,6 @@
 """Telling others how a run ended: the message in the receiver's own form and within its limits.
 
-Messages are built here, purely; a `Poster` sends them. Nothing in a name is markup to a receiver: Slack's
+Messages are built here, purely; a `Post` sends them. Nothing in a name is markup to a receiver: Slack's
 rich text and Teams' rich text block show text as it is, for Webex it is escaped. A message is cut on whole
 lines. Whatever goes wrong is a warning, never the run's failure.
 """
@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Protocol
 from urllib.parse import quote
 
 from orchestrator.api import read_address
@@ -54,11 +53,8 @@ LONGEST_LINK = 3000
 _IN_BRACKETS = ":/?#[]@!$&',;=%~+"  # what may stand in the target of a Markdown link, so no ( ) and *
 
 
-class Poster(Protocol):
-    """A sender of messages over HTTP."""
-
-    def post(self, address: str, body: bytes, *, seconds: float) -> str | None:
-        """Send the body once within this time; None when it was taken, else why not. Raises `UsageError`."""
+Post = Callable[[str, bytes, float], str | None]
+"""Sends a body to an address once, within so many seconds; None when it was taken, else why not. Raises `UsageError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +88,14 @@ class Message:
         return (*self.lines[:count], more) if left else self.lines
 
 
-def notify_all(wanted: Sequence[Notify], report: Report, *, poster: Poster, clock: Clock) -> list[Event]:
+def notify_all(wanted: Sequence[Notify], report: Report, *, post: Post, clock: Clock) -> list[Event]:
     """Tell everybody who wants to know, in `LONGEST_TIME` at the most; an event for each, if it worked or not."""
     due = [one for one in wanted if is_due(one, report)]
     end = clock.boot() + LONGEST_TIME
     events = []
     for number, one in enumerate(due):
         seconds = max(0.1, (end - clock.boot()) / (len(due) - number))  # what one leaves is left to the next
-        events.append(_notify(one, report, poster, seconds))
+        events.append(_notify(one, report, post, seconds))
     return events
 
 
@@ -160,10 +156,10 @@ def _line(entry: ReportEntry, clean: Callable[[str], str], *, several: bool) -> 
     )
 
 
-def _notify(notify: Notify, report: Report, poster: Poster, seconds: float) -> Event:
+def _notify(notify: Notify, report: Report, post: Post, seconds: float) -> Event:
     """Tell one receiver."""
     try:
-        problem = poster.post(read_address(notify), message_body(report, notify.format), seconds=seconds)
+        problem = post(read_address(notify), message_body(report, notify.format), seconds)
     except UsageError as error:
         problem = str(error)
     fields = (("format", notify.format), ("url_file", notify.url_file))

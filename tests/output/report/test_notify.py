@@ -190,7 +190,7 @@ class Postman:
         self.clock, self.takes, self.answer = clock, takes, answer
         self.posted: list[tuple[str, float]] = []
 
-    def post(self, address: str, body: bytes, *, seconds: float) -> str | None:
+    def post(self, address: str, body: bytes, seconds: float) -> str | None:
         check_address(address)
         self.posted.append((address, seconds))
         self.clock.advance(min(self.takes, seconds))
@@ -206,7 +206,7 @@ def addressed(folder: Path, text: str = f"https://hooks.example.com{SECRET_PATH}
 def test_an_address_comes_from_its_file(tmp_path: Path) -> None:
     """The line's end is no part of it, and it stands in no event."""
     postman = Postman(VirtualClock())
-    (event,) = notify.notify_all([addressed(tmp_path)], report([]), poster=postman, clock=postman.clock)
+    (event,) = notify.notify_all([addressed(tmp_path)], report([]), post=postman.post, clock=postman.clock)
     assert postman.posted == [(f"https://hooks.example.com{SECRET_PATH}", 10.0)]
     assert (event.name, event.level) == ("notify.sent", "debug")
     assert SECRET_PATH not in str(event)
@@ -219,7 +219,7 @@ def test_some_are_told_only_of_failures(tmp_path: Path, on: str, exit_code: int,
     """Whatever ends with another code than 0 is one."""
     postman = Postman(VirtualClock())
     notify.notify_all(
-        [addressed(tmp_path, on=on)], report([], exit_code=exit_code), poster=postman, clock=postman.clock
+        [addressed(tmp_path, on=on)], report([], exit_code=exit_code), post=postman.post, clock=postman.clock
     )
     assert len(postman.posted) == told
 
@@ -228,7 +228,7 @@ def test_telling_everybody_takes_ten_seconds_at_the_most(tmp_path: Path) -> None
     """Each has an equal part of what is left, so that one who hangs does not cost the others theirs."""
     postman = Postman(VirtualClock(), takes=60.0)
     before = postman.clock.boot()
-    notify.notify_all([addressed(tmp_path)] * 5, report([]), poster=postman, clock=postman.clock)
+    notify.notify_all([addressed(tmp_path)] * 5, report([]), post=postman.post, clock=postman.clock)
     assert postman.clock.boot() - before <= notify.LONGEST_TIME + 0.001
     assert [round(seconds, 3) for _, seconds in postman.posted] == [2.0] * 5
 
@@ -246,7 +246,9 @@ def test_telling_everybody_takes_ten_seconds_at_the_most(tmp_path: Path) -> None
 def test_an_address_that_must_not_be_used_is_a_warning(tmp_path: Path, text: str, words: str) -> None:
     """It says what is wrong with the file, and does not quote it."""
     postman = Postman(VirtualClock())
-    (event,) = notify.notify_all([addressed(tmp_path, text)], report([]), poster=postman, clock=postman.clock)
+    (event,) = notify.notify_all(
+        [addressed(tmp_path, text)], report([]), post=postman.post, clock=postman.clock
+    )
     assert event.level == "warning"
     assert words in event.text
     assert postman.posted == []
@@ -260,7 +262,7 @@ def test_a_file_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     wanted = [Notify(format="slack", url_file=str(tmp_path / name)) for name in ("missing", "binary")]
     events = notify.notify_all(
-        [*wanted, addressed(tmp_path)], report([]), poster=postman, clock=postman.clock
+        [*wanted, addressed(tmp_path)], report([]), post=postman.post, clock=postman.clock
     )
     assert [event.level for event in events] == ["warning", "warning", "debug"]
     assert "No such file" in events[0].text
