@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.api.response import Answer, clean, dig, explain, instant, parse_object, text_id, text_of
-from orchestrator.core import Problem, TesnapError, Window, plural, utc_text
+from orchestrator.core import USUAL_PORTS, Problem, TesnapError, Window, plural, utc_text
 
 LISTS = {
     "/account-groups": "account groups",
@@ -30,8 +30,6 @@ MOST_ROLES = 10
 
 PAGE_SIZE = 1000
 """Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
-
-_PORTS = {"https": 443, "http": 80}
 
 _HINTS = {
     401: "The token is wrong, expired or revoked, or its account is locked after repeated failures.",
@@ -307,7 +305,7 @@ def _host(href: str) -> str:
 
 
 def _origin(scheme: str, host: str | None, port: int | None) -> tuple[str, str, int | None]:
-    return scheme, (host or "").rstrip("."), port or _PORTS.get(scheme)
+    return scheme, (host or "").rstrip("."), port or USUAL_PORTS.get(scheme)
 
 
 def _aid(aid: str | None) -> Query:

@@ -83,6 +83,6 @@ if TYPE_CHECKING:
         Task,
     )
     from orchestrator.core.text import choice, first_names, nearest_word, nearest_words, plural, quote, word
-    from orchestrator.core.urls import check_base_url, is_loopback, is_unencrypted
+    from orchestrator.core.urls import USUAL_PORTS, check_base_url, is_loopback, is_unencrypted
 else:
     __getattr__ = lazy_face(__name__)
