@@ -114,7 +114,7 @@ def harmless(text: str) -> str:
     """The text on one line and without what a terminal obeys: such characters as Python writes them."""
     if text.isprintable():
         return text
-    return "".join(char if is_plain(char) else _escape(char) for char in text)
+    return "".join(char if is_plain(char) else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def escape_markdown(text: str) -> str:
@@ -127,7 +127,3 @@ def escape_formula(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula (OWASP: a quote goes before it)."""
     shown = harmless(text)
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")

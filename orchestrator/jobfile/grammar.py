@@ -95,10 +95,11 @@ class _Values:
         return None
 
     def _say_nothing(self, path: Path) -> None:
-        if isinstance(path[-1], str):
-            text = f"{word(path[-1])} has no value: write one, or leave the key out"
-        else:
-            text = "an entry of the list has no value: write one, or leave the entry out"
+        text = (
+            f"{word(path[-1])} has no value: write one, or leave the key out"
+            if isinstance(path[-1], str)
+            else "an entry of the list has no value: write one, or leave the entry out"
+        )
         self._document.error(path, text, key=True)
         self.wrong.append(path)
 

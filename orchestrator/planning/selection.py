@@ -283,12 +283,12 @@ def _select_by_selectors(
     incomplete = search.describe_unread()
     if incomplete:
         notes.append(f"not every test can be selected: {incomplete}")
-    searched = "" if kept or not search.groups else search.describe(matching)
+    found_none = not kept and search.groups
     return Selection(
         tests=tuple(sorted(kept, key=_urgency)),
         incomplete=incomplete,
         unreadable=tuple(search.unreadable),
-        searched=f"{organization} has {searched}" if searched else "",
+        searched=f"{organization} has {search.describe(matching)}" if found_none else "",
         notes=tuple(f"{organization}: {note}" for note in notes),
     )
 
