@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import jobfile, makespan, memory, queue, scale, startup
+from benchmarks import customers, jobfile, makespan, memory, queue, scale, startup
 from benchmarks.row import HEADING, Row
 
 GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "startup": startup.rows,
+    "customers": customers.rows,
     "jobfile": jobfile.rows,
     "queue": queue.rows,
     "memory": memory.rows,
