@@ -47,8 +47,8 @@ def floors(root: Path) -> list[list[str]]:
     ]
     (contract,) = (one for one in contracts if one["id"] == "pipeline")
     layers = [[name.strip() for name in layer.split(":")] for layer in contract["layers"]]
-    rooms = [layer for layer in layers if not layer[0].startswith("(")]
-    return [*rooms, list(contract["exhaustive_ignores"])]
+    apart = [name for name in contract["exhaustive_ignores"] if not name.startswith("__")]
+    return [*layers, apart]
 
 
 def picture(house: House, layers: Sequence[Sequence[str]]) -> str:

@@ -314,7 +314,7 @@ def _notes_on_disabled(kept: Sequence[SelectedTest]) -> Iterator[str]:
 
 
 def _conditions(select: Select, moments: Sequence[Window]) -> dict[str, Callable[[SelectedTest], bool]]:
-    """What is true of a test that is meant, by the words that a sentence has for it: one for each key that is set."""
+    """The conditions on a test that is meant, by the words that a sentence has for each: one for each key that is set."""
     found: dict[str, Callable[[SelectedTest], bool]] = {}
     if select.test_name:
         found[f"with a name like {_quoted_choice(select.test_name)}"] = lambda one: any(
