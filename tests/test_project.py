@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -169,6 +170,15 @@ def on_the_map(docstring: str) -> set[str]:
 def test_the_map_has_every_module_and_no_other() -> None:
     """Who looks for a module finds it at the top of the package."""
     assert on_the_map(orchestrator.__doc__ or "") == set(HOUSE.top_names)
+
+
+@pytest.mark.parametrize("package", [*HOUSE.top_names, "output.report"])
+def test_the_map_of_a_package_has_every_module_and_no_other(package: str) -> None:
+    """A package's docstring leads to the module that one looks for."""
+    face = importlib.import_module(f"orchestrator.{package}")
+    if package != "cli":  # its map are the commands
+        there = {module.name for module in pkgutil.iter_modules(face.__path__)} - {"__main__"}
+        assert on_the_map(face.__doc__ or "") == there
 
 
 def test_a_module_that_is_not_on_the_map_is_found() -> None:

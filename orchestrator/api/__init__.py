@@ -1,4 +1,19 @@
-"""ThousandEyes over HTTP: one attempt at one call, what its answer means, and what the API lists."""
+"""ThousandEyes over HTTP: one attempt at one call, what its answer means, and what the API lists.
+
+Where to look:
+
+    client        a call becomes one attempt, and the attempt an answer
+    credentials   tokens: read, checked, sent as the bytes leave, never shown
+    proxy         the way to a server, by our own rules of NO_PROXY
+    transport     one exchange with one server, over connections that know their first byte
+    attempt       deadline, first byte and abort of one exchange
+    failures      why nothing came back, in plain words
+    response      what came back, read with every part missing perhaps
+    verdict       what an answer to a snapshot request means; how long a 429 closes the gate
+    catalog       the lists: account groups, tests, tags, alerts; the token's user
+    read_limit    reading within the general limit of 240 requests a minute
+    webhook       one message to one webhook
+"""
 
 from typing import TYPE_CHECKING
 

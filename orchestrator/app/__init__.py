@@ -1,4 +1,15 @@
-"""The use cases, one a file: each puts the parts of the other packages together."""
+"""The use cases, one a file: each puts the parts of the other packages together.
+
+Where to look:
+
+    make_snapshots   prepare a run, freeze its plan, work until nothing is left
+    make_plan        what a run would do now, without doing it
+    organizations    with which credential each organization is served, and who it turns out to be
+    history          the runs that a store holds already
+    find_tests       the tests that selectors mean
+    examine          what would go wrong, before it does (`doctor`)
+    rehearsal        the whole run against the simulator
+"""
 
 from typing import TYPE_CHECKING
 

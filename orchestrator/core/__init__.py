@@ -1,4 +1,18 @@
-"""The nouns (jobs, tasks, events, errors) and what every other package needs: clock, text, secrets."""
+"""The nouns (jobs, tasks, events, errors) and what every other package needs: clock, text, secrets.
+
+Where to look:
+
+    jobs       the nouns of a job file
+    tasks      the nouns of a run: tasks, leases, settlements, results
+    events     the news of a run, and the observer that hears them
+    errors     all that is raised on purpose, and the exit codes
+    clock      time: the only module that reads a clock or sleeps
+    text       quotes, lists of names, the nearest word
+    redact     text without secrets, harmless where it is shown
+    patterns   parts of names and what matches them
+    urls       addresses
+    files      files that a user names
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,16 @@
-"""YAML becomes a `JobFile`, or every error at once with its line and column."""
+"""YAML becomes a `JobFile`, or every error at once with its line and column.
+
+Where to look:
+
+    reader          job files to one `JobFile`; the starter file
+    yaml_document   text -> nodes with positions
+    document        where everything stands, and all there is to say against it
+    grammar         nodes -> the entries of the schema, and its errors in words
+    schema          the keys: what each may hold
+    types           the scalars that they hold
+    builder         entries -> organizations, windows, settings, jobs
+    adhoc           the words of `tesnap snap` -> a job file with one job
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
-"""The job file's grammar as types: what each key may hold, what an error says of it, and its JSON Schema.
+"""The job file's keys as types: what each may hold, what an error says of it, and the JSON Schema.
 
 Everything arrives as text, lists and mappings (see `orchestrator.jobfile.yaml_document`); numbers, durations and
 `true`/`false` are read here, where they are wanted. Only what can be told from one value alone is checked
-here; what keys and entries mean to each other is `orchestrator.jobfile`'s.
+here; what keys and entries mean to each other is checked in `orchestrator.jobfile.builder`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,21 @@
-"""The words for people and programs: records, sentences, tables, the live view, reports."""
+"""The words for people and programs: records, sentences, tables, the live view, reports.
+
+Where to look:
+
+    records       the JSON lines that programs read of a run
+    log           records and log events on their way to a stream, secrets masked
+    sentences     what people read of a run: its waits, its rows, its last line
+    formats       results on standard output: records, table, Markdown, CSV
+    terminal      the view of a run while it goes on
+    live          the line that is drawn again and again
+    streams       lines that go out whole
+    table         columns in a terminal
+    plan_text     `tesnap plan`
+    status_text   `tesnap status` and `tesnap runs`
+    snapshots     `tesnap list`
+    test_list     `tesnap tests`
+    report        a run's results as a page, a file, a message
+"""
 
 from typing import TYPE_CHECKING
 

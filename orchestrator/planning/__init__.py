@@ -1,4 +1,14 @@
-"""A job file and the API's lists become tasks with their windows."""
+"""A job file and the API's lists become tasks with their windows.
+
+Where to look:
+
+    discovery    the survey of an organization: who it is, what its lists say
+    unreadable   lists that could not be read
+    selection    the tests that a job means
+    alerts       moments at which alerts matter
+    scheduler    the plan: tasks in order, each with its window and earliest time
+    preview      the plan with the time at which each snapshot would be made
+"""
 
 from typing import TYPE_CHECKING
 

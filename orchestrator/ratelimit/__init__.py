@@ -1,4 +1,11 @@
-"""The arithmetic of the limit: tokens, the gate, waits between attempts, forecasts. Pure: `now` is an argument."""
+"""The arithmetic of the limit: tokens, the gate, waits between attempts, forecasts. Pure: `now` is an argument.
+
+Where to look:
+
+    bucket     tokens, and the gate that a 429 closes: who may send, and when
+    backoff    the wait before another attempt after a server's error
+    forecast   when the next ones will start
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,6 @@
-"""Which errors deserve another attempt, and after what wait: tenacity's policies, asked, never looped.
+"""The wait before another attempt after a server's error: tenacity's policies, asked, never looped.
+
+A 429 is no attempt and never comes here: it closes the gate (`orchestrator.ratelimit.bucket.close_gate`).
 
 Tasks go back to the durable queue between attempts, so nothing here sleeps: tenacity's stop and wait
 objects are given a state built from the stored attempt number and the stored time of the first byte.

@@ -1,4 +1,4 @@
-"""The token bucket of one organization: pure arithmetic on a state and a time.
+"""The token bucket of one organization, and the gate that a 429 closes: pure arithmetic on a state and a time.
 
 An organization has 5 tokens. A token is out from the moment it is granted until one period and a guard
 after the *answer* to its request was seen; until then its return is the pessimistic one that was written

@@ -1,4 +1,23 @@
-"""The durable queue: tasks, leases and tokens in SQLite or PostgreSQL."""
+"""The durable queue: tasks, leases and tokens in SQLite or PostgreSQL.
+
+Where to look:
+
+    store           opening a store by its address; its five parts:
+    queue           grants, and whom this process still answers for
+    runs            freezing a plan, trying again, ending
+    organizations   who shares a bucket, and what it holds
+    merging         two organizations that turn out to be one
+    uncertain       what became of lost answers
+    views           looks that change nothing
+    leases          a task from its grant to its end
+    rows            rows <-> nouns
+    sql             every statement, by name
+    schema          the tables, and how an older store becomes a present one
+    database        the seam between all of these and a database
+    sqlite          one file
+    postgres        a server, for many machines
+    locks           which processes live that use a file
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A task's life between its grant and its end, fenced by the lease: each function is the inside of one transaction.
+"""A task's life after its grant (which is in `queue`) and up to its end, fenced by the lease: each function is the inside of one transaction.
 
 Whoever changes a task or a token has locked the organization's row, and reads everything that counts after that.
 """

@@ -1,4 +1,4 @@
-"""The queue: who may send which task when, and what this process still answers for.
+"""The queue: grants of a token and a task, and what this process still answers for.
 
 A decision is computed by `orchestrator.ratelimit`; here its state is loaded and its outcome written. Whoever grants
 has locked the organization's row, and reads everything that counts after that, in new statements.

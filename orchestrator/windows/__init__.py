@@ -1,4 +1,11 @@
-"""Time windows: what was written becomes `[start, end)` of a length that the API takes."""
+"""Time windows: what was written becomes `[start, end)` of a length that the API takes.
+
+Where to look:
+
+    windows     keys -> windows, their lengths, and how one is fitted
+    instants    moments: what people write, and how they are written for them
+    durations   `1h30m` -> seconds
+"""
 
 from typing import TYPE_CHECKING
 

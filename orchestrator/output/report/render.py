@@ -1,4 +1,4 @@
-"""A run's results for people, as text or as a file: a table, Markdown for the channel, one HTML page, CSV, records.
+"""A run's results for people, as text or as the files of `--report`: a table, Markdown for the channel, one HTML page, CSV, records.
 
 The page needs no network and no script, and its policy allows none; whatever a template prints is escaped
 unless it is marked as safe. A file is checked before a run sends anything, and written whole or not at all.
