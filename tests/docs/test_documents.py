@@ -252,7 +252,10 @@ def test_the_json_of_a_command_has_the_documented_keys(
     jobs.write_text(JOBFILE)
     broken.write_text(JOBFILE.replace("tests", "test"))
     settings = {**environ[1], "TE_TOKEN": "token-1"}
-    run([("run", str(jobs), "--deadline", "1s", "--quiet")], settings)
+    for deadline in ("1s", "10s", "100s"):  # on a busy machine a second is not enough for what can be made
+        run([("run", str(jobs), "--deadline", deadline, "--quiet")], settings)
+        if any(entry.counted for entry in environ[0].log):
+            break
     words = command.replace("JOBFILE", str(jobs)).replace("BROKEN", str(broken)).split()
     printed = keys_in(json.loads(run([(*words, "--json")], settings).stdout))
     assert printed == documented_keys(heading) - rare
