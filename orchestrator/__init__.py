@@ -25,7 +25,7 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 __all__ = ["__version__"]
 
@@ -54,7 +54,8 @@ def lazy_face(package: str) -> Callable[[str], object]:
 
 def _face_names(package: str) -> dict[str, str]:
     """Each name that a package offers, with the module that defines it."""
-    text = Path(sys.modules[package].__file__ or "").read_text(encoding="utf-8")
+    spec: Any = sys.modules[package].__spec__  # whose loader also reads an archive
+    text = spec.loader.get_source(package)
     (block,) = (node for node in ast.parse(text).body if isinstance(node, ast.If))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module or "" for node in imports for alias in node.names}

@@ -284,6 +284,23 @@ def failures_of_imports(names: list[str], root: Path, bytecode: Path) -> str:
     ).stdout
 
 
+@pytest.mark.process
+def test_the_package_works_from_an_archive(tmp_path: Path) -> None:
+    """A zipapp is one file: what a face offers is not read by a path."""
+    archive = shutil.make_archive(str(tmp_path / "tesnap"), "zip", ROOT, PACKAGE.name)
+    command = [sys.executable, "-m", PACKAGE.name, "validate", "-"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": archive, "TE_TOKEN": "from-the-environment"},
+        input="version: 1\njobs: [{name: one, tests: [1], windows: [{last: 1h}]}]\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("stdin: ok, 1 job for 1 organization\n", "")
+
+
 PLANTED_IMPORTS = {
     "upward": ("core/text.py", "from orchestrator.worker import Worker", "Imports point down the pipeline"),
     "past a face": ("app/examine.py", "from orchestrator.core.jobs import Job", "A package is used through"),
