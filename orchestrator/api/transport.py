@@ -1,8 +1,7 @@
 """HTTP to one server: an exchange is one attempt, cut off at its deadline, and never sent twice.
 
-An answer of any kind, or none, is a value: only a caller's own refusal before the first byte is raised. No
-redirect is followed, and proxies and CA bundles are those the settings or the environment name, never those
-of a netrc.
+An answer of any kind, or none, is a value: only a caller's own refusal before the first byte is raised.
+Proxies and CA bundles are those that the settings or the environment name, never those of a netrc.
 
 Exception classes do not tell whether a request went out: the same ones occur on both sides of the first
 byte. So a connection asks its `Attempt` right before that byte, and the attempt keeps the answer. Nothing
@@ -66,11 +65,18 @@ class Transport:
         self._clock, self._watchdog = clock, Watchdog(clock)
         self.closed = False
 
-    def exchange(self, request: Request, attempt: Attempt, *, most: int) -> Answer:
-        """Send the request once; the answer has at most this many bytes of body, and none of a longer one."""
+    def exchange(
+        self, request: Request, attempt: Attempt, *, most: int, only_refusals: bool = False
+    ) -> Answer:
+        """Send the request once; the answer has at most this many bytes of body, and none of a longer one.
+
+        With `only_refusals` the body of a 2xx is not waited for.
+        """
         with self._watchdog.watch(attempt):  # before the look at `closed`: closing cuts off what is watched
             answer = (
-                Answer(sent=False, failure=_ABORTED) if self.closed else self._send(request, attempt, most)
+                Answer(sent=False, failure=_ABORTED)
+                if self.closed
+                else self._send(request, attempt, most, only_refusals=only_refusals)
             )
         if attempt.refusal is not None:  # outside the except clause that saw it: no context, no other frames
             raise attempt.refusal
@@ -86,7 +92,7 @@ class Transport:
         self.abort_all()
         self._adapter.close()
 
-    def _send(self, request: Request, attempt: Attempt, most: int) -> Answer:
+    def _send(self, request: Request, attempt: Attempt, most: int, *, only_refusals: bool) -> Answer:
         try:
             response = self._adapter.send(
                 request.prepare(), stream=True, timeout=attempt.remaining(), proxies=self._proxies
@@ -95,7 +101,8 @@ class Transport:
             return Answer(sent=attempt.sent, failure=describe_failure(error, attempt))
         offset = date_offset(response.headers.get("Date"), self._clock.wall())
         with closing(response):
-            body, failure = _read(response, most, attempt)
+            unread = only_refusals and 200 <= response.status_code < 300
+            body, failure = (b"", None) if unread else _read(response, most, attempt)
         mask = attempt.authorization.mask if attempt.authorization else bytes
         headers = {name.lower(): mask(value.encode()).decode() for name, value in response.headers.items()}
         return Answer(

@@ -18,7 +18,7 @@ from orchestrator.api.transport import Transport
 from orchestrator.core import Clock, Http, Notify, UsageError, is_unencrypted
 
 MOST_READ = 200
-"""Bytes of an answer that are read: Slack says in one word what it did not like."""
+"""Bytes of a refusal that are read: Slack says in one word what it did not like."""
 
 _LONGEST_WORD = 40  # characters: posting_to_general_channel_denied, one of Slack's, has 33
 
@@ -47,7 +47,7 @@ def post_message(
     attempt = Attempt(clock=clock, deadline=clock.boot() + seconds)
     request = Request("POST", address, headers=headers, data=body)
     with closing(Transport(address, clock=clock, http=http, environ=environ)) as transport:
-        return _describe_refusal(transport.exchange(request, attempt, most=MOST_READ))
+        return _describe_refusal(transport.exchange(request, attempt, most=MOST_READ, only_refusals=True))
 
 
 def read_address(notify: Notify) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -63,6 +64,23 @@ def test_who_does_not_answer_is_cut_off() -> None:
     with Server(drip) as server:
         found = posted(server, seconds=1.5)
     assert found == "no answer within 1.5 s"
+
+
+@pytest.mark.socket
+def test_nobody_waits_for_the_rest_of_a_success() -> None:
+    """The status says that the message was taken; a body that never ends holds up neither others nor the end."""
+    left: list[bool] = []
+
+    def stall(peer: Peer) -> None:
+        peer.request()
+        peer.say(answer("200 OK", b"x" * 1000)[:-1])
+        peer.sock.settimeout(3.0)
+        with suppress(TimeoutError):
+            left.append(not peer.sock.recv(1))
+
+    with Server(stall) as server:
+        assert posted(server, seconds=6.0) is None
+    assert left == [True]
 
 
 @pytest.mark.socket
