@@ -98,7 +98,7 @@ def make_adhoc_job(request: AdhocRequest, known: JobFile, *, now: float, timezon
 
 
 def make_search_job(request: AdhocRequest, known: JobFile, *, now: float, timezone: str | None) -> AdhocJob:
-    """As `incident`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
+    """As `make_adhoc_job`, to look at tests and send nothing: every test is meant and the moment is now, unless said."""
     _check_texts(request)
     timed = any(one is not None for one in (request.since, request.until, request.last, request.around))
     spec, notes = _read_window(request, now, timezone) if timed else (None, ())
