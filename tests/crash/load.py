@@ -105,7 +105,7 @@ def jobfile(errand: Errand) -> JobFile:
             for part in parts
         ),
         http=Http(timeout=errand.timeout),
-        retry=RetryRules(within=60.0),
+        retry=RetryRules(within=HOUR),  # a server that is slow on a busy machine is not away
     )
 
 
