@@ -16,9 +16,10 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 WORKERS ?= 2
 SPEED ?= 100
 TESTS ?= tests
+ATHERIS := atheris>=3,<4
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test check static format lint types imports bench crash lock figures reference report-picture architecture container-steps clean
+.PHONY: demo test check static format lint types imports bench crash fuzz lock figures reference report-picture architecture container-steps clean
 
 demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
 	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
@@ -47,6 +48,10 @@ bench: $(DEV_READY)  ## the figures in docs/, measured here
 
 crash: $(DEV_READY)  ## real processes, killed again and again
 	$(BIN)/python -m tests.crash
+
+fuzz: $(DEV_READY)  ## what comes from outside, made up by a coverage-guided fuzzer, through its readers
+	$(INSTALL) "$(ATHERIS)"
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 figures: $(DEV_READY)  ## the tables of docs/dependencies.md, measured here
 	$(BIN)/python scripts/dependency_figures.py
