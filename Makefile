@@ -19,7 +19,7 @@ TESTS ?= tests
 ATHERIS := atheris>=3,<4
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test check static format lint types imports bench crash fuzz lock figures reference report-picture architecture container-steps clean
+.PHONY: demo test check static format lint types imports bench crash chaos fuzz lock figures reference report-picture architecture container-steps clean
 
 demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
 	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
@@ -48,6 +48,9 @@ bench: $(DEV_READY)  ## the figures in docs/, measured here
 
 crash: $(DEV_READY)  ## real processes, killed again and again
 	$(BIN)/python -m tests.crash
+
+chaos: $(DEV_READY)  ## the program's own processes while everything around them fails at once, ten minutes on each store
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 fuzz: $(DEV_READY)  ## what comes from outside, made up by a coverage-guided fuzzer, through its readers
 	$(INSTALL) "$(ATHERIS)"

@@ -16,6 +16,9 @@ FAULTS = "reset-after=0.01,reset-before=0.01,503=0.01"
 LATENCY = (0.08, 0.07)
 """Mean and spread in seconds: as a share of the period that is 8 s, and 7 s more or less."""
 
+LONGEST = 3600.0
+"""Real seconds after which it ends by itself, whatever became of its campaign."""
+
 
 @contextlib.contextmanager
 def simulator(
@@ -41,7 +44,18 @@ def simulator(
         "--log",
         log,
     ]
-    words += ["--latency", latency[0], "--spread", latency[1], "--hang", TIMEOUT + 1, "--faults", faults]
+    words += [
+        "--max-seconds",
+        LONGEST,
+        "--latency",
+        latency[0],
+        "--spread",
+        latency[1],
+        "--hang",
+        TIMEOUT + 1,
+        "--faults",
+        faults,
+    ]
     command = [sys.executable, "-m", "orchestrator.simulator", *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
