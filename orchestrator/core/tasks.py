@@ -103,6 +103,11 @@ class Task:
         return task_key(self, 0)
 
     @property
+    def kind(self) -> tuple[str, bool]:
+        """The pair for which a permission is granted or refused: account group and is_public."""
+        return self.account_group, self.is_public
+
+    @property
     def short_key(self) -> str:
         """The part of the key that people see."""
         return self.key[:6]

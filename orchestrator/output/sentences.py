@@ -201,23 +201,16 @@ def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -
 
 
 def next_steps(
-    run: Run, counts: Counts, *, reasons: Collection[str] = (), live: bool = False, where: str = ""
+    run: Run, counts: Counts, *, live: bool = False, where: str = ""
 ) -> list[Step]:
     """The commands after a run or during it: one that carries it on goes before one that clears up after it.
 
-    `reasons` are those for which something is pending: the snapshots that showed a refused permission are made with
-    the rest. `where` is the option that names the store, with a space before it. Nothing of a cancelled run is
-    carried on.
+    `where` is the option that names the store, with a space before it. Nothing of a cancelled run is carried on.
     """
     if live:
         return [Step(command=f"tesnap status {run.id}{where}", purpose="to see how far it is")]
     active, files = run.state is not RunState.CANCELLED, shlex.join(("tesnap", "run", *run.files))
-    all_of_it = Reason.PERMISSION_REFUSED.value in reasons and counts.failed > counts.refused
-    resume = (
-        Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to make what was refused, too")
-        if all_of_it
-        else Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending")
-    )
+    resume = Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending")
     runs = Step(command=f"tesnap runs{where}", purpose="to see which other run makes what is pending")
     settle = Step(command=f"tesnap settle {run.id}{where}", purpose="to settle what is uncertain")
     again = Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to try again what failed")
@@ -225,7 +218,7 @@ def next_steps(
     steps = (
         (counts.pending and active, runs if run.state is RunState.FINISHED else resume),
         (counts.uncertain, settle),
-        (counts.failed > counts.refused and active and not all_of_it, again),
+        (counts.failed > counts.refused and active, again),
         (counts.refused and run.files and active, anew),
     )
     return [step for due, step in steps if due]
@@ -321,7 +314,7 @@ def _next_command(ending: Ending, where: str) -> str:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
         return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
-    steps = next_steps(run, counts, reasons=ending.pending_reasons, where=where)
+    steps = next_steps(run, counts, where=where)
     shown = steps[:1] if counts.pending and run.state is not RunState.CANCELLED else steps
     return ", then ".join(map(str, shown)) or f"tesnap report {run.id}{where}"
 

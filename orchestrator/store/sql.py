@@ -229,6 +229,10 @@ WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.prio
   AND r.until = 0 AND NOT (r.kind = ANY(:without))
 ORDER BY r.position LIMIT 1"""
 
+COUNT_OPEN = """
+SELECT COUNT(*) AS tasks FROM run_task r JOIN identity i ON i.organization = r.organization
+WHERE r.run = :run AND i.identity = :identity AND r.phase <> 4 AND r.kind = :kind"""
+
 OTHERS_SERVING = """
 SELECT s.run, s.owner, s.refused FROM serving s JOIN run r ON r.id = s.run
 WHERE s.organization = :organization AND s.run <> :run AND s.stopped = '' AND r.state = 'active'

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.rows import BATCH, to_bare_task, to_result, to_run, to_task
+from orchestrator.store.rows import BATCH, kind, to_bare_task, to_result, to_run, to_task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,12 @@ class Views:
             for row in _of_live_owners(tx, tx.rows(sql.SERVED, run=run_id)):
                 found[row["identity"]].append(_to_serving_process(row))
         return dict(found)
+
+    def count_open(self, run_id: str, task: Task) -> int:
+        """How many tasks of a task's kind, in its organization, the run has not settled."""
+        row = {"run": run_id, "identity": task.organization, "kind": kind(*task.kind)}
+        with self._database.read() as tx:
+            return int(tx.rows(sql.COUNT_OPEN, **row)[0]["tasks"])
 
     def versions(self, run_id: str) -> Mapping[str, int]:
         """A number for each organization of the run that changes whenever a task or token of it does."""

@@ -103,13 +103,18 @@ class InFlight:
     def _settle(self, served: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         store_now = lease.granted_at + self._clock.boot() - lease.granted_boot
         settled = settlement.make_settlement(
-            verdict, lease, self._backoff(served), now=store_now, draw=self._draw
+            verdict,
+            lease,
+            self._backoff(served),
+            now=store_now,
+            draw=self._draw,
+            permitted=lease.task.kind in served.refusals.succeeded,
         )
         self._observer.on_event(notices.attempt_outcome(served, lease, verdict, settled))
-        refused = served.refusals.final
         self._learn(served, lease, verdict)
-        self._organizations.registration_due |= served.refusals.final != refused
         self._write(lease, settled)
+        if verdict.outcome is Outcome.FORBIDDEN:
+            self._note_forbidden(served, lease)
 
     # -- storing it ----------------------------------------------------------------------------------------
     def _write(self, lease: Lease, settled: Settlement | None, *, again: bool = False) -> None:
@@ -147,6 +152,7 @@ class InFlight:
         """Note what one answer says about the organization."""
         problem = verdict.problem.title if verdict.problem else ""
         if verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
+            self._organizations.registration_due |= lease.task.kind in served.refusals.final
             served.note_success(lease.task)
             wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)
             if wrong is not None:
@@ -156,7 +162,12 @@ class InFlight:
         elif verdict.outcome is Outcome.UNAUTHORIZED:
             if served.note_unauthorized(lease, self._clock.boot()):
                 self._stop_serving(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
-        elif verdict.outcome is Outcome.FORBIDDEN and served.refusals.add(lease.task):
+
+    def _note_forbidden(self, served: ServedOrganization, lease: Lease) -> None:
+        """Note a 403 that is stored; after enough of them nothing more of its kind is tried."""
+        left = self._store.views.count_open(lease.run_id, lease.task)
+        if served.refusals.add(lease.task, left):
+            self._organizations.registration_due = True
             self._observer.on_event(notices.group_refusal(served, lease.task))
 
     def _stop_serving(self, served: ServedOrganization, reason: Reason, because: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.api import Outcome, Verdict
 from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, StoreTrouble, Task, plural
 from orchestrator.ratelimit import Gate
-from orchestrator.worker.organization import REFUSALS, ServedOrganization
+from orchestrator.worker.organization import ServedOrganization
 
 CLOCK_STEP = Event(
     name="clock.stepped",
@@ -59,12 +59,12 @@ def failed_look(lease: Lease, lost: int, error: str, wait: float) -> Event:
 
 
 def group_refusal(served: ServedOrganization, task: Task) -> Event:
-    """Too many 403 for one account group and is_public."""
+    """Nothing but 403 for one account group and is_public."""
     group = f"account group {task.account_group}" if task.account_group else "the default account group"
     public = str(task.is_public).lower()
     text = (
-        f"{served.name}: {REFUSALS} requests for {group} with is_public {public} were refused (403); "
-        "the others of this kind are not tried and stay pending"
+        f"{served.name}: {plural(served.refusals.counts[task.kind], 'request')} for {group} with is_public {public} "
+        "refused (403), and none was granted; all snapshots of this kind stay pending"
     )
     return Event(name="organization.stopped", text=text, level="error")
 

@@ -15,7 +15,7 @@ from orchestrator.core import Clock, Lease, Limit, Reason, Task
 from orchestrator.store import Store
 
 REFUSALS = 3
-"""So many 403 without a success for one (account group, is_public), and the rest of it is not tried."""
+"""So many 403 without a success for one (account group, is_public), and nothing more of it is tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,23 +40,27 @@ class ApiCalendar:
 
 @dataclass(slots=True)
 class Refusals:
-    """The 403 answers of one organization by (account group, is_public); a success outweighs them for good."""
+    """The 403 answers of one organization by (account group, is_public); a success outweighs them for good.
+
+    `final` are the pairs that are not tried any more.
+    """
 
     counts: Counter[tuple[str, bool]] = field(default_factory=Counter)
     succeeded: set[tuple[str, bool]] = field(default_factory=set)
+    final: frozenset[tuple[str, bool]] = frozenset()
 
-    @property
-    def final(self) -> frozenset[tuple[str, bool]]:
-        """The pairs that are not tried any more."""
-        return frozenset(
-            pair for pair, count in self.counts.items() if count >= REFUSALS and pair not in self.succeeded
-        )
+    def add(self, task: Task, left: int) -> bool:
+        """Note a 403, with so many tasks of its kind left in the run; True if that was enough of them."""
+        self.counts[task.kind] += 1
+        if task.kind in self.succeeded | self.final or self.counts[task.kind] < min(REFUSALS, left):
+            return False
+        self.final |= {task.kind}
+        return True
 
-    def add(self, task: Task) -> bool:
-        """Note a 403; True if it was the one too many."""
-        pair = (task.account_group, task.is_public)
-        self.counts[pair] += 1
-        return self.counts[pair] == REFUSALS and pair not in self.succeeded
+    def add_success(self, task: Task) -> None:
+        """Note that a snapshot of this kind was made."""
+        self.succeeded.add(task.kind)
+        self.final -= {task.kind}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +105,7 @@ class ServedOrganization:
     def note_success(self, task: Task) -> None:
         """Note that a snapshot was made."""
         self.confirmed, self.reloaded = True, False
-        self.refusals.succeeded.add((task.account_group, task.is_public))
+        self.refusals.add_success(task)
 
     def note_unauthorized(self, lease: Lease, now: float) -> bool:
         """Note a 401; True if the credential is of no use: one more attempt is made if its text changed.

@@ -29,12 +29,13 @@ CLOCK_TOLERANCE = 2.0
 
 
 def make_settlement(
-    verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random
+    verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random, permitted: bool = True
 ) -> Settlement:
     """The settlement of an attempt that was sent; `now` is store time.
 
     After a refusal nothing was made and it was no attempt: the task goes back to the queue. A gateway may answer
-    5xx after the origin has counted, and made, the snapshot: a duplicate is possible.
+    5xx after the origin has counted, and made, the snapshot: a duplicate is possible. A 403 is the task's own only
+    where snapshots of its kind are `permitted`, as one that was made shows; till then it waits for what others get.
     """
     settle = partial(
         Settlement,
@@ -50,6 +51,8 @@ def make_settlement(
             return settle(status=Status.QUEUED, counts=False, closing=verdict.closing or Closing())
         case Outcome.UNAUTHORIZED:
             return settle(status=Status.QUEUED, counts=False)
+        case Outcome.FORBIDDEN if not permitted:
+            return settle(status=Status.QUEUED, retry_in=lease.limit.hold)
         case Outcome.SERVER_ERROR:
             wait = _wait_after_server_error(verdict, lease, backoff, now=now, draw=draw)
             status = Status.FAILED if wait is None else Status.QUEUED

@@ -144,7 +144,7 @@ def test_the_last_line_word_for_word() -> None:
         (
             Counts(created=1, failed=3, queued=4),
             {"permission_refused": 4},
-            "1 created, 3 FAILED, 4 pending (permission refused): tesnap resume k7f2 --failed",
+            "1 created, 3 FAILED, 4 pending (permission refused): tesnap resume k7f2",
         ),
         (
             Counts(failed=1, uncertain=1),

@@ -65,33 +65,39 @@ def refused(at: Stage) -> int:
 # -- 403 ---------------------------------------------------------------------------------------------------
 
 
-def test_three_403_leave_the_rest_of_that_account_group_pending(stage: StageMaker) -> None:
+def test_three_403_leave_all_of_that_account_group_pending(stage: StageMaker) -> None:
     """The other group is served to its end; the last line names the reason and the command."""
     at = stage(tests=8, switches={"account_groups": 2})
     guarded(at, (CLOSED, False))
     jobs = [job_in(at, CLOSED, 8), job_in(at, OPEN, 8)]
     ending, notebook = at.run(at.jobfile(0, jobs=jobs))
-    assert (ending.exit_code, ending.counts.created, ending.counts.failed) == (4, 8, 3)
-    assert ending.pending_reasons == {Reason.PERMISSION_REFUSED.value: 5}
+    assert (ending.exit_code, ending.counts.created, ending.counts.failed) == (4, 8, 0)
+    assert ending.pending_reasons == {Reason.PERMISSION_REFUSED.value: 8}
     assert refused(at) == 3
     assert {r.task.account_group for r in notebook.results if r.status is Status.CREATED} == {OPEN}
     (told,) = [event for event in notebook.events if event.name == "organization.stopped"]
-    assert "3 requests for account group 2002 with is_public false were refused (403)" in told.text
-    assert (
-        last_line(ending) == "8 created, 3 FAILED, 5 pending (permission refused): tesnap resume r1 --failed"
-    )
+    assert "3 requests for account group 2002 with is_public false refused (403)" in told.text
+    assert last_line(ending) == "8 created, 8 pending (permission refused): tesnap resume r1"
 
 
-def test_with_the_permission_one_command_makes_the_rest(stage: StageMaker) -> None:
-    """Those that showed that it was missing, too: the last line says which command."""
-    at = stage(tests=8, switches={"account_groups": 2})
+@pytest.mark.parametrize("tests", [1, 2, 3])
+def test_403_for_all_of_a_small_run_leaves_it_pending(stage: StageMaker, tests: int) -> None:
+    """There can be no third one, or no fourth: exit code 4, and each was asked for once."""
+    at = stage(tests=tests, switches={"account_groups": 2})
     guarded(at, (CLOSED, False))
-    jobfile = at.jobfile(0, jobs=[job_in(at, CLOSED, 8)])
-    at.run(jobfile, run_id="r1")
-    guarded(at)
-    at.open().runs.retry_failed("r1")
-    ending, _ = at.run(jobfile, run_id="r1")
-    assert (ending.exit_code, ending.counts.created) == (0, 8)
+    ending, notebook = at.run(at.jobfile(0, jobs=[job_in(at, CLOSED, tests)]))
+    assert (ending.exit_code, ending.counts.failed) == (4, 0)
+    assert ending.pending_reasons == {Reason.PERMISSION_REFUSED.value: tests}
+    assert [result.attempts for result in at.open().views.results("r1")] == [1] * tests
+    assert refused(at) == tests
+    assert notebook.results == []
+
+
+def test_a_403_before_the_first_success_fails_its_own_task(stage: StageMaker) -> None:
+    """It waits for what others of its kind get; then it is asked for once more, and is the task's own."""
+    at = stage(tests=4, faults=script_faults(["403-before", None, None, None, "403-before"]))
+    ending, _ = at.run(at.jobfile(4))
+    assert (ending.exit_code, ending.counts.created, ending.counts.failed) == (3, 3, 1)
 
 
 def test_what_is_refused_as_public_is_made_in_the_same_group_as_private(stage: StageMaker) -> None:
@@ -100,7 +106,7 @@ def test_what_is_refused_as_public_is_made_in_the_same_group_as_private(stage: S
     guarded(at, (OPEN, True))
     jobs = [job_in(at, OPEN, 6, public=True), job_in(at, OPEN, 6)]
     ending, _ = at.run(at.jobfile(0, jobs=jobs))
-    assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (4, 6, 3)
+    assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (4, 6, 6)
     assert refused(at) == 3
 
 
@@ -131,8 +137,7 @@ def test_a_granted_permission_and_the_same_run_make_the_rest(stage: StageMaker) 
     at.run(at.jobfile(8), run_id="r1")
     guarded(at)
     ending, _ = at.run(at.jobfile(8), run_id="r1")
-    assert (ending.counts.created, ending.counts.failed, ending.counts.pending) == (5, 3, 0)
-    assert ending.exit_code == 3
+    assert (ending.exit_code, ending.counts.created) == (0, 8)
 
 
 def test_a_refused_group_of_a_higher_class_holds_nobody_back(stage: StageMaker) -> None:

@@ -62,18 +62,27 @@ def test_three_refusals_without_a_success_are_final_for_their_kind() -> None:
     """Of another account group they say nothing."""
     refusals = Refusals()
     one, other = task(1, account_group="1"), task(2, account_group="2")
-    assert [refusals.add(each) for each in (one, one, other, one, one)] == [False, False, False, True, False]
+    added = [refusals.add(each, left=9) for each in (one, one, other, one, one)]
+    assert added == [False, False, False, True, False]
     assert refusals.final == {("1", False)}
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_as_many_refusals_as_there_are_tasks_are_final(left: int) -> None:
+    """A run of one or two can never bring three."""
+    refusals = Refusals()
+    added = [refusals.add(task(number, account_group="1"), left) for number in range(left)]
+    assert added == [False] * (left - 1) + [True]
 
 
 def test_a_success_outweighs_refusals() -> None:
     """Before them and after them."""
     served, refused = named("east"), task(1, account_group="1")
     for _ in range(REFUSALS):
-        served.refusals.add(refused)
+        served.refusals.add(refused, left=9)
     served.note_success(refused)
     assert served.refusals.final == frozenset()
-    assert not served.refusals.add(refused)
+    assert not served.refusals.add(refused, left=9)
 
 
 def test_the_api_s_calendar_goes_on_when_ours_is_set() -> None:

@@ -85,9 +85,7 @@ class Report:
     @property
     def commands(self) -> tuple[tuple[str, str], ...]:
         """The commands to type next, each after its purpose."""
-        steps = sentences.next_steps(
-            self.run, self.counts, reasons=self.reasons.values(), live=self.live, where=self.where
-        )
+        steps = sentences.next_steps(self.run, self.counts, live=self.live, where=self.where)
         return tuple((_purpose(step), harmless(step.command)) for step in steps)
 
 
