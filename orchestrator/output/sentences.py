@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
@@ -200,9 +200,7 @@ def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -
     return f"{counts_text(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
 
 
-def next_steps(
-    run: Run, counts: Counts, *, live: bool = False, where: str = ""
-) -> list[Step]:
+def next_steps(run: Run, counts: Counts, *, live: bool = False, where: str = "") -> list[Step]:
     """The commands after a run or during it: one that carries it on goes before one that clears up after it.
 
     `where` is the option that names the store, with a space before it. Nothing of a cancelled run is carried on.

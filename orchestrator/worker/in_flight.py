@@ -159,9 +159,8 @@ class InFlight:
                 self._stop_serving(served, Reason.UNEXPECTED_SNAPSHOT, wrong)
         elif verdict.outcome is Outcome.REJECTED:
             served.confirmed = True
-        elif verdict.outcome is Outcome.UNAUTHORIZED:
-            if served.note_unauthorized(lease, self._clock.boot()):
-                self._stop_serving(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
+        elif verdict.outcome is Outcome.UNAUTHORIZED and served.note_unauthorized(lease, self._clock.boot()):
+            self._stop_serving(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
 
     def _note_forbidden(self, served: ServedOrganization, lease: Lease) -> None:
         """Note a 403 that is stored; after enough of them nothing more of its kind is tried."""

@@ -8,7 +8,6 @@ from random import Random
 
 from orchestrator.api import ConfiguredTest, Outcome, Verdict
 from orchestrator.core import (
-    Closing,
     Event,
     Lease,
     OnUncertain,
@@ -47,10 +46,8 @@ def make_settlement(
     match verdict.outcome:
         case Outcome.CREATED:
             return settle(status=Status.CREATED, snapshot=verdict.snapshot)
-        case Outcome.QUOTA | Outcome.GENERAL_LIMIT:
-            return settle(status=Status.QUEUED, counts=False, closing=verdict.closing or Closing())
-        case Outcome.UNAUTHORIZED:
-            return settle(status=Status.QUEUED, counts=False)
+        case Outcome.QUOTA | Outcome.GENERAL_LIMIT | Outcome.UNAUTHORIZED:
+            return settle(status=Status.QUEUED, counts=False, closing=verdict.closing)
         case Outcome.FORBIDDEN if not permitted:
             return settle(status=Status.QUEUED, retry_in=lease.limit.hold)
         case Outcome.SERVER_ERROR:
