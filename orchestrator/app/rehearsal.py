@@ -26,6 +26,7 @@ from orchestrator.simulator import (
     serve,
     world_of,
 )
+from orchestrator.store import sqlite_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def rehearse(
             jobfile=turned,
             clock=clock,
             simulator=simulator,
-            store=f"sqlite:///{Path(folder) / 'rehearsal.db'}",
+            store=sqlite_address(Path(folder) / "rehearsal.db"),
         )
 
 

@@ -179,26 +179,31 @@ def use_store(store_url: str | None, clock: Clock, *, read_only: bool = False) -
     """Open the store of this option or of the default place for a while."""
     from orchestrator.store import open_store
 
-    return closing(open_store(store_url or default_store(), clock=clock, read_only=read_only))
+    return closing(
+        open_store(default_store() if store_url is None else store_url, clock=clock, read_only=read_only)
+    )
 
 
 @contextmanager
 def look_into_store(store_url: str | None, clock: Clock) -> Iterator[Store]:
     """Open the store for a while, read only; an empty one in a temporary folder where there is none yet."""
-    from orchestrator.store import store_exists
+    from orchestrator.store import sqlite_address, store_exists
 
-    there = store_exists(store_url or default_store())
+    there = store_exists(default_store() if store_url is None else store_url)
     with ExitStack() as ended:
         if not there:
-            store_url = f"sqlite:///{ended.enter_context(TemporaryDirectory(prefix='tesnap-'))}/empty.db"
+            folder = ended.enter_context(TemporaryDirectory(prefix="tesnap-"))
+            store_url = sqlite_address(Path(folder) / "empty.db")
         yield ended.enter_context(use_store(store_url, clock, read_only=there))
 
 
 def typed_store() -> str:
-    """The store's option as it was typed, which the command that comes next needs, too; empty when it was not."""
+    """The store's option for the command that comes next, without a password; empty when it was not typed."""
+    from orchestrator.store import shown_address
+
     if not is_typed("store_url"):
         return ""
-    return f" --store {shlex.quote(click.get_current_context().params['store_url'])}"
+    return f" --store {shlex.quote(shown_address(click.get_current_context().params['store_url']))}"
 
 
 def is_typed(parameter: str) -> bool:
@@ -211,7 +216,9 @@ def default_store() -> str:
     """One file under the user's state directory."""
     from platformdirs import user_state_path
 
-    return f"sqlite:///{user_state_path('tesnap') / 'tesnap.db'}"
+    from orchestrator.store import sqlite_address
+
+    return sqlite_address(user_state_path("tesnap") / "tesnap.db")
 
 
 def pause_printer(zone: tzinfo, *, quiet: bool = False) -> OnPause | None:

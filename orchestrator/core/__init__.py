@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         escape_formula,
         escape_markdown,
         harmless,
+        hide,
         holds_secret,
         is_plain,
         is_secret_key,

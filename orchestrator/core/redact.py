@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import quote
 
 _LOOKED_AT = 4096  # characters: no credential begins later in a text that somebody typed
 
@@ -87,8 +90,44 @@ _ADDRESS = re.compile(r"(\w)(:(?=//)|(?<=www)\.)", re.IGNORECASE)  # what is mad
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
 
 
+_hidden: dict[
+    str, frozenset[str]
+] = {}  # secrets in each form that could be printed, by their first characters
+
+
+def hide(secret: str) -> None:
+    """Keep a secret that this process has read out of all that it prints from now on, in any usual spelling."""
+    escaped = json.dumps(secret)[1:-1]
+    for form in {
+        secret,
+        escaped,
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret, safe=""),
+        html.escape(secret),
+    }:
+        if len(form) >= SHORTEST_SECRET:
+            head = form[:SHORTEST_SECRET]
+            _hidden[head] = _hidden.get(head, frozenset()) | {form}
+
+
+def _without_hidden(text: str) -> str:
+    """The text with the mask in place of what is hidden: looked through once, however many secrets there are."""
+    starts = [
+        at for at in range(len(text) - SHORTEST_SECRET + 1) if text[at : at + SHORTEST_SECRET] in _hidden
+    ]
+    shown, end = [], 0
+    for at in starts:
+        forms = _hidden[text[at : at + SHORTEST_SECRET]]
+        length = max((len(form) for form in forms if text.startswith(form, at)), default=0)
+        if length and at >= end:
+            shown += [text[end:at], MASK]
+            end = at + length
+    return "".join((*shown, text[end:])) if end else text
+
+
 def mask_secrets(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without the secrets and without whatever is said to be a credential: a last resort."""
+    """The text without what is hidden, without these secrets and without whatever is said to be a credential."""
+    text = _without_hidden(text)
     for secret in sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
         text = text.replace(secret, MASK)
     return without_credentials(text, MASK)

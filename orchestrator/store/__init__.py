@@ -2,6 +2,7 @@
 
 Where to look:
 
+    address         which file or database an address means
     store           opening a store by its address; its five parts:
     queue           grants, and whom this process still answers for
     runs            freezing a plan, trying again, ending
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
+    from orchestrator.store.address import shown_address, sqlite_address
     from orchestrator.store.queue import Ask
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import RunView, ServingProcess, Views

@@ -82,6 +82,10 @@ PASSING = (
 """Errors that pass: the transaction was rolled back, and may be tried again."""
 
 
+_INVALID_OPTION = re.compile(r"""invalid (?:(\w+) value|integer value .* for connection option "(\w+)")""")
+"""The client library's words about an address's option, before it connects to anything."""
+
+
 class PostgresDatabase:
     """One session with the server, made anew when it was lost, and the advisory lock of this process."""
 
@@ -178,6 +182,10 @@ class PostgresDatabase:
             raise StoreUnusable(
                 f"{self._place}: {text}; check the address, the user and its rights"
             ) from error
+        if error.sqlstate is None and (option := _INVALID_OPTION.search(text)):
+            raise UsageError(
+                f"{self._place}: its option {option[1] or option[2]} has a value that PostgreSQL does not take: correct it"
+            ) from None
         if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
             raise StoreUnusable(f"{self._place}: it was opened for reading only") from error
         if isinstance(error, PASSING):

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from orchestrator.core import Clock, StoreUnavailable, StoreUnusable
 from orchestrator.ratelimit import return_after_reboot
 from orchestrator.store import schema, sql
+from orchestrator.store.address import sqlite_address
 from orchestrator.store.database import Row
 from orchestrator.store.locks import Owners
 
@@ -69,7 +70,7 @@ class SqliteDatabase:
                 raise
 
     def describe(self) -> str:
-        return f"sqlite:///{self._path}"
+        return sqlite_address(self._path)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
@@ -326,7 +327,7 @@ def _make_room(path: Path) -> None:
         refuse_network(path, Path("/proc/self/mounts"))
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        problem = f"sqlite:///{path}: {error.strerror}; name a file in a folder that may be written"
+        problem = f"{sqlite_address(path)}: {error.strerror}; name a file in a folder that may be written"
         raise StoreUnusable(problem) from error
 
 
@@ -342,7 +343,7 @@ def refuse_network(path: Path, mounts: Path) -> None:
             found = point, kind
     if found[1] in NETWORK or found[1].startswith("fuse."):
         raise StoreUnusable(
-            f"sqlite:///{path}: {found[0]} is a network file system ({found[1]}), on which SQLite's locks cannot be "
+            f"{sqlite_address(path)}: {found[0]} is a network file system ({found[1]}), on which SQLite's locks cannot be "
             "relied on; use a local disk, or PostgreSQL for several machines (postgresql://…)"
         )
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.parse import unquote
-
-from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError, quote
+from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError
 from orchestrator.store import sql
+from orchestrator.store.address import is_there, read_address
 from orchestrator.store.database import Database
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.queue import Queue
@@ -14,11 +12,6 @@ from orchestrator.store.runs import Runs
 from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.uncertain import UncertainTasks
 from orchestrator.store.views import Views
-
-SUFFIXES = (".db", ".sqlite", ".sqlite3")
-"""Names that mean a file even without a slash."""
-
-POSTGRES = ("postgresql://", "postgres://")
 
 
 class Store:
@@ -69,60 +62,20 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
     """The store behind `sqlite:////absolute/path` (or a plain path) or `postgresql://…`.
 
     It is made, or brought to the present version, if need be; with `read_only` nothing is written, and
-    it has to exist. Raises `StoreUnusable` or `StoreUnavailable`.
+    it has to exist. Raises `UsageError`, `StoreUnusable` or `StoreUnavailable`.
     """
-    if url.startswith(POSTGRES):
-        return _open_postgres(url, read_only=read_only)
-    path = _path(url)
-    if read_only and not _exists(path):
-        raise StoreUnusable(f"there is no store at {path} yet: `tesnap run` makes one")
-    return Store(SqliteDatabase(path, clock, read_only=read_only))
+    address = read_address(url)
+    if address.path is None:
+        return _open_postgres(address.url, read_only=read_only)
+    if read_only and not is_there(address.path):
+        raise StoreUnusable(f"there is no store at {address.path} yet: `tesnap run` makes one")
+    return Store(SqliteDatabase(address.path, clock, read_only=read_only))
 
 
 def store_exists(url: str) -> bool:
     """True if there is something to open; a PostgreSQL store makes its schema when it is first opened."""
-    return url.startswith(POSTGRES) or _exists(_path(url))
-
-
-def _exists(path: Path) -> bool:
-    """True if there is a file; StoreUnusable where this user may not even look."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise StoreUnusable(
-            f"sqlite:///{path}: {error.strerror}; name a file in a folder that this user may open, with --store"
-        ) from error
-    return True
-
-
-def _path(url: str) -> Path:
-    if url.startswith("sqlite:"):
-        if not url.startswith("sqlite:////"):
-            raise UsageError(f"not a store: {url!r}: write sqlite:////absolute/path with four slashes")
-        return _file(unquote(url.removeprefix("sqlite:///")))
-    if "://" in url or not url:
-        raise UsageError(
-            f"not a store: {url.partition('://')[0]!r}: write sqlite:////absolute/path or postgresql://host/database"
-        )
-    if "/" not in url and not url.endswith(SUFFIXES):
-        raise UsageError(
-            f"not a store: {quote(url)}: write sqlite:////absolute/path, a path such as ./tesnap.db, or"
-            " postgresql://host/database"
-        )
-    return _file(url)
-
-
-def _file(written: str) -> Path:
-    """The file's path; UsageError where none can be."""
-    try:
-        path = Path(written).expanduser().absolute()
-    except RuntimeError as error:  # ~name of a user whom nobody knows
-        raise UsageError(f"not a store: {quote(written)}: {error}") from None
-    if "\0" in written or (_exists(path) and path.is_dir()):
-        raise UsageError(f"not a store: {quote(str(path))} is a folder or no path: name a file")
-    return path
+    path = read_address(url).path
+    return path is None or is_there(path)
 
 
 def _open_postgres(url: str, *, read_only: bool) -> Store:

@@ -168,6 +168,15 @@ def test_errors_never_show_the_password(postgres_world: PostgresWorld) -> None:
     assert SECRET not in str(usage.value)
 
 
+@pytest.mark.parametrize("option", ["connect_timeout=soon", "sslmode=maybe", "target_session_attrs=any-way"])
+def test_an_option_that_cannot_be_is_a_mistake(option: str, postgres_world: PostgresWorld) -> None:
+    """In the address, so no waiting puts it right; its value is not shown, as it may be a password in the wrong place."""
+    name, _, value = option.partition("=")
+    with pytest.raises(UsageError, match=f"its option {name} has a value") as caught:
+        open_store(f"{postgres_world.url}?{option}", clock=postgres_world.clock)
+    assert value not in str(caught.value)
+
+
 def test_a_database_that_does_not_exist_is_a_mistake(postgres_world: PostgresWorld) -> None:
     """Waiting would not help."""
     with pytest.raises(StoreUnusable, match='database "nowhere" does not exist'):
