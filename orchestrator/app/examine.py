@@ -5,7 +5,7 @@ An organization's token, permissions, tests and clock are checked; the API is on
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
@@ -81,11 +81,17 @@ _SET_CLOCK = (
 
 
 class Level(IntEnum):
-    """How a check came out, as the exit code that it means; the worst one of all decides."""
+    """How a check came out; the worst one of all decides. What nobody can look up is neither fine nor trouble."""
 
-    FINE = ExitCode.DONE
-    TROUBLE = ExitCode.NOT_ALL_MADE
-    REFUSED = ExitCode.REFUSED
+    FINE = 0
+    UNKNOWN = 1
+    TROUBLE = 2
+    REFUSED = 3
+
+    @property
+    def state(self) -> str:
+        """The word for it in JSON; a refusal is trouble with an exit code of its own."""
+        return ("ok", "unknown", "trouble", "trouble")[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,31 +109,42 @@ def trouble(about: str, text: str, remedy: str) -> Check:
     return Check(about=about, text=text, remedy=remedy, level=Level.TROUBLE)
 
 
-def worst_code(checks: Iterable[Check]) -> int:
-    """The exit code: 4 for a refused token, 3 for any other trouble, 0 when all is fine."""
-    return max((check.level for check in checks), default=Level.FINE).value
+def unknown(about: str, text: str) -> Check:
+    """A check of something that cannot be looked up."""
+    return Check(about=about, text=text, level=Level.UNKNOWN)
+
+
+def worst_code(checks: Iterable[Check], *, strict: bool = False) -> int:
+    """The exit code: 4 for a refused token, 3 for any other trouble, else 0; `strict` takes unknown for trouble."""
+    worst = max((check.level for check in checks), default=Level.FINE)
+    if worst is Level.UNKNOWN and strict:
+        worst = Level.TROUBLE
+    codes = {Level.TROUBLE: ExitCode.NOT_ALL_MADE, Level.REFUSED: ExitCode.REFUSED}
+    return codes.get(worst, ExitCode.DONE)
 
 
 def check_lines(checks: Mapping[str, Sequence[Check]]) -> Iterator[str]:
-    """The checks by what they are about, trouble with its remedy on the next line."""
+    """The checks by what they are about, trouble with its remedy on the next line; the counts at the end."""
     for subject, found in checks.items():
         yield subject
         for check in found:
-            yield f"  {'ok     ' if check.level is Level.FINE else 'TROUBLE'}  {check.about}: {check.text}"
+            state = "TROUBLE" if check.level.state == "trouble" else check.level.state
+            yield f"  {state:<7}  {check.about}: {check.text}"
             if check.remedy:
                 yield f"           do this: {check.remedy}"
-    trouble = sum(check.level is not Level.FINE for found in checks.values() for check in found)
-    yield f"{trouble} to put right" if trouble else "all is fine"
+    states = Counter(check.level.state for found in checks.values() for check in found)
+    problems = plural(states["trouble"], "problem") if states["trouble"] else "no problems found"
+    yield problems + (f"; {states['unknown']} unknown: only a run will show it" if states["unknown"] else "")
 
 
 def checks_document(checks: Mapping[str, Sequence[Check]]) -> list[dict[str, object]]:
     """The checks as JSON objects."""
-    return [
-        {"subject": subject, "about": one.about, "ok": one.level is Level.FINE, "text": one.text}
-        | ({"remedy": one.remedy} if one.remedy else {})
-        for subject, found in checks.items()
-        for one in found
-    ]
+    return [_check_document(subject, one) for subject, found in checks.items() for one in found]
+
+
+def _check_document(subject: str, check: Check) -> dict[str, object]:
+    document = {"subject": subject, "about": check.about, "state": check.level.state, "text": check.text}
+    return {**document, "remedy": check.remedy} if check.remedy else {**document}
 
 
 def examine_organization(
@@ -172,9 +189,8 @@ def examine(
     checks = [_check_token(organization, user), *_check_clock(reader)]
     checks += _check_organization(organization, survey)
     checks += _check_groups(organization, jobs, survey.groups)
-    if user is not None:
-        aids = dict.fromkeys((*groups, *survey.listings))
-        checks += _check_permissions(user, reader, aids, survey.groups)
+    aids = dict.fromkeys((*groups, *survey.listings))
+    checks += _check_permissions(user, reader, aids, survey.groups)
     checks += _check_lists(jobs, survey, exhausted=reader.remaining == 0)
     return [*checks, *_check_tests(organization, jobs, survey, clock.wall()), *_check_limit(reader)]
 
@@ -205,9 +221,8 @@ def examine_notify(notify: Notify) -> Check:
     except UsageError as error:
         remedy = f"write the webhook's address into {notify.url_file}, or correct url_file"
         return trouble(notify.format, f"{notify.url_file}: {error}", remedy)
-    return Check(
-        about=notify.format,
-        text=f"{notify.url_file} holds an address; whether it is right, only a message shows",
+    return unknown(
+        notify.format, f"{notify.url_file} holds an address; whether it is right, only a message shows"
     )
 
 
@@ -265,13 +280,15 @@ def _make_limit_check(reader: PacedGetter) -> Check:
 def _check_token(organization: Organization, user: TokenUser | None) -> Check:
     source = _source(organization)
     if user is None:
-        return Check(about="token", text=f"{source} is accepted; whose it is cannot be read (403)")
+        return unknown(
+            "token", f"{source} is accepted; whose it is cannot be read (403 to GET /users/current)"
+        )
     return Check(about="token", text=f"{source} is valid" + (f", of {user.name}" if user.name else ""))
 
 
 def _check_clock(reader: PacedGetter) -> list[Check]:
     if reader.offset is None:
-        return []
+        return [unknown("clock", "the API's answers have no date to compare this machine's clock with")]
     if abs(reader.offset) <= MOST_SKEW:
         return [Check(about="clock", text="within a minute of the API's")]
     side = "behind" if reader.offset > 0 else "ahead of"
@@ -304,7 +321,7 @@ def _check_organization(organization: Organization, survey: OrganizationSurvey) 
         yield trouble("organization", text, "put the right organization's token there, or correct org_id")
     elif found is None:
         text = "the API does not tell its org_id: it is known by its name in the job file"
-        yield Check(about="organization", text=text)
+        yield unknown("organization", text)
     else:
         checked = ", as the job file says" if wanted else ""
         yield Check(about="organization", text=f"{name}, org_id {found}{checked}")
@@ -330,9 +347,14 @@ def _check_groups(
 
 
 def _check_permissions(
-    user: TokenUser, reader: PacedGetter, aids: Iterable[str], known: Sequence[AccountGroup]
+    user: TokenUser | None, reader: PacedGetter, aids: Iterable[str], known: Sequence[AccountGroup]
 ) -> Iterator[Check]:
     """Check if the user may make snapshots in each of these account groups; the unknown ones have been named."""
+    if user is None:
+        yield unknown(
+            "permission", f"'{CREATE_SNAPSHOTS}' cannot be looked up: the first snapshot will show it"
+        )
+        return
     own, there = own_group(known), {group.aid for group in known}
     read = cache(partial(read_permissions, reader))
     places: dict[bool | None, list[str]] = defaultdict(list)
@@ -345,7 +367,7 @@ def _check_permissions(
         yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {named[True]}")
     if None in named:
         text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {named[None]}: the first snapshot will show it"
-        yield Check(about="permission", text=text)
+        yield unknown("permission", text)
     if False in named:
         text = f"'{CREATE_SNAPSHOTS}' is in none of the user's roles in {named[False]}: snapshots are refused (403)"
         yield trouble("permission", text, _GET_PERMISSION)
@@ -368,7 +390,8 @@ def _check_lists(jobs: Sequence[Job], survey: OrganizationSurvey, *, exhausted: 
             yield trouble(one.of, one.text, one.remedy)
     if jobs or missing or not survey.listings:
         return
-    tests = plural(sum(len(one.tests or ()) for one in survey.listings.values()), "test")
+    found = [test for one in survey.listings.values() for test in (one.tests or {}).values()]
+    tests = plural(sum(not test.saved_event for test in found), "test")
     alerts = plural(sum(len(one.alerts or ()) for one in survey.listings.values()), "alert")
     groups = plural(len(survey.listings), "account group")
     yield Check(about="tests", text=f"{tests}, with their tags and {alerts} active now, in {groups}")

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 @organization_option
 @store_option
 @json_option
+@click.option("--strict", is_flag=True, help="Exit code 3 for what cannot be looked up, too.")
 def doctor_command(
-    jobfile: str | None, *, organizations: tuple[str, ...], store_url: str | None, as_json: bool
+    jobfile: str | None,
+    *,
+    organizations: tuple[str, ...],
+    store_url: str | None,
+    as_json: bool,
+    strict: bool,
 ) -> int:
     """Look for what would go wrong: token, permission, organization, tests, clock, store, who is told. Makes nothing.
 
-    Exit code 4 for a refused token, 3 for other trouble, 0 when all is fine.
+    Exit code 4 for a refused token, 3 for other problems, else 0.
     """
     from orchestrator import app
     from orchestrator.core import SystemClock
@@ -43,7 +49,7 @@ def doctor_command(
         checks["notify"] = [app.examine_notify(one) for one in known.notify]
     checks["store"] = app.examine_store(lambda: use_store(store_url, clock))
     print_lines(document_lines(app.checks_document(checks)) if as_json else app.check_lines(checks))
-    return app.worst_code(check for found in checks.values() for check in found)
+    return app.worst_code((check for found in checks.values() for check in found), strict=strict)
 
 
 def _read_organizations(path: str | None, patterns: Sequence[str]) -> JobFile:

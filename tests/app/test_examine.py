@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def job(name: str, **settings: Any) -> Job:
 
 def trouble(checks: list[Check]) -> list[tuple[str, str, str]]:
     """What is wrong: about what, the sentence, the remedy."""
-    return [(check.about, check.text, check.remedy) for check in checks if check.level is not Level.FINE]
+    return [(check.about, check.text, check.remedy) for check in checks if check.level >= Level.TROUBLE]
 
 
 def with_token(**changes: Any) -> World:
@@ -347,4 +348,33 @@ def test_a_role_that_cannot_be_read_is_no_trouble() -> None:
 
     checks = examine(*subject(), Closed(), clock)
     assert trouble(checks) == []
-    assert any("cannot be looked up in account group 2001" in check.text for check in checks)
+    (permission,) = (check for check in checks if check.about == "permission")
+    assert "cannot be looked up in account group 2001" in permission.text
+    assert permission.level is Level.UNKNOWN
+
+
+def test_a_token_whose_user_cannot_be_read_leaves_the_permission_unknown() -> None:
+    """Such a token may read tests and no more: nothing says that it may make snapshots, and nothing is fine about it."""
+    clock = VirtualClock()
+    getter = VirtualGetter(Simulator(example_world()), clock, "token-1")
+    read = getter.get
+
+    class ReadOnly:
+        base_url = getter.base_url
+
+        def get(self, path: str, query: tuple[tuple[str, str], ...] = ()) -> Any:
+            answer = read(path, query)
+            return replace(answer, status=403) if path.startswith(("/roles", "/users")) else answer
+
+    checks = examine(*subject(), ReadOnly(), clock)
+    assert trouble(checks) == []
+    assert {check.about for check in checks if check.level is Level.UNKNOWN} >= {"token", "permission"}
+
+
+@pytest.mark.socket
+def test_saved_events_are_no_tests() -> None:
+    """The list of tests has snapshots among them, which are not counted."""
+    listed = {"tests": [{"testId": "1", "testName": "a"}, {"testId": "2", "savedEvent": True}]}
+    changes = {"/tests": {"body": json.dumps(listed).encode()}}
+    said = {check.about: check.text for check in looked_at(example_world(1, 6), changes)}
+    assert said["tests"].startswith("1 test, ")

@@ -16,6 +16,7 @@ from orchestrator.app.examine import (
     checks_document,
     examine_notify,
     examine_store,
+    unknown,
     worst_code,
 )
 from orchestrator.core.errors import StoreUnusable
@@ -28,7 +29,7 @@ from tests.support.clock import VirtualClock
 
 def troubles(checks: list[Check]) -> list[tuple[str, str, str]]:
     """Each trouble: about what, the sentence, the remedy."""
-    return [(check.about, check.text, check.remedy) for check in checks if check.level is not Level.FINE]
+    return [(check.about, check.text, check.remedy) for check in checks if check.level >= Level.TROUBLE]
 
 
 # -- how it is shown -------------------------------------------------------------------------------------
@@ -45,13 +46,29 @@ def test_trouble_stands_out_and_has_its_remedy_below() -> None:
         "  ok       token: valid",
         "  TROUBLE  clock: off",
         "           do this: set it",
-        "1 to put right",
+        "1 problem",
     ]
-    assert list(check_lines({"acme": [fine]}))[-1] == "all is fine"
+    assert list(check_lines({"acme": [fine]}))[-1] == "no problems found"
     assert checks_document({"acme": [fine, bad]}) == [
-        {"subject": "acme", "about": "token", "ok": True, "text": "valid"},
-        {"subject": "acme", "about": "clock", "ok": False, "text": "off", "remedy": "set it"},
+        {"subject": "acme", "about": "token", "state": "ok", "text": "valid"},
+        {"subject": "acme", "about": "clock", "state": "trouble", "text": "off", "remedy": "set it"},
     ]
+
+
+def test_what_cannot_be_looked_up_is_neither_fine_nor_trouble() -> None:
+    """It has a word of its own, is counted at the end, and is an error only where somebody wants it to be."""
+    open_question = unknown("permission", "cannot be looked up")
+    assert list(check_lines({"acme": [Check(about="token", text="valid"), open_question]})) == [
+        "acme",
+        "  ok       token: valid",
+        "  unknown  permission: cannot be looked up",
+        "no problems found; 1 unknown: only a run will show it",
+    ]
+    assert checks_document({"acme": [open_question]})[0]["state"] == "unknown"
+    assert worst_code([open_question]) == 0
+    assert worst_code([open_question], strict=True) == 3
+    refused = Check(about="token", text="refused", level=Level.REFUSED)
+    assert worst_code([open_question, refused], strict=True) == 4
 
 
 def test_the_worst_check_decides_the_exit_code() -> None:
@@ -180,4 +197,4 @@ def test_an_address_that_may_be_right(tmp_path: Path) -> None:
     """Nothing is sent to find out."""
     (tmp_path / "hook").write_text("https://hooks.example.com/hush\n")
     check = examine_notify(Notify(format="slack", url_file=str(tmp_path / "hook")))
-    assert (check.level, "hush" in check.text) == (Level.FINE, False)
+    assert (check.level, "hush" in check.text) == (Level.UNKNOWN, False)
