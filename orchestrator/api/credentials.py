@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.core import (
     CredentialSource,
     JobFile,
     Organization,
+    hide,
     looks_secret,
     read_start,
 )
@@ -26,6 +28,44 @@ CREDENTIAL_MARK = "<credential>"
 _MARKED = f"\r\nAuthorization: {CREDENTIAL_MARK}\r\n".encode()  # cannot stand in a JSON body: CR and LF
 
 _SENDABLE = re.compile(r"[\x21-\x7e]+")  # printable ASCII without the space: what a header can hold
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, `b64token`: what may follow the word Bearer
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)  # ThousandEyes' own form
+
+_PLACEHOLDER = "holds a placeholder: put the token itself into it"
+
+_NO_TOKENS = tuple(
+    (re.compile(pattern, re.IGNORECASE), text)
+    for pattern, text in (
+        (r"^bearer\s", "starts with the word Bearer: put the token alone into it"),
+        (r"^[{\[]", "holds JSON or a template: put the token's own text alone into it"),
+        (r"^[\"'`]|[\"'`]$", "has quotation marks around the token: put it in without them"),
+        (
+            r"[$<>{}]|^%",
+            "holds a placeholder or a variable that is not filled in: put the token itself into it",
+        ),
+        (
+            r"^(?:export\s+)?[a-z_]\w*=+[^=\s]",
+            "holds NAME=VALUE, as an env file: put the value alone into it",
+        ),
+        (r"\s", "has white space within it: put one token alone into it"),
+        (r"://", "holds an address: put the API token into it"),
+        (
+            r"^(?:~|\.{0,2}/)",
+            "holds a path: write the path as token_file or TE_TOKEN_FILE, or put the token itself there",
+        ),
+        (
+            r"^(?!.*\d)(?:.*[-_.])?(?:replace|change|changeme|your|insert|placeholder|todo|fixme|example|dummy)(?:[-_.]|$)",
+            _PLACEHOLDER,
+        ),
+        (
+            r"^(?:(?:my|te|api|the|access|bearer)[-_.]?)*(?:token|secret|key)$|^(?:null|none|undefined)$|^(.)\1{3,}$",
+            _PLACEHOLDER,
+        ),
+    )
+)
+"""Texts that are found where a token belongs, and what to do about each."""
 
 _SHORTEST_MASKED = 8  # masking every occurrence of a shorter text would tear answers apart
 
@@ -177,16 +217,26 @@ def _describe_trouble(error: OSError | ValueError) -> str:
 
 
 def _check_token(text: str, where: str) -> Bearer:
+    """The token; CredentialError for what cannot be one: sent, it would be refused, and could lock the account."""
     token = text.strip().removeprefix("\ufeff").strip()
     if not token:
         raise CredentialError(f"{where} is empty: put the API token into it")
-    if token.lower().startswith("bearer "):
-        raise CredentialError(f"{where} starts with the word Bearer: put the token alone into it")
-    if any(character.isspace() for character in token):
-        raise CredentialError(f"{where} has white space within it: put one token alone into it")
-    if not _SENDABLE.fullmatch(token):
+    for pattern, wrong in _NO_TOKENS:
+        if pattern.search(token):
+            raise CredentialError(f"{where} {wrong}")
+    if not _TOKEN.fullmatch(token):
         raise _malformation(where)
+    if _is_encoded(token):
+        raise CredentialError(f"{where} holds a token in base64: put the token itself into it, decoded")
+    hide(token)
     return Bearer(token)
+
+
+def _is_encoded(token: str) -> bool:
+    """True for a token that was encoded once more than a Kubernetes Secret decodes it."""
+    with suppress(ValueError):
+        return _UUID.fullmatch(b64decode(token, validate=True).decode("ascii").strip()) is not None
+    return False
 
 
 def _malformation(where: str) -> CredentialError:

@@ -66,6 +66,64 @@ def test_a_malformed_token_is_refused_without_being_shown(text: str, says: str, 
         assert SECRET[:8] not in error
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('"{}"', "quotation marks"),
+        ("'{}'", "quotation marks"),
+        ("{}`", "quotation marks"),
+        ("TE_TOKEN={}", "NAME=VALUE"),
+        ("export TE_TOKEN={}", "NAME=VALUE"),
+        ('TE_TOKEN="{}"', "quotation marks"),
+        ("${{TE_TOKEN}}", "a variable that is not filled in"),
+        ("$TE_TOKEN", "a variable that is not filled in"),
+        ("%TE_TOKEN%", "a variable that is not filled in"),
+        ("<token>", "a placeholder"),
+        ("<{}>", "a placeholder"),
+        ("{{{{ te_token }}}}", "a template"),
+        ('{{"access_token":"{}"}}', "JSON"),
+        ('["{}"]', "JSON"),
+        ("REPLACE_ME", "a placeholder"),
+        ("replace-me", "a placeholder"),
+        ("YOUR_API_TOKEN", "a placeholder"),
+        ("changeme", "a placeholder"),
+        ("te-token-placeholder", "a placeholder"),
+        ("te_token", "a placeholder"),
+        ("xxxxxxxx", "a placeholder"),
+        ("null", "a placeholder"),
+        ("bearer\t{}", "word Bearer"),
+        ("{}\n{}", "white space"),
+        ("token: {}", "white space"),
+        ("{} # the token", "white space"),
+        ("https://api.thousandeyes.com/v7", "an address"),
+        ("/run/secrets/te/token", "a path"),
+        ("../token", "a path"),
+        ("~/token", "a path"),
+        ("{}=x", "characters that no API token has"),
+        ("{}\ufeff", "characters that no API token has"),
+        ("user:{}", "characters that no API token has"),
+        ("MDAwZTFkMmMtMTExMS00MjIyLTgzMzMtNDQ0NDU1NTU2NjY2Cg==", "in base64"),
+    ],
+)
+def test_what_is_no_token_is_not_sent(text: str, says: str, tmp_path: Path) -> None:
+    """A refused request for each: an account may be locked by them. The text itself is never quoted back."""
+    path = tmp_path / "token"
+    path.write_text(text.format(SECRET, SECRET), encoding="utf-8")
+    error = refusal(CredentialSource(file=str(path)))
+    assert says in error
+    assert SECRET not in error
+    assert says in refusal(CredentialSource(env="T"), T=text.format(SECRET, SECRET))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [SECRET, "eyJhbGciOi.eyJzdWIiOiI.c2lnbmF0dXJl-_", "abc+/def0123==", "token-1", "change-9f2", "yourself"],
+)
+def test_whatever_a_header_may_hold_as_a_token_is_one(token: str) -> None:
+    """By RFC 6750: ThousandEyes may change its form."""
+    assert read_bearer(CredentialSource(env="T"), environ={"T": token}).reveal() == token
+
+
 def test_a_file_that_cannot_be_a_token_is_refused(tmp_path: Path) -> None:
     """Missing, a folder, too large, not text: each with what to do."""
     large, binary = tmp_path / "large", tmp_path / "binary"

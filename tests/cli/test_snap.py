@@ -483,6 +483,22 @@ def test_a_plan_that_could_not_look_ends_with_the_exit_code_of_a_refusal(
     assert not posted(simulator.log)
 
 
+@pytest.mark.parametrize("token", ['"token-1"', "TE_TOKEN=token-1", "${TE_TOKEN}", "REPLACE_ME", "<token>"])
+@pytest.mark.parametrize("words", [("snap", "202701", "--last", "1h"), ("tests",), ("doctor",)])
+def test_what_can_be_no_token_is_sent_to_nobody(
+    words: tuple[str, ...], token: str, typed: Typed, simulator: Simulator, tmp_path: Path
+) -> None:
+    """From a file as from the variable; nothing of it is quoted back."""
+    path = tmp_path / "token"
+    path.write_text(f"{token}\n", encoding="utf-8")
+    for more in ({"TE_TOKEN": token}, {"TE_TOKEN": "", "TE_TOKEN_FILE": str(path)}):
+        told = ran_with(typed, *words, **more)
+        assert told.code == 2
+        assert "token" in told.stdout + told.text
+        assert "token-1" not in told.stdout + told.text
+    assert simulator.log == []
+
+
 def test_without_an_organization_it_says_what_to_set(typed: Typed) -> None:
     """An empty environment is an error with the variable's name."""
     result = typed("snap", "1", "--last", "1h", TE_TOKEN="")
