@@ -493,7 +493,9 @@ def test_what_can_be_no_token_is_sent_to_nobody(
     path.write_text(f"{token}\n", encoding="utf-8")
     for more in ({"TE_TOKEN": token}, {"TE_TOKEN": "", "TE_TOKEN_FILE": str(path)}):
         told = ran_with(typed, *words, **more)
-        assert told.code == (3 if words == ("doctor",) else 2)  # which has found trouble, as of any other kind
+        assert told.code == (
+            3 if words == ("doctor",) else 2
+        )  # which has found trouble, as of any other kind
         assert "token" in told.stdout + told.text
         assert "token-1" not in told.stdout + told.text
     assert simulator.log == []
