@@ -14,7 +14,8 @@ class Waiting:
     """The reason why tasks of one organization wait. Times are epoch seconds.
 
     `until` is when the next one can go and `done` about when the last will have gone; None where it
-    depends on others. `left` counts the tasks that are not settled.
+    depends on others. `left` counts the tasks that are not settled. Of a search for evidence, `done` is when it
+    ends at the latest, and `left` is what is looked for.
     """
 
     organization: str
@@ -38,7 +39,8 @@ class Progress:
 class Ending:
     """How a run ended: its counts, why how many are pending, and the exit code.
 
-    `reasons` is why an organization's tasks are pending, by its identity.
+    `reasons` is why an organization's tasks are pending, by its identity. `unread` of the uncertain ones could not be
+    looked for, since the list of tests was not to be had.
     """
 
     run: Run
@@ -47,6 +49,7 @@ class Ending:
     exit_code: int
     seconds: float
     reasons: Mapping[str, str] = field(default_factory=dict)
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,9 @@ EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
 SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
 
+MOST_RESENDS = 1
+"""Times that `on_uncertain: resend` sends an uncertain task once more."""
+
 KEY_FIELD, KEY_AS_TEXT = "{key}", "{\ufdd0key}"
 """The field that a display name keeps until its key is known, and the same where it is meant as text, as in a test's name."""
 
@@ -64,6 +67,25 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedEvents:
+    """The names of the saved events in an account group's list of tests, which was read at `read_at` (epoch seconds)."""
+
+    names: frozenset[str]
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PossibleEvent:
+    """A saved event with an uncertain task's name that may be the task's, or from before its request.
+
+    `created_at` is its date in the list, in epoch seconds; None where the list has none.
+    """
+
+    id: str
+    created_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One snapshot to make: frozen when its run is planned.
 
@@ -71,7 +93,8 @@ class Task:
     two names may be one organization, and another run may call it otherwise. `ready_at` is the epoch second, by
     the API's clock, before which the window's data is not complete (0: it already is). A task with a `refusal` is
     never sent: it is stored as failed, with these words as the reason. `sent_as` is the key that it was last
-    granted under: not the present one if its organization's identity was learnt afterwards.
+    granted under: not the present one if its organization's identity was learnt afterwards. `saved_events` are those
+    that its account group had when it was planned, None where nobody looked.
     """
 
     organization: str
@@ -91,6 +114,7 @@ class Task:
     expect_saved_event: bool | None = None
     refusal: str | None = None
     sent_as: str | None = None
+    saved_events: ListedEvents | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -106,6 +130,11 @@ class Task:
     def kind(self) -> tuple[str, bool]:
         """The pair for which a permission is granted or refused: account group and is_public."""
         return self.account_group, self.is_public
+
+    @property
+    def is_named_by_key(self) -> bool:
+        """True if the display name has the key, so that no other snapshot is called the same."""
+        return KEY_FIELD in self.display_name
 
     @property
     def short_key(self) -> str:
@@ -220,7 +249,9 @@ class Settlement:
 class Result:
     """A task of a run and what is known of it. Wall times are epoch seconds; None where not reached.
 
-    `made_here` is False when another run made the snapshot, which is then reported as existing.
+    `made_here` is False when another run made the snapshot, which is then reported as existing. `listed` says if a
+    saved event of the task's name was there at `listed_at`, before any request for the snapshot was granted; None
+    where nobody looked. `possible_event` is what was found of an uncertain task without being proof.
     """
 
     task: Task
@@ -234,6 +265,9 @@ class Result:
     found: str | None = None
     resends: int = 0
     evidence_due: float | None = None
+    listed: bool | None = None
+    listed_at: float | None = None
+    possible_event: PossibleEvent | None = None
     queued_wall: float | None = None
     sent_wall: float | None = None
     settled_wall: float | None = None

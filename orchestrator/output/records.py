@@ -44,6 +44,14 @@ def _error_fields(result: Result) -> Record | None:
     return {key: value for key, value in error.items() if value}
 
 
+def _possible_fields(result: Result) -> Record | None:
+    """The saved event that an uncertain task may have made."""
+    event = result.possible_event
+    if event is None or result.status is not Status.UNCERTAIN:
+        return None
+    return known_fields({"id": event.id, "created_at": utc_or_none(event.created_at)})
+
+
 _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "task": lambda result: result.task.key,
     "organization": lambda result: result.task.organization_name,
@@ -66,6 +74,7 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "error": _error_fields,
     "duplicate_possible": lambda result: result.duplicate_possible,
     "found": lambda result: result.found,
+    "possible_event": _possible_fields,
 }
 """Every field of a settled task's record, in the documented order, with where it comes from."""
 

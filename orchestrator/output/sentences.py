@@ -121,7 +121,7 @@ def expiry_text(at: float, zone: tzinfo) -> str:
 def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
     """The sentence about one organization's tasks: the reason they wait for, and until when."""
     name = harmless(why.organization)
-    left = f"; {why.left} left" + (f"; done about {clock_time(why.done, now, zone)}" if why.done else "")
+    left = f"; {why.left} left" + _end_text(why, now, zone)
     if why.reason is Reason.FOREIGN_QUOTA:
         return f"{refusal_text(why.organization, why.until, zone, now)} {left.removeprefix('; ')}"
     coming = _coming(why, now, zone)
@@ -188,6 +188,10 @@ def progress_text(run_id: str, counts: Counts, *, live: bool = True) -> str:
 def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
     """The outcome of the run, and what to type next; `store` is where to look if that is not the usual place."""
     words = outcome_text(ending.run, ending.counts, ending.pending_reasons)
+    if ending.unread:
+        words += (
+            f" ({ending.unread} not looked for: the list of tests cannot be read; the next start looks again)"
+        )
     if rehearsal:
         return (
             f"{words} in the rehearsal, {duration_text(ending.seconds)} of its time; nothing was really made"
@@ -276,6 +280,18 @@ def pause_text(pause: Pause, zone: tzinfo) -> str:
     limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
     at = clock_time(pause.until, None, zone, seconds=True)
     return f"{name}the API's {limit} is used up; next {at} ({duration_text(pause.seconds)})"
+
+
+def _end_text(why: Waiting, now: float, zone: tzinfo) -> str:
+    """When a wait is over, as the end of its sentence; empty where nobody knows."""
+    if why.done is None:
+        return ""
+    end = clock_time(why.done, now, zone)
+    return (
+        f"; given up at {end}, until the next start"
+        if why.reason is Reason.EVIDENCE
+        else f"; done about {end}"
+    )
 
 
 def _coming(why: Waiting, now: float, zone: tzinfo) -> str:

@@ -8,7 +8,17 @@ from datetime import tzinfo
 from functools import partial
 
 from orchestrator import core
-from orchestrator.core import Counts, Limit, Reason, Result, RunState, Waiting, harmless, plural
+from orchestrator.core import (
+    Counts,
+    Limit,
+    PossibleEvent,
+    Reason,
+    Result,
+    RunState,
+    Waiting,
+    harmless,
+    plural,
+)
 from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, table_lines
 from orchestrator.ratelimit import estimate_done
@@ -38,7 +48,7 @@ def load_status(store: Store, run_id: str) -> RunStatus:
     """The state of one run, with the limits that were last granted by."""
     view, now = store.views.run(run_id), store.epoch()
     counts = {view.names.get(identity, identity): counts for identity, counts in view.counts.items()}
-    waiting = tuple(_load_waits(store, view, now).values())
+    waiting = (*_load_waits(store, view, now).values(), *_load_searches(store, view, now))
     return RunStatus(view=view, organizations=counts, waiting=waiting, now=now)
 
 
@@ -60,6 +70,21 @@ def _load_waits(store: Store, view: RunView, now: float) -> dict[str, Waiting]:
         if counts.pending
     }
     return {identity: why for identity, why in waiting.items() if why is not None}
+
+
+def _load_searches(store: Store, view: RunView, now: float) -> Iterator[Waiting]:
+    """The search for lost answers in each organization, while a process is there to look and nothing else is left."""
+    if view.total.pending or not view.processes:
+        return
+    ahead = now - store.now()
+    for identity, search in store.views.searches(view.run.id).items():
+        yield Waiting(
+            organization=view.names.get(identity, identity),
+            reason=Reason.EVIDENCE,
+            until=search.due + ahead if search.due + ahead > now else None,
+            left=search.tasks,
+            done=search.ends_at + ahead,
+        )
 
 
 def _load_wait(
@@ -122,6 +147,19 @@ def describe_uncertain(result: Result, zone: tzinfo) -> Iterator[str]:
     )
     yield f"  look in ThousandEyes, {group}, among the shared and private snapshots for one called"
     yield f"    {harmless(task.title(result.resends))}"
+    if result.possible_event is not None:
+        yield f"  {_describe_possible(result, result.possible_event, zone)}"
+
+
+def _describe_possible(result: Result, event: PossibleEvent, zone: tzinfo) -> str:
+    """The saved event of an uncertain task's name, and how old it is; dated unless it is the request's day."""
+    dated = "without a date"
+    if event.created_at is not None:
+        dated = f"dated {clock_time(event.created_at, result.sent_wall or 0.0, zone)}"
+    age = "which may be older than the request"
+    if result.listed and result.listed_at is not None:
+        age = f"which was there already at {clock_time(result.listed_at, result.sent_wall or 0.0, zone)}, before the request"
+    return f"there is one: ID {harmless(event.id)}, {dated}, {age}"
 
 
 def _state(view: RunView) -> RunState:

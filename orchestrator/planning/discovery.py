@@ -203,7 +203,7 @@ class _ListReader:
         for aid, label in self._labels(groups).items():
             jobs = self._jobs_in(aid)
             if self._is_needed(jobs, found):
-                found[aid] = self._read_group(Listing(aid=aid, label=label), jobs)
+                found[aid] = self._read_group(Listing(aid=aid, label=label, read_at=self._now), jobs)
         return found
 
     def _labels(self, groups: Collection[str]) -> dict[str, str]:

@@ -89,12 +89,15 @@ class _Scheduler:
         self.selections += selections.values()
         common = None if job.starts_with_alert else self._windows(job)
         for name, selection in selections.items():
+            listings = self._surveys[name].listings
+            saved_events = {aid: listing.saved_events for aid, listing in listings.items()}
             self.notes.update(dict.fromkeys(selection.notes))
             resolved = self._windows_since_alert(job, selection) if common is None else common
             self._asked += len(selection.tests) * len(resolved)
             _check_size(self._asked)
             for test, window in itertools.product(selection.tests, resolved):
-                self._keep(self._task(job, name, test, window))
+                task = self._task(job, name, test, window)
+                self._keep(replace(task, saved_events=saved_events.get(test.account_group)))
 
     def _select(self, job: Job) -> dict[str, Selection]:
         """The tests that the job means, by organization."""

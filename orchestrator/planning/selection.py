@@ -14,6 +14,7 @@ from orchestrator import core
 from orchestrator.api import Alert, ConfiguredTest, Tag
 from orchestrator.core import (
     Job,
+    ListedEvents,
     Organization,
     Select,
     SelectionError,
@@ -32,7 +33,7 @@ class Listing:
     """The lists of one account group; None for one that was not, or could not be, read.
 
     `aid` is what a request names, empty for the credential's own group; `label` is what people read, and
-    `unreadable` says why lists are missing.
+    `unreadable` says why lists are missing. `read_at` (epoch seconds) is before the first of them was asked for.
     """
 
     aid: str = ""
@@ -41,6 +42,15 @@ class Listing:
     tags: tuple[Tag, ...] | None = None
     alerts: tuple[Alert, ...] | None = None
     unreadable: tuple[UnreadableList, ...] = ()
+    read_at: float = 0.0
+
+    @property
+    def saved_events(self) -> ListedEvents | None:
+        """The saved events among the tests; None where these were not read."""
+        if self.tests is None:
+            return None
+        names = frozenset(test.name for test in self.tests.values() if test.saved_event)
+        return ListedEvents(names=names, read_at=self.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

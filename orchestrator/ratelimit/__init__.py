@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         may_send,
         pessimistic_return,
         return_after_reboot,
+        search_end,
         settled_return,
     )
     from orchestrator.ratelimit.forecast import ASSUMED_LATENCY, ForecastStart, estimate_done, forecast_starts

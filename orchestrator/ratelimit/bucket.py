@@ -28,6 +28,9 @@ LONGEST_GATE = 4
 CLOSINGS_TO_DOUBLE = 3
 """So many closings in a row, and the wait doubles."""
 
+SEARCH_SHARE = 4 / 3
+"""The longest search for evidence, in `T + G`: 2 min at the usual 60 s and 30 s."""
+
 REBOOT_MARGIN = 600.0
 """After a reboot only the calendar is left to compare: it must have moved on by this much more."""
 
@@ -135,6 +138,15 @@ def longest_hold(limit: Limit, timeout: float) -> float:
 def evidence_time(limit: Limit, timeout: float, granted_at: float) -> float:
     """From when on a request without an answer can no longer be carried out by the server."""
     return granted_at + timeout + limit.grace
+
+
+def search_end(done_at: float, reach: float) -> float:
+    """When a run stops to look for evidence at the latest: `done_at` is when nothing else was left of it.
+
+    `reach` is how long after its grant a request may be carried out, `T + G`: after it at the latest there is
+    something to see, and the rest is for lists that cannot be read at first.
+    """
+    return done_at + SEARCH_SHARE * reach
 
 
 def may_send(limit: Limit, timeout: float, granted_boot: float, now_boot: float) -> bool:

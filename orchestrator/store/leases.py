@@ -43,6 +43,7 @@ AFRESH: Mapping[str, object] = {
     "settled_at": None,
     "http_status": None,
     "problem": None,
+    "possible_event": None,
 }
 """A failed task that is tried again begins anew; that a duplicate is possible is not forgotten."""
 
@@ -149,6 +150,7 @@ def _changes(
         "first_sent_at": _first_byte_at(task, tries, closed_for),
         "http_status": settlement.http_status,
         "problem": from_problem(settlement.problem),
+        "possible_event": None,
         "duplicate_possible": bool(task["duplicate_possible"] or settlement.duplicate_possible),
         **from_snapshot(settlement.snapshot),
     }

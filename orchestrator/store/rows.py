@@ -8,10 +8,12 @@ from dataclasses import asdict
 from enum import IntEnum
 
 from orchestrator.core import (
+    MOST_RESENDS,
     Lease,
     Limit,
     OnUncertain,
     Pace,
+    PossibleEvent,
     Priority,
     Problem,
     Result,
@@ -155,6 +157,15 @@ def from_task(task: Task, organization: int) -> dict[str, object]:
     }
 
 
+def from_listing(task: Task) -> dict[str, object]:
+    """The columns that keep if a saved event of the name of a task, which nobody was granted yet, is there already."""
+    seen = task.saved_events
+    if seen is None or task.generation:
+        return {"listed": None, "listed_at": None}
+    titles = {task.title(resends) for resends in range(MOST_RESENDS + 1)}
+    return {"listed": int(not titles.isdisjoint(seen.names)), "listed_at": seen.read_at}
+
+
 def from_reference(task: Task) -> dict[str, object]:
     """A run's reference to a task, as its columns."""
     return {
@@ -183,6 +194,9 @@ def to_result(row: Row, task: Task, run: str | None) -> Result:
         found=row["found"],
         resends=row["resends"],
         evidence_due=row["evidence_due"],
+        listed=None if row["listed"] is None else bool(row["listed"]),
+        listed_at=row["listed_at"],
+        possible_event=to_possible_event(row["possible_event"]),
         queued_wall=row["queued_wall"],
         sent_wall=row["sent_wall"],
         settled_wall=row["settled_wall"],
@@ -242,6 +256,16 @@ def from_snapshot(snapshot: Snapshot | None) -> dict[str, str | None]:
 def to_snapshot(text: str | None) -> Snapshot | None:
     """A snapshot from JSON."""
     return None if text is None else Snapshot(**json.loads(text))
+
+
+def from_possible_event(event: PossibleEvent | None) -> str | None:
+    """A saved event that may be an uncertain task's, as JSON."""
+    return None if event is None else json.dumps(asdict(event))
+
+
+def to_possible_event(text: str | None) -> PossibleEvent | None:
+    """A saved event that may be an uncertain task's, from JSON."""
+    return None if text is None else PossibleEvent(**json.loads(text))
 
 
 def from_problem(problem: Problem | None) -> str | None:

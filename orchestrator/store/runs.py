@@ -11,7 +11,15 @@ from orchestrator.core import Problem, Run, RunState, Status, Task, UsageError
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.leases import queue_afresh
-from orchestrator.store.rows import BATCH, find_phase, from_problem, from_reference, from_task, is_expired
+from orchestrator.store.rows import (
+    BATCH,
+    find_phase,
+    from_listing,
+    from_problem,
+    from_reference,
+    from_task,
+    is_expired,
+)
 from orchestrator.store.views import latest_rows, load_run
 
 
@@ -173,14 +181,21 @@ def _new_row(task: Task, organization: int, *, now: float, epoch: float) -> dict
         "problem": None,
         "status": Status.QUEUED.value,
     }
-    return {**from_task(task, organization), **row, **_refusal(task, now=now, epoch=epoch)}
+    return {
+        **from_task(task, organization),
+        **row,
+        **from_listing(task),
+        **_refusal(task, now=now, epoch=epoch),
+    }
 
 
 def _meet(tx: Transaction, known: Row, task: Task, *, now: float, epoch: float) -> None:
     """Bring a task that is there already forward: what failed is tried again, a test's name is learnt."""
     if known["status"] == Status.FAILED:
         queue_afresh(tx, known, now=now, epoch=epoch, **_refusal(task, now=now, epoch=epoch))
-    elif known["test_name"] is None and task.test_name is not None:
+    if known["granted_at"] is None and task.saved_events is not None:
+        tx.change(sql.NOTE_LISTED, task=known["id"], **from_listing(task))
+    if known["test_name"] is None and task.test_name is not None:
         tx.change(sql.NAME_TASK, task=known["id"], test_name=task.test_name)
 
 

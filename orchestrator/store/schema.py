@@ -159,7 +159,16 @@ FOURTH = (
     "ALTER TABLE serving ADD COLUMN stopped TEXT NOT NULL DEFAULT ''",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH)
+FIFTH = (
+    # If a saved event of the task's name was listed before any request for the snapshot was granted, and when the
+    # list was read (epoch seconds); NULL where nobody looked.
+    "ALTER TABLE task ADD COLUMN listed BIGINT",
+    "ALTER TABLE task ADD COLUMN listed_at DOUBLE PRECISION",
+    # The saved event (JSON) that may be an uncertain task's.
+    "ALTER TABLE task ADD COLUMN possible_event TEXT",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
 """Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
 
 VERSION = len(MIGRATIONS)

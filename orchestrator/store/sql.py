@@ -145,10 +145,16 @@ SET_TASKS = "UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = :
 
 ADD_TASK = """
 INSERT INTO task (key, base_key, generation, organization, account_group, test_id, test_name, window_start,
-    window_end, is_public, display_name, ready_at, status, queued_wall, settled_wall, settled_at, problem)
+    window_end, is_public, display_name, ready_at, status, queued_wall, settled_wall, settled_at, problem, listed, listed_at)
 VALUES (:key, :base_key, :generation, :organization, :account_group, :test_id, :test_name, :window_start,
-    :window_end, :is_public, :display_name, :ready_at, :status, :queued_wall, :settled_wall, :settled_at, :problem)
+    :window_end, :is_public, :display_name, :ready_at, :status, :queued_wall, :settled_wall, :settled_at, :problem,
+    :listed, :listed_at)
 ON CONFLICT (base_key, generation) DO NOTHING"""
+
+# Only before the first grant of any generation: later a saved event of the name may be what a request has left.
+NOTE_LISTED = """
+UPDATE task SET listed = :listed, listed_at = :listed_at
+WHERE id = :task AND generation = 0 AND granted_at IS NULL"""
 
 NAME_TASK = "UPDATE task SET test_name = :test_name WHERE id = :task"
 
@@ -253,7 +259,7 @@ UPDATE task SET
     evidence_due = :evidence_due, duplicate_possible = :duplicate_possible, queued_wall = :queued_wall,
     granted_wall = :granted_wall, sent_wall = :sent_wall, settled_wall = :settled_wall,
     settled_at = :settled_at, http_status = :http_status, problem = :problem, snapshot_id = :snapshot_id,
-    event_id = :event_id, snapshot = :snapshot, found = :found
+    event_id = :event_id, snapshot = :snapshot, found = :found, possible_event = :possible_event
 WHERE id = :id AND attempt = :seen_attempt AND status = :seen_status"""
 
 PLACE_TASK = "UPDATE run_task SET phase = :phase, until = :until WHERE task = :task"
@@ -294,6 +300,12 @@ FROM task t CROSS JOIN run_task r CROSS JOIN organization o
 WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.task = t.id AND r.run = :run
   AND o.id = t.organization ORDER BY r.position"""
 
+SEARCHES = """
+SELECT o.identity, COUNT(*) AS tasks, MIN(t.evidence_due) AS due, MAX(t.evidence_at - t.granted_at) AS reach,
+    (SELECT MAX(s.until) FROM run_task s WHERE s.run = :run AND s.phase = 4) AS settled_at
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+WHERE r.run = :run AND t.status = 'uncertain' AND t.evidence_due IS NOT NULL GROUP BY o.identity"""
+
 KNOWN_SNAPSHOTS = """
 SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND snapshot_id IS NOT NULL"""
 
@@ -303,8 +315,10 @@ TASKS_OF = "SELECT * FROM task WHERE organization = :organization ORDER BY base_
 
 GENERATIONS = "SELECT * FROM task WHERE base_key = :base_key"
 
+# With the key its name becomes another one, of which the list said nothing.
 MOVE_TASK = """
-UPDATE task SET organization = :organization, key = :key, base_key = :base_key, generation = :generation
+UPDATE task SET organization = :organization, key = :key, base_key = :base_key, generation = :generation,
+    listed = NULL, listed_at = NULL
 WHERE id = :id"""
 
 REPOINT = """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.core import Lease, Result, RunState, Snapshot, Status, UsageError
+from orchestrator.core import Lease, PossibleEvent, Result, RunState, Snapshot, Status, UsageError
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.leases import lock_leased, queue_afresh, save_task
-from orchestrator.store.rows import from_snapshot, to_lease, to_result, to_task
+from orchestrator.store.rows import from_possible_event, from_snapshot, to_lease, to_result, to_task
 
 RESENT = {
     "status": Status.QUEUED.value,
@@ -18,6 +18,7 @@ RESENT = {
     "settled_at": None,
     "settled_wall": None,
     "duplicate_possible": True,
+    "possible_event": None,
 }
 """The columns of a task that is sent once more although its snapshot may exist."""
 
@@ -48,10 +49,20 @@ class UncertainTasks:
         ids = (known for row in rows for known in (row["snapshot_id"], row["event_id"]))
         return frozenset(known for known in ids if known is not None)
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
-        """End the search for evidence: created as found, queued once more (flagged), or uncertain for good.
+    def conclude(
+        self,
+        lease: Lease,
+        *,
+        found: Snapshot | None,
+        how: str = "",
+        twice: bool = False,
+        possible: PossibleEvent | None = None,
+        resend: bool = False,
+    ) -> bool:
+        """End the search for evidence: created as found (`twice`: it is there more than once), queued once more (flagged), or uncertain for now.
 
-        True if it was queued: in a run that was cancelled nobody would send it.
+        What remains uncertain keeps the saved event that it is `possible` to be. True if it was queued: in a run that
+        was cancelled nobody would send it.
         """
         with self._database.write() as tx:
             task = lock_leased(tx, lease, Status.UNCERTAIN)
@@ -59,10 +70,12 @@ class UncertainTasks:
             queued = resend and found is None and _revive(tx, lease.run_id)
             if found is not None:
                 changes = _creation(found, how or None, now=now, epoch=tx.epoch())
+                changes["duplicate_possible"] = bool(task["duplicate_possible"] or twice)
             elif queued:
                 changes = {**RESENT, "resends": task["resends"] + 1}
             else:
-                changes = {"settled_at": now, "evidence_due": None}
+                seen = from_possible_event(possible)
+                changes = {"settled_at": now, "evidence_due": None, "possible_event": seen}
             save_task(tx, task, now, **changes)
         return queued
 
@@ -92,6 +105,7 @@ def _creation(snapshot: Snapshot, found: str | None, *, now: float, epoch: float
         "status": Status.CREATED.value,
         "found": found,
         "problem": None,
+        "possible_event": None,
         "evidence_due": None,
         "settled_at": now,
         "settled_wall": epoch,

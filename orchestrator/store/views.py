@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError
+from orchestrator.ratelimit import search_end
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.rows import BATCH, kind, to_bare_task, to_result, to_run, to_task
@@ -37,6 +38,18 @@ class ServingProcess:
 
     refused: frozenset[tuple[str, bool]] = frozenset()
     stopped: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """The lost answers of a run that are looked for in one organization: how many, from when, until when (store time).
+
+    The end holds for a run with nothing pending.
+    """
+
+    tasks: int
+    due: float
+    ends_at: float
 
 
 class Views:
@@ -76,6 +89,17 @@ class Views:
         row = {"run": run_id, "identity": task.organization, "kind": kind(*task.kind)}
         with self._database.read() as tx:
             return int(tx.rows(sql.COUNT_OPEN, **row)[0]["tasks"])
+
+    def searches(self, run_id: str) -> Mapping[str, Search]:
+        """The lost answers of a run that are still looked for, by organization identity."""
+        with self._database.read() as tx:
+            rows = tx.rows(sql.SEARCHES, run=run_id)
+        return {
+            row["identity"]: Search(
+                tasks=row["tasks"], due=row["due"], ends_at=search_end(row["settled_at"], row["reach"])
+            )
+            for row in rows
+        }
 
     def versions(self, run_id: str) -> Mapping[str, int]:
         """A number for each organization of the run that changes whenever a task or token of it does."""

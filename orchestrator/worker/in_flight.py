@@ -18,14 +18,11 @@ from orchestrator.core import (
     Settlement,
     StoreTrouble,
 )
-from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE, Backoff
+from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
 from orchestrator.worker.sender import Sender, Sent
-
-ORDINARY_PERIOD = 300.0
-"""Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
 
 TOO_SLOW = "the connection, or the store, took too long"
 """Said of a grant that grew stale: a network that slow, or a machine that slept, counts as no connection."""
@@ -105,7 +102,7 @@ class InFlight:
         settled = settlement.make_settlement(
             verdict,
             lease,
-            self._backoff(served),
+            served.backoff(self._rules),
             now=store_now,
             draw=self._draw,
             permitted=lease.task.kind in served.refusals.succeeded,
@@ -189,12 +186,9 @@ class InFlight:
         now = self._clock.boot()
         self._organizations.registration_due |= served.connect_failures == 0
         served.connect_failures += 1
-        wait = self._backoff(served).wait(served.connect_failures, self._draw)
+        wait = served.backoff(self._rules).wait(served.connect_failures, self._draw)
         self._organizations.schedule(served, now + wait)
         served.wait_for(Reason.API_UNREACHABLE, self._clock.wall() + wait)
         if self._organizations.unreachable_since is None:
             self._organizations.unreachable_since = now
         self._observer.on_event(notices.unsent_attempt(served, lease, why, wait))
-
-    def _backoff(self, served: ServedOrganization) -> Backoff:
-        return Backoff(rules=self._rules, scale=min(1.0, served.limit.per / ORDINARY_PERIOD))

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from orchestrator.api import Outcome, Verdict
-from orchestrator.core import Event, Lease, Settlement, Snapshot, Status, StoreTrouble, Task, plural
+from orchestrator.core import (
+    Event,
+    Lease,
+    PossibleEvent,
+    Result,
+    Settlement,
+    Status,
+    StoreTrouble,
+    Task,
+    plural,
+    utc_text,
+)
 from orchestrator.ratelimit import Gate
 from orchestrator.worker.organization import ServedOrganization
 
@@ -39,17 +50,42 @@ def unsent_attempt(served: ServedOrganization, lease: Lease, why: str, wait: flo
     return _about(lease, "attempt.unsent", text)
 
 
-def evidence_outcome(lease: Lease, found: Snapshot | None, *, resend: bool, error: str | None) -> Event:
-    """The end of a search for evidence."""
-    test = f"test {lease.task.test_id}"
-    if found is not None:
-        return _about(lease, "evidence.found", f"{test}: found the snapshot whose answer was lost", "info")
-    if resend:
-        blind = f", since nobody could look for it: {error}" if error else ""
-        text = f"{test}: sent once more{blind}; it may then exist twice"
-        return _about(lease, "attempt.retry", text)
-    why = error or "its account group lists no such saved event, which proves nothing"
-    return _about(lease, "evidence.missing", f"{test}: stays uncertain: {why}")
+def evidence_found(lease: Lease, *, twice: bool) -> Event:
+    """A lost answer's snapshot is there."""
+    text = f"test {lease.task.test_id}: found the snapshot whose answer was lost"
+    if twice:
+        return _about(lease, "evidence.found", f"{text}; it is there more than once")
+    return _about(lease, "evidence.found", text, "info")
+
+
+def evidence_missing(
+    lease: Lease, result: Result, possible: PossibleEvent | None, error: str | None
+) -> Event:
+    """Nothing proves that a lost answer's snapshot was made: it stays uncertain."""
+    why = error or _describe_list(possible, result)
+    text = f"test {lease.task.test_id}: stays uncertain: {why}"
+    if error:
+        text += f"; `tesnap resume {lease.run_id}` looks again"
+    elif possible is not None:
+        command = f"tesnap settle {lease.run_id} {lease.task.short_key} created {possible.id}"
+        text += f"; if it is this snapshot, `{command}` says so"
+    return _about(lease, "evidence.missing", text)
+
+
+def resend(lease: Lease, result: Result, possible: PossibleEvent | None, error: str | None) -> Event:
+    """Nothing proves that a lost answer's snapshot was made: it is sent once more, as its policy says."""
+    why = f"nobody could look for it: {error}" if error else _describe_list(possible, result)
+    text = f"test {lease.task.test_id}: sent once more, since {why}; it may then exist twice"
+    return _about(lease, "attempt.retry", text)
+
+
+def _describe_list(possible: PossibleEvent | None, result: Result) -> str:
+    """The words for a list of tests that has no proof."""
+    if possible is None:
+        return "its account group lists no other saved event of its name, which proves nothing"
+    dated = "without a date" if possible.created_at is None else f"dated {utc_text(possible.created_at)}"
+    age = "was there before" if result.listed else "may have been there before"
+    return f"the saved event of its name that its account group lists ({possible.id}, {dated}) {age}"
 
 
 def failed_look(lease: Lease, lost: int, error: str, wait: float) -> Event:

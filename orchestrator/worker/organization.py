@@ -11,11 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.core import Clock, Lease, Limit, Reason, Task
+from orchestrator.core import Clock, Lease, Limit, Reason, RetryRules, Task
+from orchestrator.ratelimit import Backoff
 from orchestrator.store import Store
 
 REFUSALS = 3
 """So many 403 without a success for one (account group, is_public), and nothing more of it is tried."""
+
+
+ORDINARY_PERIOD = 300.0
+"""Waits between attempts are meant for the documented period; a shorter one (in tests) shortens them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,10 @@ class ServedOrganization:
     def hindered(self) -> Reason | None:
         """The reason for which nothing can be sent at present, whatever the bucket says."""
         return self.stopped or (Reason.API_UNREACHABLE if self.connect_failures else None)
+
+    def backoff(self, rules: RetryRules) -> Backoff:
+        """The waits between attempts at anything of this organization."""
+        return Backoff(rules=rules, scale=min(1.0, self.limit.per / ORDINARY_PERIOD))
 
     def note_success(self, task: Task) -> None:
         """Note that a snapshot was made."""

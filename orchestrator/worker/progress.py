@@ -10,6 +10,7 @@ from orchestrator.core import Clock, Counts, Observer, Progress, Reason, Run, Wa
 from orchestrator.ratelimit import estimate_done
 from orchestrator.store import RunView, Store
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
+from orchestrator.worker.reconcile import LostAnswers
 from orchestrator.worker.watch import Watch
 
 SHOWN_EVERY = 1.0
@@ -31,9 +32,10 @@ class RunProgress:
         *,
         observer: Observer,
         watch: Watch,
+        lost_answers: LostAnswers,
     ) -> None:
         self._store, self._organizations, self._clock = store, organizations, clock
-        self._observer, self._watch = observer, watch
+        self._observer, self._watch, self._lost_answers = observer, watch, lost_answers
         self._view, self._stale = RunView(run=run), True
         self._shown, self._every = -math.inf, SHOWN_EVERY
 
@@ -85,17 +87,24 @@ class RunProgress:
 
     def _waits_for_evidence(self, view: RunView) -> Iterator[Waiting]:
         """The waits of organizations where nothing is left but to look for what became of requests without an answer."""
-        now = self._store.now() if self._watch.lost else 0.0
+        now, boot = (self._store.now() if self._watch.lost else 0.0), self._clock.boot()
         dues: dict[str, list[float]] = {}
         for organization, due in self._watch.lost.values():
             dues.setdefault(organization, []).append(due)
         for organization, them in dues.items():
             served = self._organizations.find(organization)
             counts = Counts() if served is None else _counts(view, served)
-            left, wait = min(len(them), counts.uncertain), min(them) - now
+            left = min(len(them), counts.uncertain)
             if served is not None and left and not counts.pending:
-                until = self._clock.wall() + wait if wait > 0 else None
-                yield Waiting(organization=served.name, reason=Reason.EVIDENCE, until=until, left=left)
+                wait = max(min(them) - now, self._lost_answers.next_look(organization) - boot)
+                end = self._lost_answers.latest_end(organization) - boot
+                yield Waiting(
+                    organization=served.name,
+                    reason=Reason.EVIDENCE,
+                    until=self._clock.wall() + wait if wait > 0 else None,
+                    left=left,
+                    done=self._clock.wall() + end if end < math.inf else None,
+                )
 
 
 def _counts(view: RunView, served: ServedOrganization) -> Counts:

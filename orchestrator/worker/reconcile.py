@@ -6,10 +6,12 @@ name. Finding it settles the task; not finding it proves nothing.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from random import Random
 
-from orchestrator.core import Clock, Lease, LeaseLost, Observer, RetryRules
-from orchestrator.ratelimit import Backoff
+from orchestrator.core import Clock, Lease, LeaseLost, Observer, Result, RetryRules
+from orchestrator.ratelimit import search_end
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ApiCalendar, ServedOrganizations
@@ -22,11 +24,25 @@ One look sees so much: the account group '' is the token's own, and each name ha
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedLooks:
+    """Looks in one account group that failed: how many, since when, and when the next one is due (boot clock).
+
+    `resends`: one of the tasks is sent once more when nothing is found.
+    """
+
+    times: int
+    since: float
+    again_at: float
+    resends: bool
+
+
 class LostAnswers:
     """Looks for evidence once it can be there, and concludes what is to become of the tasks.
 
     One look for all that is due in an account group. `left` are the positions of the tasks for which there
-    is nothing to look with here: a process that has the credential, or a later start, sees to them.
+    is nothing to look with here: a process that has the credential, or a later start, sees to them. `unread` are
+    those that stay uncertain since the list could not be read.
     """
 
     def __init__(
@@ -43,15 +59,38 @@ class LostAnswers:
     ) -> None:
         self._run_id, self._store, self._sender = run_id, store, sender
         self._organizations, self._clock, self._observer = organizations, clock, observer
-        self._backoff, self._draw = Backoff(rules=rules), draw
+        self._rules, self._draw = rules, draw
         self._looking: set[Group] = set()
-        self._failed: dict[Group, tuple[int, float, float]] = {}  # how often, since when, not before when
+        self._failed: dict[Group, FailedLooks] = {}
+        self._done_since: float | None = None
         self.left: frozenset[int] = frozenset()
+        self.unread: set[int] = set()
 
     @property
     def under_way(self) -> int:
         """How many looks have not ended yet."""
         return len(self._looking)
+
+    def note_work(self, now: float, *, done: bool) -> None:
+        """Note if nothing is left of the run but to look: from then on the search has an end."""
+        if not done:
+            self._done_since = None
+        elif self._done_since is None:
+            self._done_since = now
+
+    def next_look(self, identity: str) -> float:
+        """When an organization's list that could not be read is read again, by the boot clock; minus infinity: at once."""
+        times = [
+            min(one.again_at, self._end(group, one))
+            for group, one in self._failed.items()
+            if group[0] == identity
+        ]
+        return min(times, default=-math.inf)
+
+    def latest_end(self, identity: str) -> float:
+        """When the search in an organization ends at the latest, by the boot clock; infinity while that is open."""
+        failed = [self._end(group, one) for group, one in self._failed.items() if group[0] == identity]
+        return max(failed, default=self._end((identity, "", ""), None))
 
     def start_looking(self, now: float, *, room: int) -> None:
         """Look for what is due, as often as there is room for a request."""
@@ -73,28 +112,45 @@ class LostAnswers:
         """Conclude what a look says of its tasks; a grant is asked for, since one may be queued once more."""
         group = _group(end.lost[0][0])
         self._looking.discard(group)  # before the store is asked anything, which may fail
+        failed = end.error is not None
+        if failed and (stopping or (not end.lasting and self._put_off(group, end))):
+            return
+        self._failed.pop(group, None)
         served = self._organizations.find(group[0])
         calendar = ApiCalendar() if served is None else served.calendar
-        ahead = calendar.epoch(self._clock) - self._store.now()
-        failed = end.error is not None
-        if not (failed and (stopping or (not end.lasting and self._put_off(group, end)))):
-            self._failed.pop(group, None)
-            self._conclude_all(end, ahead)
+        self._conclude_all(end, calendar.epoch(self._clock) - self._store.now())
         if served is not None:
             served.empty = False
             self._organizations.schedule(served, 0.0)
 
     def _may_look(self, group: Group, now: float) -> bool:
-        return group not in self._failed or now >= self._failed[group][2]
+        failed = self._failed.get(group)
+        return failed is None or now >= min(failed.again_at, self._end(group, failed))
+
+    def _end(self, group: Group, failed: FailedLooks | None) -> float:
+        """When the search in an account group ends, by the boot clock.
+
+        A task that its policy sends once more is work: its list is asked for as long as anything else is tried.
+        """
+        if failed is not None and (failed.resends or self._done_since is None):
+            return failed.since + self._rules.within
+        served = self._organizations.find(group[0])
+        if served is None or self._done_since is None:
+            return math.inf
+        return search_end(self._done_since, served.timeout + served.limit.grace)
 
     def _put_off(self, group: Group, end: Looked) -> bool:
-        """Have a look that failed made once more; False when it has failed for too long."""
-        now = self._clock.boot()
-        times, since, _ = self._failed.get(group, (0, now, now))
-        if now - since >= self._backoff.rules.within:
+        """Have a look that failed made once more; False when there is no time left for it."""
+        now, before = self._clock.boot(), self._failed.get(group)
+        times, since = (before.times, before.since) if before else (0, now)
+        resends = any(settlement.may_resend(*lost) for lost in end.lost)
+        served = self._organizations.find(group[0])
+        wait = 0.0 if served is None else served.backoff(self._rules).wait(times + 1, self._draw)
+        failed = FailedLooks(times=times + 1, since=since, again_at=now + wait, resends=resends)
+        if now >= self._end(group, failed):
             return False
-        wait = self._backoff.wait(times + 1, self._draw)
-        self._failed[group] = (times + 1, since, now + wait)
+        self._failed[group] = failed
+        wait = min(wait, self._end(group, failed) - now)
         self._observer.on_event(notices.failed_look(end.lost[0][0], len(end.lost), end.error or "", wait))
         return True
 
@@ -103,14 +159,29 @@ class LostAnswers:
         known = set(self._store.uncertain.known_snapshots(end.lost[0][0].task.organization))
         for lease, result in end.lost:
             found = settlement.find_evidence(lease, result, end.tests, known, ahead=ahead)
-            resend = found is None and settlement.may_resend(lease, result)
-            known |= {found.id} if found else set()
-            how = "saved_event" if found else ""
+            known |= {found.snapshot.id} if found.snapshot else set()
             try:
-                queued = self._store.uncertain.conclude(lease, found=found, how=how, resend=resend)
+                self._conclude(lease, result, found, end.error)
             except LeaseLost:
                 continue  # another process concluded it
-            self._observer.on_event(notices.evidence_outcome(lease, found, resend=queued, error=end.error))
+
+    def _conclude(
+        self, lease: Lease, result: Result, evidence: settlement.Evidence, error: str | None
+    ) -> None:
+        """Store what the evidence says of one task, and tell it."""
+        tasks = self._store.uncertain
+        if evidence.snapshot is not None:
+            tasks.conclude(lease, found=evidence.snapshot, how="saved_event", twice=evidence.twice)
+            self._observer.on_event(notices.evidence_found(lease, twice=evidence.twice))
+            return
+        possible = result.possible_event if error else evidence.possible
+        may_resend = settlement.may_resend(lease, result)
+        if tasks.conclude(lease, found=None, possible=possible, resend=may_resend):
+            self._observer.on_event(notices.resend(lease, result, possible, error))
+            return
+        if error:
+            self.unread.add(lease.task.position)
+        self._observer.on_event(notices.evidence_missing(lease, result, possible, error))
 
 
 def _group(lease: Lease) -> Group:

@@ -25,6 +25,9 @@ POOL_THREADS = 128
 PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 """Refusals that say nothing of the next request; any other 4xx does."""
 
+LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+"""Server errors that another request would meet, too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
@@ -188,9 +191,14 @@ def read_evidence(getter: Getter, lost: Sequence[LostAnswer]) -> Looked:
     try:
         return Looked(lost=lost, tests=tuple(read_tests(getter, lost[0][0].task.account_group or None)))
     except CatalogError as error:
-        passing = (
-            error.status is None
-            or error.status in PASSING
-            or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        )
-        return Looked(lost=lost, error=str(error), lasting=not passing)
+        return Looked(lost=lost, error=str(error), lasting=_is_lasting(error.status))
+
+
+def _is_lasting(status: int | None) -> bool:
+    """True if a list whose answer has this status would be answered alike later.
+
+    A success that is no list is a page of somebody between us and the API, as a bad gateway is.
+    """
+    if status is None or status in PASSING or status < HTTPStatus.MULTIPLE_CHOICES:
+        return False
+    return status in LASTING or status < HTTPStatus.INTERNAL_SERVER_ERROR

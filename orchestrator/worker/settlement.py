@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 
 from orchestrator.api import ConfiguredTest, Outcome, Verdict
 from orchestrator.core import (
+    MOST_RESENDS,
     Event,
     Lease,
     OnUncertain,
+    PossibleEvent,
     Reason,
     Result,
     Run,
@@ -71,27 +74,45 @@ def _wait_after_server_error(
     return wait
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a list of tests says of a lost answer: the saved event it left behind, or one that may be it.
+
+    `twice`: more than one is there that only requests for this very snapshot can have made.
+    """
+
+    snapshot: Snapshot | None = None
+    possible: PossibleEvent | None = None
+    twice: bool = False
+
+
 def find_evidence(
     lease: Lease, result: Result, tests: Iterable[ConfiguredTest], known: Collection[str], *, ahead: float
-) -> Snapshot | None:
-    """The saved event that a lost answer left behind, if the list of tests shows it; its absence proves nothing.
+) -> Evidence:
+    """The evidence of what became of a lost answer; that there is none proves nothing.
 
-    It is ours if the store does not know it, it was created after the attempt's grant (by the API's
-    calendar, `ahead` seconds ahead of store time, whatever calendars showed then) and it has our display name.
+    A saved event is ours if the store does not know it, it has our display name, and it either is dated after the
+    attempt's grant (by the API's calendar, `ahead` seconds ahead of store time, whatever calendars showed then), or
+    has our key in its name and was not there before: a server may date it as the test.
     """
-    title = lease.task.title(lease.resends)
+    title, alone = lease.task.title(lease.resends), lease.task.is_named_by_key
     earliest = lease.granted_at + ahead - CLOCK_TOLERANCE
-    for test in tests:
-        fresh = test.created_at is not None and test.created_at >= earliest
-        if test.saved_event and test.name == title and fresh and test.id not in known:
-            return Snapshot(id=test.id, event_id=test.id, test_name=result.task.test_name, saved_event=True)
-    return None
+    alike = [test for test in tests if test.saved_event and test.name == title and test.id not in known]
+    new = alone and result.listed is False
+    ours = [test for test in alike if new or (test.created_at is not None and test.created_at >= earliest)]
+    if ours:
+        key, name = ours[0].id, result.task.test_name
+        made = Snapshot(id=key, event_id=key, test_name=name, saved_event=True)
+        return Evidence(snapshot=made, twice=alone and len(ours) > 1)
+    if alike:
+        return Evidence(possible=PossibleEvent(id=alike[0].id, created_at=alike[0].created_at))
+    return Evidence()
 
 
 def may_resend(lease: Lease, result: Result) -> bool:
     """True if an uncertain task is sent once more: by policy, once, and never after a 2xx."""
     answered = result.http_status is not None and 200 <= result.http_status < 300
-    return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends == 0 and not answered
+    return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends < MOST_RESENDS and not answered
 
 
 def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> str | None:

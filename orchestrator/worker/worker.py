@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -76,7 +77,9 @@ class Worker:
             run.id, store, sender, served, clock, observer=observer, rules=rules, draw=draw
         )
         self._watch = Watch(run.id, store, observer, self._guard, poll=poll)
-        self._progress = RunProgress(run, store, served, clock, observer=observer, watch=self._watch)
+        self._progress = RunProgress(
+            run, store, served, clock, observer=observer, watch=self._watch, lost_answers=self._lost_answers
+        )
 
     # -- driving it --------------------------------------------------------------------------------------
     def work(self) -> Ending:
@@ -130,6 +133,7 @@ class Worker:
             reasons = dict.fromkeys(view.counts, Reason.STORE.value)
         seconds = self._clock.boot() - self._started
         ending = make_ending(view, self._organizations, reasons, early=early, seconds=seconds)
+        ending = replace(ending, unread=min(len(self._lost_answers.unread), view.total.uncertain))
         self._observer.on_end(ending)
         return ending
 
@@ -173,12 +177,19 @@ class Worker:
             self._progress.note_change()
             self._watch.report(thorough=True)
             if not self._shutdown.begun:
+                self._lost_answers.note_work(now, done=self._is_worked_off())
                 self._lost_answers.start_looking(now, room=self._capacity - len(self._in_flight))
 
     @property
     def _capacity(self) -> int:
         """How many attempts can be under way at once; looks for evidence are requests, too."""
         return self._sender.capacity - self._lost_answers.under_way
+
+    def _is_worked_off(self) -> bool:
+        """True if there is nothing left to do here but to look for lost answers."""
+        if not self._in_flight.settled:
+            return False
+        return self._organizations.idle or not self._progress.count().total.pending
 
     def _is_finished(self) -> bool:
         if self._lost_answers.under_way or not self._in_flight.settled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Task
 from orchestrator.ratelimit.bucket import IN_SINCE_EVER, Wait
@@ -95,8 +96,8 @@ class SendingTooEarly(MortalQueue):
 class ResendUncertain(UncertainTasks):
     """What nobody knows the fate of is sent once more, against the policy."""
 
-    def conclude(self, lease: Lease, *, found: Snapshot | None, how: str = "", resend: bool = False) -> bool:
-        return super().conclude(lease, found=found, how=how, resend=found is None and lease.resends == 0)
+    def conclude(self, lease: Lease, *, found: Snapshot | None, **how: Any) -> bool:
+        return super().conclude(lease, found=found, **how | {"resend": found is None and lease.resends == 0})
 
 
 class NoRecovery(MortalQueue):

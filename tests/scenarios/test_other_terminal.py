@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 
 from orchestrator.core.tasks import Reason
 from orchestrator.output import status_text
+from orchestrator.simulator import script_faults
 from tests.scenarios.test_reachability import cut_off
 from tests.scenarios.test_refused_groups import CLOSED, OPEN, guarded, job_in
 from tests.support.virtual import Stage, drive
@@ -88,3 +90,24 @@ def test_what_is_refused_everywhere_is_said(stage: StageMaker) -> None:
     worker._progress.show = lambda now, *, always: looks.append(seen(at))  # type: ignore[method-assign] # at each step
     drive(at.timeline, [worker])
     assert looks[-1] == {"org-1": Reason.PERMISSION_REFUSED}
+
+
+def test_a_search_for_a_lost_answer_is_said_with_its_end(either_stage: StageMaker) -> None:
+    """Nothing else is left: it begins a minute and a half after the grant and lasts two minutes at the most."""
+    at = either_stage(tests=3, faults=script_faults([None, "reset-after"]))
+    worker, _ = at.worker(at.jobfile(2, is_public=True))
+    looks: list[str] = []
+
+    def look() -> None:
+        status = status_text.load_status(at.open(), "r1")
+        looks.append("; ".join(status_text.status_lines(status, UTC)))
+        (why,) = status.waiting
+        assert (why.reason, why.left) == (Reason.EVIDENCE, 1)
+        assert why.until is not None
+        assert why.done is not None
+        assert 25.0 <= why.done - why.until <= 35.0
+
+    at.timeline.at(at.clock.boot() + 30, look)
+    drive(at.timeline, [worker])
+    assert "looking for evidence of what went unanswered; next" in looks[0]
+    assert not status_text.load_status(at.open(), "r1").waiting

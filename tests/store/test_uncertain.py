@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from orchestrator.core.errors import LeaseLost, UsageError
-from orchestrator.core.tasks import Counts, Lease, Run, RunState, Snapshot, Status
+from orchestrator.core.tasks import (
+    Counts,
+    Lease,
+    ListedEvents,
+    PossibleEvent,
+    Result,
+    Run,
+    RunState,
+    Snapshot,
+    Status,
+    Task,
+)
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, SqliteWorld, World, created, task
 from tests.support.commands import ran
 
@@ -112,3 +125,70 @@ def test_a_key_has_to_mean_one_uncertain_task(world: World) -> None:
         UsageError, match=f"no uncertain task begins with 'zz'; uncertain are: {lease.task.short_key}"
     ):
         world.store.uncertain.settle_by_hand("r1", "zz", made=None)
+
+
+# -- saved events that were there before -------------------------------------------------------------------
+
+
+def listing(*names: str, at: float = 5.0) -> ListedEvents:
+    return ListedEvents(names=frozenset(names), read_at=at)
+
+
+def plan(world: World, run: str, one: Task, seen: ListedEvents | None, *, again: bool = False) -> Result:
+    """Plan one task with this list; what the store then says of it."""
+    world.store.runs.start(
+        Run(id=run, job="nightly"), [dataclasses.replace(one, saved_events=seen)], again=again
+    )
+    (result,) = world.store.views.results(run)
+    return result
+
+
+def test_a_plan_keeps_if_a_saved_event_of_the_name_was_there(world: World) -> None:
+    """Its own, or that of a resend; without a list nobody knows."""
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    titles = [task(number, acme).title(resends) for number, resends in ((1, 0), (2, 1))]
+    known = listing("another", *titles)
+    found = [plan(world, f"r{number}", task(number, acme), known) for number in range(3)]
+    assert [(result.listed, result.listed_at) for result in found] == [(False, 5.0), (True, 5.0), (True, 5.0)]
+    assert plan(world, "r9", task(9, acme), None).listed is None
+
+
+def test_the_last_list_before_the_first_grant_counts(world: World) -> None:
+    """A later one may have what the request has made in it, also if nothing was sent."""
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    one = task(1, acme)
+    assert plan(world, "r1", one, listing()).listed is False
+    later = plan(world, "r2", one, listing(one.title(), at=6.0))
+    assert (later.listed, later.listed_at) == (True, 6.0)
+    assert plan(world, "r3", one, None).listed is True  # who did not look has nothing to say
+    world.store.queue.give_back(world.lease(acme, "r1"))
+    after = plan(world, "r4", one, listing(at=7.0))
+    assert (after.listed, after.listed_at) == (True, 6.0)
+
+
+def test_of_a_later_generation_only_the_date_counts(world: World) -> None:
+    """A request of the generation before may have been under way when the list was read."""
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    plan(world, "r1", task(1, acme), listing())
+    world.make(acme)
+    assert plan(world, "r2", task(1, acme), listing(), again=True).listed is None
+
+
+def test_with_another_identity_the_list_says_nothing(world: World) -> None:
+    """The key, which is in the name, is another one."""
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    assert plan(world, "r1", task(1, acme), listing()).listed is False
+    world.store.organizations.join(BASE_URL, "acme", "77")
+    (result,) = world.store.views.results("r1")
+    assert result.listed is None
+
+
+def test_what_may_be_it_is_kept_until_it_is_settled(world: World) -> None:
+    """With its date, if it has one."""
+    _, lease = uncertain(world)
+    event = PossibleEvent(id="777", created_at=12.5)
+    world.store.uncertain.conclude(lease, found=None, possible=event)
+    (result,) = world.store.views.results("r1")
+    assert result.possible_event == event
+    made = world.store.uncertain.settle_by_hand("r1", lease.task.short_key, made=Snapshot(id="777"))
+    assert made.possible_event is None
