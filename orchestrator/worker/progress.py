@@ -37,7 +37,7 @@ class RunProgress:
         self._store, self._organizations, self._clock = store, organizations, clock
         self._observer, self._watch, self._lost_answers = observer, watch, lost_answers
         self._view, self._stale = RunView(run=run), True
-        self._shown, self._every = -math.inf, SHOWN_EVERY
+        self._shown, self._pause, self._reported = -math.inf, 0.0, 0
 
     def note_change(self) -> None:
         """Note that the counts are out of date."""
@@ -57,13 +57,18 @@ class RunProgress:
             return self._view
         return replace(self._view, counts={"": Counts(queued=self._view.run.tasks)})
 
+    @property
+    def due(self) -> float:
+        """The boot time at which the counts have to be shown: at once after a result, else never."""
+        return math.inf if self._reported == self._watch.reported else self._shown + self._pause
+
     def show(self, now: float, *, always: bool) -> None:
         """Tell the observer, if it is time."""
-        if now - self._shown < self._every and not always:
+        if now < min(self._shown + max(SHOWN_EVERY, self._pause), self.due) and not always:
             return
-        self._shown, before = now, self._clock.boot()
+        self._shown, self._reported, before = now, self._watch.reported, self._clock.boot()
         view = self.count()
-        self._every = max(SHOWN_EVERY, SHOWING_SHARE * (self._clock.boot() - before))
+        self._pause = SHOWING_SHARE * (self._clock.boot() - before)
         waiting = [_waiting(served, _counts(view, served)) for served in self._organizations]
         self._tell(view, *(one for one in waiting if one is not None), *self._waits_for_evidence(view))
 

@@ -209,7 +209,8 @@ class Worker:
 
     def _next_look(self, now: float) -> float:
         full = len(self._in_flight) >= self._capacity
-        return min(self._looked + self._poll, math.inf if full else max(now, self._organizations.next_look))
+        soonest = min(self._looked + self._poll, self._progress.due)
+        return min(soonest, math.inf if full else max(now, self._organizations.next_look))
 
     def _wait_for_store(self, error: StoreTrouble, now: float) -> float | None:
         """Fail closed: without the store nothing is sent; look again until it is back or `within` has passed."""
