@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -75,7 +76,10 @@ def tesnap() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    from orchestrator.cli.process import open_streams, run_to_exit_code
+    from orchestrator.cli.process import Signals, open_streams, run_to_exit_code
 
     open_streams()
-    sys.exit(run_to_exit_code(tesnap, arguments))
+    Signals.hear()
+    code = run_to_exit_code(tesnap, arguments)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # how it ended stands, and a closed terminal says so twice
+    sys.exit(code)

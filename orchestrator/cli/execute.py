@@ -87,6 +87,8 @@ def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions)
 
     ending: Ending | None = None
     worker = start_run(preparation, view)
+    if preparation.options.deadline is not None:
+        Signals.ends_at = preparation.began_at + preparation.options.deadline
     with Signals.send_to(worker.ask_to_stop):
         try:
             ending = worker.work()

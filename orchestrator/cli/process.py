@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import shlex
 import signal
@@ -23,6 +24,7 @@ from orchestrator.core import (
     ExitCode,
     JobFileError,
     StoreUnavailable,
+    SystemClock,
     UsageError,
 )
 
@@ -32,8 +34,12 @@ if TYPE_CHECKING:
 
     from orchestrator.api import OnPause
     from orchestrator.core import Clock
+    from orchestrator.output import Outlet
     from orchestrator.store import Store
 
+
+STDERR = 2
+"""The number of standard error."""
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where Kubernetes takes a container's last words from (its default path)."""
@@ -41,8 +47,14 @@ TERMINATION_LOG = Path("/dev/termination-log")
 LONGEST_LAST_WORDS = 4096
 """Bytes that Kubernetes keeps of them."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ETIMEDOUT)
 """The errors of a stream that takes no more."""
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""The signals by which a supervisor, a terminal or a login ends a program."""
+
+AGAIN = 1.0
+"""Seconds within which a further signal is the same wish: a closed terminal sends two at once."""
 
 
 class Interrupted(BaseException):
@@ -52,9 +64,8 @@ class Interrupted(BaseException):
 def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command and turn however it ends into an exit code, with its last words on standard error."""
     try:
-        with hear_signals():
-            code = command.main(args=arguments, standalone_mode=False)
-            sys.stdout.flush()
+        code = command.main(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except SystemExit:  # click's way to end when whoever read standard output has gone
         return _discard_output()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
@@ -63,21 +74,30 @@ def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = N
 
 
 def open_streams() -> None:
-    """Have standard output and error that take any text, whatever the terminal's encoding.
+    """Have standard output and error that take any text, and keep no program waiting that is to end.
 
     A stream that was closed from outside is opened on nothing: else the next file that is opened, such as
     the store's, would get its number.
     """
+    from orchestrator.output import Outlet
+
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open to the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout = _text_stream(Outlet(1, Signals.is_ending), sys.stdout)
+    sys.stderr = _text_stream(Outlet(2, Signals.is_ending, unfailing=True), sys.stderr)
+
+
+def _text_stream(outlet: Outlet, like: TextIO | None) -> TextIO:
+    """The outlet as a text stream in the encoding of this one, with escapes for what the encoding lacks."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(outlet),
+        encoding=like.encoding if like else "utf-8",
+        errors="backslashreplace",
+        line_buffering=outlet.isatty() or outlet.fileno() == STDERR,
+    )
 
 
 def exit_code_of(error: BaseException) -> int:
@@ -86,6 +106,7 @@ def exit_code_of(error: BaseException) -> int:
         case click.exceptions.Exit():
             code = error.exit_code
         case click.Abort() | Interrupted():
+            _discard_output()  # a part of a result, which may be stuck
             code = _print_last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
         case click.ClickException():
             error.show()
@@ -118,7 +139,7 @@ def _print_last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
 
 def _discard_output() -> int:
     """Standard output is read no more: keep Python's own exit from failing on it too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
     return ExitCode.DONE
 
 
@@ -142,37 +163,50 @@ def leave_last_words(text: str) -> None:
 
 
 class Signals:
-    """Where SIGTERM and SIGINT go: to a receiver while there is one, else the program ends at once."""
+    """Where the signals go that end a program: to a receiver while there is one, else they end the command.
+
+    A second one that comes when the command is ending anyway, and does not get there, ends the process.
+    `ends_at` is the boot clock's time at which the program is to end by itself.
+    """
 
     receiver: Callable[[str], None] | None = None
+    over = False
+    heard_at = ends_at = math.inf
+
+    @classmethod
+    def hear(cls) -> None:
+        """Hear them from now on, but for those that whoever started the program has it ignore, as `nohup` does."""
+        for number in ENDING_SIGNALS:
+            if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, cls.receive)
 
     @classmethod
     def receive(cls, number: int, frame: FrameType | None) -> None:  # noqa: ARG003 - the signature of a handler
         """Pass a signal on, by name."""
-        if cls.receiver is None:
+        now = SystemClock().boot()
+        since = now - cls.heard_at  # minus infinity for the first one
+        cls.heard_at = min(cls.heard_at, now)
+        if cls.receiver is not None:
+            cls.receiver(signal.Signals(number).name)
+        elif since < 0 and not cls.over:
             raise Interrupted
-        cls.receiver(signal.Signals(number).name)
+        elif since >= AGAIN and number != signal.SIGHUP:
+            os._exit(ExitCode.STOPPED_EARLY)
+
+    @classmethod
+    def is_ending(cls) -> bool:
+        """True if the program is to end, by a signal or at its deadline."""
+        return cls.heard_at < math.inf or SystemClock().boot() >= cls.ends_at
 
     @classmethod
     @contextmanager
     def send_to(cls, receiver: Callable[[str], None]) -> Iterator[None]:
-        """Send signals to this function for a while."""
+        """Send signals to this function for a while; afterwards the command ends by itself."""
         cls.receiver = receiver
         try:
             yield
         finally:
-            cls.receiver = None
-
-
-@contextmanager
-def hear_signals() -> Iterator[None]:
-    """Hear SIGTERM and SIGINT from the first moment."""
-    before = {number: signal.signal(number, Signals.receive) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            cls.receiver, cls.over = None, True
 
 
 def use_store(store_url: str | None, clock: Clock, *, read_only: bool = False) -> closing[Store]:

@@ -8,7 +8,7 @@ Where to look:
     formats       results on standard output: records, table, Markdown, CSV
     terminal      the view of a run while it goes on
     live          the line that is drawn again and again
-    streams       lines that go out whole
+    streams       lines that go out whole, streams that keep nobody waiting
     table         columns in a terminal
     plan_text     `tesnap plan`
     status_text   `tesnap status` and `tesnap runs`
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         status_document,
         status_lines,
     )
+    from orchestrator.output.streams import Outlet
     from orchestrator.output.terminal import View
     from orchestrator.output.test_list import (
         FoundTest,

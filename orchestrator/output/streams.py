@@ -1,9 +1,26 @@
-"""Lines of text that go to a stream whole, whoever else writes there."""
+"""Lines of text that go to a stream whole, whoever else writes there; and standard streams that keep nobody waiting."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import queue
 import select
-from typing import TextIO
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+LOOK = 0.2
+"""Real seconds between two looks whether the program is to end."""
+
+LAST_LOOKS = 10
+"""Looks for which an ending program waits for whoever reads a stream: 2 s, so that two streams and 20 s for what is on
+the wire are over before Kubernetes kills."""
 
 
 class Lines:
@@ -26,10 +43,7 @@ class Lines:
         self._stream.flush()
         rest = memoryview(text.encode(self.encoding, "backslashreplace"))
         while rest:
-            written = self._raw.write(rest)
-            if written is None:  # somebody made the stream non-blocking, and it is full
-                select.select([], [self._raw], [])
-            rest = rest[written or 0 :]
+            rest = rest[self._raw.write(rest) :]
         return len(text)
 
     @property
@@ -45,11 +59,78 @@ class Lines:
         """Nothing to do: `write` keeps nothing back."""
 
 
-class UnfailingLines(Lines):
-    """Standard error: when it is gone there is nobody left to tell, and the run goes on."""
+@dataclass(slots=True)
+class _Piece:
+    """Bytes on their way, and what became of them."""
 
-    def write(self, text: str) -> int:
-        try:
-            return super().write(text)
-        except OSError:
-            return len(text)
+    data: bytes
+    done: threading.Event = field(default_factory=threading.Event)
+    error: OSError | None = None
+
+
+class Outlet(io.RawIOBase):
+    """A standard stream, written by a thread of its own: a reader who stopped reading cannot keep the program from ending.
+
+    A write takes as long as the reader does, until `is_ending` says that the program is to end: then the reader has
+    some seconds more, and from then on the stream is gone. Writing to one that is gone is an OSError; with `unfailing`
+    it is nothing, since there is nobody left to tell.
+    """
+
+    def __init__(self, number: int, is_ending: Callable[[], bool], *, unfailing: bool = False) -> None:
+        super().__init__()
+        self._number, self._is_ending, self._unfailing = number, is_ending, unfailing
+        self._pieces: queue.SimpleQueue[_Piece] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._stalled = False
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write all of it; returns the number of its bytes."""
+        piece = _Piece(bytes(data))
+        error = self._wait_for(piece)
+        if error is not None and not self._unfailing:
+            raise error
+        return len(piece.data)
+
+    def fileno(self) -> int:
+        """The number of the stream."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """True if it is a terminal."""
+        return os.isatty(self._number)
+
+    def writable(self) -> bool:
+        """True, always."""
+        return True
+
+    def _wait_for(self, piece: _Piece) -> OSError | None:
+        """Have a piece written; the reason why it was not."""
+        if not self._stalled:
+            self._start()
+            self._pieces.put(piece)
+            looks = LAST_LOOKS
+            while looks and not piece.done.wait(LOOK):
+                looks -= self._is_ending()
+            self._stalled = not looks
+        return OSError(errno.ETIMEDOUT, "nobody reads it") if self._stalled else piece.error
+
+    def _start(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_pieces, name="outlet", daemon=True)
+            self._writer.start()
+
+    def _write_pieces(self) -> None:
+        while True:
+            piece = self._pieces.get()
+            try:
+                self._write_whole(memoryview(piece.data))
+            except OSError as error:
+                piece.error = error
+            piece.done.set()
+
+    def _write_whole(self, rest: memoryview) -> None:
+        while rest:
+            try:
+                rest = rest[os.write(self._number, rest) :]
+            except BlockingIOError:  # somebody made the stream non-blocking, and it is full
+                select.select([], [self._number], [])

@@ -15,7 +15,7 @@ from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Wait
 from orchestrator.output import log, records, sentences
 from orchestrator.output.formats import Output, make_writer
 from orchestrator.output.live import LiveLine
-from orchestrator.output.streams import UnfailingLines
+from orchestrator.output.streams import Lines
 
 ORGANIZATIONS_SHOWN = 5
 """How many organizations' waiting the live line explains: more would fill an incident's terminal."""
@@ -28,14 +28,17 @@ SAME_TIME = 5.0
 
 
 class View:
-    """An observer of one run that shows it to whoever started it; `close` it on every way out."""
+    """An observer of one run that shows it to whoever started it; `close` it on every way out.
+
+    Standard error never fails (`Outlet`); when standard output does, the run goes on without it.
+    """
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._run_id: str | None = None
         self._writer = make_writer(output)
         self._stdout_open = True
-        stderr = UnfailingLines(output.stderr)
+        stderr = Lines(output.stderr)
         live = LiveLine(stderr, no_color=output.no_color, environ=output.environ) if output.live else None
         self._live = None if live is None or live.dumb else live
         self._log = log.event_log(

@@ -2,7 +2,7 @@
 
 It ends early on a signal, at its deadline, or when nothing answers any more, neither an API nor the store. Nothing
 more is granted then, leases are given back, what is on the wire may finish for a while, then it is cut and stored as
-uncertain. Being asked a second time means now.
+uncertain. A second signal means now.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ from orchestrator.worker.sender import Sender
 DRAIN = 20.0
 """Seconds that requests on the wire are given to finish (Kubernetes kills 30 s after its SIGTERM)."""
 
+AGAIN = 1.0
+"""Seconds from the first signal to the first one that counts as a second: some who stop a program send two at once."""
+
+HANGUP = "SIGHUP"
+"""The terminal has gone. The shell and the kernel both say so: it never counts as a second signal."""
+
+AT_ONCE = "SIGQUIT"
+"""Ctrl-\\ on a terminal: somebody wants no more patience."""
+
 
 class Shutdown:
     """How far a run has stopped. Times are of the boot clock.
@@ -29,7 +38,7 @@ class Shutdown:
     def __init__(self, sender: Sender, observer: Observer, *, patience: float, ends_at: float) -> None:
         self._sender, self._observer = sender, observer
         self._patience, self._ends_at = patience, ends_at
-        self._asked: list[str] = []
+        self._asked: list[tuple[str, float]] = []
         self._began: float | None = None
         self._store_away_since: float | None = None
         self._cut = False
@@ -39,9 +48,9 @@ class Shutdown:
         """True if nothing more is to be granted."""
         return self._began is not None
 
-    def ask(self, because: str) -> None:
+    def ask(self, because: str, at: float) -> None:
         """Note that a stop is wanted: all that a signal's handler may do."""
-        self._asked.append(because)
+        self._asked.append((because, at))
 
     def check(self, now: float, *, silent_for: float) -> None:
         """Stop, or cut, if that was asked for or is due."""
@@ -50,10 +59,11 @@ class Shutdown:
         if silent_for > self._patience:
             self.begin(f"nothing has answered for {self._patience:.0f} s", now)
         while self._asked:
-            because = self._asked.pop(0)
-            if self.begun:
+            because, at = self._asked.pop(0)
+            hurried = because == AT_ONCE or self._is_second(because, at)
+            self.begin(because, at)
+            if hurried:
                 self._cut_off()
-            self.begin(because, now)
         if self._is_overdue(now):
             self._cut_off()
 
@@ -85,6 +95,10 @@ class Shutdown:
         self._store_away_since = None
         self._observer.on_event(notices.STORE_BACK)
         return True
+
+    def _is_second(self, because: str, at: float) -> bool:
+        """True if a signal means now because a stop had begun before."""
+        return self._began is not None and because != HANGUP and at - self._began >= AGAIN
 
     def _is_overdue(self, now: float) -> bool:
         """True if what is on the wire has had its time."""

@@ -107,9 +107,11 @@ class InFlight:
             draw=self._draw,
             permitted=lease.task.kind in served.refusals.succeeded,
         )
-        self._observer.on_event(notices.attempt_outcome(served, lease, verdict, settled))
         self._learn(served, lease, verdict)
-        self._write(lease, settled)
+        try:
+            self._write(lease, settled)
+        finally:  # stored before it is told: whoever reads may keep us waiting
+            self._observer.on_event(notices.attempt_outcome(served, lease, verdict, settled))
         if verdict.outcome is Outcome.FORBIDDEN:
             self._note_forbidden(served, lease)
 

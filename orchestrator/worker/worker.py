@@ -95,8 +95,8 @@ class Worker:
         self._observer.on_start(self.run, self.run.tasks)
 
     def ask_to_stop(self, because: str) -> None:
-        """Have the next step stop, or cut what is on the wire when asked again; safe in a signal's handler."""
-        self._shutdown.ask(because)
+        """Have the next step stop, or cut what is on the wire at a second signal; safe in a signal's handler."""
+        self._shutdown.ask(because, self._clock.boot())
         self._sender.wake()
 
     def step(self) -> float | None:

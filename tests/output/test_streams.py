@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from orchestrator.output.streams import Lines, UnfailingLines
+from orchestrator.output.streams import LAST_LOOKS, Lines, Outlet
 
 
 def test_each_line_is_one_write(tmp_path: Path) -> None:
@@ -26,10 +30,48 @@ def test_nothing_is_left_to_fail_at_exit_when_the_reader_has_gone() -> None:
     """A closed pipe is an OSError at once, and closing the stream later raises nothing."""
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "w") as stream:
+    with os.fdopen(writing, "w") as stream, pytest.raises(BrokenPipeError):
+        Lines(stream).write("lost\n")
+
+
+@contextmanager
+def pipe_to(**settings: bool) -> Iterator[tuple[int, Outlet]]:
+    """A pipe, and an outlet into it of a program that is to end."""
+    reading, writing = os.pipe()
+    yield reading, Outlet(writing, lambda: True, **settings)
+    os.close(writing)
+
+
+def test_an_outlet_writes_everything_and_knows_its_errors() -> None:
+    """Even into a pipe that somebody made non-blocking, and that is full for a while."""
+    with pipe_to() as (reading, outlet):
+        os.set_blocking(outlet.fileno(), False)
+        drain = threading.Thread(target=lambda: [os.read(reading, 65_536) for _ in range(4)])
+        drain.start()
+        assert outlet.write(bytes(200_000)) == 200_000
+        drain.join()
+        os.close(reading)
         with pytest.raises(BrokenPipeError):
-            Lines(stream).write("lost\n")
-        assert UnfailingLines(stream).write("lost\n") == 5
+            outlet.write(b"lost")
+
+
+def test_an_unfailing_outlet_has_nobody_left_to_tell() -> None:
+    """Writing to one that is gone is nothing."""
+    with pipe_to(unfailing=True) as (reading, outlet):
+        os.close(reading)
+        assert outlet.write(b"lost") == 4
+
+
+def test_an_outlet_of_a_program_that_is_to_end_gives_a_reader_up() -> None:
+    """After some looks, for good."""
+    looks = itertools.count()
+    reading, writing = os.pipe()
+    outlet = Outlet(writing, lambda: next(looks) >= 0)
+    for _ in range(2):
+        with pytest.raises(OSError, match="nobody reads it"):
+            outlet.write(bytes(1_000_000))
+    assert next(looks) == LAST_LOOKS
+    os.close(reading)
 
 
 class _CountingFile(io.FileIO):

@@ -255,15 +255,6 @@ def test_a_rehearsal_leaves_no_results_to_look_at() -> None:
     assert stage.told()[1:] == ["warning: standard output takes no more (Broken pipe); the run goes on"]
 
 
-def test_the_run_goes_on_when_nobody_reads_its_log() -> None:
-    """Results are worth having without the lines on standard error."""
-    stage = Stage(stderr=Gone())
-    stage.view.on_start(RUN, 1)
-    stage.view.on_result(CREATED)
-    stage.end(0, created=1)
-    assert len(stage.stdout.getvalue().splitlines()) == 3
-
-
 @pytest.mark.parametrize("form", list(Format))
 @pytest.mark.parametrize("terminal", [True, False])
 def test_no_format_lets_a_secret_or_an_unwanted_link_out(form: Format, terminal: bool) -> None:

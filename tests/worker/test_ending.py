@@ -94,14 +94,42 @@ def test_the_first_request_drains_and_the_second_cuts() -> None:
     """It is told once."""
     wire, notebook = Wire(), Notebook()
     shutdown = Shutdown(cast("Sender", wire), notebook, patience=3600.0, ends_at=math.inf)
-    shutdown.ask("SIGTERM")
+    shutdown.ask("SIGTERM", 1.0)
     assert not shutdown.begun
     shutdown.check(1.0, silent_for=0.0)
     assert (shutdown.begun, wire.calls) == (True, ["drain"])
-    shutdown.ask("SIGTERM")
+    shutdown.ask("SIGTERM", 2.0)
     shutdown.check(2.0, silent_for=0.0)
     assert wire.calls == ["drain", "abort"]
     assert [event.name for event in notebook.events] == ["run.stopping"]
+
+
+@pytest.mark.parametrize(
+    ("signals", "calls"),
+    [
+        ([("SIGHUP", 1.0), ("SIGHUP", 9.0)], ["drain"]),
+        ([("SIGTERM", 1.0), ("SIGHUP", 9.0)], ["drain"]),
+        ([("SIGHUP", 1.0), ("SIGTERM", 1.9)], ["drain"]),
+        ([("SIGTERM", 1.0), ("SIGTERM", 1.0)], ["drain"]),
+        ([("SIGHUP", 1.0), ("SIGTERM", 2.0)], ["drain", "abort"]),
+        ([("SIGTERM", 1.0), ("SIGINT", 2.0)], ["drain", "abort"]),
+        ([("SIGQUIT", 1.0)], ["drain", "abort"]),
+        ([("SIGTERM", 1.0), ("SIGQUIT", 1.1)], ["drain", "abort"]),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_which_signal_is_a_second_one(
+    signals: list[tuple[str, float]], calls: list[str], *, at_once: bool
+) -> None:
+    """However late the worker comes to look: a closed terminal never is one, and nothing is within a second."""
+    wire = Wire()
+    shutdown = Shutdown(cast("Sender", wire), Notebook(), patience=3600.0, ends_at=math.inf)
+    for name, at in signals:
+        shutdown.ask(name, at)
+        if not at_once:
+            shutdown.check(at, silent_for=0.0)
+    shutdown.check(9.5, silent_for=0.0)
+    assert wire.calls == calls
 
 
 def test_what_is_on_the_wire_has_so_long_and_no_longer() -> None:
