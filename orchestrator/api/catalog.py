@@ -11,7 +11,17 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from orchestrator.api.response import Answer, clean, dig, explain, instant, parse_object, text_id, text_of
+from orchestrator.api.response import (
+    Answer,
+    clean,
+    dig,
+    explain,
+    instant,
+    parse_object,
+    retry_after,
+    text_id,
+    text_of,
+)
 from orchestrator.core import USUAL_PORTS, Problem, TesnapError, Window, plural, utc_text
 
 LISTS = {
@@ -261,10 +271,16 @@ def _check_page(answer: Answer, what: str) -> Mapping[str, Any]:
     page = parse_object(answer.body)
     whole = answer.status == HTTPStatus.OK and answer.failure is None
     if page is None or not whole:
-        hint = _NO_LIST if whole else _HINTS.get(answer.status or 0, "")
+        hint = _NO_LIST if whole else _hint(answer)
         cut_off = answer.failure is not None
         raise CatalogError(what, explain(answer, hint=hint), answer.status, cut_off=cut_off)
     return page
+
+
+def _hint(answer: Answer) -> str:
+    """The end of an error's text: what its status means, or for how long the API asks to wait."""
+    asked = retry_after(answer.headers) if answer.status == HTTPStatus.TOO_MANY_REQUESTS else None
+    return f"The API asks to wait for {asked:.0f} s." if asked else _HINTS.get(answer.status or 0, "")
 
 
 def _page_behind_gateway(first: tuple[str, Query], href: str) -> tuple[str, Query] | None:

@@ -12,7 +12,7 @@ from orchestrator.api.response import Answer, general_reset, retry_after
 from orchestrator.core import Clock
 
 PATIENCE = 120.0
-"""The longest wait in seconds for the general limit, whose window is a minute; longer ones are not its."""
+"""The longest that reading waits in seconds before it is answered, in all: the general limit's window is a minute."""
 
 TRIES = 3
 """Times that a list is asked for when the general limit refuses it, the server fails or nothing answers, unless
@@ -33,9 +33,10 @@ SLOW_AGAIN = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A wait of reading: for an answer that is slow, or, with `until` (epoch seconds), for the general limit.
+    """A wait of reading: for an answer that is slow, or, with `until` (epoch seconds), until the API may be asked again.
 
-    `seconds` is how long it has waited for an answer, or has to wait for the limit, which is `most` a minute.
+    `what` is read. `seconds` is how long it has waited for an answer, or has to wait: because the general limit,
+    `most` a minute, is `spent`, or because a 429 asks for it. `skipped`: that is too long, and it is not waited.
     """
 
     organization: str
@@ -43,6 +44,8 @@ class Pause:
     what: str = ""
     until: float | None = None
     most: int | None = None
+    spent: bool = True
+    skipped: bool = False
 
 
 OnPause = Callable[[Pause], None]
@@ -74,12 +77,18 @@ class PacedGetter:
         self._getter, self._clock, self._patience = getter, clock, patience
         self._name, self._tell = name, tell
         self._stopped = stopped
-        self._closed_until = clock.boot()
+        self._closed_until, self._spent = clock.boot(), False
+        self._refusal: Answer | None = None
+        self._waited = 0.0  # since the last answer that was no 429
 
     def get(self, path: str, query: Query = ()) -> Answer:
-        """Read something when the limit allows it; the answer may still be a 429 when others are quicker."""
+        """Read something when the limit allows it; the answer may still be a 429 when others are quicker.
+
+        While the API asks to wait for longer than there is patience it is not asked again: its refusal stands.
+        """
         for attempt in range(1, TRIES + 1):
-            self._wait()
+            if not self._wait(path) and self._refusal is not None:
+                return self._refusal
             begun = self._clock.boot()
             with self._watch_answer(path):
                 answer = self._getter.get(path, query)
@@ -87,12 +96,14 @@ class PacedGetter:
             hung = answer.status is None and self._clock.boot() - begun >= SLOW_AGAIN
             if attempt == TRIES or hung or not self._may_retry(answer):
                 break
+        if answer.status == 429:
+            self._tell_wait(path, self._remaining_wait(), skipped=True)
         return answer
 
     def _may_retry(self, answer: Answer) -> bool:
         """True if asking again may help, after the wait that trouble with the server takes."""
         if answer.status == 429:
-            return self._remaining_wait() <= self._patience and not self._stopped()
+            return self._remaining_wait() <= self._patience - self._waited and not self._stopped()
         if not self._patience or (answer.status is not None and answer.status < 500):
             return False
         self._sleep(RETRY_WAIT)
@@ -107,13 +118,30 @@ class PacedGetter:
     def _remaining_wait(self) -> float:
         return self._closed_until - self._clock.boot()
 
-    def _wait(self) -> None:
+    def _wait(self, path: str) -> bool:
+        """Wait until the API may be asked; False when that is too long, and is not waited for."""
         seconds = self._remaining_wait()
-        if 0 < seconds <= self._patience:
-            if self._tell is not None:
-                until = self._clock.wall() + seconds
-                self._tell(Pause(organization=self._name, seconds=seconds, until=until, most=self.most))
+        if seconds > self._patience - self._waited:
+            return False
+        if seconds > 0:
+            self._tell_wait(path, seconds)
+            self._waited += seconds
             self._sleep(seconds)
+        return True
+
+    def _tell_wait(self, path: str, seconds: float, *, skipped: bool = False) -> None:
+        if self._tell is None or not self._patience or self._stopped():
+            return
+        pause = Pause(
+            organization=self._name,
+            seconds=seconds,
+            what=_describe(path),
+            until=self._clock.wall() + seconds,
+            most=self.most,
+            spent=self._spent,
+            skipped=skipped,
+        )
+        self._tell(pause)
 
     @contextmanager
     def _watch_answer(self, path: str) -> Iterator[None]:
@@ -134,8 +162,7 @@ class PacedGetter:
         while not answered.wait(self._clock.real(begun + due - self._clock.boot())):
             if self._clock.boot() < begun + due - NAP:
                 return  # a clock that takes no real time: whoever moves it does not wait
-            what = f"the list of {LISTS[path]}" if path in LISTS else f"an answer to GET {path}"
-            tell(Pause(organization=self._name, seconds=due, what=what))
+            tell(Pause(organization=self._name, seconds=due, what=_describe(path)))
             due += SLOW_AGAIN
 
     def _note(self, answer: Answer) -> None:
@@ -149,6 +176,15 @@ class PacedGetter:
         if answer.status == 429 or left == 0:
             asked = retry_after(answer.headers) if answer.status == 429 else None
             self._closed_until = self._clock.boot() + (asked or self.reset_in)
+            self._spent = left == 0
+        self._refusal = answer if answer.status == 429 else None
+        if answer.status not in (None, 429):
+            self._waited = 0.0
+
+
+def _describe(path: str) -> str:
+    """The words for what is read at a path."""
+    return f"the list of {LISTS[path]}" if path in LISTS else f"an answer to GET {path}"
 
 
 def _read_count(answer: Answer, name: str, before: int | None) -> int | None:

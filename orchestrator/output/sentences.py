@@ -277,9 +277,19 @@ def pause_text(pause: Pause, zone: tzinfo) -> str:
     name = f"{harmless(pause.organization)}: " if pause.organization else ""
     if pause.until is None:
         return f"{name}waiting for {pause.what} since {duration_text(pause.seconds)}"
+    if not pause.spent:
+        return _refusal_of_reading(pause, zone)
     limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
     at = clock_time(pause.until, None, zone, seconds=True)
     return f"{name}the API's {limit} is used up; next {at} ({duration_text(pause.seconds)})"
+
+
+def _refusal_of_reading(pause: Pause, zone: tzinfo) -> str:
+    """The sentence about a list for which the API says 429: until when, and if that is waited for."""
+    of = f" of {harmless(pause.organization)}" if pause.organization else ""
+    until = "" if pause.until is None else f" until {clock_time(pause.until, None, zone, seconds=True)}"
+    end = "; nobody waits for that, it is left out" if pause.skipped else ""
+    return f"reading {pause.what}{of}: the API asks to wait{until} ({duration_text(pause.seconds)}){end}"
 
 
 def _end_text(why: Waiting, now: float, zone: tzinfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC
 from zoneinfo import ZoneInfo
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from orchestrator.api.catalog import Query
-from orchestrator.api.read_limit import SLOW, SLOW_AGAIN, PacedGetter, Pause
+from orchestrator.api.read_limit import PATIENCE, SLOW, SLOW_AGAIN, PacedGetter, Pause
 from orchestrator.api.response import Answer
 from orchestrator.core.clock import ScaledClock
 from orchestrator.output import pause_text
@@ -179,3 +180,57 @@ def test_a_clock_that_takes_no_time_has_nothing_to_tell() -> None:
     for _ in range(20):
         reader.get("/tests")
     assert told == []
+
+
+# -- a 429 that asks to wait -------------------------------------------------------------------------------
+
+ODD = {
+    "huge": "99999999999999999999",
+    "beyond numbers": "1e999",
+    "negative": "-30",
+    "fraction": "0.5",
+    "past": "Wed, 21 Oct 2015 07:28:00 GMT",
+    "far future": "Fri, 31 Dec 9999 23:59:59 GMT",
+    "impossible": "Fri, 99 Foo 99999 99:99:99 GMT",
+    "garbage": "soon",
+    "empty": "",
+    "null": "\x00",
+}
+"""What a `Retry-After` may hold."""
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_whatever_a_refusal_asks_for_reading_ends_and_says_why(kind: str) -> None:
+    """Ten lists that are all refused: two minutes of waiting in all at the most, each wait and its end told."""
+    clock, told = VirtualClock(), list[Pause]()
+    headers = {"retry-after": ODD[kind], "date": "Sat, 28 Nov 2026 12:00:00 GMT"}
+    script = Script(clock, (429, headers))
+    reader, begun = PacedGetter(script, clock, name="acme", tell=told.append), clock.boot()
+    for _ in range(10):
+        assert reader.get("/tests").status == 429
+    assert clock.boot() - begun <= PATIENCE
+    assert len(script.times) <= 30
+    texts = [pause_text(one, ZoneInfo("Europe/Berlin")) for one in told]
+    assert any(one.skipped for one in told)
+    assert all(re.match(r"reading the list of tests of acme: the API asks to wait until .* CET", one) for one in texts)
+
+
+def test_while_it_asks_for_an_hour_it_is_not_asked_again() -> None:
+    """The refusal stands for every list, and is said once; after the hour it is asked."""
+    clock, told = VirtualClock(), list[Pause]()
+    script = Script(clock, (429, {"retry-after": "3600"}), (200, {}))
+    reader = PacedGetter(script, clock, name="acme", tell=told.append)
+    assert [reader.get(path).status for path in ("/account-groups", "/tests", "/tags")] == [429] * 3
+    assert (script.times, len(told)) == ([0.0], 1)
+    assert "(1 h); nobody waits for that, it is left out" in pause_text(told[0], UTC)
+    clock.advance(3600.0)
+    assert reader.get("/tests").status == 200
+
+
+def test_after_an_answer_there_is_patience_again() -> None:
+    """The two minutes are for one wait; a long survey may meet several."""
+    clock = VirtualClock()
+    script = Script(clock, (429, {"retry-after": "100"}), (200, {}), (429, {"retry-after": "100"}), (200, {}))
+    reader = PacedGetter(script, clock)
+    assert [reader.get("/tests").status for _ in range(2)] == [200, 200]
+    assert script.times == [0.0, 100.0, 100.0, 200.0]
