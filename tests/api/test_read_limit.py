@@ -212,7 +212,10 @@ def test_whatever_a_refusal_asks_for_reading_ends_and_says_why(kind: str) -> Non
     assert len(script.times) <= 30
     texts = [pause_text(one, ZoneInfo("Europe/Berlin")) for one in told]
     assert any(one.skipped for one in told)
-    assert all(re.match(r"reading the list of tests of acme: the API asks to wait until .* CET", one) for one in texts)
+    assert all(
+        re.match(r"reading the list of tests of acme: the API asks to wait until .* CET", one)
+        for one in texts
+    )
 
 
 def test_while_it_asks_for_an_hour_it_is_not_asked_again() -> None:
