@@ -143,10 +143,15 @@ def _sqlite_path(rest: str) -> Path:
     return _check_path(Path(path))
 
 
-def _check_path(path: Path) -> Path:
-    if not is_plain(str(path)):
+def _check_path(written: Path) -> Path:
+    """The file by its one real path, beside which SQLite keeps its log and we our locks."""
+    try:
+        path = written.resolve()
+    except (OSError, RuntimeError):
+        raise _refusal("the symbolic links on its way lead in a circle", "name the file itself") from None
+    if not is_plain(str(written)):
         raise _refusal("a control character is in its path", "write it anew")
-    if str(path).startswith("/~"):
+    if str(written).startswith("/~"):
         raise _refusal("a ~ stands for nothing behind a slash", "write the home directory itself")
     if is_there(path) and path.is_dir():
         raise _refusal(f"{quote(str(path))} is a folder", "name a file in it")

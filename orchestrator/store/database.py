@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 Row = dict[str, Any]
 """A row of a result, by the names of its columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One process's place among the living: its owner id, and how often the lock that stands for it was `taken`.
+
+    Whenever that is taken anew, others may have held the process for dead meanwhile, and forgotten all about it.
+    """
+
+    owner: str
+    taken: int
 
 
 class Transaction(Protocol):
@@ -50,8 +62,8 @@ class Database(Protocol):
     def read(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that only looks."""
 
-    def claim(self) -> str:
-        """This process's owner id, whose lock it holds from here on; the same one while the lock lasts."""
+    def claim(self) -> Claim:
+        """This process's claim, whose lock it holds from here on: taken anew where it was lost."""
 
     def forget(self, owner: str) -> None:
         """Remove what is left of a dead owner's lock."""

@@ -13,6 +13,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from orchestrator.store.database import Claim
+
 OPENING = "opening"
 """The file whose lock is held while a store is opened."""
 
@@ -22,29 +24,49 @@ class Owners:
 
     def __init__(self, store: Path) -> None:
         self._folder = store.with_name(f"{store.name}.owners")
-        self._owner: str | None = None
+        self._owner = secrets.token_hex(8)
         self._file: int | None = None
+        self._taken = 0
 
-    def claim(self) -> str:
-        """This process's id, locked from the first call on. Ids are never used twice."""
-        if self._owner is None:
-            owner = secrets.token_hex(8)
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            self._file = os.open(self._folder / owner, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._owner = owner
-        return self._owner
+    def claim(self) -> Claim:
+        """This process's id, locked from the first call on; its file is made again where somebody removed it."""
+        if self._file is None or not self._is_named(self._owner, self._file):
+            removed, self._file = self._file, self._lock(self._owner)
+            self._taken += 1
+            if removed is not None:
+                os.close(removed)
+        return Claim(owner=self._owner, taken=self._taken)
 
     @contextlib.contextmanager
     def lock_opening(self) -> Iterator[None]:
         """Open the store one process after the other: SQLite does not wait when its journal's mode is set."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        file = os.open(self._folder / OPENING, os.O_CREAT | os.O_RDWR, 0o600)
+        file = self._lock(OPENING)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
             yield
         finally:
             os.close(file)
+
+    def _lock(self, name: str) -> int:
+        """Make a file of the folder and lock it, again if it was removed before the lock was there; its descriptor."""
+        while True:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # the folder was removed at this moment
+                file = os.open(self._folder / name, os.O_CREAT | os.O_RDWR, 0o600)
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    if self._is_named(name, file):
+                        return file
+                except BaseException:
+                    os.close(file)
+                    raise
+                os.close(file)
+
+    def _is_named(self, name: str, file: int) -> bool:
+        """True if the opened file is still the one of this name."""
+        try:
+            return os.path.samestat((self._folder / name).stat(), os.fstat(file))
+        except FileNotFoundError:
+            return False
 
     def alive(self, owner: str) -> bool:
         """True if the owner's lock is held by a living process; one that may not be looked at is taken to be."""
@@ -76,12 +98,12 @@ class Owners:
         return False
 
     def forget(self, owner: str) -> None:
-        """Remove the lock file of a dead owner, or one's own at the end."""
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / owner).unlink()
+        """Remove the lock file of a dead owner, or one's own at the end; one that is locked again stays."""
+        if owner == self._owner or not self.alive(owner):
+            (self._folder / owner).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of this process's lock."""
         if self._file is not None:
             os.close(self._file)
-        self._file = self._owner = None
+        self._file = None

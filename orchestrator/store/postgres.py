@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from orchestrator.core import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.store import schema
-from orchestrator.store.database import Row
+from orchestrator.store.database import Claim, Row
 
 SCHEMA = "tesnap"
 
@@ -95,6 +95,7 @@ class PostgresDatabase:
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[Row] | None = None
         self._owner: int | None = None
+        self._taken = 0
         try:
             self._prepare()
         except BaseException:
@@ -113,12 +114,12 @@ class PostgresDatabase:
 
     read = write
 
-    def claim(self) -> str:
+    def claim(self) -> Claim:
         with self._lock, self._translate_errors():
             connection = self._connect_if_lost()
-            if self._owner is None:
+            while self._owner is None:
                 self._hold(connection, secrets.randbits(63))
-            return f"{self._owner:016x}"
+            return Claim(owner=f"{self._owner:016x}", taken=self._taken)
 
     def forget(self, owner: str) -> None:
         """The server has released the lock already."""
@@ -147,7 +148,9 @@ class PostgresDatabase:
     def _hold(self, connection: psycopg.Connection[Row], owner: int) -> None:
         """Lock an owner id in this session; if the old session still has it, another one is claimed later."""
         row = connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", [owner]).fetchone()
-        self._owner = owner if row and row["locked"] else None
+        locked = bool(row and row["locked"])
+        self._owner = owner if locked else None
+        self._taken += locked
 
     def _prepare(self) -> None:
         with self.read() as tx:

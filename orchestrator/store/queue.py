@@ -14,7 +14,17 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator.core import Lease, LeaseLost, Limit, Priority, Reason, RunState, Settlement, Status
+from orchestrator.core import (
+    Lease,
+    LeaseLost,
+    Limit,
+    Priority,
+    Reason,
+    RunState,
+    Settlement,
+    Status,
+    StoreUnavailable,
+)
 from orchestrator.ratelimit import (
     Bucket,
     Decision,
@@ -27,7 +37,7 @@ from orchestrator.ratelimit import (
     pessimistic_return,
 )
 from orchestrator.store import leases, organizations, sql
-from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.database import Claim, Database, Row, Transaction
 from orchestrator.store.rows import Phase, from_kinds, from_limit, kind, to_gate, to_lease, to_task
 
 Kinds = Collection[tuple[str, bool]]
@@ -62,8 +72,9 @@ class Queue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._owner: str | None = None
+        self._claim: Claim | None = None  # as the store knows it
         self._own: set[str] = set()  # all ids that this process ever had: a lost session may cost it one
+        self._serving: dict[str, list[Row]] = {}  # by run, as it was declared last
         self._known: set[tuple[str, int]] = set()  # leases that this process was told of
         self._granting = threading.Lock()
 
@@ -80,22 +91,30 @@ class Queue:
 
         The kinds `refused` it there it does not send; `stopped` says why it sends nothing there at present.
         """
-        owner, kinds, why = self._register(), refused or {}, stopped or {}
+        owner, kinds, why = self._register().owner, refused or {}, stopped or {}
+        served: list[Row] = [
+            {
+                "identity": identity,
+                "refused": from_kinds(kinds.get(identity, ())),
+                "stopped": why.get(identity, ""),
+            }
+            for identity in sorted(organizations)
+        ]
         with self._database.write() as tx:
-            tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
-            for identity in sorted(organizations):
-                row = {"identity": identity, "refused": from_kinds(kinds.get(identity, ()))}
-                tx.change(sql.SERVE, owner=owner, run=run_id, stopped=why.get(identity, ""), **row)
+            _declare(tx, owner, run_id, served)
+        self._serving[run_id] = served
 
     def grant(self, ask: Ask) -> Lease | Wait | None:
         """A token and a task in one transaction, or what to wait for; None: nothing of the run is left there.
 
         "Left" are tasks queued, leased or sending, by whomever.
         """
-        owner = self._register()
+        claim = self._register()
         with self._granting:
             with self._database.write() as tx:
-                granted = _grant(tx, ask, owner)
+                if self._database.claim() != claim:
+                    raise StoreUnavailable(f"{self._database.describe()}: the session was lost and made anew")
+                granted = _grant(tx, ask, claim.owner)
             if isinstance(granted, Lease):
                 self._known.add((granted.task.key, granted.attempt))
         return granted
@@ -147,12 +166,14 @@ class Queue:
     def recover(self) -> int:
         """Take over from dead processes: what was leased is queued, what was sending is uncertain. How many.
 
-        Also sees to a store's clock that was set back: no wait lasts for as long as that.
+        Also sees to a store's clock that was set back: no wait lasts for as long as that. And to this process being
+        known to live.
         """
         self._follow_clock()
+        own = self._register().owner if self._claim is not None else None
         with self._database.read() as tx:
-            owners = [row["id"] for row in tx.rows(sql.OWNERS)]
-            dead = [owner for owner in owners if owner != self._owner and not tx.alive(owner)]
+            owners = [row["id"] for row in tx.rows(sql.NAMED_OWNERS)]
+            dead = [owner for owner in owners if owner != own and not tx.alive(owner)]
         with self._granting:
             recovered = sum(self._take_over(owner, self._is_unheard) for owner in sorted(self._own))
         for owner in dead:
@@ -162,9 +183,10 @@ class Queue:
 
     def leave(self) -> None:
         """Serve nothing more and leave nothing behind, unless there are leases for others to take over."""
-        owner, self._owner = self._owner, None
-        if owner is None:
+        if self._claim is None:
             return
+        owner, self._claim = self._claim.owner, None
+        self._serving.clear()
         with self._database.write() as tx:
             tx.change(sql.STOP_SERVING, owner=owner)
             held = bool(tx.rows(sql.IN_FLIGHT, owner=owner))
@@ -173,16 +195,18 @@ class Queue:
         if not held:
             self._database.forget(owner)
 
-    def _register(self) -> str:
-        """This process's owner id, known to the store."""
-        owner = self._database.claim()
-        if owner != self._owner:
+    def _register(self) -> Claim:
+        """This process's claim, known to the store with all that it serves: written again whenever it is taken anew."""
+        claim = self._database.claim()
+        if claim != self._claim:
             with self._database.write() as tx:
                 values = {"host": platform.node(), "pid": os.getpid(), "started": tx.epoch()}
-                tx.change(sql.ADD_OWNER, id=owner, **values)
-            self._owner = owner
-            self._own.add(owner)
-        return owner
+                tx.change(sql.ADD_OWNER, id=claim.owner, **values)
+                for run_id, served in self._serving.items():
+                    _declare(tx, claim.owner, run_id, served)
+            self._claim = claim
+            self._own.add(claim.owner)
+        return claim
 
     def _follow_clock(self) -> None:
         """Allow for a clock that was set back also where nobody may ever ask for a grant again."""
@@ -216,6 +240,13 @@ class Queue:
             tx.change(sql.STOP_SERVING, owner=owner)
             tx.change(sql.DROP_OWNER, owner=owner)
         self._database.forget(owner)
+
+
+def _declare(tx: Transaction, owner: str, run_id: str, served: Collection[Row]) -> None:
+    """Write for whom a process sends tasks of a run, instead of what was written before."""
+    tx.change(sql.STOP_SERVING_RUN, owner=owner, run=run_id)
+    for row in served:
+        tx.change(sql.SERVE, owner=owner, run=run_id, **row)
 
 
 # -- grants ------------------------------------------------------------------------------------------------

@@ -271,6 +271,10 @@ INSERT INTO owner (id, host, pid, started) VALUES (:id, :host, :pid, :started) O
 
 OWNERS = "SELECT id, host, pid FROM owner"
 
+# All who may hold something: who is named on a task holds it, whether or not there is a word of it here.
+NAMED_OWNERS = """
+SELECT id FROM owner UNION SELECT owner FROM task WHERE owner IS NOT NULL AND status IN ('leased', 'sending')"""
+
 DROP_OWNER = "DELETE FROM owner WHERE id = :owner"
 
 IN_FLIGHT = """

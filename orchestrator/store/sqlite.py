@@ -18,7 +18,7 @@ from orchestrator.core import Clock, StoreUnavailable, StoreUnusable
 from orchestrator.ratelimit import return_after_reboot
 from orchestrator.store import schema, sql
 from orchestrator.store.address import sqlite_address
-from orchestrator.store.database import Row
+from orchestrator.store.database import Claim, Row
 from orchestrator.store.locks import Owners
 
 BUSY = 10.0
@@ -29,6 +29,9 @@ SERIAL = "INTEGER PRIMARY KEY"
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre")
 """File systems on which neither SQLite's locks nor its shared memory can be relied on; `fuse.*` too."""
+
+MOUNTS = Path("/proc/self/mounts")
+"""The kernel's list of what is mounted where, as this process sees it."""
 
 PASSING = {
     sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY:g} s; see whether one hangs",
@@ -83,7 +86,7 @@ class SqliteDatabase:
         with self._lock, self._translate_errors(), self._transaction("BEGIN") as tx:
             yield tx
 
-    def claim(self) -> str:
+    def claim(self) -> Claim:
         with self._lock, self._translate_lock_errors():
             return self._owners.claim()
 
@@ -324,8 +327,9 @@ def _make_room(path: Path) -> None:
     """The folder and the file, for nobody else to read, on a disk of this machine."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refuse_network(path, Path("/proc/self/mounts"))
+        refuse_network(path, MOUNTS)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        refuse_names(path, MOUNTS)
     except OSError as error:
         problem = f"{sqlite_address(path)}: {error.strerror}; name a file in a folder that may be written"
         raise StoreUnusable(problem) from error
@@ -333,12 +337,8 @@ def _make_room(path: Path) -> None:
 
 def refuse_network(path: Path, mounts: Path) -> None:
     """Raise StoreUnusable for a folder on a network file system, by the kernel's list of mounts."""
-    if not mounts.exists():
-        return
     folder, found = path.parent.resolve(), ("", "")
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-        _, point, kind, *_ = line.split(" ")
-        point = point.encode().decode("unicode_escape")
+    for point, kind in _read_mounts(mounts):
         if folder.is_relative_to(point) and len(point) >= len(found[0]):
             found = point, kind
     if found[1] in NETWORK or found[1].startswith("fuse."):
@@ -346,6 +346,28 @@ def refuse_network(path: Path, mounts: Path) -> None:
             f"{sqlite_address(path)}: {found[0]} is a network file system ({found[1]}), on which SQLite's locks cannot be "
             "relied on; use a local disk, or PostgreSQL for several machines (postgresql://…)"
         )
+
+
+def refuse_names(path: Path, mounts: Path) -> None:
+    """Raise StoreUnusable for a file that has another name as well: SQLite's log and our locks lie beside each of them."""
+    if path.stat().st_nlink > 1:
+        raise StoreUnusable(
+            f"{sqlite_address(path)}: the file has a second name (a hard link), and who uses that one would not be seen; "
+            f"remove the other name (`find / -xdev -samefile {path}` shows both), or name another file"
+        )
+    if any(point == str(path) for point, _ in _read_mounts(mounts)):
+        raise StoreUnusable(
+            f"{sqlite_address(path)}: the file is mounted by itself, and what lies beside it is not shared with who uses it "
+            "elsewhere; mount the folder that it is in"
+        )
+
+
+def _read_mounts(mounts: Path) -> Iterator[tuple[str, str]]:
+    """Each mount's place and kind; none where the kernel keeps no such list."""
+    if mounts.exists():
+        for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, point, kind, *_ = line.split(" ")
+            yield point.encode().decode("unicode_escape"), kind
 
 
 def _explain(error: sqlite3.Error, place: str) -> NoReturn:

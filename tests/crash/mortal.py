@@ -125,7 +125,7 @@ class MortalQueue(Queue):
         super().give_back(lease)
 
     def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
-        with at(Point.RECOVERING if owner != self._owner else None):
+        with at(Point.RECOVERING if owner not in self._own else None):
             return super()._take_over(owner, which)
 
 

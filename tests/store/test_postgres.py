@@ -18,17 +18,10 @@ pytestmark = pytest.mark.postgres
 SECRET = "hunter2"
 
 
-def cut(world: PostgresWorld) -> None:
-    """The server ends all sessions of tesnap, as a restart does."""
-    world._side.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'tesnap'"
-    )
-
-
 def test_a_lost_connection_is_made_anew(postgres_world: PostgresWorld) -> None:
     """One call fails, the next one works."""
     postgres_world.begin(2)
-    cut(postgres_world)
+    postgres_world.cut()
     with pytest.raises(
         StoreUnavailable, match=r"postgresql://127\.0\.0\.1:\d+/tesnap_tests: .*can be reached"
     ):
@@ -42,7 +35,7 @@ def test_a_process_that_comes_back_in_time_keeps_its_leases(postgres_world: Post
     acme = world.begin(1)
     lease = world.sent(acme)
     other = world.open()
-    cut(world)
+    world.cut()
     with pytest.raises(StoreUnavailable):
         world.store.now()
     world.store.now()
@@ -59,7 +52,7 @@ def test_a_process_that_comes_back_late_has_lost_its_leases(postgres_world: Post
     acme = world.begin(2)
     world.sent(acme)
     other = world.open()
-    cut(world)
+    world.cut()
     with pytest.raises(StoreUnavailable):
         other.now()
     assert other.queue.recover() == 1
