@@ -54,7 +54,13 @@ def _headline(view: Preview) -> str:
 
 def _snapshot_lines(snapshots: Sequence[PlannedSnapshot], now: float, zone: tzinfo) -> Iterator[str]:
     """A table of one organization's snapshots; under one that is refused, why."""
-    head, *lines = table_lines(_COLUMNS, [_cells(snapshot, now, zone) for snapshot in snapshots])
+    rows = [_cells(snapshot, now, zone) for snapshot in snapshots]
+    columns: tuple[Column, ...] = _COLUMNS
+    if any(snapshot.task.account_group for snapshot in snapshots):
+        columns = (*_COLUMNS, Column(head="account group"))
+        groups = (snapshot.task.account_group or "the token's own" for snapshot in snapshots)
+        rows = [(*row, harmless(group)) for row, group in zip(rows, groups, strict=True)]
+    head, *lines = table_lines(columns, rows)
     yield f"  {head}"
     for snapshot, line in zip(snapshots, lines, strict=True):
         yield f"  {line}"

@@ -203,7 +203,10 @@ class _ListReader:
         for aid, label in self._labels(groups).items():
             jobs = self._jobs_in(aid)
             if self._is_needed(jobs, found):
-                found[aid] = self._read_group(Listing(aid=aid, label=label, read_at=self._now), jobs)
+                own = own_group(self._known)
+                group_id = aid or (own.aid if own else "")
+                listing = Listing(aid=aid, group_id=group_id, label=label, read_at=self._now)
+                found[aid] = self._read_group(listing, jobs)
         return found
 
     def _labels(self, groups: Collection[str]) -> dict[str, str]:

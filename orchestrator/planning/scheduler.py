@@ -6,6 +6,7 @@ Pure: the same file, the same surveys and the same time give the same tasks.
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -62,12 +63,35 @@ def make_plan(
     for job in jobfile.jobs:
         scheduler.add(job)
     check_lists(scheduler.selections)
-    ordered = (replace(task, position=at) for at, task in enumerate(scheduler.tasks.values()))
+    ordered = (replace(wish.task, position=at) for at, wish in enumerate(scheduler.wishes))
     return Plan(tasks=tuple(ordered), notes=tuple(scheduler.notes))
 
 
+@dataclass(slots=True, kw_only=True)
+class _Wish:
+    """A task as the jobs want it: in which account group (its id, empty where unknown), and if that was written.
+
+    `listed` says that the account group has the test.
+    """
+
+    task: Task
+    group: str
+    written: bool
+    listed: bool
+
+    def is_for_same(self, other: _Wish) -> bool:
+        """True if both are for one snapshot: of a test that two account groups share, unless both were written."""
+        shared = self.listed and other.listed and not (self.written and other.written)
+        return self.task.key == other.task.key or self.group == other.group or shared
+
+    @property
+    def rank(self) -> tuple[bool, int, str]:
+        """Of two wishes for one snapshot the first one's account group is taken: a written one, then the lowest."""
+        return not self.written, len(self.group), self.group
+
+
 class _Scheduler:
-    """The tasks by key, the notes and the selections of the jobs that were added so far."""
+    """The tasks that are wanted, the notes and the selections of the jobs that were added so far."""
 
     def __init__(
         self,
@@ -76,11 +100,12 @@ class _Scheduler:
         identities: Mapping[str, str],
         now: float,
     ) -> None:
-        self.tasks: dict[str, Task] = {}
+        self.wishes: list[_Wish] = []
         self.notes: dict[str, None] = {}
         self.selections: list[Selection] = []
         self._jobfile, self._surveys, self._identities, self._now = jobfile, surveys, identities, now
         self._asked = 0
+        self._by_snapshot: dict[tuple[str, str, Window, bool], list[_Wish]] = defaultdict(list)
 
     def add(self, job: Job) -> None:
         """Add the tasks of one job, organization by organization; SelectionError when it means none."""
@@ -91,13 +116,17 @@ class _Scheduler:
         for name, selection in selections.items():
             listings = self._surveys[name].listings
             saved_events = {aid: listing.saved_events for aid, listing in listings.items()}
+            ids = {aid: listing.group_id for aid, listing in listings.items()}
+            written = (job.account_group or self._jobfile.organizations[name].account_group) is not None
             self.notes.update(dict.fromkeys(selection.notes))
             resolved = self._windows_since_alert(job, selection) if common is None else common
             self._asked += len(selection.tests) * len(resolved)
             _check_size(self._asked)
             for test, window in itertools.product(selection.tests, resolved):
                 task = self._task(job, name, test, window)
-                self._keep(replace(task, saved_events=saved_events.get(test.account_group)))
+                task = replace(task, saved_events=saved_events.get(task.account_group))
+                group = ids.get(task.account_group) or task.account_group
+                self._keep(_Wish(task=task, group=group, written=written, listed=test.test is not None))
 
     def _select(self, job: Job) -> dict[str, Selection]:
         """The tests that the job means, by organization."""
@@ -149,17 +178,28 @@ class _Scheduler:
             refusal=test.refusal,
         )
 
-    def _keep(self, task: Task) -> None:
-        """Keep the first of those that are one snapshot: the highest priority and every refusal hold for it."""
-        before = self.tasks.setdefault(task.key, task)
-        if before is task:
+    def _keep(self, wish: _Wish) -> None:
+        """Keep one of those that are one snapshot: the highest priority and every refusal hold for it."""
+        task = wish.task
+        known = self._by_snapshot[task.organization, task.test_id, task.window, task.is_public]
+        before = next((one for one in known if one.is_for_same(wish)), None)
+        if before is None:
+            known.append(wish)
+            self.wishes.append(wish)
             return
-        jobs = f"{before.job_name} and {task.job_name}"
-        window = windows.window_text(task.window, UTC)
-        self.notes[f"test {task.test_id}, window {window}: wanted by {jobs}; made once"] = None
-        priority, refusal = min(before.priority, task.priority), before.refusal or task.refusal
-        if (priority, refusal) != (before.priority, before.refusal):
-            self.tasks[task.key] = replace(before, priority=priority, refusal=refusal)
+        self._note_shared(before, wish)
+        kept = min(before, wish, key=lambda one: one.rank)
+        priority = min(before.task.priority, task.priority)
+        refusal = before.task.refusal or task.refusal
+        before.group, before.written = kept.group, kept.written
+        before.task = replace(kept.task, priority=priority, refusal=refusal)
+
+    def _note_shared(self, one: _Wish, other: _Wish) -> None:
+        jobs = f"{one.task.job_name} and {other.task.job_name}"
+        window = windows.window_text(one.task.window, UTC)
+        shared = one.group != other.group
+        where = f" in account group {min(one, other, key=lambda wish: wish.rank).group}" if shared else ""
+        self.notes[f"test {one.task.test_id}, window {window}: wanted by {jobs}; made once{where}"] = None
 
 
 def _check_size(asked: int) -> None:

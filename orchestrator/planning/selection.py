@@ -6,6 +6,7 @@ first, the longest alerting before the others, then by name.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,11 +33,12 @@ from orchestrator.planning.unreadable import UnreadableList, describe_missing, u
 class Listing:
     """The lists of one account group; None for one that was not, or could not be, read.
 
-    `aid` is what a request names, empty for the credential's own group; `label` is what people read, and
-    `unreadable` says why lists are missing. `read_at` (epoch seconds) is before the first of them was asked for.
+    `aid` is what a request names, empty for the credential's own group, of which `group_id` is the id all the same
+    where it is known; `label` is what people read, and `unreadable` says why lists are missing. `read_at` (epoch seconds) is before the first of them was asked for.
     """
 
     aid: str = ""
+    group_id: str = ""
     label: str = ""
     tests: Mapping[str, ConfiguredTest] | None = None
     tags: tuple[Tag, ...] | None = None
@@ -89,7 +91,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The account groups of one organization in which a job looks for tests, its own first."""
+    """The account groups of one organization in which a job looks for tests, its own first.
+
+    A test that several of them share is one, and belongs to the one with the lowest id.
+    """
 
     organization: str
     listings: tuple[Listing, ...]
@@ -118,8 +123,8 @@ def select_tests(job: Job, scope: Scope, *, moments: Sequence[Window]) -> Select
     named = [_named_test(ref, groups) for ref in job.tests if ref.id not in job.exclude]
     notes = [note for one in named for note in _notes_on_named(job, one, scope)]
     found = _select_by_selectors(job, groups, moments, scope.organization)
-    known = {(one.account_group, one.id) for one in named}
-    added = (one for one in found.tests if (one.account_group, one.id) not in known)
+    known = {one.id for one in named}
+    added = (one for one in found.tests if one.id not in known)
     return replace(
         found,
         tests=(*named, *added),
@@ -224,10 +229,35 @@ class ListedTests:
         )
 
 
+def _by_id(groups: Iterable[ListedTests]) -> list[ListedTests]:
+    """The account groups by their ids, as numbers; those of which none is known last, as they came."""
+    return sorted(groups, key=lambda group: _number(group.listing.group_id or group.listing.aid))
+
+
+def _number(aid: str) -> float:
+    return int(aid) if aid.isascii() and aid.isdecimal() else math.inf
+
+
+def _unite_shared(found: Iterable[SelectedTest]) -> list[SelectedTest]:
+    """Each test once, in the first account group that it was found in, with what all of them say of it."""
+    tests: dict[str, SelectedTest] = {}
+    for one in found:
+        before = tests.setdefault(one.id, one)
+        if before is not one:
+            since = [at for at in (before.alerting_since, one.alerting_since) if at is not None]
+            tests[one.id] = replace(
+                before,
+                tags=tuple(dict.fromkeys((*before.tags, *one.tags))),
+                alerting=before.alerting or one.alerting,
+                alerting_since=min(since, default=None),
+            )
+    return list(tests.values())
+
+
 def _named_test(ref: TestRef, groups: Sequence[ListedTests]) -> SelectedTest:
-    """The test with this id, in the first account group that has it."""
+    """The test with this id, in the account group that it belongs to."""
     own = groups[0].listing
-    found = next(filter(None, (group.find(ref.id) for group in groups)), None)
+    found = next(iter(_unite_shared(filter(None, (group.find(ref.id) for group in _by_id(groups))))), None)
     test = found or SelectedTest(id=ref.id, account_group=own.aid, name=ref.test_name)
     return replace(test, refusal=_refusal(ref, found, own))
 
@@ -371,7 +401,8 @@ class _Search:
         self._unread = [one.listing for one in groups if one not in self.groups]
         self.unreadable = [one for listing in self._unread for one in listing.unreadable if one.of in needed]
         self._select, self._conditions = select, _conditions(select, moments)
-        self._candidates = [one for group in self.groups for one in group.candidates()]
+        candidates = (one for group in _by_id(self.groups) for one in group.candidates())
+        self._candidates = _unite_shared(candidates)
         self._tags = [tag for group in self.groups for tag in group.listing.tags or ()]
 
     def matching(self) -> list[SelectedTest]:

@@ -184,6 +184,40 @@ def test_a_job_that_looks_everywhere_finds_tests_in_their_account_groups() -> No
     assert any("88 is not in the list of tests of any account group" in note for note in found.notes)
 
 
+def shared(aid: str, group_id: str, **changes: Any) -> Listing:
+    """An account group that has the test 7, as another one has, too."""
+    tests = {"7": ConfiguredTest(id="7", name="Shared")}
+    plain = Listing(
+        aid=aid, group_id=group_id, label=f"account group {group_id}", tests=tests, tags=(), alerts=()
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+@pytest.mark.parametrize(("own", "other", "expected"), [("900", "1000", ""), ("1000", "900", "900")])
+@pytest.mark.parametrize(
+    "wanted", [{"select": Select(test_name=("shared",))}, {"tests": (TestRef(id="7"),)}], ids=["name", "id"]
+)
+def test_a_test_that_account_groups_share_is_one_and_belongs_to_the_lowest_id(
+    wanted: dict[str, Any], own: str, other: str, expected: str
+) -> None:
+    """As a number, whichever of them is the credential's own; named and selected at once it is one, too."""
+    groups = shared("", own), shared(other, other)
+    both = {"select": Select(test_name=("shared",)), "tests": (TestRef(id="7"),)}
+    for asked in (wanted, both):
+        found = chosen(job(everywhere=True, **asked), *groups)
+        assert [(one.id, one.account_group) for one in found.tests] == [("7", expected)]
+
+
+def test_a_shared_test_has_the_tags_and_alerts_of_all_its_account_groups() -> None:
+    """A tag of the one and an alert of the other select it, once."""
+    tag = Tag(id="t", key="team", value="payments", test_ids=("7",))
+    alert = Alert(id="a", test_id="7", started_at=NOON - 60.0)
+    groups = shared("", "900", tags=(tag,)), shared("1000", "1000", alerts=(alert,))
+    asked = job(select=Select(tag=("team:payments",), alerting=True), everywhere=True)
+    (one,) = chosen(asked, *groups).tests
+    assert (one.account_group, one.alerting_since, one.tags) == ("", NOON - 60.0, ("team:payments",))
+
+
 def test_a_job_of_one_account_group_does_not_look_elsewhere() -> None:
     """Only a job that looks everywhere sees other account groups."""
     other = listing("2002", tests={"77": ConfiguredTest(id="77", name="Checkout AP")})
