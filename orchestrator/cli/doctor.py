@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import OutputOptions, json_option, organization_option, store_option
-from orchestrator.cli.process import document_lines, pause_printer, print_lines, use_store
+from orchestrator.cli.process import document_lines, pause_printer, print_lines, print_text, use_store
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -48,7 +48,10 @@ def doctor_command(
     if known.notify:
         checks["notify"] = [app.examine_notify(one) for one in known.notify]
     checks["store"] = app.examine_store(lambda: use_store(store_url, clock))
-    print_lines(document_lines(app.checks_document(checks)) if as_json else app.check_lines(checks))
+    if as_json:
+        print_lines(document_lines(app.checks_document(checks)))
+    else:
+        print_text(app.check_lines(checks))
     return app.worst_code((check for found in checks.values() for check in found), strict=strict)
 
 

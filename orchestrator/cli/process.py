@@ -268,6 +268,14 @@ def print_lines(lines: Iterable[object], *, file: TextIO | None = None) -> None:
         print(line, file=file)
 
 
+def print_text(lines: Iterable[str], *, file: TextIO | None = None) -> None:
+    """Print sentences, on a terminal wrapped between words."""
+    from orchestrator.output import terminal_room, wrap_line
+
+    room = terminal_room(file or sys.stdout)
+    print_lines((part for line in lines for part in wrap_line(line, room)), file=file)
+
+
 def document_lines(value: Any) -> list[str]:
     """The lines of a JSON document, with escapes where standard output's encoding lacks a character."""
     import json

@@ -23,7 +23,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import document_lines, pause_printer, print_lines, use_store
+from orchestrator.cli.process import document_lines, pause_printer, print_lines, print_text, use_store
 from orchestrator.cli.timezone import clock_zone
 from orchestrator.core import ExitCode, Fit, Run
 
@@ -197,7 +197,13 @@ def tests_command(
     from orchestrator.app import matching_tests, read_lists
     from orchestrator.core import SystemClock
     from orchestrator.jobfile import find_organizations, make_search_job
-    from orchestrator.output import documents_of_tests, ids_of_tests, table_of_tests, yaml_of_tests
+    from orchestrator.output import (
+        documents_of_tests,
+        ids_of_tests,
+        table_of_tests,
+        terminal_room,
+        yaml_of_tests,
+    )
 
     clock, output = SystemClock(), OutputOptions(timezone=timezone)
     typed, known = (
@@ -211,7 +217,8 @@ def tests_command(
     if as_json:
         print_lines(document_lines(documents_of_tests(rows)))
     elif format_ == "table":
-        print_lines(table_of_tests(rows, now=clock.wall(), zone=output.zone))
+        room = terminal_room(sys.stdout)
+        print_lines(table_of_tests(rows, now=clock.wall(), zone=output.zone, room=room))
     else:
         print_lines(ids_of_tests(rows) if format_ == "ids" else yaml_of_tests(rows))
     return ExitCode.REFUSED if any(survey.stopped for survey in surveys.values()) else ExitCode.DONE
@@ -226,7 +233,7 @@ def _make_request(tests: Sequence[str], *, fit: str, **typed: Any) -> AdhocReque
 
 def _print_notes(lines: Iterable[str], output: OutputOptions) -> None:
     """Each line on standard error, unless it is to be quiet."""
-    print_lines(() if output.quiet else lines, file=sys.stderr)
+    print_text(() if output.quiet else lines, file=sys.stderr)
 
 
 def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOptions) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import click
 
 from orchestrator.cli.options import json_option, store_option, zone_option
-from orchestrator.cli.process import document_lines, look_into_store, print_lines, typed_store
+from orchestrator.cli.process import document_lines, look_into_store, print_lines, print_text, typed_store
 from orchestrator.cli.timezone import terminal_zone
 
 
@@ -23,11 +24,10 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
 
     with look_into_store(store_url, SystemClock()) as store:
         found = load_status(store, store.views.find_run(run).id)
-    print_lines(
-        document_lines(status_document(found))
-        if as_json
-        else status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store())
-    )
+    if as_json:
+        print_lines(document_lines(status_document(found)))
+    else:
+        print_text(status_lines(found, terminal_zone(timezone, os.environ)[0], store=typed_store()))
 
 
 @click.command("runs")
@@ -37,13 +37,13 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
 def runs_command(*, store_url: str | None, as_json: bool, timezone: str | None) -> None:
     """List the runs in the store, the latest first."""
     from orchestrator.core import SystemClock
-    from orchestrator.output import run_document, runs_table
+    from orchestrator.output import run_document, runs_table, terminal_room
 
     with look_into_store(store_url, SystemClock()) as store:
         views = store.views.runs()
         now = store.epoch()
-    print_lines(
-        document_lines([run_document(view) for view in views])
-        if as_json
-        else runs_table(views, now, terminal_zone(timezone, os.environ)[0])
-    )
+    if as_json:
+        print_lines(document_lines([run_document(view) for view in views]))
+        return
+    zone, room = terminal_zone(timezone, os.environ)[0], terminal_room(sys.stdout)
+    print_lines(runs_table(views, now, zone, room=room))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
 from orchestrator.output import log, records, sentences
-from orchestrator.output.streams import Lines
+from orchestrator.output.streams import Lines, terminal_room
 from orchestrator.output.table import GAP, align_cells
 
 _COLOURS = {"created": "32", "existing": "36", "FAILED": "31", "UNCERTAIN": "33"}
@@ -211,7 +211,4 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 def _columns(stream: TextIO) -> int:
     """The terminal's width, within bounds that a table can be read in; 80 where it is none."""
-    try:
-        return max(60, min(120, os.get_terminal_size(stream.fileno()).columns or 80))
-    except (OSError, ValueError):
-        return 80
+    return max(60, min(120, terminal_room(stream) or 80))

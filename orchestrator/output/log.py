@@ -6,7 +6,7 @@ Log events are structlog's: they go to standard error, as sentences or as JSON L
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from functools import partial
 from typing import Any, TextIO, cast
 
@@ -15,6 +15,7 @@ import structlog
 from orchestrator.core import Event, change_texts, harmless, mask_secrets, utc_text, without_links
 from orchestrator.output.records import Record
 from orchestrator.output.streams import Lines
+from orchestrator.output.table import wrap_line
 
 LOG_KEYS = ("event", "time", "level", "run_id", "text")
 
@@ -35,15 +36,16 @@ def event_log(
     as_json: bool = False,
     show_links: bool = True,
     secrets: Collection[str] = (),
+    room: Callable[[], int | None] = lambda: None,
 ) -> Log:
-    """A logger for log events from `level` on: JSON Lines, or a sentence per line.
+    """A logger for log events from `level` on: JSON Lines, or a sentence per line, wrapped in the terminal's `room`.
 
     At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host.
     """
     line = (
         structlog.processors.JSONRenderer(default=str)
         if as_json
-        else partial(_render_sentence, details=level == "debug")
+        else partial(_render_sentence, details=level == "debug", room=room)
     )
     hiding = [] if show_links else [_hide_links]
     return cast(
@@ -86,13 +88,15 @@ def _mask_event(_logger: object, _method: str, event: EventDict, *, secrets: Col
     return cast("EventDict", change_texts(event, partial(mask_secrets, secrets=secrets)))
 
 
-def _render_sentence(_logger: object, _method: str, event: EventDict, *, details: bool) -> str:
+def _render_sentence(
+    _logger: object, _method: str, event: EventDict, *, details: bool, room: Callable[[], int | None]
+) -> str:
     """Render an event as its sentence, with the level where it is trouble."""
     level, text = str(event.get("level", "info")), str(event.get("text") or event["event"])
     start = f"{level}: " if level in ("warning", "error") and event["event"] not in OWN_EVENTS else ""
     fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
     about = f" ({event['event']}{' ' if fields else ''}{fields})" if details else ""
-    return harmless(f"{start}{text}{about}")
+    return "\n".join(wrap_line(harmless(f"{start}{text}{about}"), room()))
 
 
 def _log_keys_first(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -201,12 +201,14 @@ def _count_fields(counts: Counts) -> dict[str, int]:
     return {**records.count_fields(counts), "sending": counts.sending}
 
 
-def runs_table(views: Sequence[RunView], now: float, zone: tzinfo) -> Iterator[str]:
-    """All runs as a table."""
+def runs_table(
+    views: Sequence[RunView], now: float, zone: tzinfo, *, room: int | None = None
+) -> Iterator[str]:
+    """All runs as a table, in the terminal's `room`."""
     if not views:
         yield "no runs yet"
         return
-    yield from table_lines(_RUN_COLUMNS, [_run_cells(view, now, zone) for view in views])
+    yield from table_lines(_RUN_COLUMNS, [_run_cells(view, now, zone) for view in views], room=room)
     if any(view.processes for view in views):
         yield "* a process is working on it"
 

@@ -22,6 +22,19 @@ LAST_LOOKS = 10
 """Looks for which an ending program waits for whoever reads a stream: 2 s, so that two streams and 20 s for what is on
 the wire are over before Kubernetes kills."""
 
+NARROWEST = 40
+"""Columns below which a terminal breaks lines as it likes: there is no room for words."""
+
+
+def terminal_room(stream: TextIO) -> int | None:
+    """The columns of the terminal behind a stream; None where it is none, and lines may be as long as they are."""
+    try:
+        return (
+            max(NARROWEST, os.get_terminal_size(stream.fileno()).columns or 80) if stream.isatty() else None
+        )
+    except (OSError, ValueError):
+        return None
+
 
 class Lines:
     """A text stream to which each line goes whole, at once and in one write.

@@ -1,4 +1,8 @@
-"""Tables in a terminal, where a character takes no column, one or two, and an emoji may be several characters."""
+"""Tables and lines in a terminal, where a character takes no column, one or two, and an emoji may be several characters.
+
+On a terminal nothing is broken within a word: a table that is too wide first loses spare room, then has its long
+cells cut, and at last goes on in a second line; a sentence is wrapped. Away from one nothing is cut or wrapped.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,10 @@ GAP = "  "
 _HALF_FLAG = re.compile(
     "(?<![\U0001f1e6-\U0001f1ff])((?:[\U0001f1e6-\U0001f1ff]{2})*)[\U0001f1e6-\U0001f1ff]$"
 )
+
+
+SHORTEST = 14
+"""Columns of the terminal that are left to a cell which is cut: enough to recognize a name by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +42,75 @@ class Column:
         return max(self.least, widest if self.most is None else min(widest, self.most))
 
 
-def table_lines(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The head, and a line for each row, which has a cell for each column; the last column is never cut."""
+def table_lines(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, room: int | None = None
+) -> Iterator[str]:
+    """The head, and each row, which has a cell for each column; the last column is never cut.
+
+    `room` is the terminal's width. A table that cannot be made so narrow has several lines for each row.
+    """
     heads = [column.head for column in columns]
-    cells = zip(heads, *rows, strict=True)
-    widths = [column.width(texts) for column, texts in zip(columns, cells, strict=True)]
+    cells = list(zip(heads, *rows, strict=True))
+    widths = _fit_widths(columns, cells, room)
+    parts = _break_row(widths, room)
     for row in (heads, *rows):
-        yield align_cells(row, widths[:-1])
+        for first, last in parts:
+            line = align_cells(row[first:last], widths[first : last - 1])
+            if line or not first:
+                yield GAP * bool(first) * 2 + line
+
+
+def _fit_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int | None) -> list[int]:
+    """The width of each column, in this room if they can be made so narrow."""
+    wanted = [column.width(texts) for column, texts in zip(columns, cells, strict=True)]
+    if room is None or _total(wanted) <= room:
+        return wanted
+    spare = [min(width, max(map(cell_len, texts))) for width, texts in zip(wanted, cells, strict=True)]
+    cut = list(spare)
+    elastic = [at for at, column in enumerate(columns[:-1]) if column.most is not None]
+    while _total(cut) > room and any(cut[at] > SHORTEST for at in elastic):
+        cut[max(elastic, key=lambda at: cut[at])] -= 1
+    return cut if _total(cut) <= room else spare
+
+
+def _break_row(widths: Sequence[int], room: int | None) -> list[tuple[int, int]]:
+    """The columns of each line of a row, as first and one past the last; each line has one at least."""
+    parts, first = [], 0
+    for last in range(1, len(widths) + 1):
+        indent = 2 * len(GAP) * bool(first)
+        if room is not None and last - first > 1 and indent + _total(widths[first:last]) > room:
+            parts.append((first, last - 1))
+            first = last - 1
+    return [*parts, (first, len(widths))]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def wrap_line(line: str, room: int | None) -> Iterator[str]:
+    """The line in this room, broken between words; what follows stands under its text, and no word is cut."""
+    if room is None or cell_len(line) <= room:
+        yield line
+        return
+    start = line[: _text_starts_at(line)]
+    below, written, empty = " " * (cell_len(start) or len(GAP)), start, True
+    for word in line[len(start) :].split(" "):
+        if not empty and cell_len(written) + cell_len(word) > room:
+            yield written.rstrip()
+            written = below
+        written, empty = f"{written}{word} ", False
+    yield written.rstrip()
+
+
+def _text_starts_at(line: str) -> int:
+    """The place where a line's text begins: behind its indent, and behind a first word that has a gap after it."""
+    indent = len(line) - len(line.lstrip(" "))
+    word = line[indent:].partition(GAP)[0]
+    behind = indent + len(word)
+    if " " not in word and behind < len(line) // 2:
+        return behind + len(line[behind:]) - len(line[behind:].lstrip(" "))
+    return indent
 
 
 def align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, mask_secrets
 from orchestrator.output import log, records, sentences
 from orchestrator.output.formats import Output, make_writer
 from orchestrator.output.live import LiveLine
-from orchestrator.output.streams import Lines
+from orchestrator.output.streams import Lines, terminal_room
 
 ORGANIZATIONS_SHOWN = 5
 """How many organizations' waiting the live line explains: more would fill an incident's terminal."""
@@ -47,6 +48,7 @@ class View:
             as_json=output.log_format == "json",
             show_links=output.show_links,
             secrets=output.secrets,
+            room=partial(terminal_room, output.stderr),
         )
         self._news = _News()
 

@@ -13,8 +13,8 @@ from orchestrator.output.table import Column, table_lines
 from orchestrator.planning import SelectedTest
 from orchestrator.windows import clock_time
 
-WIDEST = {"name": 40, "tags": 36, "account group": 30}
-"""Columns of a terminal for what can be long."""
+WIDEST = {"organization": 40, "name": 40, "tags": 36, "account group": 30}
+"""Columns of a terminal for what can be long and need not be read to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +27,17 @@ class FoundTest:
     aid: str = ""
 
 
-def table_of_tests(rows: Sequence[FoundTest], *, now: float, zone: tzinfo) -> Iterator[str]:
-    """The tests as a table with a head, columns as wide as they need to be."""
+def table_of_tests(
+    rows: Sequence[FoundTest], *, now: float, zone: tzinfo, room: int | None = None
+) -> Iterator[str]:
+    """The tests as a table with a head, columns as wide as they need to be, or as the terminal's `room` allows."""
     several = len({row.organization for row in rows}) > 1
     cells = [_cells(row, now, zone, several=several) for row in rows]
     if not cells:
         return
-    columns = [Column(head=name, most=WIDEST.get(name, 40)) for name in cells[0]]
-    yield from table_lines(columns, [tuple(line.values()) for line in cells])
+    shown = [name for name in cells[0] if room is None or any(line[name] for line in cells)]
+    columns = [Column(head=name, most=WIDEST.get(name)) for name in shown]
+    yield from table_lines(columns, [[line[name] for name in shown] for line in cells], room=room)
 
 
 def ids_of_tests(rows: Sequence[FoundTest]) -> Iterator[str]:
