@@ -132,7 +132,8 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def _print_last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
-    print(f"{prefix}{text}", file=sys.stderr)
+    """Say why the command ends; without a prefix the lines stay as they are: editors know their places."""
+    (print_text if prefix else print_lines)(f"{prefix}{text}".split("\n"), file=sys.stderr)
     leave_last_words(text)
     return code
 
