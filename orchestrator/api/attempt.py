@@ -36,6 +36,7 @@ class Attempt:
 
     `sent` is set right before the first request byte: while it is False the server has no part of the
     request. `cut` says why the attempt was cut off, if it was; `refusal` is what `before_first_byte` raised.
+    `introduced`: a proxy on the way gets a name and a password.
     `deadline` is in the boot clock's seconds. Without an `authorization` no credential is sent.
     """
 
@@ -52,6 +53,7 @@ class Attempt:
         self.cut: str | None = None
         self.refusal: BaseException | None = None
         self.peer = "the server"
+        self.introduced = False
         self._total = deadline - clock.boot()
         self._before_first_byte = before_first_byte
         self._lock = threading.Lock()

@@ -64,7 +64,8 @@ class Getter(Protocol):
 class CatalogError(TesnapError):
     """A list could not be read; `status` is its HTTP status, None when no readable answer came.
 
-    `incomplete`: a part of it was read, and the rest cannot be. `cut_off`: the answer was not whole.
+    `incomplete`: a part of it was read, and the rest cannot be. `cut_off`: the answer was not whole. `lasting`: the
+    way to the API is refused until somebody changes something.
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class CatalogError(TesnapError):
         *,
         incomplete: bool = False,
         cut_off: bool = False,
+        lasting: bool = False,
     ) -> None:
         self.reason = f"{problem.title}. {problem.detail}".strip()
         super().__init__(f"{what} could not be read: {self.reason}")
-        self.status, self.incomplete, self.cut_off = status, incomplete, cut_off
+        self.status, self.incomplete, self.cut_off, self.lasting = status, incomplete, cut_off, lasting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +275,8 @@ def _check_page(answer: Answer, what: str) -> Mapping[str, Any]:
     if page is None or not whole:
         hint = _NO_LIST if whole else _hint(answer)
         cut_off = answer.failure is not None
-        raise CatalogError(what, explain(answer, hint=hint), answer.status, cut_off=cut_off)
+        problem = explain(answer, hint=hint)
+        raise CatalogError(what, problem, answer.status, cut_off=cut_off, lasting=answer.lasting)
     return page
 
 

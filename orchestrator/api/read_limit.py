@@ -104,7 +104,7 @@ class PacedGetter:
         """True if asking again may help, after the wait that trouble with the server takes."""
         if answer.status == 429:
             return self._remaining_wait() <= self._patience - self._waited and not self._stopped()
-        if not self._patience or (answer.status is not None and answer.status < 500):
+        if not self._patience or answer.lasting or (answer.status is not None and answer.status < 500):
             return False
         self._sleep(RETRY_WAIT)
         return not self._stopped()

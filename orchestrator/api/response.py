@@ -48,8 +48,8 @@ class Answer:
 
     `sent`: the first request byte may have left; when False the server has no part of the request.
     `status` is None without a readable answer. `failure` says in plain words why there is none or why it
-    is not whole; `headers` have lower-case names; `date_offset` is the server's `Date` minus our wall clock
-    at receipt, in seconds.
+    is not whole; `lasting`: it will stay so until somebody changes something on the way. `headers` have lower-case
+    names; `date_offset` is the server's `Date` minus our wall clock at receipt, in seconds.
     """
 
     sent: bool
@@ -57,6 +57,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     failure: str | None = None
+    lasting: bool = False
     date_offset: float | None = None
 
 

@@ -25,10 +25,10 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
 from orchestrator.api.attempt import CURRENT, Attempt, Stopped, Watchdog
-from orchestrator.api.failures import FAILURES, describe_failure
+from orchestrator.api.failures import FAILURES, judge_failure
 from orchestrator.api.proxy import find_proxy
 from orchestrator.api.response import Answer, date_offset
-from orchestrator.core import Clock, Http, UsageError
+from orchestrator.core import Clock, Http, UsageError, host_port
 
 if TYPE_CHECKING:
     import socket
@@ -45,6 +45,8 @@ IDLE = 10.0
 """Seconds after which an idle connection is not used again: balancers drop such ones silently."""
 
 _CHUNK = 2**16
+
+_HASHED = "[0-9a-f]" * 8 + ".[0-9]*"  # OpenSSL looks for no other names in a folder of certificates
 
 _ABORTED = "aborted by this program before an answer came"
 
@@ -98,7 +100,8 @@ class Transport:
                 request.prepare(), stream=True, timeout=attempt.remaining(), proxies=self._proxies
             )
         except FAILURES as error:
-            return Answer(sent=attempt.sent, failure=describe_failure(error, attempt))
+            failed = judge_failure(error, attempt)
+            return Answer(sent=attempt.sent, failure=failed.text, lasting=failed.lasting)
         offset = date_offset(response.headers.get("Date"), self._clock.wall())
         with closing(response):
             unread = only_refusals and 200 <= response.status_code < 300
@@ -130,7 +133,8 @@ class Connection(HTTPConnection):
         if self.sock is not None and attempt.clock.boot() - self.idle_since > IDLE:
             self.close()
         self.attempt, self._reused = attempt, self.sock is not None
-        attempt.peer = f"{'the proxy ' if self.proxy else ''}{self.host}:{self.port}"
+        attempt.peer = f"{'the proxy ' if self.proxy else ''}{host_port(self.host, self.port)}"
+        attempt.introduced = bool(self.proxy and self.proxy.auth)
         attempt.hold(self._guard)
 
     def rest(self) -> None:
@@ -151,12 +155,13 @@ class Connection(HTTPConnection):
 
     def _tunnel(self) -> None:
         super()._tunnel()  # http.client's, or urllib3's where that has to be corrected
-        proxy = f"{self.host}:{self.port}"
-        self._attempt().peer = f"{self._tunnel_host}:{self._tunnel_port} (through the proxy {proxy})"
+        there, proxy = host_port(self._tunnel_host or "", self._tunnel_port), host_port(self.host, self.port)
+        self._attempt().peer = f"{there} (through the proxy {proxy})"
 
     def _new_conn(self) -> socket.socket:
         attempt = self._attempt()
-        sock = attempt.dial(self._dns_host, self.port, list(self.socket_options or ()))
+        host = self._dns_host.strip("[]")  # urllib3 leaves them around a proxy's address
+        sock = attempt.dial(host, self.port, list(self.socket_options or ()))
         self._guard = sock.dup()
         attempt.hold(self._guard)
         return sock
@@ -260,16 +265,23 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     source = Path(ca_bundle or DEFAULT_CA_BUNDLE_PATH)
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     try:
-        if source.is_dir():
-            context.load_verify_locations(capath=source)
-        else:
+        if not source.is_dir():
             context.load_verify_locations(cafile=source)
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(
-            f"the CA bundle {source} cannot be read ({error.strerror or error}): name a PEM file in "
-            "http.ca_bundle or REQUESTS_CA_BUNDLE"
-        ) from error
+        elif not any(source.glob(_HASHED)):
+            raise UsageError(
+                _describe_bundle(source, "no certificate has a name as `openssl rehash` gives it")
+            )
+        else:
+            context.load_verify_locations(capath=source)
+    except ssl.SSLError:
+        raise UsageError(_describe_bundle(source, "it holds no certificate, or a broken one")) from None
+    except OSError as error:
+        raise UsageError(_describe_bundle(source, error.strerror or "no such file can exist")) from error
     return context
+
+
+def _describe_bundle(source: Path, why: str) -> str:
+    return f"the CA bundle {source} cannot be used ({why}): name a PEM file in http.ca_bundle or REQUESTS_CA_BUNDLE"
 
 
 def _find_context(url: str, http: Http, environ: Mapping[str, str]) -> ssl.SSLContext | None:
@@ -288,5 +300,5 @@ def _read(response: Response, most: int, attempt: Attempt) -> tuple[bytes, str |
             if len(body) > most:
                 return b"", f"the answer is larger than {most // 2**20} MiB"
     except FAILURES as error:
-        return bytes(body), describe_failure(error, attempt)
+        return bytes(body), judge_failure(error, attempt).text
     return bytes(body), attempt.cut  # a cut connection ends like an answer without a declared length

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from requests import Request
 
 from orchestrator.api.attempt import Attempt
 from orchestrator.api.response import Answer
 from orchestrator.api.transport import Transport
-from orchestrator.core import Clock, Http, Notify, UsageError, is_unencrypted
+from orchestrator.core import Clock, Http, Notify, UsageError, is_unencrypted, split_url
 
 MOST_READ = 200
 """Bytes of a refusal that are read: Slack says in one word what it did not like."""
@@ -61,14 +60,10 @@ def read_address(notify: Notify) -> str:
 
 def check_address(address: str) -> str:
     """The address as written; UsageError, which does not quote it, unless it is https, or http to loopback."""
-    parts = urlsplit(address)
-    try:
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host = ""
-    if not host or parts.scheme not in ("https", "http") or any(char.isspace() for char in address):
+    parts = split_url(address)
+    if parts is None or parts.scheme not in ("https", "http"):
         raise UsageError("it holds no address: write https://HOST/PATH and nothing else into it")
-    if is_unencrypted(parts.scheme, host):
+    if is_unencrypted(parts.scheme, parts.hostname or ""):
         raise UsageError("its address would be sent unencrypted: write https://")
     return address
 

@@ -115,7 +115,7 @@ def unknown(about: str, text: str) -> Check:
 
 
 def worst_code(checks: Iterable[Check], *, strict: bool = False) -> int:
-    """The exit code: 4 for a refused token, 3 for any other trouble, else 0; `strict` takes unknown for trouble."""
+    """The exit code: 4 for a refused token or way to the API, 3 for any other trouble, else 0; `strict` takes unknown for trouble."""
     worst = max((check.level for check in checks), default=Level.FINE)
     if worst is Level.UNKNOWN and strict:
         worst = Level.TROUBLE
@@ -246,6 +246,9 @@ def _find_obstacle(organization: Organization, reader: PacedGetter, answer: Answ
     url = organization.base_url
     if answer.status is None:
         remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
+        if answer.lasting:
+            text = f"refused, and not tried again by a run: {answer.failure}"
+            return Check(about="way to the API", text=text, remedy=remedy, level=Level.REFUSED)
         return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
     if answer.status == 401:
         said = explain(answer)

@@ -20,6 +20,8 @@ from orchestrator.planning import (
 from orchestrator.ratelimit import ForecastStart, forecast_starts
 from orchestrator.worker import ServedOrganization
 
+_REFUSED = (Reason.TOKEN_REFUSED, Reason.CONNECTION_REFUSED)
+
 PUBLIC_NOTE = (
     "ThousandEyes' documents contradict each other about is_public: check the first link before you share it."
 )
@@ -123,7 +125,7 @@ def leave_out_unchecked(
             served[identity].stop(Reason.API_UNREACHABLE, "it cannot be reached")
     kept = tuple(task for task in plan.tasks if task.refusal is None or task.organization not in in_doubt)
     if not kept:
-        refused = any(served[identity].stopped is Reason.TOKEN_REFUSED for identity in counts)
+        refused = any(served[identity].stopped in _REFUSED for identity in counts)
         error = AccessRefused if refused else ApiUnavailable
         raise error(f"{'; '.join(notes)}. Nothing is planned and nothing was sent")
     return replace(plan, tasks=kept, notes=(*plan.notes, *notes))

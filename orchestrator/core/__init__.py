@@ -101,6 +101,14 @@ if TYPE_CHECKING:
         Task,
     )
     from orchestrator.core.text import choice, first_names, nearest_word, nearest_words, plural, quote, word
-    from orchestrator.core.urls import USUAL_PORTS, check_base_url, is_loopback, is_unencrypted
+    from orchestrator.core.urls import (
+        USUAL_PORTS,
+        check_base_url,
+        find_address,
+        host_port,
+        is_loopback,
+        is_unencrypted,
+        split_url,
+    )
 else:
     __getattr__ = lazy_face(__name__)

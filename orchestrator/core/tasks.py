@@ -62,6 +62,7 @@ class Reason(StrEnum):
     STORE = "store"  # the store does not answer
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a word, not a secret
     PERMISSION_REFUSED = "permission_refused"
+    CONNECTION_REFUSED = "connection_refused"  # by a proxy, a certificate or TLS, until somebody acts
     UNEXPECTED_SNAPSHOT = "unexpected_snapshot"  # the first answer contradicts expect_saved_event
     NOBODY_RUNNING = "nobody_running"  # the run has no live process
 

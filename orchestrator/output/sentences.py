@@ -36,6 +36,7 @@ TROUBLE = frozenset(
         Reason.STORE,
         Reason.TOKEN_REFUSED,
         Reason.PERMISSION_REFUSED,
+        Reason.CONNECTION_REFUSED,
         Reason.UNEXPECTED_SNAPSHOT,
         Reason.NOBODY_RUNNING,
     }
@@ -51,6 +52,7 @@ _WHY = {
     Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
     Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
+    Reason.CONNECTION_REFUSED: "{name}: connection refused by a proxy, a certificate or TLS; {next}",
     Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
 }
@@ -65,6 +67,7 @@ _OPEN_END = {
     Reason.STORE: "next when it answers",
     Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
     Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
+    Reason.CONNECTION_REFUSED: "next when the way is put right (tesnap doctor says how) and the run resumed",
     Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }

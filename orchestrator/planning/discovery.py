@@ -128,7 +128,7 @@ def _ask_who_it_is(reader: PacedGetter, organization: Organization) -> Organizat
     try:
         groups = read_account_groups(reader)
     except CatalogError as error:
-        if error.status == HTTPStatus.UNAUTHORIZED:
+        if _is_refusal(error):
             return _refused_survey(error)
         missing = unreadable_list("account groups", "", error)
         survey = OrganizationSurvey(
@@ -148,7 +148,15 @@ def _ask_who_it_is(reader: PacedGetter, organization: Organization) -> Organizat
     return replace(survey, offset=offset if abs(offset) >= _SAME_CLOCK else 0.0)
 
 
+def _is_refusal(error: CatalogError) -> bool:
+    """True if nothing is to be sent after this, neither with this credential nor on this way."""
+    return error.lasting or error.status == HTTPStatus.UNAUTHORIZED
+
+
 def _refused_survey(error: CatalogError) -> OrganizationSurvey:
+    if error.lasting:
+        because = f"the way to the API is refused: {error}"
+        return OrganizationSurvey(stopped=Reason.CONNECTION_REFUSED, because=because)
     return OrganizationSurvey(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
 
 
@@ -198,7 +206,7 @@ class _ListReader:
         self._known, self._all_lists = known, all_lists
 
     def read(self, groups: Collection[str]) -> dict[str, Listing]:
-        """The lists by account group; CatalogError when the credential is refused, and only then."""
+        """The lists by account group; CatalogError when the credential or the way is refused, and only then."""
         found: dict[str, Listing] = {}
         for aid, label in self._labels(groups).items():
             jobs = self._jobs_in(aid)
@@ -273,8 +281,8 @@ class _ListReader:
         return Window(start=min(m.start for m in moments), end=max(m.end for m in moments))
 
     def _missing(self, of: str, listing: Listing, error: CatalogError) -> UnreadableList:
-        """The list that is missing, unless the credential is refused, which ends the reading."""
-        if error.status == HTTPStatus.UNAUTHORIZED:
+        """The list that is missing, unless the credential or the way is refused, which ends the reading."""
+        if _is_refusal(error):
             raise error
         known = {one.aid for one in self._known}
         if error.status in _NO_SUCH_GROUP and known and listing.aid not in ("", *known):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
 
-from orchestrator.api import Outcome, Verdict, judge
+from orchestrator.api import Answer, Outcome, Verdict, judge
 from orchestrator.core import (
     Clock,
     GrantStale,
@@ -87,11 +87,13 @@ class InFlight:
         if end.answer.status is not None:
             self._note_answer(served, end.answer.date_offset)
         self._settle(served, end.lease, judge(end.answer, end.lease))
+        self._note_lasting_failure(served, end.answer)
 
     def _land_unsent(self, served: ServedOrganization, end: Sent, *, stopping: bool) -> None:
         """Not a byte left: there was no connection, or this process itself saw to that."""
         if end.answer is not None:
-            self._leave_alone(served, end.lease, end.answer.failure or "no connection")
+            if not self._note_lasting_failure(served, end.answer):
+                self._leave_alone(served, end.lease, end.answer.failure or "no connection")
         elif isinstance(end.refused, GrantStale) and not stopping:
             self._leave_alone(served, end.lease, TOO_SLOW)
         if not isinstance(end.refused, LeaseLost):
@@ -174,6 +176,13 @@ class InFlight:
             served.stop(reason, because)
             self._organizations.registration_due = True
             self._observer.on_event(notices.organization_stop(served))
+
+    def _note_lasting_failure(self, served: ServedOrganization, answer: Answer) -> bool:
+        """Stop serving an organization to which the way is refused, before a proxy locks the account; True if it is."""
+        if answer.lasting:
+            why = f"the way to the API is refused: {answer.failure}"
+            self._stop_serving(served, Reason.CONNECTION_REFUSED, why)
+        return answer.lasting
 
     def _note_answer(self, served: ServedOrganization, offset: float | None) -> None:
         """Note that somebody answered, and how far its calendar is ahead if its `Date` says so."""

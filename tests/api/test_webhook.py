@@ -7,8 +7,9 @@ from functools import partial
 
 import pytest
 
-from orchestrator.api.webhook import post_message
+from orchestrator.api.webhook import check_address, post_message
 from orchestrator.core.clock import SystemClock
+from orchestrator.core.errors import UsageError
 from orchestrator.core.jobs import Http
 from tests.support.wire import LOOPBACK, Peer, Server, always, answer, closed_port
 
@@ -90,3 +91,20 @@ def test_who_is_not_there_is_named_by_host_alone() -> None:
     assert found is not None
     assert found.startswith(f"connection refused by {LOOPBACK}:")
     assert SECRET_PATH not in found
+
+
+@pytest.mark.socket
+def test_a_webhook_at_an_ipv6_address_is_reached() -> None:
+    """Its Host has the brackets."""
+    with Server(always(answer("200 OK", b"ok")), host="::1") as server:
+        assert posted(server) is None
+    assert f"\r\nHost: [::1]:{server.port}\r\n".encode() in server.requests[0]
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[::1/hook", "https://hook.example:99999/x", "https://hook\n.example/x"]
+)
+def test_what_is_no_address_is_refused_unquoted(address: str) -> None:
+    """As wrong usage, never as an internal error."""
+    with pytest.raises(UsageError, match="it holds no address"):
+        check_address(address)

@@ -30,10 +30,11 @@ class CutOff(VirtualSender):
     """A network in which some organizations cannot be reached."""
 
     unreachable: frozenset[str] = frozenset()
+    lasting = False
 
     def send(self, lease: Lease) -> None:
         if lease.task.organization in self.unreachable:
-            refused = Answer(sent=False, failure="connection refused")
+            refused = Answer(sent=False, failure="connection refused", lasting=self.lasting)
             self._ended.append(Sent(lease=lease, answer=refused))
         else:
             super().send(lease)
@@ -110,6 +111,25 @@ def test_one_that_is_reached_again_keeps_the_run_alive(stage: StageMaker) -> Non
     at.timeline.at(begun + 1.8 * WITHIN, lambda: cut_off(at, worker))
     (ending,) = drive(at.timeline, [worker], longest=LONGEST)
     assert (ending.exit_code, ending.counts.created) == (0, 24)
+
+
+def test_a_way_that_is_refused_for_good_stops_its_organization_at_once(stage: StageMaker) -> None:
+    """After the first request, in the middle of a run: its tasks wait for somebody, the other one's are made."""
+    at = stage(organizations=2, tests=12)
+    worker, notebook = at.worker(at.jobfile(12))
+    begun = at.clock.boot()
+
+    def refuse() -> None:
+        cut_off(at, worker, 1)
+        at.senders[-1].lasting = True  # type: ignore[attr-defined] # of the class it has by now
+
+    at.timeline.at(begun + 10, refuse)
+    (ending,) = drive(at.timeline, [worker], longest=LONGEST)
+    assert (ending.exit_code, ending.counts.created, ending.counts.pending) == (4, 5 + 12, 7)
+    assert ending.pending_reasons == {"connection_refused": 7}
+    names = [event.name for event in notebook.events]
+    assert (names.count("organization.stopped"), names.count("attempt.unsent")) == (1, 0)
+    assert last_line(ending) == "17 created, 7 pending (connection refused): tesnap resume r1"
 
 
 def stopped(notebook: Notebook) -> list[str]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 PLACES = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where Debian keeps servers: not on every user's PATH."""
+
+PATIENCE = 60.0
+"""Seconds after which a program that does not listen is given up."""
 
 
 def find_program(name: str, package: str) -> Path:
@@ -25,3 +31,17 @@ def skip_outside_ci(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def wait_for_port(program: subprocess.Popen[bytes], host: str, port: int) -> None:
+    """Wait until the program takes connections there; fails when it has ended, or takes too long."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=PATIENCE).close()
+        except OSError:
+            assert program.poll() is None, f"{program.args!r} has ended"
+            assert time.monotonic() < end, f"{program.args!r} does not listen"
+            time.sleep(0.05)
+        else:
+            return

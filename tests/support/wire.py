@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Self
 
 LOOPBACK = "127.0.0.1"
+ELSEWHERE = "2001:db8::1"
+"""An address for documentation (RFC 3849): of nobody, unless a test gives it to itself."""
+
 PATIENCE = 120.0
 """Seconds of real time after which a server gives up, so that a broken test ends."""
 
@@ -110,14 +113,14 @@ Script = Callable[[Peer], None]
 class Server:
     """A server on loopback; each connection plays the next script, the last one again and again."""
 
-    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
-        self.scripts, self.tls = scripts, tls
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, host: str = LOOPBACK) -> None:
+        self.scripts, self.tls, self.host = scripts, tls, host
         self.seen = bytearray()
         self.requests: list[bytes] = []
         self.connections = 0
         self._peers: list[Peer] = []
         self.stopping = threading.Event()
-        self._listener = socket.create_server((LOOPBACK, 0))
+        self._listener = socket.create_server((host, 0), family=_family(host))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -125,7 +128,8 @@ class Server:
     @property
     def url(self) -> str:
         """The base URL of an API here."""
-        return f"{'https' if self.tls else 'http'}://{LOOPBACK}:{self.port}/v7"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/v7"
 
     def _accept(self) -> None:
         while True:
@@ -186,9 +190,9 @@ def always(reply: bytes) -> Script:
     return script
 
 
-def closed_port() -> int:
+def closed_port(host: str = LOOPBACK) -> int:
     """A port of loopback at which nobody listens."""
-    with socket.create_server((LOOPBACK, 0)) as listener:
+    with socket.create_server((host, 0), family=_family(host)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
@@ -227,7 +231,7 @@ def make_certificates(folder: Path) -> Certificates:
     _openssl(
         folder, "req", "-x509", *_new_key("ca"), "-out", "ca.pem", "-subj", "/CN=Test CA", *_extensions(*ca)
     )
-    here = f"subjectAltName=IP:{LOOPBACK},DNS:api.invalid"
+    here = f"subjectAltName=IP:{LOOPBACK},IP:::1,IP:{ELSEWHERE},DNS:api.invalid"
     _openssl(
         folder, "req", "-x509", *_new_key("self"), "-out", "self.pem", "-subj", "/CN=self", *_extensions(here)
     )
@@ -274,6 +278,10 @@ def _extensions(*lines: str) -> tuple[str, ...]:
 
 def _openssl(folder: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S607 - wherever it is installed
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
