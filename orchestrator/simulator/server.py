@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.simulator.api import Exchange, Simulator
-from orchestrator.simulator.messages import PREFIX, Reply, Request
+from orchestrator.simulator.messages import PREFIX, Reply, Request, problem
 
 _CUT_HEAD = b"HTTP/1.1 201 Crea"
 _MOST_BODY = 1_000_000  # bytes; a valid request has less than a thousand
@@ -125,7 +125,18 @@ class _ClientConnection(BaseHTTPRequestHandler):
         self._sleep_until(exchange.answer_at)
         self._send(exchange, reply)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _answer  # noqa: N815 - http.server's names
+    def __getattr__(self, name: str) -> Any:
+        """The handler of any method: the origin knows which it answers with 405."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what is no request that the origin can hear, with a status and a body that the API documents."""
+        self.close_connection = True
+        detail = explain or message or responses.get(code, "The request cannot be read")
+        reply = problem(400, detail).with_headers({"Connection": "close"})
+        self.wfile.write(_head(reply) + (b"" if self.command == "HEAD" else reply.body))
 
     def _sleep_until(self, moment: float) -> None:
         self.server.clock.sleep(max(0.0, moment - self.server.clock.wall()))
@@ -133,8 +144,7 @@ class _ClientConnection(BaseHTTPRequestHandler):
     def _read_request(self) -> Request | None:
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > _MOST_BODY:
-            self.send_error(411 if "Transfer-Encoding" in self.headers else 413)
-            self.close_connection = True
+            self.send_error(400, f"The body must have a Content-Length of at most {_MOST_BODY} bytes")
             return None
         body = self.rfile.read(int(length))
         if len(body) < int(length):  # the client went away: the origin never had a whole request

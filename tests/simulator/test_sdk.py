@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 core = pytest.importorskip("thousandeyes_sdk.core")
 snapshots = pytest.importorskip("thousandeyes_sdk.snapshots")
+administrative = pytest.importorskip("thousandeyes_sdk.administrative")
+alerts = pytest.importorskip("thousandeyes_sdk.alerts")
+tags = pytest.importorskip("thousandeyes_sdk.tags")
+tests = pytest.importorskip("thousandeyes_sdk.tests")
 
 from orchestrator.simulator import Simulator, example_world, serve  # noqa: E402 - after the skip
 
@@ -73,3 +77,37 @@ def test_refusals_are_understood(url: str) -> None:
     with pytest.raises(core.exceptions.TooManyRequestsException) as exhausted:
         create(url)
     assert exhausted.value.data.status == 429
+
+
+BERLIN = timezone(timedelta(hours=2))
+
+
+def api(url: str, kind: type):  # type: ignore[no-untyped-def]  # noqa: ANN201 - the kit has no types
+    """One of the kit's classes for a part of the API."""
+    kit = core.Configuration(host=url, access_token="token-1")
+    kit.retries = False
+    return kind(core.ApiClient(kit))
+
+
+@pytest.mark.parametrize("zone", [UTC, BERLIN], ids=["utc", "berlin"])
+def test_the_kit_s_dates_are_taken_as_they_come(url: str, zone: timezone) -> None:
+    """`+0000` in a query, `+02:00` in a body: the instant is what counts."""
+    made = create(url, startDate=START.astimezone(zone), endDate=END.astimezone(zone))
+    assert (made.start_round_id, made.end_round_id) == (int(START.timestamp()), int(END.timestamp()))
+    since = (datetime.now(UTC) - timedelta(days=300)).astimezone(zone)
+    until = (datetime.now(UTC) + timedelta(minutes=1)).astimezone(zone)
+    listed = api(url, alerts.AlertsApi).get_alerts(aid="2001", start_date=since, end_date=until)
+    assert isinstance(listed.alerts, list)
+
+
+def test_every_list_is_understood(url: str) -> None:
+    """Account groups, the user, the role, tests and tags."""
+    groups = api(url, administrative.AccountGroupsApi).get_account_groups()
+    assert [group.aid for group in groups.account_groups] == ["2001"]
+    user = api(url, administrative.UsersApi).get_current_user()
+    (role,) = user.account_group_roles[0].roles
+    assert api(url, administrative.RolesApi).get_role(role.role_id).permissions
+    listed = api(url, tests.TestsApi).get_tests(aid="2001")
+    assert [test.test_id for test in listed.tests] == ["202701", "202702", "202703"]
+    found = api(url, tags.TagsApi).get_tags(aid="2001", expand=["assignments"])
+    assert {tag.key for tag in found.tags} == {"team", "os"}

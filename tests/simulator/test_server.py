@@ -231,6 +231,39 @@ def test_half_a_request_is_none() -> None:
         assert sim.log == []
 
 
+@pytest.mark.parametrize("method", ["PURGE", "TRACE", "X-1", "get"])
+def test_an_unknown_method_is_405_with_a_problem(method: str) -> None:
+    """Over the wire, where a server of the standard library would say 501."""
+    with served() as (_, client):
+        client.request(method, "/v7/tests", headers={"Authorization": "Bearer token-1"})
+        answer = client.getresponse()
+        body = json.loads(answer.read())
+    assert (answer.status, answer.getheader("Allow"), body["status"]) == (405, "GET", 405)
+    assert answer.getheader("Content-Type") == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /v7/tests HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /v7/tests HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        b"POST /v7/tests/1/snapshot HTTP/1.1\r\nContent-Length: no\r\n\r\n",
+        b"POST /v7/tests/1/snapshot HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+    ids=["nonsense", "version", "long", "headers", "length", "chunked"],
+)
+def test_what_is_no_request_is_a_400_with_a_problem(request_: bytes) -> None:
+    """And no page of a web server."""
+    with served() as (_, client), socket.create_connection((client.host, client.port)) as raw:
+        raw.sendall(request_)
+        head, _, body = raw.makefile("rb").read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["detail"]
+
+
 @pytest.mark.process
 def test_a_process_of_its_own_logs_at_once_and_ends_on_sigterm(tmp_path: Path) -> None:
     """Its first line is its URL; other processes can judge by its log while it runs."""
