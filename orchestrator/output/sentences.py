@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
@@ -23,6 +23,7 @@ from orchestrator.core import (
     RunState,
     Status,
     Waiting,
+    choice,
     harmless,
     plural,
     without_links,
@@ -72,6 +73,13 @@ _OPEN_END = {
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }
 """Words for what the next one depends on where no time can be given."""
+
+_TO_DO_BEFORE = {
+    Reason.TOKEN_REFUSED: "replace the token",
+    Reason.PERMISSION_REFUSED: "have the permission 'Create snapshot shares' added to the user's role",
+    Reason.CONNECTION_REFUSED: "correct the proxy or the certificate",
+}
+"""Words for what somebody has to do before a run can be carried on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,19 +215,25 @@ def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -
     return f"{counts_text(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
 
 
-def next_steps(run: Run, counts: Counts, *, live: bool = False, where: str = "") -> list[Step]:
+def next_steps(
+    run: Run, counts: Counts, *, live: bool = False, where: str = "", reasons: Collection[str] = ()
+) -> list[Step]:
     """The commands after a run or during it: one that carries it on goes before one that clears up after it.
 
     `where` is the option that names the store, with a space before it. Nothing of a cancelled run is carried on.
+    With the `reasons` of what is pending, the first command says what has to be done before.
     """
     if live:
         return [Step(command=f"tesnap status {run.id}{where}", purpose="to see how far it is")]
     active, files = run.state is not RunState.CANCELLED, shlex.join(("tesnap", "run", *run.files))
-    resume = Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending")
+    before = choice([words for reason, words in _TO_DO_BEFORE.items() if reason in reasons], last="and")
+    resume = Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending", first=before)
     runs = Step(command=f"tesnap runs{where}", purpose="to see which other run makes what is pending")
     settle = Step(command=f"tesnap settle {run.id}{where}", purpose="to settle what is uncertain")
     again = Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to try again what failed")
-    anew = Step(command=files, purpose="to make what was refused", first="correct the names")
+    anew = Step(
+        command=files, purpose="to make what was refused", first="correct those tests in the job file"
+    )
     steps = (
         (counts.pending and active, runs if run.state is RunState.FINISHED else resume),
         (counts.uncertain, settle),

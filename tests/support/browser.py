@@ -55,10 +55,10 @@ class Browser:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def open(self, path: Path, *, width: int, dark: bool = False) -> None:
-        """Load a file in a window of this width, and wait until it is there."""
+    def open(self, path: Path, *, width: int, dark: bool = False, printed: bool = False) -> None:
+        """Load a file in a window of this width, or as it is laid out on paper, and wait until it is there."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media="print" if printed else "screen", features=[scheme])
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
         )

@@ -85,7 +85,9 @@ class Report:
     @property
     def commands(self) -> tuple[tuple[str, str], ...]:
         """The commands to type next, each after its purpose."""
-        steps = sentences.next_steps(self.run, self.counts, live=self.live, where=self.where)
+        steps = sentences.next_steps(
+            self.run, self.counts, live=self.live, where=self.where, reasons=self.pending_reasons
+        )
         return tuple((_purpose(step), harmless(step.command)) for step in steps)
 
 
@@ -99,6 +101,15 @@ class ReportEntry:
     link: str | None
     about: str
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedCause:
+    """Neighbours in a report that there is the same to say about: it is said once, if they are several."""
+
+    about: str
+    status: str
+    entries: tuple[ReportEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +140,16 @@ class Page:
     expiry: str
     expiries: bool
     linked: bool
+
+    @property
+    def trouble_causes(self) -> tuple[SharedCause, ...]:
+        """The failed and uncertain ones by what is said about them."""
+        return tuple(_by_cause(self.troubled))
+
+    @property
+    def pending_causes(self) -> tuple[SharedCause, ...]:
+        """The pending ones by what they wait for."""
+        return tuple(_by_cause(self.pending))
 
 
 def make_page(report: Report) -> Page:
@@ -180,6 +201,15 @@ def _entry(report: Report, result: Result) -> ReportEntry:
         about=about if report.show_links else without_links(about),
         notes=tuple(_notes(result)),
     )
+
+
+def _by_cause(entries: Iterable[ReportEntry]) -> Iterator[SharedCause]:
+    """The entries in groups of one status and one cause, in the order of each one's first."""
+    groups: dict[tuple[str, str], list[ReportEntry]] = {}
+    for entry in entries:
+        groups.setdefault((entry.row.status, entry.about), []).append(entry)
+    for (status, about), them in groups.items():
+        yield SharedCause(about=about, status=status, entries=tuple(them))
 
 
 def _notes(result: Result) -> Iterable[str]:

@@ -65,6 +65,8 @@ _STEPS = (
     604_800,
 )
 
+_SIGNS = {"created": "created", "failed": "failed", "uncertain": "uncertain: it may have been made"}
+
 _MOST_TICKS = 6  # as many clock times as fit on a phone
 
 
@@ -125,6 +127,12 @@ class Timeline:
 
     lanes: tuple[Lane, ...]
     ticks: tuple[Tick, ...]
+
+    @property
+    def signs(self) -> tuple[tuple[str, str], ...]:
+        """The marks at the end of a row that are in the drawing, each with its meaning."""
+        drawn = {row.status for lane in self.lanes for row in lane.rows if row.settled is not None}
+        return tuple((status, words) for status, words in _SIGNS.items() if status in drawn)
 
 
 def draw_timeline(

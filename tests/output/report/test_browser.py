@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,10 +18,11 @@ from tests.support.reports import RUN, START, mixed
 pytestmark = pytest.mark.process
 
 LINKS = "[...document.querySelectorAll('a')].map(a => a.href)"
-ROWS = "[...document.querySelectorAll('tbody tr')].map(r => r.className + ' ' + r.querySelector('.name').innerText)"
+ROWS = "[...document.querySelectorAll('tbody tr:not(.cause)')].map(r => r.className + ' ' + r.querySelector('.name').innerText)"
 LANES = "[...document.querySelectorAll('.lane')].map(l => [l.querySelector('summary').innerText.split(' ')[0], l.querySelectorAll('.row').length])"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 ON_PAPER = "[...document.querySelectorAll('svg .row rect, svg .row circle')].every(m => { const b = m.getBoundingClientRect(), s = m.ownerSVGElement.getBoundingClientRect(); return b.width > 0 && b.left >= s.left - 6 && b.right <= s.right + 6 && b.bottom <= s.bottom; })"
+HEADS = "[...document.querySelectorAll('thead tr')].map(row => [...row.querySelectorAll('th')].map(h => { const r = document.createRange(); r.selectNodeContents(h); const b = r.getBoundingClientRect(); return [b.left, b.right, b.top]; }))"
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 
@@ -62,3 +64,15 @@ def test_the_page_asks_for_nothing_but_itself(opened: tuple[Browser, Path]) -> N
     page.open(path, width=1400)
     assert page.requested() == [path.resolve().as_uri()]
     assert page.complaints() == []
+
+
+def test_on_paper_the_heads_of_a_table_stand_side_by_side(opened: tuple[Browser, Path]) -> None:
+    """A page of A4 is narrower than a small window, and is laid out as a wide one all the same."""
+    page, path = opened
+    page.open(path, width=688, printed=True)
+    heads = page.ask(HEADS)
+    assert heads
+    for row in heads:
+        assert len({top for _, _, top in row}) == 1
+        assert all(left[1] < right[0] for left, right in itertools.pairwise(row))
+    page.open(path, width=1400)

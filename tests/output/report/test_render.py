@@ -89,6 +89,40 @@ def test_failures_come_first_with_their_reason_and_the_command_that_retries_them
     assert "tesnap settle k7f2" in text
 
 
+def test_a_cause_that_several_share_is_said_once() -> None:
+    """As the head of theirs; a single one stands in its row."""
+    why = "Bad Request: Validation failed: startDate: is before the test was made"
+    together = Seen(render(report([failed(0, 0), failed(1, 0), failed(2, 0)]), ReportFormat.HTML)).text
+    alone = Seen(render(report([failed(0, 0), uncertain(1, 1)]), ReportFormat.HTML)).text
+    assert (together.count(why), alone.count(why)) == (1, 1)
+
+
+def test_the_legend_has_the_signs_that_are_drawn() -> None:
+    """Of what came out: as many as there are, and no other."""
+    every = Seen(render(report([created(0, 0), uncertain(2, 1), failed(3, 2)]), ReportFormat.HTML)).text
+    some = Seen(render(report([created(0, 0)]), ReportFormat.HTML)).text
+    assert "uncertain: it may have been made" in every
+    assert "uncertain: it may have been made" not in some
+
+
+@pytest.mark.parametrize(
+    ("reason", "first"),
+    [
+        ("token_refused", "replace the token"),
+        ("permission_refused", "Create snapshot shares"),
+        ("backoff", ""),
+    ],
+)
+def test_a_run_is_carried_on_when_its_cause_is_mended(reason: str, first: str) -> None:
+    """Until then the command would end the same way, and the report says so."""
+    run = replace(RUN, state=RunState.ACTIVE)
+    said = Report(run=run, results=(pending(1),), zone=BERLIN, now=START, reasons={ACME: reason}).commands
+    assert said[0][1] == "tesnap resume k7f2"
+    assert said[0][0].startswith("to make what is pending")
+    assert first in said[0][0]
+    assert (" first" in said[0][0]) is bool(first)
+
+
 @pytest.mark.parametrize("kind", [ReportFormat.TABLE, ReportFormat.MD, ReportFormat.HTML])
 def test_commands_are_those_that_help(kind: ReportFormat) -> None:
     """What is all made needs none, and nothing of a cancelled run is carried on."""
