@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.api.client import Client, snapshot_call
     from orchestrator.api.credentials import Bearer, ReadBearer, read_bearer, read_bearers
     from orchestrator.api.read_limit import OnPause, PacedGetter, Pause
-    from orchestrator.api.response import Answer, explain
+    from orchestrator.api.response import Answer, describe_stranger, explain, find_stranger, stranger_text
     from orchestrator.api.verdict import Outcome, Verdict, judge
     from orchestrator.api.webhook import post_message, read_address
 else:

@@ -14,8 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 from orchestrator.api.response import (
     Answer,
     clean,
+    describe_stranger,
     dig,
     explain,
+    find_stranger,
     instant,
     parse_object,
     retry_after,
@@ -41,6 +43,9 @@ MOST_ROLES = 10
 PAGE_SIZE = 1000
 """Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
 
+_USER_KEYS = frozenset({"uid", "name", "email", "accountGroupRoles", "allAccountGroupRoles", "_links"})
+"""What is documented of a user: JSON with none of it, and not empty, is somebody else's."""
+
 _HINTS = {
     401: "The token is wrong, expired or revoked, or its account is locked after repeated failures.",
     403: "The token's user lacks the permission to read this, or does not belong to this account group.",
@@ -65,7 +70,8 @@ class CatalogError(TesnapError):
     """A list could not be read; `status` is its HTTP status, None when no readable answer came.
 
     `incomplete`: a part of it was read, and the rest cannot be. `cut_off`: the answer was not whole. `lasting`: the
-    way to the API is refused until somebody changes something.
+    way to the API is refused until somebody changes something. `stranger` says who seems to answer in the API's
+    place, if that is no answer of the API.
     """
 
     def __init__(
@@ -77,10 +83,12 @@ class CatalogError(TesnapError):
         incomplete: bool = False,
         cut_off: bool = False,
         lasting: bool = False,
+        stranger: str = "",
     ) -> None:
         self.reason = f"{problem.title}. {problem.detail}".strip()
         super().__init__(f"{what} could not be read: {self.reason}")
-        self.status, self.incomplete, self.cut_off, self.lasting = status, incomplete, cut_off, lasting
+        self.status, self.incomplete, self.cut_off = status, incomplete, cut_off
+        self.lasting, self.stranger = lasting, stranger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +167,7 @@ class TokenUser:
 def parse_user(answer: Answer) -> TokenUser | None:
     """The token's user by the answer to `GET /users/current`; None when it does not tell."""
     found = parse_object(answer.body) if answer.status == HTTPStatus.OK else None
-    if found is None:
+    if found is None or (found and not _USER_KEYS & found.keys()):
         return None
     return TokenUser(
         name=text_of(found.get("email")) or text_of(found.get("name")),
@@ -252,7 +260,7 @@ def _read(getter: Getter, path: str, query: Query, name: str) -> Iterator[Mappin
     seen: set[tuple[str, Query]] = set()
     while True:
         seen.add(asked)
-        page = _check_page(getter.get(*asked), what)
+        page = _check_page(getter.get(*asked), what, name)
         objects = _objects(page.get(name))
         count += len(objects)
         yield from objects
@@ -269,15 +277,20 @@ def _read(getter: Getter, path: str, query: Query, name: str) -> Iterator[Mappin
         asked = following
 
 
-def _check_page(answer: Answer, what: str) -> Mapping[str, Any]:
+def _check_page(answer: Answer, what: str, name: str) -> Mapping[str, Any]:
+    """The object with the list of this name; CatalogError for anything else."""
     page = parse_object(answer.body)
     whole = answer.status == HTTPStatus.OK and answer.failure is None
-    if page is None or not whole:
-        hint = _NO_LIST if whole else _hint(answer)
-        cut_off = answer.failure is not None
-        problem = explain(answer, hint=hint)
-        raise CatalogError(what, problem, answer.status, cut_off=cut_off, lasting=answer.lasting)
-    return page
+    if page is not None and whole and (not page or name in page or "_links" in page):
+        return page
+    broken = page is None and answer.body.lstrip()[:1] == b"{"  # as the API's may be
+    success = answer.failure is None and not broken and 200 <= (answer.status or 0) < 300
+    stranger = describe_stranger(answer) if success else find_stranger(answer)
+    problem = explain(answer, hint=_NO_LIST if whole else "" if stranger else _hint(answer))
+    cut_off = answer.failure is not None
+    raise CatalogError(
+        what, problem, answer.status, cut_off=cut_off, lasting=answer.lasting, stranger=stranger
+    )
 
 
 def _hint(answer: Answer) -> str:

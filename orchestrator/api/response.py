@@ -27,9 +27,14 @@ MOST_RETRY_AFTER = 3600.0
 GENERAL_PERIOD = 60.0
 """Seconds of the general limit's window (documented), for an answer whose `Reset` says nothing usable."""
 
+ASK_WHO_ANSWERS = "Log in to the network, or check the proxy and base_url."
+"""The advice where somebody else answers in the API's place."""
+
 _DATE_FROM = 1e9  # a Reset above is an instant in epoch seconds, one below a number of seconds
 
 _TITLE, _DETAIL, _FIELDS = 120, 500, 20  # what a report's cell, a log line and a screen hold
+
+_SERVER = 40  # characters of a server's name for itself
 
 _LONGEST_CREDENTIAL = 2000  # characters: what may be left out of a text that is cut before it is looked at
 
@@ -68,7 +73,7 @@ def explain(answer: Answer, *, hint: str = "") -> Problem:
     fields: tuple[tuple[str, str], ...] = ()
     if parsed:
         title, detail, fields = _read_json(parsed)
-    elif answer.body.lstrip()[:1] == b"<":
+    elif is_page(answer):
         title, detail = _read_html(answer.body)
     elif answer.body:
         detail = clean(answer.body.decode("utf-8", "replace"), _DETAIL)
@@ -80,6 +85,53 @@ def explain(answer: Answer, *, hint: str = "") -> Problem:
         detail=" ".join([*map(sentence, filter(None, (detail, answer.failure))), hint]).strip(),
         fields=fields,
     )
+
+
+def is_page(answer: Answer) -> bool:
+    """True if the body is a web page, which the API never sends: a gateway, proxy or sign-in page answered."""
+    return answer.body.lstrip()[:1] == b"<" or (
+        bool(answer.body) and "html" in answer.headers.get("content-type", "").lower()
+    )
+
+
+def is_whole(answer: Answer) -> bool:
+    """True if the body is known to have come to its end: where nothing declares its length, by how it reads."""
+    declared = not {"content-length", "transfer-encoding"}.isdisjoint(answer.headers)
+    bodiless = answer.status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
+    return answer.failure is None and (
+        declared or bodiless or is_page(answer) or parse_object(answer.body) is not None
+    )
+
+
+def find_stranger(answer: Answer) -> str:
+    """Who seems to have answered in the API's place, by an answer that is no success; empty where it may be the API.
+
+    The API redirects nobody and refuses in JSON or without words. A 401 or 429 is obeyed whoever sends it.
+    """
+    status = answer.status or 0
+    obeyed = status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+    refused = 400 <= status < 500 and not obeyed and is_page(answer)
+    return describe_stranger(answer) if 300 <= status < 400 or refused else ""
+
+
+def describe_stranger(answer: Answer) -> str:
+    """Who seems to have answered in the API's place, by what came: `a web page titled 'Sign in' (200, server nginx)`."""
+    if answer.headers.get("location") and answer.status is not None and answer.status // 100 == 3:
+        what = f"a redirect to {_describe_place(answer.headers['location'])}"
+    elif is_page(answer):
+        title, _ = _read_html(answer.body)
+        what = f"a web page titled {title!r}" if title else "a web page"
+    elif parse_object(answer.body) is not None:
+        what = "JSON that is not the API's"
+    else:
+        what = "text that is not the API's" if answer.body.strip() else "an empty answer"
+    server = clean(answer.headers.get("server", ""), _SERVER)
+    return f"{what} ({answer.status}{f', server {server}' if server else ''})"
+
+
+def stranger_text(who: str) -> str:
+    """The reason to send nothing more to an address where somebody else answers."""
+    return f"something else answers in the API's place: {who}. {ASK_WHO_ANSWERS}"
 
 
 def clean(text: str, most: int) -> str:
@@ -223,11 +275,14 @@ def _read_html(body: bytes) -> tuple[str, str]:
 
 def _describe_redirect(location: str) -> str:
     """Where a redirect points, without the parts of an address that may hold secrets."""
+    return f"Redirected to {_describe_place(location)}; redirects are not followed: check base_url."
+
+
+def _describe_place(location: str) -> str:
     with suppress(ValueError):
         parts = urlsplit(location)
-        there = clean(f"{parts.hostname or 'the same host'}{parts.path}", _TITLE)
-        return f"Redirected to {there}; redirects are not followed: check base_url."
-    return "Redirected, which is not followed: check base_url."
+        return clean(f"{parts.hostname or 'the same host'}{parts.path}", _TITLE)
+    return "no address"
 
 
 def _describe_status(status: int | None) -> str:

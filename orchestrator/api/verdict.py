@@ -1,8 +1,10 @@
 """The meaning of an answer to a snapshot request: what was created, for sure or perhaps. Pure.
 
 Not created for sure: the first byte never left; 3xx but 303; 4xx but 408. Created for sure: 2xx whose JSON
-has an id. A 2xx without one was created too, but nobody knows as what, so it is uncertain and never sent
-again. A 5xx may come from a gateway before or after the API acted. Everything else is uncertain.
+has an id. A 201 without one was created too, but nobody knows as what, so it is uncertain and never sent
+again; so is any 2xx that was cut. Another 2xx without an id is somebody else's answer, and so is a redirect,
+or a web page where the API says no: a sign-in page, a captive network, a gateway. A 5xx may come from a gateway
+before or after the API acted. Everything else is uncertain.
 """
 
 from __future__ import annotations
@@ -10,14 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 
 from orchestrator.api.response import (
+    ASK_WHO_ANSWERS,
     Answer,
     as_object,
+    describe_stranger,
     dig,
     explain,
+    find_stranger,
     general_reset,
     instant,
+    is_page,
+    is_whole,
     number,
     parse_object,
     retry_after,
@@ -32,6 +40,11 @@ _MOST_ROUND = 10**18  # no round, which is an instant in epoch seconds, is near 
 _LOCKED = (
     "The token is wrong, expired or revoked, or its account is locked after repeated failures: "
     "check it before trying again."
+)
+
+_PAGE_LOCKED = (
+    "If that page is not ThousandEyes', log in to the network or correct the proxy; otherwise the token is wrong, "
+    "expired or revoked, or its account is locked: check it before trying again."
 )
 
 _FORBIDDEN = (
@@ -51,6 +64,7 @@ class Outcome(StrEnum):
     FORBIDDEN = "forbidden"  # 403
     REJECTED = "rejected"  # any other answer that says no for good
     SERVER_ERROR = "server_error"  # 5xx
+    STRANGER = "stranger"  # somebody else answered in the API's place
     UNCERTAIN = "uncertain"  # it may have been created
 
 
@@ -58,8 +72,9 @@ class Outcome(StrEnum):
 class Verdict:
     """An outcome with what it carries.
 
-    `unreadable`: created for sure, but without a readable id; never to be sent again. `retry_after` is what
-    the server asked for, in seconds, at most an hour. `closing` is set for both kinds of 429.
+    `unreadable`: a 2xx without a readable id, never to be sent again. `retry_after` is what the server asked for,
+    in seconds, at most an hour. `closing` is set for both kinds of 429. `stranger` says who seems to answer in the
+    API's place: nothing more is to be sent there. `page`: a web page came, whoever sent it.
     """
 
     outcome: Outcome
@@ -69,6 +84,8 @@ class Verdict:
     closing: Closing | None = None
     retry_after: float | None = None
     unreadable: bool = False
+    stranger: str = ""
+    page: bool = False
 
 
 def judge(answer: Answer, lease: Lease) -> Verdict:
@@ -81,14 +98,20 @@ def judge(answer: Answer, lease: Lease) -> Verdict:
         return Verdict(outcome=Outcome.UNCERTAIN, problem=problem)
     if 200 <= answer.status < 300:
         return _judge_success(answer, answer.status)
-    outcome = outcome_of(answer.status, answer.headers)
-    wait = retry_after(answer.headers)
+    if find_stranger(answer):
+        return _judge_stranger(answer, answer.status)
+    outcome, wait, page = (
+        outcome_of(answer.status, answer.headers),
+        retry_after(answer.headers),
+        is_page(answer),
+    )
     return Verdict(
         outcome=outcome,
         http_status=answer.status,
-        problem=explain(answer, hint=_hint(answer.status, lease)),
+        problem=explain(answer, hint=_hint(answer.status, lease, page=page)),
         closing=_closing(outcome, answer.headers, wait),
         retry_after=wait,
+        page=page,
     )
 
 
@@ -127,11 +150,34 @@ def _judge_success(answer: Answer, status: int) -> Verdict:
     snapshot = parse_snapshot(answer.body)
     if snapshot is not None:
         return Verdict(outcome=Outcome.CREATED, http_status=status, snapshot=snapshot)
-    detail = "The API says that the snapshot was made, but the answer has no readable id: look for it in the web app."
+    if status != HTTPStatus.CREATED and is_whole(answer):
+        return _judge_stranger(answer, status)
+    if status == HTTPStatus.CREATED:
+        title = "Created, answer unreadable"
+        detail = "The API says that the snapshot was made, but the answer has no readable id: look for it in the web app."
+    else:
+        title = "The answer was cut off"
+        detail = f"It began as a success ({status}), and the snapshot may have been made: look for it in the web app."
     if answer.failure:
         detail = f"{sentence(answer.failure)} {detail}"
-    problem = Problem(title="Created, answer unreadable", detail=detail)
-    return Verdict(outcome=Outcome.UNCERTAIN, http_status=status, problem=problem, unreadable=True)
+    problem = Problem(title=title, detail=detail)
+    stranger = "" if status == HTTPStatus.CREATED else describe_stranger(answer)
+    return Verdict(
+        outcome=Outcome.UNCERTAIN, http_status=status, problem=problem, unreadable=True, stranger=stranger
+    )
+
+
+def _judge_stranger(answer: Answer, status: int) -> Verdict:
+    """An answer that the API never gives; before a 2xx or a 303 the request may have gone through all the same."""
+    who = describe_stranger(answer)
+    made = (
+        "It may have been made all the same."
+        if status < 300 or status == HTTPStatus.SEE_OTHER
+        else "Nothing was made."
+    )
+    problem = Problem(title="Not the API's answer", detail=f"{sentence(who)} {made} {ASK_WHO_ANSWERS}")
+    outcome = Outcome.UNCERTAIN if status == HTTPStatus.SEE_OTHER else Outcome.STRANGER
+    return Verdict(outcome=outcome, http_status=status, problem=problem, stranger=who, page=is_page(answer))
 
 
 def _closing(outcome: Outcome, headers: Mapping[str, str], wait: float | None) -> Closing | None:
@@ -144,11 +190,11 @@ def _closing(outcome: Outcome, headers: Mapping[str, str], wait: float | None) -
     return Closing()
 
 
-def _hint(status: int, lease: Lease) -> str:
+def _hint(status: int, lease: Lease, *, page: bool) -> str:
     task = lease.task
     group = f"account group {task.account_group}" if task.account_group else "the token's own account group"
     hints = {
-        401: _LOCKED,
+        401: _PAGE_LOCKED if page else _LOCKED,
         403: _FORBIDDEN,
         404: f"Either test {task.test_id} does not exist, or it is not in {group}, where it was asked for.",
         408: "The request may have been carried out all the same.",

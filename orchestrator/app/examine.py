@@ -20,7 +20,9 @@ from orchestrator.api import (
     OnPause,
     PacedGetter,
     TokenUser,
+    describe_stranger,
     explain,
+    find_stranger,
     parse_user,
     read_address,
     read_permissions,
@@ -243,13 +245,8 @@ def _make_any_job(organization: Organization) -> Job:
 
 def _find_obstacle(organization: Organization, reader: PacedGetter, answer: Answer) -> Check | None:
     """The reason why nothing more can be asked when the first answer tells no user; None when more can."""
-    url = organization.base_url
     if answer.status is None:
-        remedy = f"check base_url ({url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
-        if answer.lasting:
-            text = f"refused, and not tried again by a run: {answer.failure}"
-            return Check(about="way to the API", text=text, remedy=remedy, level=Level.REFUSED)
-        return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
+        return _check_way(organization, answer)
     if answer.status == 401:
         said = explain(answer)
         text = f"refused (401): {said.detail or said.title}"
@@ -258,9 +255,15 @@ def _find_obstacle(organization: Organization, reader: PacedGetter, answer: Answ
         )
     if answer.status == 429:
         return _make_limit_check(reader)
-    if answer.status == 403:
+    stranger = find_stranger(answer) or (describe_stranger(answer) if answer.status < 300 else "")
+    if answer.status == 403 and not stranger:
         return None
-    said = explain(answer)
+    url, said = organization.base_url, explain(answer)
+    if stranger:
+        remedy = (
+            f"log in to the network, or check the proxy and that base_url ({url}) is the API's, /v7 included"
+        )
+        return trouble("API", f"something else answers in its place: {stranger}", remedy)
     what = f"it answers {answer.status} ({said.title}) to GET /users/current. {said.detail}".strip()
     remedy = (
         f"check that base_url ({url}) is the API's, /v7 included"
@@ -268,6 +271,17 @@ def _find_obstacle(organization: Organization, reader: PacedGetter, answer: Answ
         else "try again later"
     )
     return trouble("API", what, remedy)
+
+
+def _check_way(organization: Organization, answer: Answer) -> Check:
+    """The trouble that nothing answered."""
+    remedy = (
+        f"check base_url ({organization.base_url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
+    )
+    if answer.lasting:
+        text = f"refused, and not tried again by a run: {answer.failure}"
+        return Check(about="way to the API", text=text, remedy=remedy, level=Level.REFUSED)
+    return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
 
 
 def _make_limit_check(reader: PacedGetter) -> Check:

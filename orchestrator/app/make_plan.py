@@ -80,7 +80,7 @@ def preview_plan(
         starts=starts,
         notes=plan.notes,
         now=organizations.clock.wall(),
-        refused=any(one.stopped is not None for one in served.values()),
+        stopped=tuple(one.stopped for one in served.values() if one.stopped is not None),
     )
 
 

@@ -19,7 +19,7 @@ from orchestrator.cli.process import (
     pause_printer,
     print_lines,
 )
-from orchestrator.core import Ending, Event, ExitCode, JobFile, Run, TesnapError
+from orchestrator.core import Ending, Event, JobFile, Run, TesnapError
 
 if TYPE_CHECKING:
     from orchestrator.app import Organizations, Preparation, RunOptions
@@ -53,7 +53,7 @@ def show_plan(
         if output.as_json
         else plan_lines(preview, output.zone, deployed=deployed)
     )
-    return ExitCode.REFUSED if preview.refused else ExitCode.DONE
+    return preview.exit_code
 
 
 def run_and_show(

@@ -221,7 +221,8 @@ def tests_command(
         print_lines(table_of_tests(rows, now=clock.wall(), zone=output.zone, room=room))
     else:
         print_lines(ids_of_tests(rows) if format_ == "ids" else yaml_of_tests(rows))
-    return ExitCode.REFUSED if any(survey.stopped for survey in surveys.values()) else ExitCode.DONE
+    stops = (survey.stopped.exit_code for survey in surveys.values() if survey.stopped is not None)
+    return max(stops, default=ExitCode.DONE)
 
 
 def _make_request(tests: Sequence[str], *, fit: str, **typed: Any) -> AdhocRequest:
@@ -240,11 +241,12 @@ def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOption
     """Say what is about to be made; without anything to make, a refused token ends the command."""
     from orchestrator.app import preview_plan
 
-    plan, stopped = preparation.basis, any(survey.stopped for survey in preparation.surveys.values())
+    plan, surveys = preparation.basis, preparation.surveys.values()
+    stops = [survey.stopped.exit_code for survey in surveys if survey.stopped is not None]
     if isinstance(plan, Run):  # carried on: that was said when it was planned
         return
-    if not plan.tasks and stopped:
-        raise click.exceptions.Exit(ExitCode.REFUSED)  # why has been told; there is nothing to carry on
+    if not plan.tasks and stops:
+        raise click.exceptions.Exit(max(stops))  # why has been told; there is nothing to carry on
     again = preparation.options.again
     preview = preview_plan(preparation.organizations, plan, preparation.served, again=again)
     _print_notes([*meant.notes, *announcement(preview, output, terminal=sys.stderr.isatty())], output)

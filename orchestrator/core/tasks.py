@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.core.errors import ExitCode
 from orchestrator.core.jobs import Limit, OnUncertain, Priority, Window
 
 EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
@@ -63,8 +64,15 @@ class Reason(StrEnum):
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a word, not a secret
     PERMISSION_REFUSED = "permission_refused"
     CONNECTION_REFUSED = "connection_refused"  # by a proxy, a certificate or TLS, until somebody acts
+    NOT_THE_API = "not_the_api"  # somebody else answers in its place: a sign-in page, a proxy, a gateway
     UNEXPECTED_SNAPSHOT = "unexpected_snapshot"  # the first answer contradicts expect_saved_event
     NOBODY_RUNNING = "nobody_running"  # the run has no live process
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of a command that leaves an organization alone for this reason."""
+        passing = (Reason.API_UNREACHABLE, Reason.NOT_THE_API)
+        return ExitCode.STOPPED_EARLY if self in passing else ExitCode.REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,13 +240,14 @@ class Settlement:
 
     `answered`: an answer (2xx, 3xx, 4xx) settled the request, so the token comes back one hold from now;
     otherwise its pessimistic return stays. `counts`: it was an attempt. `status` is QUEUED for another
-    one, not before `retry_in` seconds from now.
+    one, not before `retry_in` seconds from now; with `look_first` not before evidence of this one was looked for.
     """
 
     status: Status
     answered: bool
     counts: bool = True
     retry_in: float = 0.0
+    look_first: bool = False
     http_status: int | None = None
     problem: Problem | None = None
     snapshot: Snapshot | None = None

@@ -38,6 +38,7 @@ TROUBLE = frozenset(
         Reason.TOKEN_REFUSED,
         Reason.PERMISSION_REFUSED,
         Reason.CONNECTION_REFUSED,
+        Reason.NOT_THE_API,
         Reason.UNEXPECTED_SNAPSHOT,
         Reason.NOBODY_RUNNING,
     }
@@ -54,6 +55,7 @@ _WHY = {
     Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
     Reason.CONNECTION_REFUSED: "{name}: connection refused by a proxy, a certificate or TLS; {next}",
+    Reason.NOT_THE_API: "{name}: not the API, but somebody else answers; {next}",
     Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
 }
@@ -69,6 +71,7 @@ _OPEN_END = {
     Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
     Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
     Reason.CONNECTION_REFUSED: "next when the way is put right (tesnap doctor says how) and the run resumed",
+    Reason.NOT_THE_API: "next when network, proxy or base_url are right and the run resumed",
     Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }
@@ -167,7 +170,7 @@ def refusal_text(organization: str, until: float | None, zone: tzinfo, now: floa
 
 def reason_text(reason: str) -> str:
     """A reason as a sentence has it: `token refused`."""
-    return reason.replace("_", " ").replace("api ", "API ")
+    return " ".join("API" if word == "api" else word for word in reason.split("_"))
 
 
 def counts_text(counts: Counts) -> str:

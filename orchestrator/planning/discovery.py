@@ -21,6 +21,7 @@ from orchestrator.api import (
     read_alerts,
     read_tags,
     read_tests,
+    stranger_text,
 )
 from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, first_names
 from orchestrator.planning.alerts import alert_windows
@@ -94,6 +95,12 @@ def survey_organization(
         listings = lists.read(groups)
     except CatalogError as error:
         return _refused_survey(error)
+    if (
+        lists.stranger
+        and known.unreadable_groups
+        and known.unreadable_groups.cause is UnreadableCause.STRANGER
+    ):
+        return replace(known, stopped=Reason.NOT_THE_API, because=stranger_text(lists.stranger))
     notes = (*_notes_on_unsearched(jobs, known.unreadable_groups, listings), *lists.notes)
     return replace(
         known, listings=listings, notes=notes, debug_notes=(*known.debug_notes, *lists.debug_notes)
@@ -202,6 +209,7 @@ class _ListReader:
     ) -> None:
         self.notes: list[str] = []
         self.debug_notes: list[str] = []
+        self.stranger = ""  # who answered in the API's place when the tests were asked for
         self._getter, self._organization, self._jobs, self._now = getter, organization, jobs, now
         self._known, self._all_lists = known, all_lists
 
@@ -285,7 +293,14 @@ class _ListReader:
         if _is_refusal(error):
             raise error
         known = {one.aid for one in self._known}
-        if error.status in _NO_SUCH_GROUP and known and listing.aid not in ("", *known):
+        if of == "tests":
+            self.stranger = error.stranger
+        if (
+            error.status in _NO_SUCH_GROUP
+            and not error.stranger
+            and known
+            and listing.aid not in ("", *known)
+        ):
             because = f"it is not open to this token, which sees {group_names(self._known)}"
             return UnreadableList(of=of, where=listing.label, because=because, cause=UnreadableCause.CLOSED)
         return unreadable_list(of, listing.label, error)

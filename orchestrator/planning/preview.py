@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.core import JobFile, Limit, Result, Task
+from orchestrator.core import ExitCode, JobFile, Limit, Reason, Result, Task
 from orchestrator.ratelimit import ASSUMED_LATENCY, ForecastStart
 
 
@@ -30,7 +30,12 @@ class Preview:
     notes: tuple[str, ...]
     now: float
     limits: Mapping[str, Limit]
-    refused: bool = False
+    stopped: tuple[Reason, ...] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code that the organizations to which nothing is sent make of it."""
+        return max((reason.exit_code for reason in self.stopped), default=ExitCode.DONE)
 
     @property
     def ends_at(self) -> float | None:
@@ -54,7 +59,7 @@ def make_preview(
     starts: Sequence[ForecastStart],
     notes: Sequence[str],
     now: float,
-    refused: bool = False,
+    stopped: tuple[Reason, ...] = (),
 ) -> Preview:
     """Put a plan, what exists already and the forecast together, in the order in which things will go."""
     coming = {start.task.key: start for start in starts}
@@ -69,7 +74,7 @@ def make_preview(
         notes=tuple(notes),
         now=now,
         limits=dict(shown.values()),
-        refused=refused,
+        stopped=stopped,
     )
 
 

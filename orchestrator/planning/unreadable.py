@@ -26,10 +26,13 @@ class UnreadableCause(StrEnum):
     FORBIDDEN = "forbidden"  # 401, 403
     CLOSED = "closed"  # an account group that is not the token's
     INCOMPLETE = "incomplete"  # it goes on where it cannot be followed
+    STRANGER = "stranger"  # somebody else answers in the API's place
     NOT_THE_API = "not_the_api"  # anything else: what answers there is no such list
 
 
-PASSING_CAUSES = frozenset({UnreadableCause.UNREACHABLE, UnreadableCause.SERVER, UnreadableCause.BUSY})
+PASSING_CAUSES = frozenset(
+    {UnreadableCause.UNREACHABLE, UnreadableCause.SERVER, UnreadableCause.BUSY, UnreadableCause.STRANGER}
+)
 """Causes that are gone by themselves."""
 
 _CAUSES: dict[int, UnreadableCause] = {
@@ -46,6 +49,7 @@ _REMEDIES = {
     UnreadableCause.FORBIDDEN: f"have an administrator add '{{permission}}' to a role of the token's user ({WHERE_ROLES_ARE})",
     UnreadableCause.CLOSED: "correct the account group, or have the token's user added to it",
     UnreadableCause.INCOMPLETE: "check base_url, and a gateway that changes the addresses in answers",
+    UnreadableCause.STRANGER: "log in to the network, or check the proxy and base_url (the API's, /v7 included), then try again",
     UnreadableCause.NOT_THE_API: "what answers is not the API's list: check that base_url is the API's, /v7 included",
 }
 
@@ -116,6 +120,8 @@ def unreadable_error(start: str, missing: Iterable[UnreadableList]) -> TesnapErr
 def _cause(error: CatalogError) -> UnreadableCause:
     if error.incomplete:
         return UnreadableCause.INCOMPLETE
+    if error.stranger:
+        return UnreadableCause.STRANGER
     if error.status is None or error.cut_off:
         return UnreadableCause.UNREACHABLE
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -157,8 +157,9 @@ def _changes(
     if settlement.status is Status.QUEUED:
         return {
             **changes,
-            "owner": None,
+            "owner": task["owner"] if settlement.look_first else None,
             "retry_at": now + settlement.retry_in if settlement.retry_in > 0 else 0.0,
+            "evidence_due": task["evidence_at"] if settlement.look_first else None,
         }
     due = task["evidence_at"] if settlement.status is Status.UNCERTAIN else None
     return {**changes, "evidence_due": due, "settled_at": now, "settled_wall": wall}

@@ -43,6 +43,9 @@ from orchestrator.store.rows import Phase, from_kinds, from_limit, kind, to_gate
 Kinds = Collection[tuple[str, bool]]
 """Kinds of request that a permission may be refused for within an organization: pairs of account group and is_public."""
 
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at a task of which evidence is being looked for."""
+
 Turns = dict[tuple[Phase, Priority], float]
 """The earliest `until` of a run's tasks in each phase and class that has any."""
 
@@ -307,6 +310,8 @@ def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float,
             due = (now + left, Reason.WINDOW_NOT_OVER)
         elif phase is Phase.BACKOFF:
             due = (until, Reason.BACKOFF)
+        elif phase is Phase.LOOK:  # whoever looks has it queued; nobody says when
+            due = (max(until, now + LOOK_AGAIN), Reason.EVIDENCE)
         else:
             continue
         found[priority] = min(due, found.get(priority, due))

@@ -44,6 +44,7 @@ class Phase(IntEnum):
     BACKOFF = 2  # until its next attempt, in store time
     TAKEN = 3  # leased or sending
     SETTLED = 4  # since `until`, in store time
+    LOOK = 5  # from `until` on, in store time, evidence of its last attempt is looked for: it may be there already
 
 
 def find_phase(task: Row, now: float) -> tuple[Phase, float]:
@@ -53,6 +54,8 @@ def find_phase(task: Row, now: float) -> tuple[Phase, float]:
         return Phase.SETTLED, task["settled_at"]
     if status is not Status.QUEUED:
         return Phase.TAKEN, 0.0
+    if task["evidence_due"] is not None:
+        return Phase.LOOK, task["evidence_due"]
     if task["retry_at"] > now:
         return Phase.BACKOFF, task["retry_at"]
     return (Phase.WINDOW, task["ready_at"]) if task["ready_at"] > 0 else (Phase.READY, 0.0)

@@ -79,8 +79,9 @@ UPDATE task SET granted_at = granted_at + :shift, first_sent_at = first_sent_at 
 WHERE organization = :organization AND granted_at > :now"""
 
 TURNS_AHEAD = """
-UPDATE run_task SET until = (SELECT t.retry_at FROM task t WHERE t.id = run_task.task)
-WHERE organization = :organization AND phase = 2
+UPDATE run_task SET until = (
+    SELECT CASE WHEN run_task.phase = 2 THEN t.retry_at ELSE t.evidence_due END FROM task t WHERE t.id = run_task.task)
+WHERE organization = :organization AND phase IN (2, 5)
   AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
 
 # A token is out for as long as it ever was, a full hold at least, counted from when it was written by the clock as it
@@ -217,7 +218,8 @@ WHERE r.run = :run"""
 # One seek in the index run_task_turn for each phase and class, however many tasks wait.
 EARLIEST = """
 WITH class (phase, priority) AS (VALUES
-    (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2))
+    (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2),
+    (5, 0), (5, 1), (5, 2))
 SELECT c.phase, c.priority, (
     SELECT q.until FROM run_task q
     WHERE q.run = :run AND q.organization = :organization AND q.phase = c.phase AND q.priority = c.priority
@@ -301,7 +303,7 @@ WHERE s.run = :run ORDER BY s.owner"""
 # CROSS JOIN keeps SQLite at the few tasks that are due, instead of all of the run.
 EVIDENCE_DUE = f"""{TASK_COLUMNS}
 FROM task t CROSS JOIN run_task r CROSS JOIN organization o
-WHERE t.evidence_due <= :now AND t.status = 'uncertain' AND r.task = t.id AND r.run = :run
+WHERE t.evidence_due <= :now AND t.status IN ('uncertain', 'queued') AND r.task = t.id AND r.run = :run
   AND o.id = t.organization ORDER BY r.position"""
 
 SEARCHES = """
@@ -389,7 +391,7 @@ SHIFT = (
     """UPDATE task SET retry_at = retry_at + :shift, first_sent_at = first_sent_at + :shift,
     granted_at = granted_at + :shift, evidence_at = evidence_at + :wait, evidence_due = evidence_due + :wait,
     settled_at = settled_at + :shift""",
-    "UPDATE run_task SET until = until + :shift WHERE phase IN (2, 4)",
+    "UPDATE run_task SET until = until + CASE WHEN phase = 5 THEN :wait ELSE :shift END WHERE phase IN (2, 4, 5)",
     "UPDATE held SET since = since + :shift",
     "UPDATE organization SET last_grant = last_grant + :shift",
 )

@@ -24,13 +24,16 @@ RESENT = {
 
 
 class UncertainTasks:
-    """Tasks of which nobody knows whether their snapshot was made: until evidence, a policy or a hand settles them."""
+    """Tasks of which nobody knows whether their snapshot was made: until evidence, a policy or a hand settles them.
+
+    Queued ones are among them: somebody else answered in the API's place, and they go again once that was looked at.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def due(self, run_id: str) -> list[tuple[Lease, Result]]:
-        """Uncertain tasks of the run whose evidence may be looked for now, with the attempt that left them.
+        """Tasks of the run whose evidence may be looked for now, with the attempt that left them.
 
         The leases are this run's, whichever run made the attempt.
         """
@@ -62,17 +65,17 @@ class UncertainTasks:
         """End the search for evidence: created as found (`twice`: it is there more than once), queued once more (flagged), or uncertain for now.
 
         What remains uncertain keeps the saved event that it is `possible` to be. True if it was queued: in a run that
-        was cancelled nobody would send it.
+        was cancelled nobody would send it. One that was queued stays so.
         """
         with self._database.write() as tx:
-            task = lock_leased(tx, lease, Status.UNCERTAIN)
-            now = tx.now()
-            queued = resend and found is None and _revive(tx, lease.run_id)
+            task = lock_leased(tx, lease, Status.UNCERTAIN, Status.QUEUED)
+            now, waiting = tx.now(), Status(task["status"]) is Status.QUEUED
+            queued = found is None and (waiting or (resend and _revive(tx, lease.run_id)))
             if found is not None:
                 changes = _creation(found, how or None, now=now, epoch=tx.epoch())
                 changes["duplicate_possible"] = bool(task["duplicate_possible"] or twice)
             elif queued:
-                changes = {**RESENT, "resends": task["resends"] + 1}
+                changes = {**RESENT, "resends": task["resends"] + (not waiting)}
             else:
                 seen = from_possible_event(possible)
                 changes = {"settled_at": now, "evidence_due": None, "possible_event": seen}

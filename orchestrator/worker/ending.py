@@ -147,9 +147,10 @@ def _exit_code(view: RunView, organizations: ServedOrganizations, *, early: bool
     counts, over = view.total, view.run.state is RunState.FINISHED
     if view.run.state is RunState.CANCELLED:
         return ExitCode.NOT_ALL_MADE
-    if early or any(served.stopped is Reason.API_UNREACHABLE for served in organizations):
+    stops = [served.stopped.exit_code for served in organizations if served.stopped is not None]
+    if early or ExitCode.STOPPED_EARLY in stops:
         return ExitCode.STOPPED_EARLY
-    if (counts.pending and not over) or any(served.stopped is not None for served in organizations):
+    if (counts.pending and not over) or stops:
         return ExitCode.REFUSED
     whole = not (counts.failed or counts.uncertain or counts.pending)
     return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
 
-from orchestrator.api import Answer, Outcome, Verdict, judge
+from orchestrator.api import Answer, Outcome, Verdict, judge, stranger_text
 from orchestrator.core import (
     Clock,
     GrantStale,
@@ -151,8 +151,10 @@ class InFlight:
     # -- learning from it ----------------------------------------------------------------------------------
     def _learn(self, served: ServedOrganization, lease: Lease, verdict: Verdict) -> None:
         """Note what one answer says about the organization."""
-        problem = verdict.problem.title if verdict.problem else ""
-        if verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
+        problem = notices.describe_problem(verdict)
+        if verdict.stranger:
+            self._stop_serving(served, Reason.NOT_THE_API, stranger_text(verdict.stranger))
+        elif verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
             self._organizations.registration_due |= lease.task.kind in served.refusals.final
             served.note_success(lease.task)
             wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)

@@ -31,10 +31,13 @@ STORE_BACK = Event(name="store.back", text="the store answers again", level="war
 
 def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, settled: Settlement) -> Event:
     """The end of an attempt. A plain success is a debug line: its record says it all."""
-    title = verdict.problem.title if verdict.problem else verdict.outcome.value
+    title = describe_problem(verdict)
     test = f"{served.name}: test {lease.task.test_id}"
     if settled.closing is not None:
         return _about(lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made")
+    if settled.look_first:
+        text = f"{test}: {title}; whether it was made all the same is looked for before it is sent again"
+        return _about(lease, "attempt.retry", text)
     if settled.status is Status.QUEUED and verdict.outcome is Outcome.SERVER_ERROR:
         text = f"{test}: {title}; next attempt in {settled.retry_in:.0f} s"
         return _about(lease, "attempt.retry", text)
@@ -42,6 +45,12 @@ def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, 
         text = f"{test}: {title}; nobody knows whether it was made; looked for later"
         return _about(lease, "attempt.uncertain", text)
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
+
+
+def describe_problem(verdict: Verdict) -> str:
+    """The title of an answer's problem, and that the answer does not look like the API's where it is a web page."""
+    title = verdict.problem.title if verdict.problem else verdict.outcome.value
+    return f"{title} (a web page, not an answer of the API)" if verdict.page else title
 
 
 def unsent_attempt(served: ServedOrganization, lease: Lease, why: str, wait: float) -> Event:
@@ -73,7 +82,7 @@ def evidence_missing(
 
 
 def resend(lease: Lease, result: Result, possible: PossibleEvent | None, error: str | None) -> Event:
-    """Nothing proves that a lost answer's snapshot was made: it is sent once more, as its policy says."""
+    """Nothing proves that a lost answer's snapshot was made: it is sent once more."""
     why = f"nobody could look for it: {error}" if error else _describe_list(possible, result)
     text = f"test {lease.task.test_id}: sent once more, since {why}; it may then exist twice"
     return _about(lease, "attempt.retry", text)
@@ -116,7 +125,7 @@ def gate_stays_closed(served: ServedOrganization, gate: Gate, *, now: float) -> 
 
 def organization_stop(served: ServedOrganization) -> Event:
     """Nothing more is sent for an organization."""
-    text = f"{served.name}: {served.stopped_because}; its other snapshots stay pending"
+    text = f"{served.name}: {served.stopped_because.rstrip('.')}; its other snapshots stay pending"
     return Event(name="organization.stopped", text=text, level="error")
 
 

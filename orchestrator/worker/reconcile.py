@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-from orchestrator.core import Clock, Lease, LeaseLost, Observer, Result, RetryRules
+from orchestrator.core import Clock, Lease, LeaseLost, Observer, Result, RetryRules, Status
 from orchestrator.ratelimit import search_end
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
@@ -99,7 +99,7 @@ class LostAnswers:
         for lease, result in self._store.uncertain.due(self._run_id):
             served = self._organizations.find(lease.task.organization)
             if served is None or served.stopped is not None:
-                left.add(lease.task.position)
+                left |= {lease.task.position} if result.status is Status.UNCERTAIN else set()
             else:
                 groups.setdefault(_group(lease), []).append((lease, result))
         self.left = frozenset(left)

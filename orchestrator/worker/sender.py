@@ -191,7 +191,8 @@ def read_evidence(getter: Getter, lost: Sequence[LostAnswer]) -> Looked:
     try:
         return Looked(lost=lost, tests=tuple(read_tests(getter, lost[0][0].task.account_group or None)))
     except CatalogError as error:
-        return Looked(lost=lost, error=str(error), lasting=error.lasting or _is_lasting(error.status))
+        lasting = error.lasting or (not error.stranger and _is_lasting(error.status))
+        return Looked(lost=lost, error=str(error), lasting=lasting)
 
 
 def _is_lasting(status: int | None) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from random import Random
+from typing import Any
 
 from orchestrator.api import ConfiguredTest, Outcome, Verdict
 from orchestrator.core import (
@@ -35,9 +37,8 @@ def make_settlement(
 ) -> Settlement:
     """The settlement of an attempt that was sent; `now` is store time.
 
-    After a refusal nothing was made and it was no attempt: the task goes back to the queue. A gateway may answer
-    5xx after the origin has counted, and made, the snapshot: a duplicate is possible. A 403 is the task's own only
-    where snapshots of its kind are `permitted`, as one that was made shows; till then it waits for what others get.
+    After a refusal nothing was made and it was no attempt: the task goes back to the queue. A 403 is the task's own
+    only where snapshots of its kind are `permitted`, as one that was made shows; till then it waits for what others get.
     """
     settle = partial(
         Settlement,
@@ -53,25 +54,34 @@ def make_settlement(
             return settle(status=Status.QUEUED, counts=False, closing=verdict.closing)
         case Outcome.FORBIDDEN if not permitted:
             return settle(status=Status.QUEUED, retry_in=lease.limit.hold)
-        case Outcome.SERVER_ERROR:
-            wait = _wait_after_server_error(verdict, lease, backoff, now=now, draw=draw)
-            status = Status.FAILED if wait is None else Status.QUEUED
-            return settle(status=status, answered=False, retry_in=wait or 0.0, duplicate_possible=True)
+        case Outcome.SERVER_ERROR | Outcome.STRANGER:
+            return settle(**_retry_fields(verdict, lease, backoff, now=now, draw=draw))
         case Outcome.UNCERTAIN:
-            return settle(status=Status.UNCERTAIN, answered=verdict.unreadable)
+            return settle(status=Status.UNCERTAIN, answered=verdict.http_status == HTTPStatus.CREATED)
         case _:
             return settle(status=Status.FAILED)
 
 
-def _wait_after_server_error(
+def _retry_fields(
     verdict: Verdict, lease: Lease, backoff: Backoff, *, now: float, draw: Random
-) -> float | None:
-    """Seconds until the next attempt, as many at least as the answer asks for; None after the last one."""
-    first = lease.first_sent_at if lease.first_sent_at is not None else lease.granted_at
-    wait = backoff.after(lease.tries + 1, first_sent=first, now=now, draw=draw)
-    if wait is not None and verdict.retry_after is not None:
-        return max(wait, verdict.retry_after)
-    return wait
+) -> dict[str, Any]:
+    """The fields of a settlement after which the task is sent again, or has failed when no attempt is left.
+
+    Unless its answer says that nothing was made (a 3xx, a 4xx), the API may have got the request, counted it and
+    made the snapshot: a duplicate is possible. Somebody else's answer is one of the attempts of all starts, however
+    long ago the first one was: the organization stops after it, until a person has seen to that.
+    """
+    stranger = verdict.outcome is Outcome.STRANGER
+    refused = 300 <= (verdict.http_status or 0) < 500
+    first = lease.granted_at if lease.first_sent_at is None else lease.first_sent_at
+    wait = backoff.after(lease.tries + 1, first_sent=now if stranger else first, now=now, draw=draw)
+    return {
+        "status": Status.FAILED if wait is None else Status.QUEUED,
+        "answered": refused,
+        "retry_in": 0.0 if wait is None else max(wait, verdict.retry_after or 0.0),
+        "look_first": stranger and not refused and wait is not None,
+        "duplicate_possible": lease.duplicate_possible or not refused,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +120,12 @@ def find_evidence(
 
 
 def may_resend(lease: Lease, result: Result) -> bool:
-    """True if an uncertain task is sent once more: by policy, once, and never after a 2xx."""
+    """True if a task is sent once more when nothing is found.
+
+    One that somebody else answered, in any case; an uncertain one by policy, once, and never after a 2xx.
+    """
+    if result.status is Status.QUEUED:
+        return True
     answered = result.http_status is not None and 200 <= result.http_status < 300
     return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends < MOST_RESENDS and not answered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -67,13 +68,14 @@ def detail(one: Verdict) -> str:
         (100, Outcome.UNCERTAIN),
         (103, Outcome.UNCERTAIN),
         (201, Outcome.UNCERTAIN),  # without an id
-        (204, Outcome.UNCERTAIN),
-        (301, Outcome.REJECTED),
-        (302, Outcome.REJECTED),
+        (200, Outcome.UNCERTAIN),  # with nothing that says where it ends
+        (204, Outcome.STRANGER),
+        (301, Outcome.STRANGER),
+        (302, Outcome.STRANGER),
         (303, Outcome.UNCERTAIN),
-        (304, Outcome.REJECTED),
-        (307, Outcome.REJECTED),
-        (308, Outcome.REJECTED),
+        (304, Outcome.STRANGER),
+        (307, Outcome.STRANGER),
+        (308, Outcome.STRANGER),
         (400, Outcome.REJECTED),
         (401, Outcome.UNAUTHORIZED),
         (403, Outcome.FORBIDDEN),
@@ -109,9 +111,7 @@ def test_nothing_is_created_without_a_2xx_and_an_id(
     assert one.outcome is not Outcome.CREATED or (status is not None and 200 <= status < 300)
     assert (one.problem is None) == (one.outcome is Outcome.CREATED)
     assert one.problem is None or one.problem.title
-    assert one.unreadable == (
-        status is not None and 200 <= status < 300 and one.outcome is not Outcome.CREATED
-    )
+    assert one.unreadable == (status is not None and 200 <= status < 300 and one.outcome is Outcome.UNCERTAIN)
 
 
 def test_unsent_is_unsent_whatever_else_is_said() -> None:
@@ -142,6 +142,50 @@ def test_a_2xx_without_an_id_is_created_but_unreadable(body: object) -> None:
         None,
     )
     assert "no readable id" in detail(one)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<title>Sign in</title>", {"error": "login"}, [], {"id": None}, b"Welcome"]
+)
+def test_a_whole_success_that_is_not_the_api_s_is_somebody_else_s(body: object) -> None:
+    """It counts as a 502 would: not settled, looked for, sent again, flagged."""
+    one = verdict(200, body, content_length="9")
+    assert (one.outcome, one.unreadable) == (Outcome.STRANGER, False)
+    written = settled(one)
+    assert (written.status, written.answered, written.look_first) == (Status.QUEUED, False, True)
+    assert written.duplicate_possible
+
+
+def test_the_last_of_all_attempts_that_somebody_else_answers_has_failed() -> None:
+    """They are counted over all starts, however long ago the first one was."""
+    lease = replace(LEASE, tries=6, first_sent_at=-1e6)
+    page = judge(Answer(sent=True, status=200, body=b"<h1>x"), lease)
+    for tries, status in ((6, Status.QUEUED), (7, Status.FAILED)):
+        one = replace(lease, tries=tries)
+        written = make_settlement(page, one, Backoff(rules=RetryRules()), now=0.0, draw=Random(0))
+        assert (written.status, written.duplicate_possible) == (status, True)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413])
+def test_a_page_where_the_api_refuses_in_json_is_somebody_else_s(status: int) -> None:
+    """Nothing was made for sure; the reason quotes the page and no secret in it, and is short."""
+    page = b"<title>Blocked token=" + b"s3cr3t" * 9 + b" " + b"x" * 9000 + b"</title>"
+    one = verdict(status, page, server="proxy")
+    assert (one.outcome, settled(one).answered, settled(one).look_first) == (Outcome.STRANGER, True, False)
+    assert "a web page titled 'Blocked" in one.stranger
+    assert "server proxy" in one.stranger
+    assert "s3cr3t" not in one.stranger
+    assert len(one.stranger) < 250
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(401, Outcome.UNAUTHORIZED), (429, Outcome.QUOTA), (408, Outcome.UNCERTAIN)]
+)
+def test_a_page_that_refuses_the_token_or_the_rate_is_obeyed(status: int, outcome: Outcome) -> None:
+    """Whoever sends it: the careful answer is the same, and it is said that it does not look like the API's."""
+    one = verdict(status, b"<title>Sign in</title>")
+    assert (one.outcome, one.stranger, one.page) == (outcome, "", True)
+    assert "A web page came back" in detail(one)
 
 
 def test_a_cut_2xx_is_unreadable_and_says_that_it_was_cut() -> None:

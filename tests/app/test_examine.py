@@ -294,7 +294,7 @@ def test_a_permission_that_snap_may_need_is_missed(permission: str, about: str) 
         (
             {"body": b"<html><h1>Log in</h1></html>"},
             "A web page came back",
-            "what answers is not the API's list",
+            "log in to the network, or check the proxy",
         ),
     ],
 )
@@ -329,8 +329,8 @@ def test_a_web_page_is_no_valid_token() -> None:
         looked_at(example_world(), {"/users/current": {"body": b"<h1>Log in</h1>"}})
     )
     assert about == "API"
-    assert "A web page came back" in text
-    assert remedy.startswith("check that base_url (")
+    assert text == "something else answers in its place: a web page titled 'Log in' (200)"
+    assert remedy.startswith("log in to the network, or check the proxy and that base_url (")
 
 
 def test_a_role_that_cannot_be_read_is_no_trouble() -> None:

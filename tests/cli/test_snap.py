@@ -181,7 +181,7 @@ USED_UP = {"status": 429, "body": b"", "headers": {"Retry-After": "400"}}
 @pytest.mark.parametrize(
     ("changes", "code", "why"),
     [
-        (BROKEN, 2, "Log in. A web page came back: a gateway or proxy answered, not the API."),
+        (BROKEN, 5, "Log in. A web page came back: a gateway or proxy answered, not the API."),
         (FAILING, 5, "Internal server error. Do this: the trouble is on ThousandEyes' side"),
         (FORBIDDEN, 4, "have an administrator add 'View alerts' to a role of the token's user"),
         (USED_UP, 5, "Too many requests. Do this: the limit on requests is used up"),

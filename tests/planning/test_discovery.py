@@ -196,7 +196,7 @@ def test_account_groups_that_cannot_be_searched_are_said() -> None:
     html = without_groups(
         job(select=Select(), everywhere=True), status=200, body=b"<html><title>Log in</title>"
     )
-    assert "check that base_url is the API's" in html.notes[0]
+    assert "check the proxy and base_url" in html.notes[0]
 
 
 @pytest.mark.parametrize(("test_id", "notes"), [("202701", 0), ("999", 1)])

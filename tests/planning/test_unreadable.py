@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from orchestrator.api.catalog import CatalogError
@@ -16,7 +18,7 @@ from orchestrator.planning.unreadable import (
 )
 
 
-def failed(status: int | None, **more: bool) -> CatalogError:
+def failed(status: int | None, **more: Any) -> CatalogError:
     """A list that could not be read."""
     return CatalogError("the alerts", Problem(title="Oh", detail="It broke."), status, **more)
 

@@ -412,7 +412,7 @@ def test_what_is_asked_often_seeks_and_does_not_scan(sqlite_world: SqliteWorld, 
     connection.close()
     scanned = [line for line in plan if line.startswith("SCAN ")]
     assert [
-        line for line in scanned if not line.startswith(("SCAN c", "SCAN 12 CONSTANT", "SCAN json_each"))
+        line for line in scanned if not line.startswith(("SCAN c", "SCAN 15 CONSTANT", "SCAN json_each"))
     ] == []
     if name in {"EARLIEST", "NEXT_TASK", "RELEASE"}:
         assert any(

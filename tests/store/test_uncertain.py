@@ -12,9 +12,11 @@ from orchestrator.core.tasks import (
     Lease,
     ListedEvents,
     PossibleEvent,
+    Reason,
     Result,
     Run,
     RunState,
+    Settlement,
     Snapshot,
     Status,
     Task,
@@ -60,6 +62,40 @@ def test_an_uncertain_task_is_created_by_hand(world: World) -> None:
     assert result.final
     with pytest.raises(LeaseLost):
         world.store.uncertain.conclude(lease, found=None)
+
+
+STRANGER = Settlement(status=Status.QUEUED, answered=False, look_first=True, duplicate_possible=True)
+
+
+def test_what_somebody_else_answered_goes_again_once_it_was_looked_at(world: World) -> None:
+    """It waits in the queue, with its token out; then it is sent as itself, flagged, and not as a resend."""
+    acme = world.begin(1)
+    lease = world.sent(acme)
+    world.store.queue.settle(lease, STRANGER)
+    assert world.store.views.run("r1").total == Counts(queued=1)
+    wait = world.wait(acme)
+    assert (wait.reason, world.store.uncertain.due("r1")) == (Reason.EVIDENCE, [])
+    world.advance(91)
+    ((looked, result),) = world.store.uncertain.due("r1")
+    assert result.status is Status.QUEUED
+    assert world.store.uncertain.conclude(looked, found=None)
+    again = world.lease(acme)
+    assert (again.attempt, again.tries, again.resends, again.duplicate_possible) == (2, 1, 0, True)
+
+
+def test_what_is_found_behind_somebody_else_s_answer_was_made(world: World) -> None:
+    """The saved event settles it; nothing is sent."""
+    acme = world.begin(1)
+    world.store.queue.settle(world.sent(acme), STRANGER)
+    world.advance(91)
+    ((looked, _),) = world.store.uncertain.due("r1")
+    assert not world.store.uncertain.conclude(looked, found=Snapshot(id="7"), how="saved_event")
+    (result,) = world.store.views.results("r1")
+    assert (result.status, result.found, world.store.queue.grant(world.ask(acme))) == (
+        Status.CREATED,
+        "saved_event",
+        None,
+    )
 
 
 def test_an_uncertain_task_that_was_not_made_is_queued_again(world: World) -> None:
