@@ -275,9 +275,7 @@ def _find_obstacle(organization: Organization, reader: PacedGetter, answer: Answ
 
 def _check_way(organization: Organization, answer: Answer) -> Check:
     """The trouble that nothing answered."""
-    remedy = (
-        f"check base_url ({organization.base_url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
-    )
+    remedy = f"check base_url ({organization.base_url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
     if answer.lasting:
         text = f"refused, and not tried again by a run: {answer.failure}"
         return Check(about="way to the API", text=text, remedy=remedy, level=Level.REFUSED)
