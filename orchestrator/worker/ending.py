@@ -72,7 +72,7 @@ class Shutdown:
         if self._began is None:
             self._began = now
             self._sender.drain()
-            self._observer.on_event(notices.early_stop(because))
+            self._observer.on_event(notices.early_stop(because, DRAIN))
 
     def note_store_failure(self, error: StoreTrouble, now: float, *, on_wire: int) -> bool:
         """Note that the store failed, and say so the first time; True if that ends the run.

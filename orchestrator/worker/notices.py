@@ -140,9 +140,9 @@ def store_outage(error: StoreTrouble) -> Event:
     return Event(name="store.unavailable", text=text, level="error")
 
 
-def early_stop(because: str) -> Event:
-    """An early end."""
-    text = f"stopping: {because}; nothing more is sent, requests on the wire may finish"
+def early_stop(because: str, drain: float) -> Event:
+    """An early end; what is on the wire has so many seconds."""
+    text = f"stopping: {because}; nothing more is sent, requests on the wire may finish for {drain:.0f} s"
     return Event(name="run.stopping", text=text, level="warning")
 
 

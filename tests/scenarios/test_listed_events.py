@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from orchestrator.core.tasks import Reason, Result, Status
 from orchestrator.output import sentences
 from orchestrator.simulator import Reply, TenantTest, example_world, script_faults, serve
 from orchestrator.store.store import open_store
-from tests.support.commands import ran
+from tests.support.commands import LONGEST, ran
 from tests.support.http import PERIOD, PROMPT, jobfile_for, run_over_http
 from tests.support.lists import COPIED, ChangingLists, answer_later_lists, date_saved_events
 from tests.support.virtual import Notebook
@@ -167,3 +170,52 @@ def test_a_run_whose_work_is_done_waits_for_the_lists_for_a_while_only(tmp_path:
     assert "the next start looks again" in sentences.last_line(ending)
     told = [one for p in notebook.progresses for one in p.waiting if one.reason is Reason.EVIDENCE]
     assert any(one.done is not None for one in told)
+
+
+JOBS = """
+version: 1
+organizations: {acme: {token_env: TE_TOKEN, base_url: "URL", limit: {per: 3s, guard: 0s, grace: 500ms}}}
+http: {timeout: 1500ms}
+jobs:
+  - name: both
+    tests: ["202701", "202702"]
+    is_public: true
+    windows: [{start: 2026-11-20T14:00:00Z, duration: 1h}]
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("kind", ["503", "page"])
+def test_a_process_of_its_own_does_not_linger(tmp_path: Path, kind: str) -> None:
+    """It says until when it looks, and in its last line what it could not do; resumed, it finds both."""
+    with serving(answer_later_lists(**{"body": b"", **UNREADABLE[kind]}), ["reset-after"] * 2) as (
+        simulator,
+        url,
+    ):
+        (tmp_path / "jobs.yaml").write_text(JOBS.replace("URL", url))
+        first = _command(tmp_path, "run", "jobs.yaml")
+        simulator._change = date_saved_events(COPIED)
+        second = _command(tmp_path, "resume")
+    assert first.returncode == 3, first.stderr
+    assert "looking for evidence of what went unanswered" in first.stderr
+    assert re.search(r"given up at \d\d:\d\d UTC, until the next start", first.stderr)
+    last = first.stderr.splitlines()[-1]
+    assert (
+        "2 UNCERTAIN (2 not looked for: the list of tests cannot be read; the next start looks again)" in last
+    )
+    assert (second.returncode, posts(simulator)) == (0, 2), second.stderr
+
+
+def _command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """One command as a process of its own."""
+    settings = {"TE_TOKEN": "token-1", "TESNAP_STORE": f"sqlite:///{folder}/store.db", "TZ": "UTC"}
+    paths = {"HOME": str(folder), "PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath}
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator", *words],
+        cwd=folder,
+        env={**settings, **paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+    )
