@@ -81,5 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_streams()
     Signals.hear()
     code = run_to_exit_code(tesnap, arguments)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # how it ended stands, and a closed terminal says so twice
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # how it ended stands, and Python's own exit would let them kill it
     sys.exit(code)

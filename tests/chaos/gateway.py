@@ -39,6 +39,7 @@ class Gateway:
         self._mode = "through"
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()  # the loop itself keeps no task alive
         self.port = 0
 
     async def listen(self) -> None:
@@ -58,12 +59,15 @@ class Gateway:
             await self.listen()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
         self._open.add(writer)
+        self._tasks.add(task)
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await self._treat(reader, writer)
         finally:
             self._open.discard(writer)
+            self._tasks.discard(task)
             writer.close()
 
     async def _treat(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
