@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
@@ -13,8 +14,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from orchestrator.cli.process import is_typed
-from orchestrator.cli.timezone import terminal_zone
+from orchestrator.cli.process import is_typed, print_lines
+from orchestrator.cli.timezone import terminal_zone, zone_notes
 from orchestrator.core import MOST_SLOTS, JobFile, Limit, Organization, Pace, quote
 from orchestrator.windows import parse_duration
 
@@ -87,11 +88,19 @@ json_option = option(
     "--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output."
 )
 
-zone_option = option(
-    "--timezone",
-    metavar="ZONE",
-    help="Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",
-)
+_ZONE: Mapping[str, str] = {
+    "metavar": "ZONE",
+    "help": "Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",
+}
+
+
+def _note_zone(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """The zone's name as it was given, after the notes on it."""
+    print_lines(zone_notes(name, os.environ), file=sys.stderr)
+    return name
+
+
+zone_option = option("--timezone", callback=_note_zone, **_ZONE)
 
 organization_option = option(
     "--organization",
@@ -199,7 +208,7 @@ _OUTPUT_OPTIONS = option_group(
         default="text",
         help="Form of what is printed on standard error [text].",
     ),
-    zone_option,
+    option("--timezone", **_ZONE),
 )
 
 
@@ -228,7 +237,9 @@ def output_options(command: Command) -> Command:
     @wraps(command)
     def collect(*arguments: Any, **settings: Any) -> Any:
         given = {field.name: settings.pop(field.name) for field in fields(OutputOptions)}
-        return command(*arguments, output=_without_contradiction(OutputOptions(**given)), **settings)
+        output = _without_contradiction(OutputOptions(**given))
+        print_lines(() if output.quiet else zone_notes(output.timezone, os.environ), file=sys.stderr)
+        return command(*arguments, output=output, **settings)
 
     return _OUTPUT_OPTIONS(cast("Command", collect))
 

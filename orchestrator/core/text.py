@@ -12,6 +12,11 @@ _QUOTED = 60  # characters: a quotation has to be recognised, not read
 
 _COMPARED = 200  # words: the nearest of more would cost more time than a suggestion is worth
 
+_LIKELY, _SURE = (
+    0.6,
+    0.8,
+)  # of 1: the second where the text begins several known words, of which one may be nearer
+
 _NAMED_AT_MOST = 10  # names in a sentence: as many as fit on a line or two
 
 
@@ -43,7 +48,8 @@ def nearest_word(text: str, known: Iterable[str], *, compared: int = _COMPARED) 
     """The known word that the text most likely means, case aside, if one of the first `compared` is near enough."""
     by_lower = {name.lower(): name for name in islice(known, compared)}
     written = text[:LONGEST_WORD].lower()
-    near = difflib.get_close_matches(written, by_lower, n=1)
+    several = sum(name.startswith(written) for name in by_lower) > 1  # dns: dns-server, dns-trace or dnssec?
+    near = difflib.get_close_matches(written, by_lower, n=1, cutoff=_SURE if several else _LIKELY)
     near = near or [name for name in by_lower if written and name.startswith(f"{written}_")]  # url: url_file
     return by_lower[near[0]] if near else None
 

@@ -130,11 +130,13 @@ class FileBuilder:
     def _timezone(self) -> str | None:
         where: Where = ("timezone",)
         try:
-            windows.zone(self.entry.timezone)
+            there = windows.zone(self.entry.timezone)
         except ValueError as error:
             filled = self.document.from_environment(where)
             self.document.error(where, f"`timezone`: {_AS_FILLED if filled else error}")
             return "UTC"  # stands in, so that windows are checked all the same
+        if self.entry.timezone and (note := windows.zone_note(self.entry.timezone, there)):
+            self.document.warn(where, f"`timezone`: {note}")
         return "UTC" if self.document.is_lost(where) else self.entry.timezone
 
     def _base_url(self, where: Where) -> str:

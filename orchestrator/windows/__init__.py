@@ -4,6 +4,7 @@ Where to look:
 
     windows     keys -> windows, their lengths, and how one is fitted
     instants    moments: what people write, and how they are written for them
+    zones       time zones: regions by name, rules, and what is neither
     durations   `1h30m` -> seconds
 """
 
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
         parse_moment,
         window_text,
         window_texts,
-        zone,
-        zone_by_rules,
     )
     from orchestrator.windows.windows import LENGTHS, age_warning, check_window, resolve_window
+    from orchestrator.windows.zones import zone, zone_by_rules, zone_note
 else:
     __getattr__ = lazy_face(__name__)

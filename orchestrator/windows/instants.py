@@ -10,17 +10,15 @@ from __future__ import annotations
 import calendar
 import math
 import re
-import struct
 from bisect import bisect
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from datetime import timezone as fixed_offset
-from io import BytesIO
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from orchestrator.core import Window, nearest_word, quote
+from orchestrator.core import Window, quote
 from orchestrator.windows.durations import parse_duration
+from orchestrator.windows.zones import zone
 
 YEARS = range(2000, 2100)
 """The years an instant may have: ThousandEyes was founded in 2010, and any other year is a slip."""
@@ -48,28 +46,6 @@ class Instant(NamedTuple):
 
     at: float
     notes: tuple[str, ...] = ()
-
-
-def zone(timezone: str | None) -> tzinfo:
-    """The zone of that name, UTC for None; ValueError with a suggestion when there is none."""
-    if timezone is None:
-        return UTC
-    try:
-        return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(_no_zone(timezone)) from None
-
-
-def zone_by_rules(text: str) -> tzinfo:
-    """The zone of rules as POSIX writes them in TZ, `EST5EDT,M3.2.0,M11.1.0`; ValueError when they are none.
-
-    They are what a file of the zone database ends in (RFC 8536), so such a file is made of them.
-    """
-    if not text.isascii() or not text.isprintable():
-        raise ValueError(f"{quote(text)} is not the rules of a time zone")
-    head = struct.pack(">4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4)
-    block = head + struct.pack(">lbb4s", 0, 0, 0, b"UTC")
-    return ZoneInfo.from_file(BytesIO(block * 2 + f"\n{text}\n".encode()), key=text)
 
 
 def local(epoch: float, timezone: str | None) -> datetime:
@@ -271,13 +247,6 @@ def _ago(text: str, duration: str) -> float:
         return parse_duration(duration.replace(" ", ""))
     except ValueError as error:
         raise ValueError(f"{quote(text)}: {error}") from None
-
-
-def _no_zone(timezone: str) -> str:
-    known = available_timezones()
-    near = nearest_word(timezone, known, compared=len(known))
-    hint = f"did you mean {near}?" if near else "write a name such as Europe/Berlin or UTC"
-    return f"{quote(timezone)} is not a time zone: {hint}"
 
 
 def _note_on_skipped(wall: datetime, at: float, timezone: str | None) -> str:

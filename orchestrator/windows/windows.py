@@ -26,8 +26,8 @@ from orchestrator.windows.instants import (
     parse_clock,
     parse_instant,
     read_wall,
-    zone,
 )
+from orchestrator.windows.zones import zone
 
 LENGTHS = tuple(hours * HOUR for hours in (1, 2, 4, 6, 12, 24, 48))
 """The lengths in seconds that the API takes, from its documentation of `POST /tests/{testId}/snapshot`."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +18,6 @@ from click.testing import CliRunner, Result
 from orchestrator.cli import tesnap
 from orchestrator.cli.options import OutputOptions, output_options
 from orchestrator.cli.resume import parse_answer, queue_failed_again
-from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core.errors import UsageError
 from orchestrator.core.tasks import Counts, Run, RunState
 from orchestrator.core.text import plural
@@ -29,7 +27,6 @@ from orchestrator.store.database import Database
 from orchestrator.store.runs import Runs
 from orchestrator.store.store import Store
 from orchestrator.store.views import RunView, Views
-from orchestrator.windows.instants import zone_by_rules
 from tests.support.clock import VirtualClock
 
 JOBFILE = """\
@@ -91,52 +88,6 @@ def test_an_impossible_limit_is_refused(option: tuple[str, str], says: str, jobf
     result = typed("run", jobfile, *option)
     assert result.exit_code == 2
     assert says in result.output
-
-
-SUMMER, WINTER = datetime(2026, 7, 1, 12, tzinfo=UTC), datetime(2026, 12, 1, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("tz", "name", "summer", "winter"),
-    [
-        ("America/New_York", "America/New_York", -4, -5),
-        (":Europe/Berlin", "Europe/Berlin", 2, 1),
-        ("/usr/share/zoneinfo/America/New_York", "America/New_York", -4, -5),
-        (":/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin", 2, 1),
-        ("EST5EDT,M3.2.0,M11.1.0", None, -4, -5),
-        ("<+03>-3", None, 3, 3),
-        ("UTC0", "UTC", 0, 0),
-        ("", "UTC", 0, 0),
-        (":", "UTC", 0, 0),
-    ],
-)
-def test_the_terminals_zone_is_what_tz_means(tz: str, name: str | None, summer: int, winter: int) -> None:
-    """A name, a file of the zone database, or rules: whatever it is, it goes before the machine's own zone."""
-    zone, known = terminal_zone(None, {"TZ": tz})
-    offsets = [at.astimezone(zone).utcoffset() for at in (SUMMER, WINTER)]
-    assert (known, offsets) == (name, [timedelta(hours=summer), timedelta(hours=winter)])
-
-
-def test_a_zone_file_of_any_place_is_read(tmp_path: Path) -> None:
-    """It has no name, but its times are right."""
-    (tmp_path / "here").write_bytes(Path("/usr/share/zoneinfo/Asia/Tokyo").read_bytes())
-    zone, known = terminal_zone(None, {"TZ": f"{tmp_path}/here"})
-    assert (known, SUMMER.astimezone(zone).utcoffset()) == (None, timedelta(hours=9))
-
-
-@pytest.mark.parametrize("tz", ["EST5EDT,M3.2.0,M11.1.0", "<+03>-3", "CET-1"])
-def test_clock_times_are_not_guessed_in_a_zone_without_a_name(tz: str) -> None:
-    """Rules have no name that a window could carry: the error says to name the zone."""
-    with pytest.raises(UsageError, match=f"zone, {re.escape(tz)}, has no name: .* --timezone"):
-        clock_zone(None, {"TZ": tz})
-    assert clock_zone("Europe/Berlin", {"TZ": tz}) == "Europe/Berlin"
-
-
-def test_rules_that_are_none_are_refused() -> None:
-    """The system would read them as UTC without a word."""
-    for text in ("EST5EDT,M3", "Foo", "a\nb", "\N{EN DASH}"):
-        with pytest.raises(ValueError):
-            zone_by_rules(text)
 
 
 @pytest.mark.parametrize("run_id", ["a\x1b[31mred", "a\nb", "-a", ".a", "a b", "a/b", "ä", "a" * 129])

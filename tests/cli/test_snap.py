@@ -496,7 +496,7 @@ def test_what_can_be_no_token_is_sent_to_nobody(
         assert told.code == (
             3 if words == ("doctor",) else 2
         )  # which has found trouble, as of any other kind
-        assert "token" in told.stdout + told.text
+        assert "token" in (told.stdout + told.text).lower()
         assert "token-1" not in told.stdout + told.text
     assert simulator.log == []
 
