@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -11,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import OutputOptions, json_option, organization_option, store_option
-from orchestrator.cli.process import document_lines, pause_printer, print_lines, print_text, use_store
+from orchestrator.cli.process import (
+    document_lines,
+    pause_printer,
+    print_lines,
+    print_text,
+    standard_input,
+    use_store,
+)
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -62,5 +68,5 @@ def _read_organizations(path: str | None, patterns: Sequence[str]) -> JobFile:
     if path is None:
         naming = "behind the command: `tesnap doctor JOBFILE`"
         return find_organizations(None, patterns, environ=os.environ, naming=naming)
-    reading = read_jobfiles([path], environ=os.environ, stdin=sys.stdin)
+    reading = read_jobfiles([path], environ=os.environ, stdin=standard_input([path]))
     return reading.jobfile.only_organizations(patterns)

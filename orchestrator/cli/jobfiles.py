@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.options import json_option
-from orchestrator.cli.process import document_lines, print_lines
+from orchestrator.cli.process import document_lines, print_lines, standard_input
 from orchestrator.core import ExitCode, JobFileError, Located, UsageError
 
 STARTER_NAME = "jobs.yaml"
@@ -25,7 +25,7 @@ def validate_command(jobfiles: tuple[str, ...], *, as_json: bool) -> int:
     from orchestrator.jobfile import read_jobfiles
 
     try:
-        reading = read_jobfiles(jobfiles, environ=os.environ, stdin=sys.stdin)
+        reading = read_jobfiles(jobfiles, environ=os.environ, stdin=standard_input(jobfiles))
     except JobFileError as error:
         _print(error.errors, as_json=as_json)
         return ExitCode.WRONG_USAGE

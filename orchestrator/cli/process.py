@@ -263,6 +263,13 @@ def pause_printer(zone: tzinfo, *, quiet: bool = False) -> OnPause | None:
     return None if quiet else lambda pause: print(pause_text(pause, zone), file=sys.stderr, flush=True)
 
 
+def standard_input(words: Sequence[str]) -> TextIO:
+    """Standard input; where one of the words asks for it on a terminal, it is said that somebody has to type."""
+    if "-" in words and sys.stdin is not None and sys.stdin.isatty():
+        print("tesnap: reading standard input: type it, then Ctrl-D on a line of its own", file=sys.stderr)
+    return sys.stdin
+
+
 def print_lines(lines: Iterable[object], *, file: TextIO | None = None) -> None:
     """Print each line on standard output, or into this file."""
     for line in lines:

@@ -24,7 +24,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import print_lines, use_store
+from orchestrator.cli.process import print_lines, standard_input, use_store
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -141,6 +141,6 @@ def _read(
     """The job files with these organizations and limits; warnings go to standard error."""
     from orchestrator.jobfile import read_jobfiles
 
-    reading = read_jobfiles(jobfiles, environ=environ, stdin=sys.stdin)
+    reading = read_jobfiles(jobfiles, environ=environ, stdin=standard_input(jobfiles))
     print_lines(reading.warnings, file=sys.stderr)
     return pacing.apply(reading.jobfile.only_organizations(organizations))

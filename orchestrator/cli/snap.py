@@ -23,7 +23,14 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import document_lines, pause_printer, print_lines, print_text, use_store
+from orchestrator.cli.process import (
+    document_lines,
+    pause_printer,
+    print_lines,
+    print_text,
+    standard_input,
+    use_store,
+)
 from orchestrator.cli.timezone import clock_zone
 from orchestrator.core import ExitCode, Fit, Run
 
@@ -229,7 +236,7 @@ def _make_request(tests: Sequence[str], *, fit: str, **typed: Any) -> AdhocReque
     """The request that was typed; ids may come from standard input."""
     from orchestrator.jobfile import AdhocRequest, read_test_ids
 
-    return AdhocRequest(tests=read_test_ids(tests, sys.stdin), fit=Fit(fit), **typed)
+    return AdhocRequest(tests=read_test_ids(tests, standard_input(tests)), fit=Fit(fit), **typed)
 
 
 def _print_notes(lines: Iterable[str], output: OutputOptions) -> None:
