@@ -121,6 +121,30 @@ def test_a_list_that_may_not_be_read_is_not_asked_for_again(stage: StageMaker) -
     assert "evidence.later" not in [event.name for event in notebook.events]
 
 
+@pytest.mark.parametrize(
+    ("status", "looks"), [(503, 4), (200, 4), (429, 4), (501, 1), (405, 1), (403, 1)], ids=str
+)
+def test_a_run_whose_work_is_done_looks_for_two_minutes_at_the_most(
+    stage: StageMaker, status: int, looks: int
+) -> None:
+    """At a list that may be read later it looks again in the half minute that is left; it says until when."""
+    at = stage(tests=3, faults=script_faults([None, "reset-after"]))
+    worker, notebook = at.worker(at.jobfile(2, is_public=True))
+    at.senders[-1].__class__ = Hindered
+    at.senders[-1].status = status  # type: ignore[attr-defined] # of the class it has by now
+    begun = at.clock.boot()
+    (ending,) = drive(at.timeline, [worker], longest=1_000)
+    assert (ending.exit_code, ending.counts.uncertain, ending.unread) == (3, 1, 1)
+    assert (
+        at.clock.boot() - begun <= 120.0 + 15.0
+    )  # and what passes until the answer is lost, and between two looks
+    assert Hindered.times - at.senders[-1].times >= looks  # type: ignore[attr-defined] # same
+    assert (Hindered.times - at.senders[-1].times == 1) is (looks == 1)  # type: ignore[attr-defined] # same
+    ends = {round(one.done) for p in notebook.progresses for one in p.waiting if one.done is not None}
+    assert len(ends) <= 2
+    assert "the next start looks again" in sentences.last_line(ending)
+
+
 def test_a_look_that_a_stop_cut_off_concludes_nothing(stage: StageMaker) -> None:
     """The next start looks, finds, and sends nothing again."""
     at = stage(tests=3, faults=script_faults([None, "reset-after"]))
