@@ -17,6 +17,7 @@ Where to look:
     database        the seam between all of these and a database
     sqlite          one file
     postgres        a server, for many machines
+    sessions        sessions with it, and poolers that share them out
     locks           which processes live that use a file
 """
 

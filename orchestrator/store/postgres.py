@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
 from orchestrator.core import StoreUnavailable, StoreUnusable, UsageError
-from orchestrator.store import schema
+from orchestrator.store import schema, sessions
 from orchestrator.store.database import Claim, Row
 
 SCHEMA = "tesnap"
@@ -33,6 +33,7 @@ CONNECTION: Mapping[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
     "application_name": "tesnap",
+    "client_encoding": "UTF8",
 }
 """A server that is gone is noticed within half a minute (seconds; the user timeout in milliseconds)."""
 
@@ -62,15 +63,15 @@ AS 'SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)'"""
 MIGRATING = 7_370_461
 """The advisory lock under which the schema changes; any number that nobody else uses."""
 
-LASTING = (
-    errors.InsufficientPrivilege,
-    errors.InvalidCatalogName,
-    errors.InvalidPassword,
-    errors.InvalidAuthorizationSpecification,
-    errors.UndefinedTable,
-    errors.UndefinedFunction,
+LASTING = ("28", "3D", "3F", "42")
+"""Classes of SQLSTATE that no waiting puts right: who one is, which database and schema, what is there and allowed."""
+
+OUT_OF_STEP = (
+    errors.InvalidSqlStatementName,
+    errors.DuplicatePreparedStatement,
+    errors.ProtocolViolation,
 )
-"""Errors that no waiting puts right."""
+"""Driver and server no longer agree on what is prepared in the session (a pooler, or somebody's DISCARD): a new one does."""
 
 PASSING = (
     psycopg.OperationalError,
@@ -78,6 +79,7 @@ PASSING = (
     errors.ReadOnlySqlTransaction,
     errors.FeatureNotSupported,  # a newer version has changed the tables: the next statement is prepared anew
     errors.IdleInTransactionSessionTimeout,  # this process stood still for too long
+    *OUT_OF_STEP,
 )
 """Errors that pass: the transaction was rolled back, and may be tried again."""
 
@@ -94,6 +96,7 @@ class PostgresDatabase:
         self._place = _without_secrets(url)
         self._lock = threading.RLock()
         self._connection: psycopg.Connection[Row] | None = None
+        self._session = 0
         self._owner: int | None = None
         self._taken = 0
         try:
@@ -110,7 +113,7 @@ class PostgresDatabase:
         with self._lock, self._translate_errors():
             connection = self._connect_if_lost()
             with connection.transaction():
-                yield PostgresTransaction(connection, self._owner)
+                yield PostgresTransaction(connection, self._owner, self._session, self._place)
 
     read = write
 
@@ -128,7 +131,13 @@ class PostgresDatabase:
         with self._lock:
             connection, self._connection, self._owner = self._connection, None, None
             if connection is not None:
-                connection.close()
+                self._leave(connection)
+
+    def _leave(self, connection: psycopg.Connection[Row]) -> None:
+        """Close a connection; a pooler's session is left to its next client as it was."""
+        with contextlib.closing(connection), contextlib.suppress(psycopg.Error):
+            if self._session != connection.info.backend_pid:
+                connection.execute("DISCARD ALL")
 
     def _connect_if_lost(self) -> psycopg.Connection[Row]:
         if self._connection is None or self._connection.closed:
@@ -138,12 +147,29 @@ class PostgresDatabase:
         return self._connection
 
     def _connect(self) -> psycopg.Connection[Row]:
-        connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **CONNECTION)  # type: ignore[arg-type] # the options are the driver's own, of mixed types
+        connection = self._dial()
+        try:
+            self._refuse_encoding(connection)
+            self._session = sessions.find_session(connection, self._dial, self._place)
+            for statement in SESSION:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.read_only = self._read_only
-        for statement in SESSION:
-            connection.execute(statement)
         return connection
+
+    def _dial(self) -> psycopg.Connection[Row]:
+        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **CONNECTION)  # type: ignore[arg-type] # the options are the driver's own, of mixed types
+
+    def _refuse_encoding(self, connection: psycopg.Connection[Row]) -> None:
+        """Raise StoreUnusable for a database that has no place for every character of a test's name."""
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in (None, "UTF8"):
+            raise StoreUnusable(
+                f"{self._place}: the database's encoding is {encoding}: use one that was made with ENCODING 'UTF8'"
+            )
 
     def _hold(self, connection: psycopg.Connection[Row], owner: int) -> None:
         """Lock an owner id in this session; if the old session still has it, another one is claimed later."""
@@ -179,9 +205,9 @@ class PostgresDatabase:
             self._explain(error)
 
     def _explain(self, error: psycopg.Error) -> NoReturn:
-        """The error as one of ours; what the server does not say is a fault of this program."""
+        """The error as one of ours, whatever it is: what no waiting puts right, and all the rest, which may pass."""
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(error, LASTING) or "authentication failed" in text or "does not exist" in text:
+        if _is_lasting(error, text):
             raise StoreUnusable(
                 f"{self._place}: {text}; check the address, the user and its rights"
             ) from error
@@ -191,18 +217,22 @@ class PostgresDatabase:
             ) from None
         if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
             raise StoreUnusable(f"{self._place}: it was opened for reading only") from error
-        if isinstance(error, PASSING):
-            raise StoreUnavailable(
-                f"{self._place}: {text}; see whether the database runs and can be reached"
-            ) from error
-        raise error
+        if isinstance(error, OUT_OF_STEP) and self._connection is not None:
+            self._connection.close()
+        remedy = "see whether the database runs and can be reached"
+        if not isinstance(error, PASSING):
+            remedy = f"the database refused what tesnap asked of it (SQLSTATE {error.sqlstate}); see its log"
+        raise StoreUnavailable(f"{self._place}: {text}; {remedy}") from error
 
 
 class PostgresTransaction:
     """An open transaction."""
 
-    def __init__(self, connection: psycopg.Connection[Row], owner: int | None) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Row], owner: int | None, session: int, place: str
+    ) -> None:
         self._connection, self._owner = connection, owner
+        self._session, self._place = session, place
 
     def rows(self, sql: str, **values: object) -> list[Row]:
         return self._connection.execute(in_postgres(sql), _bound(values)).fetchall()
@@ -218,7 +248,10 @@ class PostgresTransaction:
             cursor.executemany(in_postgres(sql), map(_bound, values))
 
     def now(self) -> float:
-        row = self.row("SELECT tesnap_now() AS now") or {}
+        """The server's clock, as it is told by the session that holds this process's lock, and by no other."""
+        row = self.row("SELECT tesnap_now() AS now, pg_backend_pid() AS session") or {}
+        if row["session"] != self._session:
+            raise StoreUnusable(f"{self._place}: {sessions.SHARED}")
         return float(row["now"])
 
     def epoch(self) -> float:
@@ -247,6 +280,13 @@ def in_postgres(text: str) -> bytes:
 
 def _bound(values: Mapping[str, object]) -> dict[str, object]:
     return {name: int(value) if isinstance(value, bool) else value for name, value in values.items()}
+
+
+def _is_lasting(error: psycopg.Error, text: str) -> bool:
+    """True for what no waiting puts right; of a connection that was not made there are only words."""
+    if error.sqlstate is None:
+        return "authentication failed" in text or "does not exist" in text
+    return error.sqlstate[:2] in LASTING and not isinstance(error, OUT_OF_STEP)
 
 
 def _version(tx: PostgresTransaction) -> int:

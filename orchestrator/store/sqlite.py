@@ -37,6 +37,10 @@ PASSING = {
     sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY:g} s; see whether one hangs",
     sqlite3.SQLITE_LOCKED: "another process has it locked; see whether one hangs",
     sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_PROTOCOL: "other processes kept its log locked; see whether one hangs",
+    sqlite3.SQLITE_NOMEM: "there is no memory left; make room",
+    sqlite3.SQLITE_INTERRUPT: "it was interrupted",
+    sqlite3.SQLITE_SCHEMA: "its tables have just been changed",
     sqlite3.SQLITE_IOERR: "the disk fails or is full; see the system's log",
 }
 """Errors that pass, or can be put right while a run waits."""
@@ -371,10 +375,13 @@ def _read_mounts(mounts: Path) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: sqlite3.Error, place: str) -> NoReturn:
-    """The error as one of ours, with what to do; what SQLite does not say is a fault of this program."""
+    """The error as one of ours, whatever it is, with what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code
     if code in PASSING:
         raise StoreUnavailable(f"{place}: {PASSING[code]} ({error})") from error
     if code in LASTING:
         raise StoreUnusable(f"{place}: {LASTING[code]} ({error})") from error
-    raise error
+    raise StoreUnusable(
+        f"{place}: SQLite refused what tesnap asked of it ({type(error).__name__}: {error}); restore it from a backup, or "
+        "move it away and run again"
+    ) from error

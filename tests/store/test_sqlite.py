@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.clock import SystemClock
-from orchestrator.core.errors import StoreUnavailable, StoreUnusable, UsageError
+from orchestrator.core.errors import StoreTrouble, StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Closing, Counts, Run, RunState
 from orchestrator.ratelimit.bucket import REBOOT_MARGIN
@@ -444,3 +444,19 @@ def test_a_store_is_opened_by_one_process_after_the_other(tmp_path: Path) -> Non
         assert not opened.wait(0.2)
     other.join(120)
     assert opened.is_set()
+
+
+def test_every_error_of_sqlite_is_trouble_of_the_store() -> None:
+    """Whatever its code, and without one: it may pass, or it is to be put right; it is never shown as a traceback."""
+    codes = {
+        value
+        for name, value in vars(sqlite3).items()
+        if name.startswith("SQLITE_") and isinstance(value, int)
+    }
+    for kind in (sqlite3.OperationalError, sqlite3.DatabaseError, sqlite3.ProgrammingError):
+        for code in (None, *codes):
+            error = kind("boom")
+            if code is not None:
+                error.sqlite_errorcode = code
+            with pytest.raises(StoreTrouble, match=r"sqlite:////x: .*boom"):
+                sqlite_store._explain(error, "sqlite:////x")

@@ -84,7 +84,7 @@ def _programs() -> Path:
 def _run(programs: Path, folder: Path) -> Iterator[Server]:
     user = _user(folder)
     programs = _reachable(programs, folder, user)
-    port, data = _free_port(), folder / "data"
+    port, data = free_port(), folder / "data"
     initdb = [
         str(programs / "initdb"),
         "-D",
@@ -134,7 +134,8 @@ def _reachable(programs: Path, folder: Path, user: int | None) -> Path:
     return programs
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
