@@ -24,6 +24,8 @@ RETRY_WAIT = 1.0
 NAP = 1.0
 """Seconds slept at once: no wait keeps a program from ending for longer."""
 
+_LONGEST_COUNT = 16  # characters: Python refuses to read a number of some thousand digits
+
 SLOW = 3.0
 """Seconds of waiting for an answer that nobody is left alone with."""
 
@@ -190,4 +192,5 @@ def _describe(path: str) -> str:
 def _read_count(answer: Answer, name: str, before: int | None) -> int | None:
     """A header of the general limit as a number; what was known before when it is not there."""
     text = answer.headers.get(f"x-organization-rate-limit-{name}", "")
-    return int(text) if text.isascii() and text.isdecimal() else before
+    plain = text.isascii() and text.isdecimal() and len(text) < _LONGEST_COUNT
+    return int(text) if plain else before

@@ -38,9 +38,11 @@ _SERVER = 40  # characters of a server's name for itself
 
 _LONGEST_CREDENTIAL = 2000  # characters: what may be left out of a text that is cut before it is looked at
 
-_HEADING = re.compile(r"(?is)<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>")
+_LOOKED_AT = 2**20  # bytes of a page or text that is no JSON: what it says stands at its beginning
 
-_TAG = re.compile(r"(?s)<[^>]*>")
+_HEADINGS = (b"title", b"h1")
+
+_LONGEST_HEADING = 4000  # bytes: far more than is shown, and Python reads no number of 4,300 digits
 
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
@@ -74,9 +76,9 @@ def explain(answer: Answer, *, hint: str = "") -> Problem:
     if parsed:
         title, detail, fields = _read_json(parsed)
     elif is_page(answer):
-        title, detail = _read_html(answer.body)
+        title, detail = _read_html(answer.body[:_LOOKED_AT])
     elif answer.body:
-        detail = clean(answer.body.decode("utf-8", "replace"), _DETAIL)
+        detail = clean(answer.body[:_LOOKED_AT].decode("utf-8", "replace"), _DETAIL)
     location = answer.headers.get("location")
     if location and answer.status is not None and 300 <= answer.status < 400:
         detail = _describe_redirect(location)
@@ -266,11 +268,24 @@ def _read_field(error: object) -> tuple[str, str] | None:
 
 
 def _read_html(body: bytes) -> tuple[str, str]:
-    page = body.decode("utf-8", "replace")
-    heading = _HEADING.search(page)
-    inner = (heading[1] or heading[2] or "") if heading else ""
-    title = clean(unescape(_TAG.sub(" ", inner)), _TITLE)
+    lower = body.lower()  # of bytes: ASCII alone, so that places stay places
+    titles = (clean(unescape(_without_tags(_find_heading(body, lower, name))), _TITLE) for name in _HEADINGS)
+    title = next(filter(None, titles), "")
     return title, "A web page came back: a gateway or proxy answered, not the API."
+
+
+def _find_heading(body: bytes, lower: bytes, name: bytes) -> str:
+    """The text within the first element of this name, each search going on where the last one ended."""
+    tag = lower.find(b"<" + name)
+    start = lower.find(b">", tag) + 1 if tag >= 0 else 0
+    end = lower.find(b"</" + name, start) if start else -1
+    return body[start : min(end, start + _LONGEST_HEADING)].decode("utf-8", "replace") if end >= 0 else ""
+
+
+def _without_tags(text: str) -> str:
+    """The text with a space in place of each tag; a `<` without its `>` stays."""
+    first, *pieces = text.split("<")
+    return first + "".join(f" {piece.partition('>')[2]}" if ">" in piece else f"<{piece}" for piece in pieces)
 
 
 def _describe_redirect(location: str) -> str:

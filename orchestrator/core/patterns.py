@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
+from orchestrator.core.redact import LONGEST_WORD
+
 _COMPARED = 5000  # words: comparing with more takes longer than anybody waits for a suggestion
 
 _SHOWN = 3  # suggestions
@@ -33,7 +35,7 @@ def matches(text: str, pattern: str) -> bool:
 def nearest_names(pattern: str, known: Iterable[str]) -> tuple[str, ...]:
     """The known texts that may have been meant: near as a whole, or with a word that is."""
     texts = list(islice(dict.fromkeys(known), _COMPARED))
-    wanted = pattern.replace("*", "").replace("?", "").casefold()
+    wanted = pattern.replace("*", "").replace("?", "").casefold()[:LONGEST_WORD]
     whole = difflib.get_close_matches(wanted, [text.casefold() for text in texts], n=_SHOWN)
     words = {word for text in texts for word in _WORD.findall(text.casefold())}
     known_words = list(islice(sorted(words), _COMPARED))

@@ -5,31 +5,35 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote
 
 _LOOKED_AT = 4096  # characters: no credential begins later in a text that somebody typed
 
-_VALUE = r"(?=[a-z._~+/=-]{0,999}\d)[a-z0-9._~+/=-]{8,}"  # with a digit: "Bearer token" is no credential
-
 _ANNOUNCED = re.compile(
     r"(\b(?:bearer|basic)(?:\s|%20|\+)+"
-    rf"|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?){_VALUE}",
+    r"|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)([a-z0-9._~+/=-]{8,})",
     re.IGNORECASE,
 )
+
+_LONGEST_NAME = len("authorization")
+
+_DOTTED = re.compile(r"[\w.-]+", re.ASCII)
+
+_JWT_HEAD = re.compile(
+    r"\beyJ[\w-]", re.ASCII | re.IGNORECASE
+)  # a JSON Web Token: base64 of {" and what follows
 
 _FORM = re.compile(
     r"\bbearer\s+\S"  # an Authorization header
     r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"  # ThousandEyes' own form, a UUID
-    r"|\beyJ[\w-]+\.[\w-]+"  # a JSON Web Token
     r"|\b(?=[a-z]*[0-9])(?=[0-9]*[a-z])[0-9a-z]{32,}\b",  # a long run of letters and digits
     re.IGNORECASE | re.ASCII,
 )
 
 _SURELY = re.compile(
     r"\b(?:bearer|basic)\s+(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{16,}"  # an Authorization header with its value
-    r"|(?<![/\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![/\w-])"  # a UUID, not in a path
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+",  # a JSON Web Token
+    r"|(?<![/\w-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![/\w-])",  # a UUID, not in a path
     re.IGNORECASE | re.ASCII,
 )
 
@@ -39,18 +43,49 @@ def holds_secret(text: str) -> bool:
 
     A hash, a build's number or the word `bearer` does no harm there.
     """
-    return _SURELY.search(text[:_LOOKED_AT]) is not None
+    start = text[:_LOOKED_AT]
+    return _SURELY.search(start) is not None or _holds_web_token(start, parts=3)
 
 
 def looks_secret(text: str) -> bool:
     """True if the text may be an API token; a long text may always be one."""
     start = text[:_LOOKED_AT]
-    return _FORM.search(start) is not None or _ANNOUNCED.search(start) is not None
+    announced = next(_find_credentials(start), None)
+    return announced is not None or _FORM.search(start) is not None or _holds_web_token(start, parts=2)
 
 
 def without_credentials(text: str, mask: str) -> str:
     """The text with the mask in place of whatever is said to be a credential."""
-    return _ANNOUNCED.sub(lambda found: found[1] + mask, text)
+    shown, end = [], 0
+    for found in _find_credentials(text):
+        shown += [text[end : found.end(1)], mask]
+        end = found.end()
+    return "".join((*shown, text[end:])) if end else text
+
+
+def _find_credentials(text: str) -> Iterator[re.Match[str]]:
+    """The places where a credential is announced, each with its announcement and its value.
+
+    A value has a digit: "Bearer token" is no credential. Where it has none, no other one within it has, and the search
+    goes on where a name may begin that is its end: whatever the text is, each character is looked at a few times.
+    """
+    at = 0
+    while (found := _ANNOUNCED.search(text, at)) is not None:
+        if any(map(str.isdigit, found[2])):
+            yield found
+            at = found.end()
+        else:
+            at = max(found.end(1), found.end() - _LONGEST_NAME)
+
+
+def _holds_web_token(text: str, *, parts: int) -> bool:
+    """True if the text holds a JSON Web Token, or so many parts of one with dots in between."""
+    for run in _DOTTED.findall(text):
+        words = run.split(".")
+        for at, word in enumerate(words[: 1 - parts]):
+            if all(words[at + 1 : at + parts]) and _JWT_HEAD.search(word):
+                return True
+    return False
 
 
 LONGEST_WORD = 80  # characters: nobody misspells a longer word by a letter

@@ -56,7 +56,7 @@ def nearest_word(text: str, known: Iterable[str], *, compared: int = _COMPARED) 
 
 def nearest_words(text: str, known: Sequence[str]) -> str:
     """The three known words nearest to the text, or the first five where none is near: `a, b, c`."""
-    return ", ".join(difflib.get_close_matches(text, known, n=3) or known[:5])
+    return ", ".join(difflib.get_close_matches(text[:LONGEST_WORD], known, n=3) or known[:5])
 
 
 def plural(number: int, noun: str, ending: str = "s") -> str:

@@ -115,7 +115,7 @@ def _check_text(text: str) -> None:
 def _plain_path(text: str) -> Path:
     if _KEY_VALUE.match(text):
         raise _refusal("it is a list of KEY=VALUE", f"write postgresql://user@host:port/database; {_ENCODE}")
-    if re.search(r":[^/]*@", text) or "://" in text:
+    if any("@" in part.partition(":")[2] for part in text.split("/")) or "://" in text:
         raise _refusal("it looks like the address of a server without its beginning", _FORMS)
     if "?" in text:
         raise _refusal("a path has no ?…", "leave it out, or write sqlite:////absolute/path with %3F for a ?")

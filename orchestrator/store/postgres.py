@@ -84,7 +84,7 @@ PASSING = (
 """Errors that pass: the transaction was rolled back, and may be tried again."""
 
 
-_INVALID_OPTION = re.compile(r"""invalid (?:(\w+) value|integer value .* for connection option "(\w+)")""")
+_INVALID_OPTION = re.compile(r"""invalid (\w+) value: |" for connection option "(\w+)\"""")
 """The client library's words about an address's option, before it connects to anything."""
 
 

@@ -139,3 +139,36 @@ def test_a_cleaned_text_is_one_short_line(text: str) -> None:
 def test_the_servers_clock_is_compared_with_ours(date: str | None, offset: float | None) -> None:
     """Unless the header is missing or broken."""
     assert date_offset(date, 60.0) == offset
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        (b"<html><head><title>Sign in</title></head><h1>No</h1>", "Sign in"),
+        (b"<TITLE lang=en>\n Sign &amp; <b>in</b>\n</TITLE >", "Sign & in"),
+        (b"<html><title></title><h1 class='x'>504 Gateway</h1>", "504 Gateway"),
+        (b"<html><title>never closed <h1>Busy</h1>", "Busy"),
+        ("<title>\u0130stanbul \u0130</title>".encode(), "\u0130stanbul \u0130"),
+        (b"<title>a < b</title>", "a < b"),
+        (b"<html>nothing", "Bad gateway"),
+        (b"<title", "Bad gateway"),
+        (b"<title>&#" + b"9" * 5000 + b";</title>", None),
+    ],
+)
+def test_a_page_is_called_by_its_heading(page: bytes, title: str | None) -> None:
+    """Its title, else its first heading; whatever is in it, reading it ends."""
+    found = explain(Answer(sent=True, status=502, body=page)).title
+    assert len(found) <= 120
+    assert title in (None, found)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["<title>", "</title>", "<h1>", "</h1", "<", ">", "&#9", "\u0130", "a b", "\x00"])
+    )
+)
+def test_any_page_is_read(pieces: list[str]) -> None:
+    """Nothing in it is an internal error, and what is shown is short."""
+    problem = explain(Answer(sent=True, status=502, body=("<" + "".join(pieces)).encode()))
+    assert problem.title
+    assert len(problem.title) <= 120

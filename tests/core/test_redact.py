@@ -13,6 +13,7 @@ from orchestrator.core.redact import (
     escape_formula,
     escape_markdown,
     harmless,
+    holds_secret,
     looks_secret,
     mask_secrets,
     without_credentials,
@@ -127,3 +128,44 @@ def test_markdown_shows_markup_as_it_is() -> None:
 def test_a_link_is_cut_to_its_host() -> None:
     """What is left says where, and opens nothing."""
     assert without_links("at https://a.example.com:8443/s/x?y#z.") == "at https://a.example.com:8443/…"
+
+
+PLAINLY = re.compile(
+    r"(\b(?:bearer|basic)(?:\s|%20|\+)+|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
+    r"(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{8,}",
+    re.IGNORECASE,
+)
+"""What is masked, as one pattern says it: with a look ahead that some texts make long."""
+
+PIECES = [
+    "bearer",
+    "Basic",
+    "token",
+    "password",
+    "authorization",
+    "api-key",
+    "=",
+    ":",
+    " ",
+    "+",
+    "%20",
+    '"',
+    "a",
+    "x" * 9,
+]
+
+
+@given(st.lists(st.sampled_from([*PIECES, "7", "12345678", "\n", "ü"]), max_size=30).map("".join))
+def test_masking_is_what_its_pattern_says(text: str) -> None:
+    """However the announcements overlap, one of them within the value of another one."""
+    assert without_credentials(text, "***") == PLAINLY.sub(lambda found: found[1] + "***", text)
+    assert looks_secret(text) or not PLAINLY.search(text)
+
+
+WEB_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII | re.IGNORECASE)
+
+
+@given(st.lists(st.sampled_from(["eyJ", "a", ".", "-", " ", "/"]), max_size=20).map("".join))
+def test_a_web_token_is_known_by_its_parts(text: str) -> None:
+    """As a pattern says it, but in one look at each part."""
+    assert holds_secret(text) is (WEB_TOKEN.search(text) is not None)

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import LONGEST, Ran
 from tests.support.http import simulated
-from tests.support.programs import find_program, skip_outside_ci
+from tests.support.programs import PATIENCE, find_program, skip_outside_ci
 from tests.support.proxies import NAME, tinyproxy
 from tests.support.tls import tls_server
 from tests.support.wire import ELSEWHERE, Server, always, answer, make_certificates
@@ -27,9 +28,9 @@ FOREVER = ("--deadline", "90s")
 """The longest that a run may take which should stop at once: beyond it the exit code is 5."""
 
 
-def tesnap(folder: Path, *words: str, **variables: str) -> Ran:
-    """The command as a process of its own, with a store in the folder."""
-    environ = {
+def environment(folder: Path) -> dict[str, str]:
+    """The variables of a process with a home and a store of its own."""
+    return {
         "PATH": os.defpath,
         "HOME": str(folder),
         "TESNAP_STORE": f"sqlite:///{folder}/store.db",
@@ -37,10 +38,14 @@ def tesnap(folder: Path, *words: str, **variables: str) -> Ran:
         "TZ": "UTC",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def tesnap(folder: Path, *words: str, **variables: str) -> Ran:
+    """The command as a process of its own, with a store in the folder."""
     done = subprocess.run(
         [sys.executable, "-m", "orchestrator", *words],
         cwd=ROOT,
-        env=environ | variables,
+        env=environment(folder) | variables,
         capture_output=True,
         text=True,
         check=False,
@@ -136,6 +141,37 @@ def test_a_way_that_cannot_be_read_is_wrong_usage(tmp_path: Path, variables: dic
     assert (ran.code, ran.stdout) == (2, "")
     assert "wrong-secret" not in ran.stderr
     assert next(iter(variables)) in ran.stderr or "/nowhere/ca.pem" in ran.stderr or "/dev/null" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"<title>" * 140_000, b"<h1" * 300_000, b"<title>" + b"<" * 900_000 + b"</title>", b"bearer+" * 140_000],
+    ids=["titles", "open tags", "tags in a title", "credentials"],
+)
+def test_a_signal_is_heard_while_a_hostile_page_is_read(tmp_path: Path, page: bytes) -> None:
+    """An answer below 1 MiB that patterns may take minutes for: it is read in no time, and SIGTERM ends the run."""
+    with Server(always(answer("502 Bad Gateway", page))) as server:
+        file = write_file(tmp_path, ("acme", server.url))
+        run = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", "run", str(file)],
+            cwd=ROOT,
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            end = time.monotonic() + PATIENCE
+            while not any(request.startswith(b"POST") for request in server.requests):
+                assert time.monotonic() < end, "the first lists are still being read"
+                time.sleep(0.05)
+            run.terminate()
+            out, err = run.communicate(timeout=PATIENCE)
+        finally:
+            run.kill()
+            run.wait()
+    assert run.returncode == 5, err
+    assert json.loads(out.splitlines()[-1])["counts"]["pending"] == 1
 
 
 def test_an_api_at_an_ipv6_address_is_served(tmp_path: Path) -> None:
