@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from base64 import b64decode
@@ -84,6 +85,10 @@ class Bearer:
         """The token itself, for an Authorization header and nothing else."""
         return self._text
 
+    def digest(self, key: bytes) -> str:
+        """A text by which the token is known again to whoever has the key, and from which nobody gets it back."""
+        return hmac.new(key, self._text.encode(), hashlib.sha256).hexdigest()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bearer) and hmac.compare_digest(self._text, other._text)
 
@@ -114,6 +119,11 @@ class ReloadableBearer:
 
     def __call__(self) -> str:
         return self._bearer.reveal()
+
+    @property
+    def present(self) -> Bearer:
+        """The credential as it is now."""
+        return self._bearer
 
     def reload(self) -> bool:
         """Read the source again; True if its text changed. One that cannot be read any more has not."""

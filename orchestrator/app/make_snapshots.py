@@ -18,6 +18,7 @@ from orchestrator.app.history import (
     find_run,
     limit_conflicts,
 )
+from orchestrator.app.identities import describe_unknown
 from orchestrator.app.make_plan import PUBLIC_NOTE, leave_out_unchecked, plan_tasks
 from orchestrator.app.organizations import Organizations
 from orchestrator.core import (
@@ -75,7 +76,8 @@ def prepare(
         within=options.deadline,
     )
     served = organizations.serve(surveys)
-    _report(observer, (*survey_events(surveys), *limit_conflicts(store, served)))
+    _report(observer, (*survey_events(surveys), *describe_unknown(organizations, surveys)))
+    _report(observer, limit_conflicts(store, served))
     if run is not None:
         _report(observer, describe_resumption(run, jobfile))
         store.runs.look_again(run.id)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
 from orchestrator import __version__
-from orchestrator.api import Client, OnPause, ReadBearer, read_bearer, read_bearers
+from orchestrator.api import Bearer, Client, OnPause, ReadBearer, read_bearer, read_bearers
 from orchestrator.core import (
     Clock,
     GrantStale,
     JobFile,
     Organization,
+    StoreTrouble,
     Task,
     identity,
 )
@@ -57,7 +59,8 @@ class Organizations:
     """The organizations of one job file, as one store knows them.
 
     `identities` are the store's, by name, once the organizations are served. `late` are the names of those that
-    did not answer the survey in time, `secrets` all texts that their credentials ever had.
+    did not answer the survey in time, `secrets` all texts that their credentials ever had, `unread` the names of those
+    whose id was not read with their present credential.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Organizations:
         self.secrets: set[str] = set()
         self._names: dict[str, str] = {}
         self._refused: set[str] = set()
+        self.unread: set[str] = set()
+        self._unshared: set[str] = set()  # names whose credential has changed, and the store does not know it
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         names = () if offline else jobfile.wanted_organizations
         self._bearers = read_bearers(jobfile, names, read, self.secrets)
@@ -146,18 +151,21 @@ class Organizations:
                 known.merge(one)
             self.identities[name] = known.identity
             self._names |= {known.identity: known.name, known.name: known.name}
+            if survey.org_id is None and survey.stopped is None and name in self.clients:
+                self.unread.add(name)
         return served
 
     def _serve_one(self, name: str, survey: OrganizationSurvey, *, read_only: bool) -> ServedOrganization:
         organization = self.jobfile.organizations[name]
         # With a stranger's token it is the file's, if that says one.
         org_id = (survey.stopped and organization.org_id) or survey.org_id
+        bearer = self.bearer(name) if name in self._bearers and survey.stopped is None else None
         served = ServedOrganization(
-            identity=self._identify(organization, org_id, read_only=read_only),
+            identity=self._identify(organization, org_id, bearer, read_only=read_only),
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
-            reload=self._bearers[name].reload if name in self._bearers else lambda: False,
+            reload=lambda: name in self._bearers and self._reload(name),
             calendar=ApiCalendar(offset=survey.offset),
         )
         if survey.stopped is not None:
@@ -165,22 +173,76 @@ class Organizations:
             self._refused.add(name)
         return served
 
-    def _identify(self, organization: Organization, org_id: str | None, *, read_only: bool) -> str:
+    def _identify(
+        self, organization: Organization, org_id: str | None, bearer: Bearer | None, *, read_only: bool
+    ) -> str:
         if not read_only:
-            return self.store.organizations.join(organization.base_url, organization.name, org_id)
+            return self._join(organization, org_id, bearer)
         name = organization.name if org_id is None else None
         return self.store.organizations.present_identity(
             identity(organization.base_url, org_id=org_id, name=name)
         )
 
+    def _join(self, organization: Organization, org_id: str | None, bearer: Bearer | None) -> str:
+        return self.store.organizations.join(
+            organization.base_url,
+            organization.name,
+            org_id,
+            named=organization.org_id,
+            digest=None if bearer is None else bearer.digest,
+        )
+
+    # -- while it is served ------------------------------------------------------------------------------
+    def bearer(self, name: str) -> Bearer:
+        """The credential of a name as it is now."""
+        return self._bearers[name].present
+
+    def is_unknown(self, name: str) -> bool:
+        """True if neither the API nor the job file ever said which organization a name stands for."""
+        organization = self.jobfile.organizations[name]
+        by_name = identity(organization.base_url, name=name)
+        return organization.org_id is None and self.identities[name] == by_name
+
+    def learn(self, name: str, org_id: str) -> bool:
+        """Have the store know what a name's present credential shows that it stands for; False if it stands for another."""
+        organization, base_url = self.jobfile.organizations[name], self.jobfile.organizations[name].base_url
+        before = self.store.organizations.present_identity(self.identities[name])
+        if before not in (identity(base_url, name=name), identity(base_url, org_id=org_id)):
+            return False
+        known = self._join(organization, org_id, self.bearer(name))
+        self.identities[name] = known
+        self._names.setdefault(known, name)
+        self.unread.discard(name)
+        return True
+
+    def _reload(self, name: str) -> bool:
+        """Read a credential again; True if its text changed. Nothing is granted for it before the store knows it."""
+        if self._bearers[name].reload():
+            self._unshared.add(name)
+            self.unread.add(name)
+            with suppress(StoreTrouble):
+                self._share(name)
+            return True
+        return False
+
+    def _share(self, name: str) -> None:
+        """Have the store know a credential that is new: others with the same one share the bucket."""
+        self._join(self.jobfile.organizations[name], None, self.bearer(name))
+        self._unshared.discard(name)
+
     def client_of(self, task: Task) -> Client:
         """The client whose credential serves a task: of several names for one organization the task's own, or one with its account group.
 
-        Raises `GrantStale` when none does: another organization's must never be tried.
+        Raises `GrantStale` when none does: another organization's must never be tried. And where a credential is so
+        new that the store has not taken it yet: what was granted before may be of another bucket.
         """
+        if self._unshared:
+            for name in sorted(self._unshared):
+                self._share(name)
+            raise GrantStale
         names = self._names_under(task.organization)
-        if not names:  # another process has learnt since who this organization is
-            for name, before in self.identities.items():
+        if not names or (task.organization_name in self.clients and task.organization_name not in names):
+            for name, before in list(self.identities.items()):  # it was learnt since who an organization is
                 self.identities[name] = self.store.organizations.present_identity(before)
             names = self._names_under(task.organization)
         if not names:

@@ -83,17 +83,19 @@ def run_and_show(
 
 def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions) -> Ending:
     """Start the run with signals sent to its worker; reports are written however it ends."""
-    from orchestrator.app import start_run
+    from orchestrator.app import ask_again, start_run
 
     ending: Ending | None = None
+    organizations = preparation.organizations
     worker = start_run(preparation, view)
     if preparation.options.deadline is not None:
         Signals.ends_at = preparation.began_at + preparation.options.deadline
     with Signals.send_to(worker.ask_to_stop):
         try:
-            ending = worker.work()
+            with ask_again(organizations, worker.stop_organization, view):
+                ending = worker.work()
         finally:
-            _report_run(preparation.organizations, worker.run, ending, output, view)
+            _report_run(organizations, worker.run, ending, output, view)
     return ending
 
 

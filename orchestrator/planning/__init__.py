@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.planning.alerts import alert_windows
     from orchestrator.planning.discovery import (
         OrganizationSurvey,
+        ask_who_it_is,
         group_names,
         own_group,
         survey_events,

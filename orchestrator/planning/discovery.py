@@ -86,7 +86,7 @@ def survey_organization(
     """
     if not isinstance(getter, PacedGetter):
         getter = PacedGetter(getter, clock, name=organization.name, tell=tell, stopped=stopped)
-    known = _ask_who_it_is(getter, organization)
+    known = ask_who_it_is(getter, organization)
     if known.stopped is not None:
         return known
     now = clock.wall() + known.offset
@@ -105,6 +105,31 @@ def survey_organization(
     return replace(
         known, listings=listings, notes=notes, debug_notes=(*known.debug_notes, *lists.debug_notes)
     )
+
+
+def ask_who_it_is(reader: PacedGetter, organization: Organization) -> OrganizationSurvey:
+    """Its account groups, its id and its clock; stopped when the credential is refused or another one's."""
+    try:
+        groups = read_account_groups(reader)
+    except CatalogError as error:
+        if _is_refusal(error):
+            return _refused_survey(error)
+        missing = unreadable_list("account groups", "", error)
+        survey = OrganizationSurvey(
+            unreachable=error.status is None or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+            unreadable_groups=missing,
+            debug_notes=(missing.text,),
+        )
+    else:
+        survey = OrganizationSurvey(org_id=_org_id(groups, organization.account_group), groups=groups)
+    if organization.org_id is not None and survey.org_id not in (None, organization.org_id):
+        because = (
+            f"the token belongs to organization {survey.org_id}, the job file says org_id {organization.org_id}:"
+            " put the right token there, or correct org_id"
+        )
+        return replace(survey, stopped=Reason.TOKEN_REFUSED, because=because)
+    offset = reader.offset or 0.0
+    return replace(survey, offset=offset if abs(offset) >= _SAME_CLOCK else 0.0)
 
 
 def survey_events(surveys: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
@@ -128,31 +153,6 @@ def own_group(groups: Collection[AccountGroup]) -> AccountGroup | None:
 def group_names(groups: Sequence[AccountGroup]) -> str:
     """Account groups as a sentence names them."""
     return first_names([f"{group.aid} ({group.name})" if group.name else group.aid for group in groups])
-
-
-def _ask_who_it_is(reader: PacedGetter, organization: Organization) -> OrganizationSurvey:
-    """Its account groups, its id and its clock; stopped when the credential is refused or another one's."""
-    try:
-        groups = read_account_groups(reader)
-    except CatalogError as error:
-        if _is_refusal(error):
-            return _refused_survey(error)
-        missing = unreadable_list("account groups", "", error)
-        survey = OrganizationSurvey(
-            unreachable=error.status is None or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-            unreadable_groups=missing,
-            debug_notes=(missing.text,),
-        )
-    else:
-        survey = OrganizationSurvey(org_id=_org_id(groups, organization.account_group), groups=groups)
-    if organization.org_id is not None and survey.org_id not in (None, organization.org_id):
-        because = (
-            f"the token belongs to organization {survey.org_id}, the job file says org_id {organization.org_id}:"
-            " put the right token there, or correct org_id"
-        )
-        return replace(survey, stopped=Reason.TOKEN_REFUSED, because=because)
-    offset = reader.offset or 0.0
-    return replace(survey, offset=offset if abs(offset) >= _SAME_CLOCK else 0.0)
 
 
 def _is_refusal(error: CatalogError) -> bool:

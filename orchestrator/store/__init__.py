@@ -6,7 +6,8 @@ Where to look:
     store           opening a store by its address; its five parts:
     queue           grants, and whom this process still answers for
     runs            freezing a plan, trying again, ending
-    organizations   who shares a bucket, and what it holds
+    organizations   names and identities, and what a bucket holds
+    sharing         who shares a bucket: joining, and parting again
     merging         two organizations that turn out to be one
     uncertain       what became of lost answers
     views           looks that change nothing

@@ -1,6 +1,6 @@
 """A task's life after its grant (which is in `queue`) and up to its end, fenced by the lease: each function is the inside of one transaction.
 
-Whoever changes a task or a token has locked the organization's row, and reads everything that counts after that.
+Whoever changes a task or a token has locked the row of its organization's bucket, and reads everything that counts after that.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ AFRESH: Mapping[str, object] = {
 
 
 def lock_leased(tx: Transaction, lease: Lease, *states: Status) -> Row:
-    """The task that the lease still holds, its organization locked; raises LeaseLost."""
+    """The task that the lease still holds, its bucket locked; raises LeaseLost."""
     return lock_task(tx, *states, owner=lease.owner, attempt=lease.attempt, key=lease.task.key)
 
 
 def lock_task(tx: Transaction, *states: Status, **fence: object) -> Row:
-    """The task with this owner, attempt and key in one of these states, its organization locked; raises LeaseLost.
+    """The task with this owner, attempt and key in one of these states, its bucket locked; raises LeaseLost.
 
-    Looked up again once the lock is there: meanwhile it may have changed, or gone to another organization.
+    Looked up again once the lock is there: meanwhile it may have changed, or gone to another bucket.
     """
     task = tx.row(sql.LEASED_TASK, **fence)
     locked = None
-    while task is not None and task["organization"] != locked:
-        locked = task["organization"]
-        tx.row(sql.LOCK_ORGANIZATION, organization=locked)
+    while task is not None and task["bucket"] != locked:
+        locked = task["bucket"]
+        tx.row(sql.LOCK_BUCKET, bucket=locked)
         task = tx.row(sql.LEASED_TASK, **fence)
     if task is None or Status(task["status"]) not in states:
         raise LeaseLost(f"attempt {fence['attempt']} of task {fence['key']} is no longer this process's")
@@ -73,14 +73,14 @@ def lock_task(tx: Transaction, *states: Status, **fence: object) -> Row:
 
 
 def save_task(tx: Transaction, task: Row, now: float, **changes: object) -> Row:
-    """Change a task, its place in the turns of all runs that refer to it, and its organization's version."""
+    """Change a task, its place in the turns of all runs that refer to it, and its bucket's version."""
     after = {**task, **changes}
     seen = {"seen_attempt": task["attempt"], "seen_status": task["status"]}
     if tx.change(sql.SAVE_TASK, **after, **seen) != 1:
         raise LeaseLost(f"task {task['key'][:6]} was changed by another process")
     phase, until = find_phase(after, now)
     tx.change(sql.PLACE_TASK, task=task["id"], phase=int(phase), until=until)
-    tx.change(sql.TOUCH_ORGANIZATION, organization=task["organization"])
+    tx.change(sql.TOUCH_BUCKET, organization=task["organization"])
     return after
 
 
@@ -130,7 +130,7 @@ def _settle_gate(
     elif _is_probe(organization, task):
         after = gate_after_probe(gate, answered=settlement.answered)
     if after != gate:
-        organizations.save_gate(tx, organization["id"], after, wall, probing_lease(organization))
+        organizations.save_gate(tx, task["bucket"], after, wall, probing_lease(organization))
     return after
 
 
@@ -185,7 +185,7 @@ def queue_unsent(tx: Transaction, task: Row) -> None:
 def _return_token(tx: Transaction, task: Row, returns_at: float, *, now: float, wall: float) -> None:
     tx.change(
         sql.SHORTEN_RETURN,
-        organization=task["organization"],
+        bucket=task["bucket"],
         task=task["id"],
         attempt=task["attempt"],
         returns_at=returns_at,
@@ -198,7 +198,7 @@ def _stop_probing(tx: Transaction, task: Row, wall: float) -> None:
     organization = tx.row(sql.ORGANIZATION, organization=task["organization"]) or {}
     if _is_probe(organization, task):
         organizations.save_gate(
-            tx, organization["id"], gate_after_probe(to_gate(organization), answered=False), wall
+            tx, task["bucket"], gate_after_probe(to_gate(organization), answered=False), wall
         )
 
 

@@ -1,6 +1,6 @@
-"""Two organizations that turn out to be one: their buckets, tasks and names become one, at once or not at all.
+"""Two organizations that turn out to be one: their tasks and names become one, at once or not at all.
 
-Why it is needed, and why not less: docs/decisions/0007-merging-buckets.md.
+Their buckets have become one before (`orchestrator.store.sharing`). Why it is needed, and why not less: docs/decisions/0007-merging-buckets.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 from orchestrator.core import Status
 from orchestrator.store import sql
 from orchestrator.store.database import Row, Transaction
-from orchestrator.store.rows import find_phase, from_gate, is_expired, probing_lease, to_bare_task, to_gate
+from orchestrator.store.rows import find_phase, is_expired, to_bare_task
 
 ADVANCED = (Status.FAILED, Status.QUEUED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """From the state that is given up first to the one that is kept when two tasks turn out to be one. What failed comes
@@ -21,20 +21,10 @@ SENT = (Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """States behind which there may be a snapshot: such a task is never dropped."""
 
 
-def merge(tx: Transaction, source: int, target: int) -> Row:
-    """Move everything of one organization into another, unless another process has done so while this one waited."""
-    for number in sorted((source, target)):
-        tx.row(sql.LOCK_ORGANIZATION, organization=number)
-    rows = {number: tx.row(sql.ORGANIZATION, organization=number) or {} for number in (source, target)}
-    if not rows[source]:
-        return rows[target]
-    now, wall = tx.now(), tx.epoch()
-    _merge_tokens(tx, source, target, now)
-    _merge_gates(tx, rows[source], rows[target], wall)
-    _merge_tasks(tx, source, rows[target], now)
+def merge(tx: Transaction, source: int, target: Row) -> None:
+    """Move everything of one organization into another, with which it shares a bucket that is locked."""
+    _merge_tasks(tx, source, target, tx.now())
     for statement in (
-        sql.MOVE_HELD,
-        sql.DROP_ALL_HELD,
         sql.MOVE_RUN_TASKS,
         sql.MOVE_RUN_ORGANIZATIONS,
         sql.DROP_RUN_ORGANIZATIONS,
@@ -43,37 +33,9 @@ def merge(tx: Transaction, source: int, target: int) -> Row:
         sql.MOVE_IDENTITIES,
         sql.DROP_ORGANIZATION,
     ):
-        tx.change(statement, organization=source, into=target)
-    tx.change(sql.RECOUNT, organization=target)
-    tx.change(sql.TOUCH_ORGANIZATION, organization=target)
-    return tx.row(sql.ORGANIZATION, organization=target) or {}
-
-
-def _merge_tokens(tx: Transaction, source: int, target: int, now: float) -> None:
-    """Number the tokens of both anew, the latest return first: the highest numbers are beyond any limit.
-
-    If both buckets had tokens out, more may be out now than the limit allows. No lease may then bring one
-    back early: a token left out of account could still be out at that moment.
-    """
-    sides = [tx.rows(sql.TOKENS, organization=number) for number in (source, target)]
-    crowded = all(any(row["returns_at"] > now for row in side) for side in sides)
-    tokens = sorted((row for side in sides for row in side), key=lambda row: -row["returns_at"])
-    for number in (source, target):
-        tx.change(sql.DROP_TOKENS, organization=number)
-    for number, token in enumerate(tokens, start=1):
-        holder = {"task": None, "attempt": None} if crowded else {}
-        tx.change(sql.WRITE_RETURN, **{**token, "organization": target, "number": number, **holder})
-
-
-def _merge_gates(tx: Transaction, source: Row, target: Row, wall: float) -> None:
-    """The gate that is closed for longer stays, and the later of the last grants."""
-    kept = max((source, target), key=lambda row: row["gate_until"] or 0.0)
-    wall = wall if kept["gate_wall"] is None else kept["gate_wall"]
-    gate = from_gate(to_gate(kept), wall=wall, probe=probing_lease(kept))
-    tx.change(sql.SAVE_GATE, organization=target["id"], **gate)
-    grants = [row["last_grant"] for row in (source, target) if row["last_grant"] is not None]
-    if grants:
-        tx.change(sql.NOTE_GRANT, organization=target["id"], now=max(grants))
+        tx.change(statement, organization=source, into=target["id"])
+    tx.change(sql.RECOUNT, organization=target["id"])
+    tx.change(sql.TOUCH_BUCKET, organization=target["id"])
 
 
 def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
@@ -134,7 +96,7 @@ def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> N
     phase, until = find_phase(kept, now)
     tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
-    tx.change(sql.DROP_PROBE, organization=target["id"], task=lesser["id"])
+    tx.change(sql.DROP_PROBE, bucket=target["bucket"], task=lesser["id"])
     tx.change(sql.DROP_TASK, task=lesser["id"])
     if lesser["duplicate_possible"]:
         tx.change(sql.FLAG_DUPLICATE, task=kept["id"])

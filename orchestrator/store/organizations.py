@@ -11,6 +11,7 @@ from orchestrator.store import sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.merging import merge
 from orchestrator.store.rows import NO_PROBE, Probe, from_gate, to_gate, to_limit
+from orchestrator.store.sharing import Digest, make_signs, part, read_digest_key, unite
 
 
 class KnownOrganizations:
@@ -19,18 +20,32 @@ class KnownOrganizations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def join(self, base_url: str, name: str, org_id: str | None) -> str:
+    def join(
+        self,
+        base_url: str,
+        name: str,
+        org_id: str | None,
+        *,
+        named: str | None = None,
+        digest: Digest | None = None,
+    ) -> str:
         """The identity of an organization, remembered with its name as an alias.
 
         With an `org_id` the bucket and the tasks known under the name alone are merged into the true one,
-        the later return times winning; without one an identity learnt earlier for the same name is used.
+        the later return times winning; without one an identity learnt earlier for the same name is used, and
+        the bucket is shared with all that have the token of this `digest` or the `named` id in common.
         """
         by_name = identity(base_url, name=name)
+        by_id = None if org_id is None else identity(base_url, org_id=org_id)
         with self._database.write() as tx:
-            if org_id is None:
-                organization = ensure(tx, by_name, name)
+            signs = make_signs(read_digest_key(tx), base_url, org_id or named, digest)
+            organization = ensure(tx, by_id or by_name, name)
+            proof = {"organization": organization["id"], "proved": by_id is not None}
+            tx.each(sql.ADD_SIGN, [{"sign": sign, **proof} for sign in signs])
+            if by_id is None:
+                _share(tx, organization)
             else:
-                organization = _learn(tx, by_name, identity(base_url, org_id=org_id), name)
+                _learn(tx, by_name, organization, signs)
             tx.change(sql.RENAME_ORGANIZATION, organization=organization["id"], name=name)
         return str(organization["identity"])
 
@@ -64,8 +79,8 @@ class KnownOrganizations:
             found = lock(tx, organization)
             if found is None:
                 return
-            now, wall, number = tx.now(), tx.epoch(), found["id"]
-            known = {row["number"] for row in tx.rows(sql.TOKENS, organization=number)}
+            now, wall, bucket = tx.now(), tx.epoch(), found["bucket"]
+            known = {row["number"] for row in tx.rows(sql.TOKENS, bucket=bucket)}
             fresh = {
                 "returns_at": now + limit.hold,
                 "written_at": now,
@@ -73,12 +88,10 @@ class KnownOrganizations:
                 "full_hold": limit.hold,
             }
             for missing in set(range(1, limit.snapshots + 1)) - known:  # never out here, but maybe elsewhere
-                tx.change(
-                    sql.WRITE_RETURN, organization=number, number=missing, **fresh, task=None, attempt=None
-                )
+                tx.change(sql.WRITE_RETURN, bucket=bucket, number=missing, **fresh, task=None, attempt=None)
             holds = {"hold": limit.hold, "longest": longest_hold(limit, timeout), "gained": gained}
-            tx.change(sql.HOLD_TOKENS, organization=number, **holds, now=now, wall=wall)
-            tx.change(sql.TOUCH_ORGANIZATION, organization=number)
+            tx.change(sql.HOLD_TOKENS, bucket=bucket, **holds, now=now, wall=wall)
+            tx.change(sql.TOUCH_BUCKET, organization=found["id"])
 
 
 # -- finding and locking -----------------------------------------------------------------------------------
@@ -90,32 +103,31 @@ def find(tx: Transaction, name: str) -> Row | None:
 
 
 def lock(tx: Transaction, name: str) -> Row | None:
-    """The organization, read after its row was locked."""
-    organization = find(tx, name)
-    while organization is not None:
-        locked = tx.row(sql.LOCK_ORGANIZATION, organization=organization["id"])
+    """The organization, read after its bucket was locked."""
+    organization, locked = find(tx, name), None
+    while organization is not None and organization["bucket"] != locked:
+        locked = organization["bucket"]
+        lock_buckets(tx, {locked})
         organization = find(tx, name)
-        if locked and organization and organization["id"] == locked["id"]:
-            break
     return organization
 
 
 def lock_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
-    """All of these organizations, made if need be and locked; `names` are what a new one is called."""
+    """All of these organizations, made if need be, their buckets locked; `names` are what a new one is called."""
     locked: set[int] = set()
     while True:
         found = {name: ensure(tx, name, called) for name, called in sorted(names.items())}
-        missing = {organization["id"] for organization in found.values()} - locked
+        missing = {organization["bucket"] for organization in found.values()} - locked
         if not missing:
             return found
-        lock_numbers(tx, missing)
+        lock_buckets(tx, missing)
         locked |= missing
 
 
-def lock_numbers(tx: Transaction, numbers: Iterable[int]) -> None:
-    """Lock organizations, in the same order as everybody does."""
-    for number in sorted(numbers):
-        tx.row(sql.LOCK_ORGANIZATION, organization=number)
+def lock_buckets(tx: Transaction, buckets: Iterable[int]) -> None:
+    """Lock buckets, in the same order as everybody does."""
+    for bucket in sorted(buckets):
+        tx.row(sql.LOCK_BUCKET, bucket=bucket)
 
 
 def ensure(tx: Transaction, name: str, called: str) -> Row:
@@ -123,22 +135,49 @@ def ensure(tx: Transaction, name: str, called: str) -> Row:
     organization = find(tx, name)
     if organization is None:
         tx.change(sql.ADD_ORGANIZATION, identity=name, name=called)
+        tx.change(sql.ADD_BUCKET, identity=name)
+        tx.change(sql.TAKE_BUCKET, identity=name)
         tx.change(sql.POINT_IDENTITY, identity=name, of=name)
         organization = find(tx, name)
-    if organization is None:  # pragma: no cover - the row was written two lines above
+    if organization is None:  # pragma: no cover - the row was written above
         raise LookupError(name)
     return organization
 
 
-def _learn(tx: Transaction, by_name: str, by_id: str, name: str) -> Row:
-    """The organization with this id; what was known under the name alone becomes part of it."""
-    organization = ensure(tx, by_id, name)
-    unnamed = find(tx, by_name)
-    if unnamed is not None and unnamed["identity"] == by_name:
-        organization = merge(tx, unnamed["id"], organization["id"])
-    if unnamed is None or unnamed["id"] != organization["id"]:
-        tx.change(sql.POINT_IDENTITY, identity=by_name, of=by_id)
-    return organization
+def _share(
+    tx: Transaction, organization: Row, *, joining: Iterable[int] = (), beside: Iterable[int] = ()
+) -> int:
+    """Have those `joining`, and all that share a sign with an organization, share its bucket; its number.
+
+    It is locked then, and so are those `beside` it.
+    """
+    buckets = {organization["bucket"], *joining}
+    buckets |= {row["bucket"] for row in tx.rows(sql.SHARING_BUCKETS, organization=organization["id"])}
+    lock_buckets(tx, {*buckets, *beside})
+    return unite(tx, buckets)
+
+
+def _learn(tx: Transaction, by_name: str, organization: Row, signs: list[str]) -> None:
+    """Have a name stand for the organization of an id; what was known under the name alone becomes part of it."""
+    before = find(tx, by_name)
+    if before is not None and before["id"] == organization["id"]:
+        part(tx, _share(tx, organization))
+        return
+    if before is None:
+        part(tx, _share(tx, organization))
+    elif before["identity"] == by_name:
+        tx.change(sql.MOVE_SIGNS, organization=before["id"], into=organization["id"])
+        tx.change(sql.DROP_SIGNS, organization=before["id"])
+        bucket = _share(tx, organization, joining=[before["bucket"]])
+        merge(tx, before["id"], tx.row(sql.ORGANIZATION, organization=organization["id"]) or {})
+        part(tx, bucket)
+    else:  # the name stood for another id: if that was all it had of this token, it shares nothing with it
+        tx.change(sql.DROP_UNPROVED, organization=before["id"], signs=signs)
+        bucket = _share(tx, organization, beside=[before["bucket"]])
+        left = tx.row(sql.ORGANIZATION, organization=before["id"]) or {}
+        for number in {bucket, left["bucket"]}:
+            part(tx, number)
+    tx.change(sql.POINT_IDENTITY, identity=by_name, of=organization["identity"])
 
 
 # -- the bucket --------------------------------------------------------------------------------------------
@@ -146,13 +185,13 @@ def _learn(tx: Transaction, by_name: str, by_id: str, name: str) -> Row:
 
 def load_bucket(tx: Transaction, organization: Row) -> Bucket:
     """An organization's bucket as it is stored: without tokens that were never out."""
-    number, last_limit = organization["id"], organization["last_limit"]
-    tokens = tx.rows(sql.TOKENS, organization=number)
+    bucket, last_limit = organization["bucket"], organization["last_limit"]
+    tokens = tx.rows(sql.TOKENS, bucket=bucket)
     return Bucket(
         tokens=tuple(Token(number=row["number"], returns_at=row["returns_at"]) for row in tokens),
         gate=to_gate(organization),
         last_grant=organization["last_grant"],
-        held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, organization=number)},
+        held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, bucket=bucket)},
         last_limit=to_limit(last_limit) if last_limit else None,
     )
 
@@ -162,30 +201,28 @@ def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
 
     What was left of each wait at the last grant counts from now: nothing waits for as long as the clock was set back.
     """
-    number, last = organization["id"], organization["last_grant"]
-    changed = tx.change(sql.TOKENS_AHEAD, organization=number, now=now)
-    changed += tx.change(sql.GATE_AHEAD, organization=number, now=now)
+    number, bucket, last = organization["id"], organization["bucket"], organization["last_grant"]
+    changed = tx.change(sql.TOKENS_AHEAD, bucket=bucket, now=now)
+    changed += tx.change(sql.GATE_AHEAD, bucket=bucket, now=now)
     if last is not None and last > now:
-        tx.change(sql.TASKS_AHEAD, organization=number, now=now, shift=now - last)
-        tx.change(sql.TURNS_AHEAD, organization=number)
-        tx.change(sql.NOTE_GRANT, organization=number, now=now)
-        changed += tx.change(sql.TOUCH_ORGANIZATION, organization=number)
+        tx.change(sql.TASKS_AHEAD, bucket=bucket, now=now, shift=now - last)
+        tx.change(sql.TURNS_AHEAD, bucket=bucket)
+        tx.change(sql.NOTE_GRANT, bucket=bucket, now=now)
+        changed += tx.change(sql.TOUCH_BUCKET, organization=number)
     return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
 def save_held(
-    tx: Transaction, organization: int, before: Mapping[Priority, float], after: Mapping[Priority, float]
+    tx: Transaction, bucket: int, before: Mapping[Priority, float], after: Mapping[Priority, float]
 ) -> None:
     """Write what has changed about classes held back."""
     for priority in before.keys() - after.keys():
-        tx.change(sql.DROP_HELD, organization=organization, priority=int(priority))
+        tx.change(sql.DROP_HELD, bucket=bucket, priority=int(priority))
     for priority, since in after.items():
         if before.get(priority) != since:
-            tx.change(sql.PUT_HELD, organization=organization, priority=int(priority), since=since)
+            tx.change(sql.PUT_HELD, bucket=bucket, priority=int(priority), since=since)
 
 
-def save_gate(
-    tx: Transaction, organization: int, gate: Gate | None, wall: float, probe: Probe = NO_PROBE
-) -> None:
+def save_gate(tx: Transaction, bucket: int, gate: Gate | None, wall: float, probe: Probe = NO_PROBE) -> None:
     """Write a gate; `probe` is the lease that probes it, if one does."""
-    tx.change(sql.SAVE_GATE, organization=organization, **from_gate(gate, wall=wall, probe=probe))
+    tx.change(sql.SAVE_GATE, bucket=bucket, **from_gate(gate, wall=wall, probe=probe))

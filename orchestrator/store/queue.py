@@ -1,7 +1,7 @@
 """The queue: grants of a token and a task, and what this process still answers for.
 
 A decision is computed by `orchestrator.ratelimit`; here its state is loaded and its outcome written. Whoever grants
-has locked the organization's row, and reads everything that counts after that, in new statements.
+has locked the row of the organization's bucket, and reads everything that counts after that, in new statements.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def _grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
     if found is None:
         return None
     bucket, decision = found
-    organizations.save_held(tx, organization["id"], bucket.held, decision.held)
+    organizations.save_held(tx, organization["bucket"], bucket.held, decision.held)
     if isinstance(decision.outcome, Wait):
         return decision.outcome
     return _write_grant(tx, ask, owner, organization, go=decision.outcome, now=now)
@@ -283,7 +283,7 @@ def _decide(tx: Transaction, ask: Ask, organization: Row, now: float) -> tuple[B
     if not turns:
         return None
     bucket = _fill(organizations.load_bucket(tx, organization), ask.limit)
-    demand = Demand(mine=_dues(turns, now, ask.epoch), others=_classes_of_others(tx, ask, number, now))
+    demand = Demand(mine=_dues(turns, now, ask.epoch), others=_classes_of_others(tx, ask, organization, now))
     return bucket, decide(bucket, demand, ask.limit, now)
 
 
@@ -318,21 +318,27 @@ def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float,
     return found
 
 
-def _classes_of_others(tx: Transaction, ask: Ask, organization: int, now: float) -> frozenset[Priority]:
-    """The classes that other runs have due tasks of, if a live process is able to send them."""
-    serving = tx.rows(sql.OTHERS_SERVING, organization=organization, run=ask.run_id)
-    able = {(row["run"], row["refused"]) for row in serving if tx.alive(row["owner"])}
-    turns = (_turns(tx, run, organization, json.loads(refused)) for run, refused in sorted(able))
-    dues = (_dues(found, now, ask.epoch) for found in turns)
-    return frozenset(priority for found in dues for priority, (due, _) in found.items() if due <= now)
+def _classes_of_others(tx: Transaction, ask: Ask, organization: Row, now: float) -> frozenset[Priority]:
+    """The classes in which others have due tasks for the same bucket, if a live process is able to send them."""
+    others = {"bucket": organization["bucket"], "organization": organization["id"], "run": ask.run_id}
+    owners: dict[str, list[str]] = {}
+    for row in tx.rows(sql.OTHERS_SERVING, **others):
+        if tx.alive(row["owner"]):
+            owners.setdefault(row["refused"], []).append(row["owner"])
+    found: set[Priority] = set()
+    for refused, able in sorted(owners.items()):
+        kinds = {"refused": refused, "without": json.loads(refused), "owners": able}
+        rows = tx.rows(sql.CLASSES_OF_OTHERS, **others, **kinds, epoch=ask.epoch, now=now)
+        found.update(Priority(row["priority"]) for row in rows)
+    return frozenset(found)
 
 
 def _write_grant(
     tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, now: float
 ) -> Lease | None:
     """Write a grant: the task's lease, the token's pessimistic return, the probe if it is one."""
-    number, wall = organization["id"], tx.epoch()
-    chosen = _next_task(tx, ask, number, go.priority, now)
+    bucket, wall = organization["bucket"], tx.epoch()
+    chosen = _next_task(tx, ask, organization["id"], go.priority, now)
     if chosen is None:
         return None
     limit = from_limit(ask.limit)
@@ -350,23 +356,23 @@ def _write_grant(
         "evidence_at": evidence_time(ask.limit, ask.timeout, now),
     }
     task = leases.save_task(tx, chosen, now, **changes)
-    _take_token(tx, task, ask, now=now, wall=wall)
-    tx.change(sql.NOTE_GRANT, organization=number, now=now)
+    _take_token(tx, task, ask, bucket=bucket, now=now, wall=wall)
+    tx.change(sql.NOTE_GRANT, bucket=bucket, now=now)
     if organization["last_limit"] != limit:
-        tx.change(sql.NOTE_LIMIT, organization=number, limit=limit)
+        tx.change(sql.NOTE_LIMIT, bucket=bucket, limit=limit)
     gate = to_gate(organization)
     if go.probe and gate is not None:
         probed = replace(gate, probe_until=task["evidence_at"])
-        organizations.save_gate(tx, number, probed, organization["gate_wall"], (task["id"], task["attempt"]))
+        organizations.save_gate(tx, bucket, probed, organization["gate_wall"], (task["id"], task["attempt"]))
     tx.remember_calendar(now)
     return to_lease(task, to_task(task), granted_boot=ask.boot, probe=go.probe)
 
 
-def _take_token(tx: Transaction, task: Row, ask: Ask, *, now: float, wall: float) -> None:
+def _take_token(tx: Transaction, task: Row, ask: Ask, *, bucket: int, now: float, wall: float) -> None:
     """Have the token of a task's new lease out for as long as its request may take effect."""
     tx.change(
         sql.WRITE_RETURN,
-        organization=task["organization"],
+        bucket=bucket,
         number=task["lease_token"],
         returns_at=pessimistic_return(ask.limit, ask.timeout, now),
         written_at=now,

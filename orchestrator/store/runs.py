@@ -80,7 +80,7 @@ class Runs:
 
 
 def _lock_failed(tx: Transaction, run: str) -> list[Row]:
-    """The run's tasks that failed when they were sent, read behind the locks of their organizations.
+    """The run's tasks that failed when they were sent, read behind the locks of their organizations' buckets.
 
     The others were refused when they were planned: those are never sent.
     """
@@ -88,10 +88,10 @@ def _lock_failed(tx: Transaction, run: str) -> list[Row]:
     while True:
         rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
         failed = [row for row in rows if row["tries"]]
-        missing = {row["organization"] for row in failed} - locked
+        missing = {row["bucket"] for row in failed} - locked
         if not missing:
             return failed
-        organizations.lock_numbers(tx, missing)
+        organizations.lock_buckets(tx, missing)
         locked |= missing
 
 
@@ -116,7 +116,7 @@ def _freeze(tx: Transaction, run: str, tasks: Sequence[Task], *, again: bool) ->
     names = {task.organization for task in tasks}
     known = organizations.lock_all(tx, {name: name.rpartition("=")[2] or name for name in names})
     for number in sorted({organization["id"] for organization in known.values()}):
-        tx.change(sql.TOUCH_ORGANIZATION, organization=number)
+        tx.change(sql.TOUCH_BUCKET, organization=number)
     plan = sorted(tasks, key=lambda task: task.position)
     for first in range(0, len(plan), BATCH):
         batch = plan[first : first + BATCH]

@@ -166,6 +166,45 @@ FIFTH = (
     "ALTER TABLE task ADD COLUMN listed_at DOUBLE PRECISION",
     # The saved event (JSON) that may be an uncertain task's.
     "ALTER TABLE task ADD COLUMN possible_event TEXT",
+    # Who shares a bucket may change: it has a number of its own. The columns that an organization had for it are not
+    # used any more; they stay, since SQLite drops a column from its version 3.35 on only.
+    """CREATE TABLE bucket (
+        id {serial},
+        founder BIGINT NOT NULL,                 -- the organization that it was made for
+        version BIGINT NOT NULL DEFAULT 0,       -- changes with every change of a task or token
+        last_grant DOUBLE PRECISION,
+        last_limit TEXT,                         -- JSON: the settings of the last grant
+        gate_closed_at DOUBLE PRECISION,
+        gate_until DOUBLE PRECISION,             -- NULL: the gate is open
+        gate_closings BIGINT NOT NULL DEFAULT 0,
+        gate_wall DOUBLE PRECISION,              -- the calendar when it closed
+        gate_probe_task BIGINT,                  -- the lease that probes
+        gate_probe_attempt BIGINT
+    )""",
+    "CREATE INDEX bucket_founder ON bucket (founder)",
+    """INSERT INTO bucket (founder, version, last_grant, last_limit, gate_closed_at, gate_until, gate_closings,
+        gate_wall, gate_probe_task, gate_probe_attempt)
+    SELECT id, version, last_grant, last_limit, gate_closed_at, gate_until, gate_closings,
+        gate_wall, gate_probe_task, gate_probe_attempt FROM organization ORDER BY id""",
+    "ALTER TABLE organization ADD COLUMN bucket BIGINT",
+    "UPDATE organization SET bucket = (SELECT b.id FROM bucket b WHERE b.founder = organization.id)",
+    "CREATE INDEX organization_bucket ON organization (bucket)",
+    # By way of negative numbers: no new number is then another's old one.
+    "ALTER TABLE token RENAME COLUMN organization TO bucket",
+    "UPDATE token SET bucket = -(SELECT o.bucket FROM organization o WHERE o.id = token.bucket)",
+    "UPDATE token SET bucket = -bucket",
+    "ALTER TABLE held RENAME COLUMN organization TO bucket",
+    "UPDATE held SET bucket = -(SELECT o.bucket FROM organization o WHERE o.id = held.bucket)",
+    "UPDATE held SET bucket = -bucket",
+    # What organizations may have in common: the digest of a token (never the token), or the orgId that a file names.
+    """CREATE TABLE sign (
+        sign TEXT NOT NULL,
+        organization BIGINT NOT NULL,
+        proved BIGINT NOT NULL,                  -- 1: with it, the organization's orgId was read
+        PRIMARY KEY (sign, organization)
+    )""",
+    "CREATE INDEX sign_organization ON sign (organization)",
+    "ALTER TABLE meta ADD COLUMN digest_key TEXT",  # random, of this store alone
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 # A task as a run refers to it: what `rows.to_task` and `rows.to_result` read.
 TASK_COLUMNS = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity,
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity, o.bucket,
     COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name"""
 
 TASK_OF_RUN = f"""{TASK_COLUMNS}
@@ -18,22 +18,35 @@ FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.org
 
 # -- organizations and their buckets -----------------------------------------------------------------------
 
-# An organization comes with the moment at which its gate's probe lapses.
-FIND_ORGANIZATION = """
-SELECT o.*, p.evidence_at AS probe_until FROM identity i JOIN organization o ON o.id = i.organization
-LEFT JOIN task p ON p.id = o.gate_probe_task AND p.attempt = o.gate_probe_attempt
+# An organization comes with its bucket's gate, and the moment at which the gate's probe lapses.
+_ORGANIZATION_COLUMNS = """
+SELECT o.id, o.identity, o.name, o.bucket, b.last_grant, b.last_limit, b.gate_closed_at, b.gate_until,
+    b.gate_closings, b.gate_wall, b.gate_probe_task, b.gate_probe_attempt, p.evidence_at AS probe_until"""
+
+_WITH_BUCKET = """
+JOIN bucket b ON b.id = o.bucket
+LEFT JOIN task p ON p.id = b.gate_probe_task AND p.attempt = b.gate_probe_attempt"""
+
+FIND_ORGANIZATION = f"""{_ORGANIZATION_COLUMNS}
+FROM identity i JOIN organization o ON o.id = i.organization {_WITH_BUCKET}
 WHERE i.identity = :identity"""
 
-# Only locks: what counts is read by later statements, which see what the lock was waited for.
-LOCK_ORGANIZATION = "SELECT id FROM organization WHERE id = :organization FOR UPDATE"
-
-ORGANIZATION = """
-SELECT o.*, p.evidence_at AS probe_until FROM organization o
-LEFT JOIN task p ON p.id = o.gate_probe_task AND p.attempt = o.gate_probe_attempt
+ORGANIZATION = f"""{_ORGANIZATION_COLUMNS}
+FROM organization o {_WITH_BUCKET}
 WHERE o.id = :organization"""
+
+# Only locks: what counts is read by later statements, which see what the lock was waited for.
+LOCK_BUCKET = "SELECT id FROM bucket WHERE id = :bucket FOR UPDATE"
 
 ADD_ORGANIZATION = """
 INSERT INTO organization (identity, name) VALUES (:identity, :name) ON CONFLICT (identity) DO NOTHING"""
+
+ADD_BUCKET = """
+INSERT INTO bucket (founder) SELECT id FROM organization WHERE identity = :identity AND bucket IS NULL"""
+
+TAKE_BUCKET = """
+UPDATE organization SET bucket = (SELECT MAX(b.id) FROM bucket b WHERE b.founder = organization.id)
+WHERE identity = :identity AND bucket IS NULL"""
 
 POINT_IDENTITY = """
 INSERT INTO identity (identity, organization)
@@ -44,14 +57,15 @@ RENAME_ORGANIZATION = "UPDATE organization SET name = :name WHERE id = :organiza
 
 NAMES = "SELECT identity, name FROM organization ORDER BY id"
 
-TOUCH_ORGANIZATION = "UPDATE organization SET version = version + 1 WHERE id = :organization"
+TOUCH_BUCKET = """
+UPDATE bucket SET version = version + 1 WHERE id = (SELECT o.bucket FROM organization o WHERE o.id = :organization)"""
 
-TOKENS = "SELECT * FROM token WHERE organization = :organization ORDER BY number"
+TOKENS = "SELECT * FROM token WHERE bucket = :bucket ORDER BY number"
 
 WRITE_RETURN = """
-INSERT INTO token (organization, number, returns_at, written_at, written_wall, full_hold, task, attempt)
-VALUES (:organization, :number, :returns_at, :written_at, :written_wall, :full_hold, :task, :attempt)
-ON CONFLICT (organization, number) DO UPDATE SET
+INSERT INTO token (bucket, number, returns_at, written_at, written_wall, full_hold, task, attempt)
+VALUES (:bucket, :number, :returns_at, :written_at, :written_wall, :full_hold, :task, :attempt)
+ON CONFLICT (bucket, number) DO UPDATE SET
     returns_at = excluded.returns_at, written_at = excluded.written_at,
     written_wall = excluded.written_wall, full_hold = excluded.full_hold,
     task = excluded.task, attempt = excluded.attempt"""
@@ -59,30 +73,31 @@ ON CONFLICT (organization, number) DO UPDATE SET
 # Only the lease that holds a token changes its return.
 SHORTEN_RETURN = """
 UPDATE token SET returns_at = :returns_at, written_at = :now, written_wall = :wall, task = NULL, attempt = NULL
-WHERE organization = :organization AND task = :task AND attempt = :attempt"""
+WHERE bucket = :bucket AND task = :task AND attempt = :attempt"""
 
 # A clock that was set back: what is left of a wait counts from now, which is later than it would have ended.
 TOKENS_AHEAD = """
 UPDATE token SET returns_at = :now + (returns_at - written_at), written_at = :now
-WHERE organization = :organization AND written_at > :now"""
+WHERE bucket = :bucket AND written_at > :now"""
 
 GATE_AHEAD = """
-UPDATE organization SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
-WHERE id = :organization AND gate_closed_at > :now"""
+UPDATE bucket SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
+WHERE id = :bucket AND gate_closed_at > :now"""
 
-GRANTED_AHEAD = "SELECT identity FROM organization WHERE last_grant > :now ORDER BY id"
+GRANTED_AHEAD = """
+SELECT o.identity FROM bucket b JOIN organization o ON o.bucket = b.id WHERE b.last_grant > :now ORDER BY o.id"""
 
 TASKS_AHEAD = """
 UPDATE task SET granted_at = granted_at + :shift, first_sent_at = first_sent_at + :shift,
     retry_at = CASE WHEN retry_at > 0 THEN retry_at + :shift ELSE retry_at END,
     evidence_at = evidence_at + :shift, evidence_due = evidence_due + :shift
-WHERE organization = :organization AND granted_at > :now"""
+WHERE organization IN (SELECT o.id FROM organization o WHERE o.bucket = :bucket) AND granted_at > :now"""
 
 TURNS_AHEAD = """
 UPDATE run_task SET until = (
     SELECT CASE WHEN run_task.phase = 2 THEN t.retry_at ELSE t.evidence_due END FROM task t WHERE t.id = run_task.task)
-WHERE organization = :organization AND phase IN (2, 5)
-  AND run IN (SELECT o.run FROM run_organization o WHERE o.organization = :organization)"""
+WHERE organization IN (SELECT o.id FROM organization o WHERE o.bucket = :bucket) AND phase IN (2, 5)
+  AND run IN (SELECT r.run FROM run_organization r WHERE r.organization = run_task.organization)"""
 
 # A token is out for as long as it ever was, a full hold at least, counted from when it was written by the clock as it
 # was before it gained. One whose request has no answer yet is out for longer: nobody knows how much of it is left.
@@ -94,27 +109,27 @@ UPDATE token SET
             WHEN returns_at - written_at > :hold THEN returns_at - written_at ELSE :hold END,
     written_at = CASE WHEN written_at + :gained < :now THEN written_at + :gained ELSE :now END,
     written_wall = :wall
-WHERE organization = :organization"""
+WHERE bucket = :bucket"""
 
-DROP_TOKENS = "DELETE FROM token WHERE organization = :organization"
+DROP_TOKENS = "DELETE FROM token WHERE bucket = :bucket"
 
-HELD = "SELECT priority, since FROM held WHERE organization = :organization"
+HELD = "SELECT priority, since FROM held WHERE bucket = :bucket"
 
 PUT_HELD = """
-INSERT INTO held (organization, priority, since) VALUES (:organization, :priority, :since)
-ON CONFLICT (organization, priority) DO UPDATE SET since = excluded.since"""
+INSERT INTO held (bucket, priority, since) VALUES (:bucket, :priority, :since)
+ON CONFLICT (bucket, priority) DO UPDATE SET since = excluded.since"""
 
-DROP_HELD = "DELETE FROM held WHERE organization = :organization AND priority = :priority"
+DROP_HELD = "DELETE FROM held WHERE bucket = :bucket AND priority = :priority"
 
-NOTE_GRANT = "UPDATE organization SET last_grant = :now WHERE id = :organization"
+NOTE_GRANT = "UPDATE bucket SET last_grant = :now WHERE id = :bucket"
 
-NOTE_LIMIT = "UPDATE organization SET last_limit = :limit WHERE id = :organization"
+NOTE_LIMIT = "UPDATE bucket SET last_limit = :limit WHERE id = :bucket"
 
 SAVE_GATE = """
-UPDATE organization SET
+UPDATE bucket SET
     gate_closed_at = :closed_at, gate_until = :until, gate_closings = :closings, gate_wall = :wall,
     gate_probe_task = :probe_task, gate_probe_attempt = :probe_attempt
-WHERE id = :organization"""
+WHERE id = :bucket"""
 
 # -- runs --------------------------------------------------------------------------------------------------
 
@@ -210,7 +225,8 @@ RUN_TASKS_IN = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
 
 VERSIONS = """
-SELECT o.identity, o.version FROM run_organization r JOIN organization o ON o.id = r.organization
+SELECT o.identity, b.version
+FROM run_organization r JOIN organization o ON o.id = r.organization JOIN bucket b ON b.id = o.bucket
 WHERE r.run = :run"""
 
 # -- leases ------------------------------------------------------------------------------------------------
@@ -241,15 +257,34 @@ COUNT_OPEN = """
 SELECT COUNT(*) AS tasks FROM run_task r JOIN identity i ON i.organization = r.organization
 WHERE r.run = :run AND i.identity = :identity AND r.phase <> 4 AND r.kind = :kind"""
 
-OTHERS_SERVING = """
-SELECT s.run, s.owner, s.refused FROM serving s JOIN run r ON r.id = s.run
-WHERE s.organization = :organization AND s.run <> :run AND s.stopped = '' AND r.state = 'active'
-ORDER BY s.run"""
+# All that draw on a bucket but the asking run at the asking organization.
+_OTHERS = """
+FROM organization o JOIN serving s ON s.organization = o.id JOIN run r ON r.id = s.run
+WHERE o.bucket = :bucket AND NOT (s.run = :run AND s.organization = :organization)
+  AND s.stopped = '' AND r.state = 'active'"""
+
+OTHERS_SERVING = f"SELECT DISTINCT s.owner, s.refused {_OTHERS}"
+
+# As in EARLIEST one seek for each phase and class, of each of the others.
+_EACH_CLASS = """
+WITH class (priority) AS (VALUES (0), (1), (2)), due (phase, until) AS (VALUES
+    (0, CAST(0 AS DOUBLE PRECISION)), (1, CAST(:epoch AS DOUBLE PRECISION)), (2, CAST(:now AS DOUBLE PRECISION)))
+SELECT c.priority FROM class c"""
+
+_IS_DUE = """
+EXISTS (SELECT 1 FROM due d WHERE EXISTS (
+    SELECT 1 FROM run_task q
+    WHERE q.run = s.run AND q.organization = s.organization AND q.phase = d.phase AND q.priority = c.priority
+      AND q.until <= d.until AND NOT (q.kind = ANY(:without))))"""
+
+CLASSES_OF_OTHERS = f"""{_EACH_CLASS}
+WHERE EXISTS (SELECT 1 {_OTHERS} AND s.refused = :refused AND s.owner = ANY(:owners) AND {_IS_DUE})"""
 
 # A key may have gone to another task since: the one that it was granted under comes first.
 LEASED_TASK = """
-SELECT * FROM task WHERE owner = :owner AND attempt = :attempt AND (lease_key = :key OR key = :key)
-ORDER BY CASE WHEN lease_key = :key THEN 0 ELSE 1 END"""
+SELECT t.*, o.bucket FROM task t JOIN organization o ON o.id = t.organization
+WHERE t.owner = :owner AND t.attempt = :attempt AND (t.lease_key = :key OR t.key = :key)
+ORDER BY CASE WHEN t.lease_key = :key THEN 0 ELSE 1 END"""
 
 # The fence: whoever changes a task says which lease and which state it saw.
 SAVE_TASK = """
@@ -338,8 +373,8 @@ UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task t WHERE t.run = run.id)
 WHERE id IN (SELECT run FROM run_organization WHERE organization = :organization)"""
 
 DROP_PROBE = """
-UPDATE organization SET gate_probe_task = NULL, gate_probe_attempt = NULL
-WHERE id = :organization AND gate_probe_task = :task"""
+UPDATE bucket SET gate_probe_task = NULL, gate_probe_attempt = NULL
+WHERE id = :bucket AND gate_probe_task = :task"""
 
 DROP_TASK = "DELETE FROM task WHERE id = :task"
 
@@ -364,16 +399,79 @@ DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"
 
 MOVE_IDENTITIES = "UPDATE identity SET organization = :into WHERE organization = :organization"
 
+DROP_ORGANIZATION = "DELETE FROM organization WHERE id = :organization"
+
+# -- who shares a bucket -----------------------------------------------------------------------------------
+
+# Whoever changes who shares a bucket holds this lock before any other: two that name one sign see each other.
+LOCK_SHARING = "SELECT digest_key FROM meta FOR UPDATE"
+
+SET_DIGEST_KEY = "UPDATE meta SET digest_key = :digest_key"
+
+ADD_SIGN = """
+INSERT INTO sign (sign, organization, proved) VALUES (:sign, :organization, :proved)
+ON CONFLICT (sign, organization) DO UPDATE SET proved = 1 WHERE excluded.proved = 1"""
+
+# By the id that was read, all that was known under the name is proved.
+MOVE_SIGNS = """
+INSERT INTO sign (sign, organization, proved)
+SELECT sign, CAST(:into AS BIGINT), 1 FROM sign WHERE organization = :organization
+ON CONFLICT (sign, organization) DO UPDATE SET proved = 1"""
+
+DROP_SIGNS = "DELETE FROM sign WHERE organization = :organization"
+
+DROP_UNPROVED = "DELETE FROM sign WHERE organization = :organization AND sign = ANY(:signs) AND proved = 0"
+
+# One sign of two organizations means one bucket, unless both have proved that it is theirs: then they are two.
+SHARING_BUCKETS = """
+SELECT DISTINCT o.bucket FROM sign mine
+    JOIN sign s ON s.sign = mine.sign AND (s.proved = 0 OR mine.proved = 0)
+    JOIN organization o ON o.id = s.organization
+WHERE mine.organization = :organization"""
+
+MEMBERS = "SELECT id FROM organization WHERE bucket = :bucket ORDER BY id"
+
+SIGNS_OF_MEMBERS = """
+SELECT s.sign, s.organization, s.proved FROM organization o JOIN sign s ON s.organization = o.id
+WHERE o.bucket = :bucket ORDER BY s.sign, s.proved, s.organization"""
+
+BUCKET = """
+SELECT b.*, p.evidence_at AS probe_until FROM bucket b
+LEFT JOIN task p ON p.id = b.gate_probe_task AND p.attempt = b.gate_probe_attempt
+WHERE b.id = :bucket"""
+
+# The highest number stays, and a new one is higher: who waits for a bucket then goes on to a higher one, as all do.
+MOVE_MEMBERS = "UPDATE organization SET bucket = :into WHERE bucket = :bucket"
+
 # Of a class held back on both sides it counts since when it was first.
 MOVE_HELD = """
-INSERT INTO held (organization, priority, since)
-SELECT CAST(:into AS BIGINT), priority, since FROM held WHERE organization = :organization
-ON CONFLICT (organization, priority) DO UPDATE SET since = excluded.since
+INSERT INTO held (bucket, priority, since)
+SELECT CAST(:into AS BIGINT), priority, since FROM held WHERE bucket = :bucket
+ON CONFLICT (bucket, priority) DO UPDATE SET since = excluded.since
 WHERE excluded.since < held.since"""
 
-DROP_ALL_HELD = "DELETE FROM held WHERE organization = :organization"
+DROP_ALL_HELD = "DELETE FROM held WHERE bucket = :bucket"
 
-DROP_ORGANIZATION = "DELETE FROM organization WHERE id = :organization"
+DROP_BUCKET = "DELETE FROM bucket WHERE id = :bucket"
+
+# More than either was: whoever compares with what it saw before sees a change.
+RAISE_VERSION = """
+UPDATE bucket SET version = 1 + (SELECT MAX(f.version) FROM bucket f WHERE f.id IN (:bucket, :into))
+WHERE id = :into"""
+
+COPY_BUCKET = """
+INSERT INTO bucket (founder, version, last_grant, last_limit, gate_closed_at, gate_until, gate_closings, gate_wall)
+SELECT CAST(:organization AS BIGINT), version, last_grant, last_limit, gate_closed_at, gate_until, gate_closings,
+    gate_wall FROM bucket WHERE id = :bucket"""
+
+COPY_TOKENS = """
+INSERT INTO token (bucket, number, returns_at, written_at, written_wall, full_hold)
+SELECT CAST(:into AS BIGINT), number, returns_at, written_at, written_wall, full_hold FROM token
+WHERE bucket = :bucket"""
+
+LATEST_BUCKET = "SELECT MAX(id) AS id FROM bucket WHERE founder = :organization"
+
+MOVE_MEMBER = "UPDATE organization SET bucket = :bucket WHERE id = :organization"
 
 # -- after a reboot (SQLite) -------------------------------------------------------------------------------
 
@@ -385,7 +483,7 @@ TOUCH_META = "UPDATE meta SET version = version"
 
 ALL_TOKENS = "SELECT * FROM token"
 
-CLOSED_GATES = "SELECT * FROM organization WHERE gate_until IS NOT NULL"
+CLOSED_GATES = "SELECT * FROM bucket WHERE gate_until IS NOT NULL"
 
 SHIFT = (
     """UPDATE task SET retry_at = retry_at + :shift, first_sent_at = first_sent_at + :shift,
@@ -393,5 +491,5 @@ SHIFT = (
     settled_at = settled_at + :shift""",
     "UPDATE run_task SET until = until + CASE WHEN phase = 5 THEN :wait ELSE :shift END WHERE phase IN (2, 4, 5)",
     "UPDATE held SET since = since + :shift",
-    "UPDATE organization SET last_grant = last_grant + :shift",
+    "UPDATE bucket SET last_grant = last_grant + :shift",
 )

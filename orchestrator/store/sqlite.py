@@ -246,9 +246,7 @@ class SqliteTransaction:
                 full_hold=hold,
             )
             values = {"closings": gate["gate_closings"], "probe_task": None, "probe_attempt": None}
-            self.change(
-                sql.SAVE_GATE, organization=gate["id"], closed_at=now, until=until, wall=wall, **values
-            )
+            self.change(sql.SAVE_GATE, bucket=gate["id"], closed_at=now, until=until, wall=wall, **values)
 
     def _shift(self, meta: Row, *, now: float, wall: float) -> None:
         """All else by what the calendar says has passed since the last grant; waits for evidence begin again."""

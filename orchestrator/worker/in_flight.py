@@ -172,6 +172,12 @@ class InFlight:
             self._organizations.registration_due = True
             self._observer.on_event(notices.group_refusal(served, lease.task))
 
+    def stop_serving(self, identity: str, reason: Reason, because: str) -> None:
+        """Send nothing more for the organization of this identity, if it is served here."""
+        served = self._organizations.find(identity)
+        if served is not None:
+            self._stop_serving(served, reason, because)
+
     def _stop_serving(self, served: ServedOrganization, reason: Reason, because: str) -> None:
         """Send nothing more for an organization, and say so."""
         if served.stopped is None:

@@ -8,6 +8,7 @@ workers can be driven side by side in virtual time.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -60,6 +61,7 @@ class Worker:
     ) -> None:
         self.run, self._store, self._sender, self._clock = run, store, sender, clock
         self._observer, self._started = observer, clock.boot()
+        self._orders: deque[tuple[str, Reason, str]] = deque()
         for one in organizations.values():
             if one.calendar.offset:
                 one.calendar = ApiCalendar.read(one.calendar.offset, clock)
@@ -97,6 +99,11 @@ class Worker:
     def ask_to_stop(self, because: str) -> None:
         """Have the next step stop, or cut what is on the wire at a second signal; safe in a signal's handler."""
         self._shutdown.ask(because, self._clock.boot())
+        self._sender.wake()
+
+    def stop_organization(self, identity: str, reason: Reason, because: str) -> None:
+        """Have the next step send nothing more for an organization, as what was learnt of it says; from any thread."""
+        self._orders.append((identity, reason, because))
         self._sender.wake()
 
     def step(self) -> float | None:
@@ -154,6 +161,9 @@ class Worker:
 
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
+        while self._orders:
+            identity, reason, because = self._orders.popleft()
+            self._in_flight.stop_serving(identity, reason, because)
         self._organizations.register(self.run.id)
         if now - self._looked >= self._poll:
             self._looked = now

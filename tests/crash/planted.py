@@ -15,9 +15,7 @@ from tests.crash import ledger as noted
 from tests.crash.mortal import MortalQueue, MortalRuns, Part, at
 from tests.crash.points import Point
 
-SET_TOKEN = (
-    "UPDATE token SET returns_at = :returns_at WHERE organization = :organization AND number = :number"
-)
+SET_TOKEN = "UPDATE token SET returns_at = :returns_at WHERE bucket = :bucket AND number = :number"
 
 
 class _Tampering(MortalQueue):
@@ -26,7 +24,7 @@ class _Tampering(MortalQueue):
     def tamper(self, lease: Lease, returns_at: float) -> None:
         with self._database.write() as tx:
             found = organizations.find(tx, lease.task.organization) or {}
-            tx.change(SET_TOKEN, organization=found["id"], number=lease.token, returns_at=returns_at)
+            tx.change(SET_TOKEN, bucket=found["bucket"], number=lease.token, returns_at=returns_at)
 
 
 class SendTimeBucket(_Tampering):

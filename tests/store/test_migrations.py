@@ -127,6 +127,8 @@ def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted
         done = ran(command, "--store", world.url)
         assert (done.code, done.stderr) == (0, "")
     world.close()
+    if rebooted:
+        return  # to put the times on another boot clock takes statements that this test's older program does not have
     with program_of(older):
         open_store(world.url, clock=world.clock).close()
 

@@ -235,7 +235,7 @@ def test_a_probe_of_a_task_that_gave_way_leaves_the_right_to_the_next(world: Wor
     with (
         world.store._database.read() as tx
     ):  # the number of the task that is gone may be given to another one
-        assert [row["gate_probe_task"] for row in tx.rows("SELECT * FROM organization")] == [None]
+        assert [row["gate_probe_task"] for row in tx.rows("SELECT * FROM bucket")] == [None]
     assert world.lease(true, "r2").probe
 
 

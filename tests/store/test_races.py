@@ -80,13 +80,14 @@ def test_two_processes_that_start_one_run_freeze_one_plan(world: World) -> None:
 
 ONE_STATEMENT = """
 WITH locked AS (
-    SELECT id FROM tesnap.organization WHERE identity = %(acme)s FOR UPDATE
+    SELECT b.id FROM tesnap.bucket b JOIN tesnap.organization o ON o.bucket = b.id WHERE o.identity = %(acme)s
+    FOR UPDATE OF b
 ), free AS (
-    SELECT t.number FROM tesnap.token t JOIN locked l ON l.id = t.organization
+    SELECT t.number FROM tesnap.token t JOIN locked l ON l.id = t.bucket
     WHERE t.returns_at <= %(now)s ORDER BY t.number LIMIT 1
 ), taken AS (
     UPDATE tesnap.token t SET returns_at = %(now)s + 390 FROM free f, locked l
-    WHERE t.organization = l.id AND t.number = f.number RETURNING t.number
+    WHERE t.bucket = l.id AND t.number = f.number RETURNING t.number
 ) SELECT number FROM taken"""
 """A grant as one statement, which nobody should write: its snapshot is from before it waited for the lock."""
 
@@ -96,7 +97,7 @@ WITH locked AS (
 def test_a_grant_as_one_statement_would_give_a_token_twice(
     postgres_world: PostgresWorld, *, as_one: bool
 ) -> None:
-    """Two sessions ask while a third holds the organization's lock; one token is in."""
+    """Two sessions ask while a third holds the bucket's lock; one token is in."""
     world = postgres_world
     acme = world.begin(20)
     for _ in range(5):
@@ -114,12 +115,16 @@ def test_a_grant_as_one_statement_would_give_a_token_twice(
     assert behind_a_lock(world, acme, asks) == (2 if as_one else 1)
 
 
+BUCKET = b"""SELECT 1 FROM tesnap.bucket b JOIN tesnap.organization o ON o.bucket = b.id WHERE o.identity = %s
+FOR UPDATE OF b"""
+
+
 def behind_a_lock(world: PostgresWorld, acme: str, acts: Sequence[Callable[[], Sequence[object]]]) -> int:
-    """Have all of them wait for the organization's lock, and then go on together; how much they got."""
+    """Have all of them wait for the bucket's lock, and then go on together; how much they got."""
     found: list[object] = []
     threads = [threading.Thread(target=lambda act=act: found.extend(act())) for act in acts]
     with psycopg.connect(world.url) as holder:
-        holder.execute("SELECT 1 FROM tesnap.organization WHERE identity = %s FOR UPDATE", [acme])
+        holder.execute(BUCKET, [acme])
         for thread in threads:
             thread.start()
         while waiting(world) < len(threads):
@@ -138,14 +143,14 @@ def waiting(world: PostgresWorld) -> int:
     return int(row[0])
 
 
-ORGANIZATIONS, RUNS = (
-    b"SELECT 1 FROM tesnap.organization FOR UPDATE",
+BUCKETS, RUNS = (
+    b"SELECT 1 FROM tesnap.bucket FOR UPDATE",
     b"SELECT 1 FROM tesnap.run FOR UPDATE",
 )
 
 
 def one_after_the_other(
-    world: PostgresWorld, *acts: Callable[[], object], lock: bytes = ORGANIZATIONS
+    world: PostgresWorld, *acts: Callable[[], object], lock: bytes = BUCKETS
 ) -> list[object]:
     """Have each of them wait for a lock before the next one begins; what they returned."""
     found: list[object] = []
