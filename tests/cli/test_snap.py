@@ -184,7 +184,11 @@ USED_UP = {"status": 429, "body": b"", "headers": {"Retry-After": "400"}}
         (BROKEN, 5, "Log in. A web page came back: a gateway or proxy answered, not the API."),
         (FAILING, 5, "Internal server error. Do this: the trouble is on ThousandEyes' side"),
         (FORBIDDEN, 4, "have an administrator add 'View alerts' to a role of the token's user"),
-        (USED_UP, 5, "Too many requests. The API asks to wait for 400 s. Do this: the limit on requests is used up"),
+        (
+            USED_UP,
+            5,
+            "Too many requests. The API asks to wait for 400 s. Do this: the limit on requests is used up",
+        ),
     ],
 )
 def test_a_list_that_fails_says_why_and_ends_with_its_exit_code(
