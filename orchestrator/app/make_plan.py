@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from orchestrator.api import OnPause
 from orchestrator.app.organizations import Organizations
-from orchestrator.core import AccessRefused, ApiUnavailable, Reason, Result, Status, Task
+from orchestrator.core import (
+    AccessRefused,
+    ApiUnavailable,
+    Existence,
+    ListedEvents,
+    Reason,
+    Result,
+    Status,
+    Task,
+    plural,
+)
 from orchestrator.planning import (
     OrganizationSurvey,
     Plan,
@@ -46,6 +56,7 @@ def plan_tasks(
     """The tasks of a run, for the organizations that were surveyed."""
     now = _api_epoch(organizations, served)
     plan = make_plan(organizations.jobfile, surveys, organizations.identities, now=now)
+    plan = replace(plan, notes=(*plan.notes, *_ends_notes(organizations, plan)))
     if any(task.expect_saved_event is None for task in plan.tasks):
         plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
     return plan
@@ -61,7 +72,8 @@ def preview_plan(
     """The tasks of a plan that are made already, and when a run would make the rest: all, when `again`."""
     store = organizations.store
     latest = {} if again else store.views.latest_results(plan.tasks)
-    known = {key: result for key, result in latest.items() if not is_to_make(result, store.epoch())}
+    listed = {task.base_key: task.saved_events for task in plan.tasks}
+    known = {key: one for key, one in latest.items() if not is_to_make(one, store.epoch(), listed.get(key))}
     open_tasks: dict[str, list[Task]] = defaultdict(list)
     for task in plan.tasks:
         stopped = served[task.organization].stopped is not None
@@ -84,11 +96,30 @@ def preview_plan(
     )
 
 
-def is_to_make(result: Result, epoch: float) -> bool:
-    """True if a run would make a snapshot that the store knows of: failed before, expired, or still to come."""
+def is_to_make(result: Result, epoch: float, listed: ListedEvents | None = None) -> bool:
+    """True if a run would make a snapshot that the store knows of: failed before, gone by now, or still to come."""
     if result.status is Status.CREATED:
-        return result.expires_at is not None and result.expires_at <= epoch
+        return result.existence(listed, epoch) is Existence.GONE
     return result.status is not Status.UNCERTAIN
+
+
+def _ends_notes(organizations: Organizations, plan: Plan) -> Iterator[str]:
+    """What is to be said of saved events whose thirty days are over: made again, or taken for existing unseen."""
+    latest, epoch = organizations.store.views.latest_results(plan.tasks), organizations.store.epoch()
+    seen: Counter[tuple[str, Existence]] = Counter()
+    for task in plan.tasks:
+        result = latest.get(task.base_key)
+        if result is not None and result.may_expire_at is not None:
+            seen[task.organization_name, result.existence(task.saved_events, epoch)] += 1
+    for (name, there), count in seen.items():
+        snapshots = plural(count, "saved event")
+        if there is Existence.GONE:
+            yield f"{name}: {snapshots} made over 30 days ago and no longer in the list of tests: made again"
+        elif there is Existence.UNVERIFIED:
+            yield (
+                f"{name}: {snapshots} made over 30 days ago may be gone, and the list of tests cannot be read: taken "
+                "for existing (unverified); --again makes new ones"
+            )
 
 
 def accept_names(plan: Plan) -> Plan:

@@ -135,7 +135,7 @@ def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
     "--expiring-within",
     type=duration,
     metavar="TIME",
-    help="Only those that ThousandEyes deletes within this time, e.g. 7d.",
+    help="Only those that ThousandEyes deletes, or may delete, within this time, e.g. 7d.",
 )
 @links_option
 @store_option

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         SNAPSHOT_LIFETIME,
         Closing,
         Counts,
+        Existence,
         Lease,
         ListedEvents,
         PossibleEvent,

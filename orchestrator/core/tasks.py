@@ -17,7 +17,8 @@ EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
 """Between which an instant that the API names can be true: the years 2000 to 2099, in epoch seconds."""
 
 SNAPSHOT_LIFETIME = 30 * 86_400
-"""Seconds until ThousandEyes deletes a snapshot made through the API (documented: 30 days)."""
+"""Seconds until ThousandEyes deletes a share link (documented: 30 days), and perhaps a saved event: one document
+says so of every snapshot that the API made, another one keeps a private one until somebody deletes it."""
 
 MOST_RESENDS = 1
 """Times that `on_uncertain: resend` sends an uncertain task once more."""
@@ -77,10 +78,14 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedEvents:
-    """The names of the saved events in an account group's list of tests, which was read at `read_at` (epoch seconds)."""
+    """The names of the saved events in an account group's list of tests, which was read at `read_at` (epoch seconds).
+
+    `ids` are those of all that the list shows.
+    """
 
     names: frozenset[str]
     read_at: float
+    ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +108,8 @@ class Task:
     the API's clock, before which the window's data is not complete (0: it already is). A task with a `refusal` is
     never sent: it is stored as failed, with these words as the reason. `sent_as` is the key that it was last
     granted under: not the present one if its organization's identity was learnt afterwards. `saved_events` are those
-    that its account group had when it was planned, None where nobody looked.
+    that its account group had when it was planned, None where nobody looked. `unverified`: its run took a snapshot
+    that may be gone for existing, since that list could not be read.
     """
 
     organization: str
@@ -123,6 +129,7 @@ class Task:
     expect_saved_event: bool | None = None
     refusal: str | None = None
     sent_as: str | None = None
+    unverified: bool = False
     saved_events: ListedEvents | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -255,6 +262,14 @@ class Settlement:
     closing: Closing | None = None
 
 
+class Existence(StrEnum):
+    """The answer to the question if a snapshot that was made is there still."""
+
+    THERE = "there"
+    GONE = "gone"
+    UNVERIFIED = "unverified"  # it may be gone, and the list that would show it could not be read
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """A task of a run and what is known of it. Wall times are epoch seconds; None where not reached.
@@ -285,7 +300,35 @@ class Result:
 
     @property
     def expires_at(self) -> float | None:
-        """When ThousandEyes deletes the snapshot, in epoch seconds."""
+        """When ThousandEyes deletes the snapshot, in epoch seconds; None where that is not known."""
+        return None if self._is_saved_event else self._thirty_days
+
+    @property
+    def may_expire_at(self) -> float | None:
+        """When ThousandEyes deletes the snapshot if it ever does: of a saved event nobody knows."""
+        return self._thirty_days if self._is_saved_event else None
+
+    def existence(self, listed: ListedEvents | None, epoch: float) -> Existence:
+        """Tell if a snapshot that was made is there still, by the list of its account group (None: not read)."""
+        if self.expires_at is not None:
+            return Existence.GONE if self.expires_at <= epoch else Existence.THERE
+        if self.may_expire_at is None or epoch < self.may_expire_at:
+            return Existence.THERE
+        if listed is None:
+            return Existence.UNVERIFIED
+        shown = self.task.title(self.resends) in listed.names or self._event_id in listed.ids
+        return Existence.THERE if shown else Existence.GONE
+
+    @property
+    def _is_saved_event(self) -> bool:
+        return self.snapshot is not None and self.snapshot.saved_event is True
+
+    @property
+    def _event_id(self) -> str | None:
+        return None if self.snapshot is None else self.snapshot.event_id
+
+    @property
+    def _thirty_days(self) -> float | None:
         if self.status is not Status.CREATED:
             return None
         shared = (self.snapshot and self.snapshot.shared_at) or 0.0

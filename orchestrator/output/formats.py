@@ -144,6 +144,8 @@ class _Table:
             lines = [indent + about, GAP + row.about]
         elif not row.linked:
             lines = textwrap.wrap(below, self._columns, initial_indent="", subsequent_indent=indent)
+        if row.unknown_end:
+            lines.append(indent + row.unknown_end)
         return "\n".join(line for line in (self._line(row), *lines) if line.strip())
 
     def _line(self, row: sentences.SnapshotRow) -> str:

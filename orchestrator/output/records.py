@@ -68,6 +68,7 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "snapshot_id": lambda result: result.snapshot and result.snapshot.id,
     "link": lambda result: result.snapshot and result.snapshot.link,
     "expires_at": lambda result: utc_or_none(result.expires_at),
+    "may_expire_at": lambda result: utc_or_none(result.may_expire_at),
     "attempts": lambda result: result.attempts,
     "waited_s": seconds_waited,
     "http_status": lambda result: result.http_status,
@@ -75,6 +76,7 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "duplicate_possible": lambda result: result.duplicate_possible,
     "found": lambda result: result.found,
     "possible_event": _possible_fields,
+    "unverified": lambda result: result.task.unverified and result.status is Status.CREATED,
 }
 """Every field of a settled task's record, in the documented order, with where it comes from."""
 

@@ -77,6 +77,8 @@ _OPEN_END = {
 }
 """Words for what the next one depends on where no time can be given."""
 
+_TWO_ENDS = "30 days or never, ThousandEyes' documents disagree"
+
 _TO_DO_BEFORE = {
     Reason.TOKEN_REFUSED: "replace the token",
     Reason.PERMISSION_REFUSED: "have the permission 'Create snapshot shares' added to the user's role",
@@ -89,7 +91,8 @@ _TO_DO_BEFORE = {
 class SnapshotRow:
     """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say.
 
-    Two tests may have one name: `test_id` tells them apart, empty where `test` is the id.
+    Two tests may have one name: `test_id` tells them apart, empty where `test` is the id. `unknown_end` is the short
+    form of an `expiry` that nobody knows.
     """
 
     status: str
@@ -100,6 +103,7 @@ class SnapshotRow:
     local: str
     about: str
     expiry: str
+    unknown_end: str = ""
     linked: bool = False
 
 
@@ -129,7 +133,41 @@ def duration_text(seconds: float) -> str:
 
 def expiry_text(at: float, zone: tzinfo) -> str:
     """`deleted by ThousandEyes on 20 Dec 2026`."""
-    return f"deleted by ThousandEyes on {day_text(datetime.fromtimestamp(at, zone).date())}"
+    return f"deleted by ThousandEyes on {_day(at, zone)}"
+
+
+def unknown_end_text(at: float, zone: tzinfo, *, them: str = "it") -> str:
+    """The sentence about a saved event's end, of which nobody outside ThousandEyes knows."""
+    return f"end unknown: {_TWO_ENDS}; save {them} by {_day(at, zone)}"
+
+
+def end_text(result: Result, zone: tzinfo) -> str:
+    """When a snapshot is deleted, or that this is not known; empty where there is none."""
+    if result.expires_at is not None:
+        return expiry_text(result.expires_at, zone)
+    return "" if result.may_expire_at is None else unknown_end_text(result.may_expire_at, zone)
+
+
+def ends_text(made: Sequence[Result], zone: tzinfo) -> str:
+    """When several snapshots are deleted, or the first of them; those of which it is not known in words of their own."""
+    known = sorted(one.expires_at for one in made if one.expires_at is not None)
+    unknown = sorted(one.may_expire_at for one in made if one.may_expire_at is not None)
+    texts = []
+    if known:
+        days = [expiry_text(at, zone) for at in known]
+        every = "All" if len(set(days)) == 1 and not unknown else "The first"
+        texts.append(f"{every} will be {days[0]}")
+    if unknown:
+        how_many = "all" if len(unknown) == len(made) else str(len(unknown))
+        first = "them" if len({_day(at, zone) for at in unknown}) == 1 else "the first"
+        texts.append(
+            f"The end of {how_many} is unknown: {_TWO_ENDS}; save {first} by {_day(unknown[0], zone)}"
+        )
+    return ". ".join(texts)
+
+
+def _day(at: float, zone: tzinfo) -> str:
+    return day_text(datetime.fromtimestamp(at, zone).date())
 
 
 def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
@@ -263,6 +301,7 @@ def snapshot_row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Sn
     """A settled task as a table shows it."""
     name = result.task.test_name
     window, local = window_texts(result.task.window, zone)
+    may_end = result.may_expire_at
     return SnapshotRow(
         status=status_word(result),
         test=harmless(name) if name else f"test {harmless(result.task.test_id)}",
@@ -271,7 +310,8 @@ def snapshot_row(result: Result, zone: tzinfo, *, show_links: bool = True) -> Sn
         window=window,
         local=local,
         about=harmless(_about(result, show_links=show_links)),
-        expiry=expiry_text(result.expires_at, zone) if result.expires_at else "",
+        expiry=end_text(result, zone),
+        unknown_end="" if may_end is None else f"end unknown, save it by {_day(may_end, zone)}",
         linked=show_links
         and result.status is Status.CREATED
         and bool(result.snapshot and result.snapshot.link),

@@ -29,7 +29,8 @@ _COLUMNS = (
 class SnapshotFilter:
     """Which snapshots are meant: all that are set have to hold. `made_since` is epoch seconds, `within` seconds.
 
-    `organization` is the user's name or a glob, `test` an id, a part of the name or a pattern with * and ?.
+    `organization` is the user's name or a glob, `test` an id, a part of the name or a pattern with * and ?. A saved
+    event may exist for ever; only of what may be deleted `within` a time its day has to be still to come.
     """
 
     organization: str | None = None
@@ -41,8 +42,8 @@ class SnapshotFilter:
         """True if the snapshot still exists and is meant."""
         task = one.result.task
         return (
-            now < one.expires_at
-            and (self.within is None or one.expires_at <= now + self.within)
+            (now < one.ends_at or (one.ends_unknown and self.within is None))
+            and (self.within is None or one.ends_at <= now + self.within)
             and (self.made_since is None or one.made_at >= self.made_since)
             and (self.organization is None or fnmatchcase(task.organization_name, self.organization))
             and (self.test is None or self.test == task.test_id or is_like(task.test_name or "", self.test))
@@ -51,36 +52,47 @@ class SnapshotFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSnapshot:
-    """One snapshot with the run that made it and when it is deleted, in epoch seconds."""
+    """One snapshot with the run that made it and when it is deleted, or may be if its end is unknown; epoch seconds."""
 
     run_id: str
     result: Result
-    expires_at: float
+    ends_at: float
+    ends_unknown: bool = False
 
     @property
     def made_at(self) -> float:
         """Epoch seconds, by ThousandEyes' calendar."""
-        return self.expires_at - SNAPSHOT_LIFETIME
+        return self.ends_at - SNAPSHOT_LIFETIME
 
 
 def find_snapshots(store: Store, wanted: SnapshotFilter) -> list[ListedSnapshot]:
-    """The snapshots that are meant and still exist, those that are deleted first first.
+    """The snapshots that are meant and still exist, or may, those that are deleted first first.
 
     UsageError when the store knows no such organization.
     """
     now = store.epoch()
-    since = max(now - SNAPSHOT_LIFETIME, wanted.made_since or 0.0) - CLOCKS_APART
+    since = (wanted.made_since or 0.0) - CLOCKS_APART
     found = [one for one in _read_snapshots(store.views, since) if wanted.matches(one, now)]
     if not found and wanted.organization is not None:
         names = {one.result.task.organization_name for one in _read_snapshots(store.views, since)}
         _check_organization(wanted.organization, names | set(store.organizations.names().values()))
-    return sorted(found, key=lambda one: (one.expires_at, one.result.task.organization_name))
+    return sorted(found, key=lambda one: (one.ends_at, one.result.task.organization_name))
 
 
 def _read_snapshots(views: Views, since: float) -> Iterator[ListedSnapshot]:
+    """All that were made since then, but saved events that were gone, as one that was made in their place shows."""
+    newer: dict[str, float] = {}  # when the latest one of each task was made
     for run_id, result in views.snapshots(settled_since=since):
         if result.expires_at is not None:
-            yield ListedSnapshot(run_id=run_id, result=result, expires_at=result.expires_at)
+            yield ListedSnapshot(run_id=run_id, result=result, ends_at=result.expires_at)
+        elif result.may_expire_at is not None:
+            replaced = newer.get(result.task.base_key, 0.0) >= result.may_expire_at
+            if not replaced:
+                yield ListedSnapshot(
+                    run_id=run_id, result=result, ends_at=result.may_expire_at, ends_unknown=True
+                )
+        if result.task.generation:
+            newer.setdefault(result.task.base_key, result.settled_wall or 0.0)
 
 
 def _check_organization(pattern: str, known: Collection[str]) -> None:

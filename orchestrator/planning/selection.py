@@ -52,7 +52,7 @@ class Listing:
         if self.tests is None:
             return None
         names = frozenset(test.name for test in self.tests.values() if test.saved_event)
-        return ListedEvents(names=names, read_at=self.read_at)
+        return ListedEvents(names=names, ids=frozenset(self.tests), read_at=self.read_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.core import Status
+from orchestrator.core import Existence, Status
 from orchestrator.store import sql
 from orchestrator.store.database import Row, Transaction
-from orchestrator.store.rows import find_phase, is_expired, to_bare_task
+from orchestrator.store.rows import find_existence, find_phase, to_bare_task
 
 ADVANCED = (Status.FAILED, Status.QUEUED, Status.LEASED, Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 """From the state that is given up first to the one that is kept when two tasks turn out to be one. What failed comes
@@ -76,10 +76,14 @@ def _unite(
     return [*gone, *firsts, *sorted((row for _, left in sides for row in left[1:]), key=_turn)]
 
 
+def _is_gone(row: Row, epoch: float) -> bool:
+    return find_existence(row, None, epoch) is Existence.GONE
+
+
 def _split_expired(side: Sequence[Row], epoch: float) -> tuple[list[Row], list[Row]]:
     """A side's generations: up to the last one that has expired, and after it."""
     rows = sorted(side, key=_turn)
-    gone = max((number for number, row in enumerate(rows, start=1) if is_expired(row, epoch)), default=0)
+    gone = max((number for number, row in enumerate(rows, start=1) if _is_gone(row, epoch)), default=0)
     return rows[:gone], rows[gone:]
 
 

@@ -9,8 +9,10 @@ from enum import IntEnum
 
 from orchestrator.core import (
     MOST_RESENDS,
+    Existence,
     Lease,
     Limit,
+    ListedEvents,
     OnUncertain,
     Pace,
     PossibleEvent,
@@ -133,13 +135,14 @@ def to_task(row: Row) -> Task:
         on_uncertain=OnUncertain(row["on_uncertain"]),
         expect_saved_event=None if expected is None else bool(expected),
         sent_as=row["lease_key"],
+        unverified=bool(row["unverified"]),
     )
 
 
 def to_bare_task(row: Row) -> Task:
     """The task without what a run says of it: enough for its key."""
     said = {"position": 0, "priority": 1, "job_name": "", "on_uncertain": "hold", "expect_saved_event": None}
-    return to_task({**row, **said})
+    return to_task({**row, **said, "unverified": 0})
 
 
 def from_task(task: Task, organization: int) -> dict[str, object]:
@@ -179,6 +182,7 @@ def from_reference(task: Task) -> dict[str, object]:
         "job_name": task.job_name,
         "on_uncertain": task.on_uncertain.value,
         "expect_saved_event": task.expect_saved_event,
+        "unverified": task.unverified,
     }
 
 
@@ -207,11 +211,10 @@ def to_result(row: Row, task: Task, run: str | None) -> Result:
     )
 
 
-def is_expired(row: Row, epoch: float) -> bool:
-    """True if a task's snapshot exists no longer."""
+def find_existence(row: Row, listed: ListedEvents | None, epoch: float) -> Existence:
+    """Tell if the snapshot of a task that was made is there still, by its account group's list (None: not read)."""
     bare = to_bare_task({"identity": "", "organization_name": "", **row})
-    expires = to_result(row, bare, None).expires_at
-    return expires is not None and expires <= epoch
+    return to_result(row, bare, None).existence(listed, epoch)
 
 
 def to_lease(row: Row, task: Task, *, granted_boot: float = 0.0, probe: bool = False) -> Lease:

@@ -7,18 +7,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.core import Problem, Run, RunState, Status, Task, UsageError
+from orchestrator.core import Existence, Problem, Run, RunState, Status, Task, UsageError
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.leases import queue_afresh
 from orchestrator.store.rows import (
     BATCH,
+    find_existence,
     find_phase,
     from_listing,
     from_problem,
     from_reference,
     from_task,
-    is_expired,
 )
 from orchestrator.store.views import latest_rows, load_run
 
@@ -32,8 +32,9 @@ class Runs:
     def start(self, run: Run, tasks: Sequence[Task], *, again: bool = False) -> Run:
         """Freeze a plan under its run id, all or nothing; a run that exists is returned as it is.
 
-        A task is matched with the latest generation of the same snapshot: created and not expired (by
-        `Store.epoch()`), uncertain or being worked on: the run refers to it; created and expired, or `again`:
+        A task is matched with the latest generation of the same snapshot: created and not gone (by
+        `Store.epoch()` and the saved events that were listed), uncertain or being worked on: the run refers to it;
+        created and gone, or `again`:
         a new generation; failed: queued again. Raises `UsageError` when the run id belongs to another
         job name.
         """
@@ -149,28 +150,31 @@ def _freeze_batch(tx: Transaction, run: str, wanted: Mapping[str, tuple[Task, in
     """Match some tasks with what is known of them, make what is missing, and have the run refer to them."""
     now, epoch = tx.now(), tx.epoch()
     before = latest_rows(tx, list(wanted))
-    fresh = []
+    fresh, unverified = [], set()
     for base_key, (task, organization) in wanted.items():
         known = before.get(base_key)
-        generation = _new_generation(known, again=again, epoch=epoch)
+        there = None if known is None else find_existence(known, task.saved_events, epoch)
+        generation = _new_generation(known, again=again or there is Existence.GONE)
         if generation is not None:
             task_made = replace(task, generation=generation) if generation else task
             fresh.append(_new_row(task_made, organization, now=now, epoch=epoch))
         elif known is not None:
             _meet(tx, known, task, now=now, epoch=epoch)
+            unverified |= {base_key} if there is Existence.UNVERIFIED else set()
     tx.each(sql.ADD_TASK, fresh)
     after = latest_rows(tx, list(wanted))
-    references = [_reference(run, task, after[base_key], now) for base_key, (task, _) in wanted.items()]
+    references = [
+        _reference(run, replace(task, unverified=base_key in unverified), after[base_key], now)
+        for base_key, (task, _) in wanted.items()
+    ]
     tx.each(sql.ADD_RUN_TASK, references)
 
 
-def _new_generation(before: Row | None, *, again: bool, epoch: float) -> int | None:
+def _new_generation(before: Row | None, *, again: bool) -> int | None:
     """The generation that has to be made, None to refer to the latest one."""
     if before is None:
         return 0
-    if again or is_expired(before, epoch):
-        return int(before["generation"]) + 1
-    return None
+    return int(before["generation"]) + 1 if again else None
 
 
 def _new_row(task: Task, organization: int, *, now: float, epoch: float) -> dict[str, object]:

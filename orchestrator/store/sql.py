@@ -10,7 +10,8 @@ from __future__ import annotations
 
 # A task as a run refers to it: what `rows.to_task` and `rows.to_result` read.
 TASK_COLUMNS = """
-SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event, o.identity, o.bucket,
+SELECT t.*, r.run, r.position, r.priority, r.job_name, r.on_uncertain, r.expect_saved_event,
+    r.unverified, o.identity, o.bucket,
     COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name"""
 
 TASK_OF_RUN = f"""{TASK_COLUMNS}
@@ -181,9 +182,9 @@ WHERE t.base_key = ANY(:keys)
 
 ADD_RUN_TASK = """
 INSERT INTO run_task (run, position, task, organization, organization_name, priority, kind, phase, until,
-    job_name, on_uncertain, expect_saved_event)
+    job_name, on_uncertain, expect_saved_event, unverified)
 VALUES (:run, :position, :task, :organization, :organization_name, :priority, :kind, :phase, :until,
-    :job_name, :on_uncertain, :expect_saved_event)
+    :job_name, :on_uncertain, :expect_saved_event, :unverified)
 ON CONFLICT (task, run) DO NOTHING"""
 
 ADD_RUN_ORGANIZATION = """

@@ -148,7 +148,7 @@ def test_a_created_snapshot_has_exactly_these_values() -> None:
         "display_name": "Checkout EU [9b1f0c]",
         "snapshot_id": "wdiac",
         "link": "https://app.example.com/s/wdiac",
-        "expires_at": clock.utc_text(START + 102.5 + SNAPSHOT_LIFETIME),
+        "may_expire_at": clock.utc_text(START + 102.5 + SNAPSHOT_LIFETIME),
         "attempts": 1,
         "waited_s": 1.3,
         "http_status": 201,

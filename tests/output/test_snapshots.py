@@ -49,9 +49,9 @@ def test_a_bracket_in_a_tests_name_is_a_bracket() -> None:
 
 
 def test_a_list_asks_the_store_for_no_more_than_it_needs() -> None:
-    """Nothing that is long gone; an organization is called what it was called in the run that made them."""
+    """What was made since; an organization is called what it was called in the run that made them."""
     store = shelf(1)
-    assert found(store, organization="acm*") == ["202701"]
+    assert found(store, organization="acm*", made_since=START + 10 * DAY) == ["202701"]
     assert store.asked == {"settled_since": START + 9 * DAY}
     assert found(store, organization="globex") == []
     with pytest.raises(UsageError, match="knows no organization 'acem': it has acme"):

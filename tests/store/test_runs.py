@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.core.errors import UsageError
-from orchestrator.core.tasks import SNAPSHOT_LIFETIME, Counts, Run, RunState, Status
+from orchestrator.core.tasks import SNAPSHOT_LIFETIME, Counts, ListedEvents, Run, RunState, Snapshot, Status
 from tests.store.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
 
 
@@ -86,6 +86,34 @@ def test_an_expired_snapshot_is_made_again(world: World, age: float, *, made: bo
     second(world, acme)
     assert [result.task.generation for result in world.store.views.results("r2")] == [int(made)]
     assert world.states("r2") == [Status.QUEUED if made else Status.CREATED]
+
+
+SAVED = Snapshot(id="s", event_id="e1", saved_event=True)
+OTHERS = ListedEvents(names=frozenset({"other"}), ids=frozenset({"e9"}), read_at=0.0)
+
+
+@pytest.mark.parametrize(
+    ("age", "listed", "generation", "unverified"),
+    [
+        (SNAPSHOT_LIFETIME - 1, OTHERS, 0, False),
+        (SNAPSHOT_LIFETIME, OTHERS, 1, False),
+        (SNAPSHOT_LIFETIME, replace(OTHERS, ids=frozenset({"e1"})), 0, False),
+        (SNAPSHOT_LIFETIME, None, 0, True),
+    ],
+    ids=["too early to ask", "gone", "listed", "not read"],
+)
+def test_a_saved_event_exists_while_it_is_listed(
+    world: World, age: float, listed: ListedEvents | None, generation: int, *, unverified: bool
+) -> None:
+    """Past the day on which it may have been deleted; where nobody could look, that is remembered with the run."""
+    acme = world.begin(1)
+    lease = world.sent(acme)
+    world.store.queue.settle(lease, created(lease, snapshot=SAVED))
+    world.advance(age)
+    (wanted,) = world.tasks(1, acme)
+    world.store.runs.start(Run(id="r2", job="nightly"), [replace(wanted, saved_events=listed)])
+    (result,) = world.store.views.results("r2")
+    assert (result.task.generation, result.task.unverified) == (generation, unverified)
 
 
 def test_again_adds_a_generation(world: World) -> None:

@@ -130,8 +130,9 @@ def make_message(report: Report) -> Message:
     commands = (
         (TextSpan(text=command, code=True), TextSpan(text=f" {what}")) for what, command in report.commands
     )
+    ends = ((TextSpan(text=clean(f"{page.unknown_end}.")),),) if page.unknown_end else ()
     return Message(
-        top=(headline, *commands),
+        top=(headline, *commands, *ends),
         lines=tuple(_line(entry, clean, several=page.several) for entry in (*page.troubled, *page.made)),
         rest=f"tesnap report {page.run_id}",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote, urlsplit
@@ -139,6 +139,7 @@ class Page:
     zone: str
     expiry: str
     expiries: bool
+    unknown_end: str
     linked: bool
 
     @property
@@ -158,8 +159,8 @@ def make_page(report: Report) -> Page:
     settled = [result for result in results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
     entries = tuple(_entry(report, result) for result in made)
-    expiries = sorted(one.expires_at for one in made if one.expires_at is not None)
-    days = [sentences.expiry_text(at, report.zone) for at in expiries]
+    ends = {sentences.end_text(one, report.zone) for one in made}
+    unknown = [one for one in made if one.may_expire_at is not None]
     return Page(
         title=harmless(report.run.job),
         run_id=harmless(report.run.id),
@@ -172,8 +173,9 @@ def make_page(report: Report) -> Page:
         several=len({result.task.organization_name for result in report.results}) > 1,
         public=_public(made),
         zone=clock_time(report.now, None, report.zone).partition(" ")[2],
-        expiry=_all_expiries(days),
-        expiries=len(set(days)) > 1 or len(days) < len(made),
+        expiry=sentences.ends_text(made, report.zone),
+        expiries=len(ends) > 1 or ends == {""},
+        unknown_end=sentences.ends_text(unknown, report.zone),
         linked=any(entry.link for entry in entries),
     )
 
@@ -216,6 +218,8 @@ def _notes(result: Result) -> Iterable[str]:
     """Remarks that a reader of the link needs."""
     if result.duplicate_possible:
         yield "there may be a second one like it: an attempt before went unanswered"
+    if result.task.unverified:
+        yield "made over 30 days ago; nobody could look if it is there still"
     if result.found:
         yield "its answer was lost and the snapshot found again"
 
@@ -249,11 +253,6 @@ def _public(made: Iterable[Result]) -> str:
     """The value that was sent as is_public, in the file's own word."""
     sent = {result.task.is_public for result in made}
     return "both true and false" if len(sent) > 1 else str(sent.pop()).lower() if sent else ""
-
-
-def _all_expiries(days: Sequence[str]) -> str:
-    """The day on which they are deleted, or the first of them."""
-    return f"{'All' if len(set(days)) == 1 else 'The first'} will be {days[0]}" if days else ""
 
 
 def _moment(at: float, zone: tzinfo) -> str:
