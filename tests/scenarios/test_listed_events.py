@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def test_one_that_was_there_before_is_no_proof_and_is_offered(tmp_path: Path) ->
         r"there is one: ID 777, dated .*2024.* UTC, which was there already at .* UTC, before", shown
     )
     (result,) = (one for one in notebook.results if one.status is Status.UNCERTAIN)
+    assert "which may be it: 777" in sentences.snapshot_row(result, UTC).about
     assert result.possible_event is not None
 
 
