@@ -48,6 +48,26 @@ class Commands(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command: `help` means `--help`; for a command's own option, say where it belongs."""
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = next((word for word in typed if word in COMMANDS), "")
+            if not name or typed[0] == name:
+                raise
+            raise click.UsageError(self._misplaced(ctx, name, error.option_name), ctx) from None
+
+    def _misplaced(self, ctx: click.Context, name: str, option: str) -> str:
+        """The sentence about an option that stands before its command."""
+        command = self.get_command(ctx, name)
+        if command is not None and any(option in (*one.opts, *one.secondary_opts) for one in command.params):
+            return f"{option} stands before the command: write it behind, as in `tesnap {name} {option} ...`"
+        return f"{option} stands before the command, and `tesnap {name}` has no such option: see `tesnap {name} --help`"
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -56,7 +76,12 @@ class Commands(click.Group):
 
         if args[0] not in COMMANDS and (meant := nearest_word(args[0], COMMANDS)):
             ctx.fail(f"No such command {args[0]!r}: did you mean {meant!r}?")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            from orchestrator.cli.variables import warn_of_unknown_variables
+
+            warn_of_unknown_variables(self, command, rest, ctx)
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """The list of commands, without importing any of them."""

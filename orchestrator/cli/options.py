@@ -6,7 +6,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
 from functools import wraps
@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from orchestrator.cli.process import is_typed, print_lines
+from orchestrator.cli.process import is_typed, print_lines, print_text
 from orchestrator.cli.timezone import terminal_zone, zone_notes
 from orchestrator.core import MOST_SLOTS, JobFile, Limit, Organization, Pace, quote
 from orchestrator.windows import parse_duration
@@ -200,7 +200,9 @@ _OUTPUT_OPTIONS = option_group(
         default="show",
         help="`id` keeps links out of records and logs [show].",
     ),
-    option("-q", "--quiet", is_flag=True, help="Print only trouble on standard error."),
+    option(
+        "-q", "--quiet", is_flag=True, help="Print only what somebody has to act on; nothing at exit code 0."
+    ),
     option("-v", "--verbose", is_flag=True, help="Print what happens in between."),
     option(
         "--log-format",
@@ -230,6 +232,10 @@ class OutputOptions:
         """The zone to show times in; click's usage error for an unknown one."""
         return terminal_zone(self.timezone, os.environ)[0]
 
+    def print_notes(self, lines: Iterable[object]) -> None:
+        """Print each line on standard error, unless it is to be quiet: a note asks nobody to act."""
+        print_text(() if self.quiet else map(str, lines), file=sys.stderr)
+
 
 def output_options(command: Command) -> Command:
     """Formats and streams; the command gets them as one `output`."""
@@ -238,7 +244,7 @@ def output_options(command: Command) -> Command:
     def collect(*arguments: Any, **settings: Any) -> Any:
         given = {field.name: settings.pop(field.name) for field in fields(OutputOptions)}
         output = _without_contradiction(OutputOptions(**given))
-        print_lines(() if output.quiet else zone_notes(output.timezone, os.environ), file=sys.stderr)
+        output.print_notes(zone_notes(output.timezone, os.environ))
         return command(*arguments, output=output, **settings)
 
     return _OUTPUT_OPTIONS(cast("Command", collect))

@@ -6,6 +6,7 @@ import errno
 import io
 import math
 import os
+import re
 import shlex
 import signal
 import sys
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -55,6 +56,9 @@ ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 AGAIN = 1.0
 """Seconds within which a further signal is the same wish: a closed terminal sends two at once."""
+
+
+NAME_A_STORE = "name one with --store or TESNAP_STORE, such as sqlite:////var/lib/tesnap/tesnap.db"
 
 
 class Interrupted(BaseException):
@@ -102,13 +106,14 @@ def _text_stream(outlet: Outlet, like: TextIO | None) -> TextIO:
 
 def exit_code_of(error: BaseException) -> int:
     """The exit code of an error, whose last words are printed."""
-    match error:
+    match error := _name_the_lack(error):
         case click.exceptions.Exit():
             code = error.exit_code
         case click.Abort() | Interrupted():
             _discard_output()  # a part of a result, which may be stuck
             code = _print_last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
         case click.ClickException():
+            _name_variables(error)
             error.show()
             code = ExitCode.WRONG_USAGE
         case JobFileError():
@@ -129,6 +134,37 @@ def exit_code_of(error: BaseException) -> int:
         case _:
             code = _report_bug(error)
     return code
+
+
+def _name_the_lack(error: BaseException) -> BaseException:
+    """The error; a usage error instead where a file is missing that any program may count on."""
+    if not isinstance(error, FileNotFoundError):
+        return error
+    try:
+        os.getcwd()  # noqa: PTH109 - whether there is one, not which
+    except FileNotFoundError:
+        return UsageError("the folder in which this was started has been removed: go to another one")
+    try:
+        gettempdir()
+    except FileNotFoundError:
+        return UsageError("no folder for temporary files can be written: name one with TMPDIR")
+    return error
+
+
+def _name_variables(error: click.ClickException) -> None:
+    """Let a usage error name the variable where that, and no option, was given."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is None:
+        return
+    text = error.message
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(str(param.name)) is click.core.ParameterSource.ENVIRONMENT:
+            variable = str(param.envvar)
+            if isinstance(error, click.BadParameter) and error.param is param:
+                error.param_hint = variable
+            for name in param.opts:
+                text = re.sub(rf"(?<![\w-]){name}(?![\w-])", variable, text)
+    error.message = text  # type: ignore[misc]  # there is no other way to its text, and no other reader of it
 
 
 def _print_last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
@@ -210,13 +246,16 @@ class Signals:
             cls.receiver, cls.over = None, True
 
 
-def use_store(store_url: str | None, clock: Clock, *, read_only: bool = False) -> closing[Store]:
-    """Open the store of this option or of the default place for a while."""
-    from orchestrator.store import open_store
+def use_store(
+    store_url: str | None, clock: Clock, *, read_only: bool = False, must_exist: bool = False
+) -> closing[Store]:
+    """Open the store of this option or of the default place for a while; UsageError where it `must_exist` and does not."""
+    from orchestrator.store import open_store, store_exists
 
-    return closing(
-        open_store(default_store() if store_url is None else store_url, clock=clock, read_only=read_only)
-    )
+    address = default_store() if store_url is None else store_url
+    if must_exist and not store_exists(address):
+        raise UsageError("nothing has been run with this store yet")
+    return closing(open_store(address, clock=clock, read_only=read_only))
 
 
 @contextmanager
@@ -248,12 +287,18 @@ def is_typed(parameter: str) -> bool:
 
 
 def default_store() -> str:
-    """One file under the user's state directory."""
+    """One file under the user's state directory; UsageError where there is none."""
     from platformdirs import user_state_path
 
     from orchestrator.store import sqlite_address
 
-    return sqlite_address(user_state_path("tesnap") / "tesnap.db")
+    try:
+        folder = user_state_path("tesnap")
+    except RuntimeError:  # neither an absolute HOME nor an entry for this user id
+        raise UsageError(f"this user has no home folder, so the store has no place: {NAME_A_STORE}") from None
+    if not folder.is_absolute():  # each folder would have a store, and so a limit, of its own
+        raise UsageError(f"the home folder, {folder}, is no absolute path: {NAME_A_STORE}")
+    return sqlite_address(folder / "tesnap.db")
 
 
 def pause_printer(zone: tzinfo, *, quiet: bool = False) -> OnPause | None:

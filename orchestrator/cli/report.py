@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import duration, json_option, option, store_option, zone_option
-from orchestrator.cli.process import document_lines, print_lines, typed_store, use_store
+from orchestrator.cli.process import document_lines, look_into_store, print_lines, typed_store
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
@@ -58,7 +58,7 @@ def report_command(run: str, **settings: Any) -> None:
     from orchestrator.core import SystemClock
 
     kind = _kind_of(settings["format_"], settings["output"])
-    with use_store(settings["store_url"], SystemClock(), read_only=True) as store:
+    with look_into_store(settings["store_url"], SystemClock()) as store:
         report = load_report(
             store,
             run,
@@ -102,11 +102,18 @@ def load_report(
 
 
 def _kind_of(form: str | None, output: str | None) -> ReportFormat:
-    from orchestrator.output import SUFFIXES, ReportFormat
+    from orchestrator.core import choice
+    from orchestrator.output import SUFFIXES, ReportFormat, is_stream
 
     if form is not None:
         return ReportFormat(form)
-    return SUFFIXES.get(Path(output or "").suffix.lower(), ReportFormat.TABLE)
+    path = Path(output or "")
+    kind = SUFFIXES.get(path.suffix.lower(), ReportFormat.TABLE)
+    if kind is ReportFormat.TABLE and path.suffix.lower() not in ("", ".txt") and not is_stream(path):
+        raise click.UsageError(
+            f"--output {output}: its name says what it is to be: end it with {choice([*SUFFIXES, '.txt'])}, or add --format"
+        )
+    return kind
 
 
 def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
@@ -147,7 +154,7 @@ def list_command(**settings: Any) -> None:
     from orchestrator.output import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
-    with use_store(settings["store_url"], SystemClock(), read_only=True) as store:
+    with look_into_store(settings["store_url"], SystemClock()) as store:
         now = store.epoch()
         wanted = SnapshotFilter(
             organization=settings["organization"],

@@ -71,7 +71,7 @@ def resume_command(
     from orchestrator.core import SystemClock
 
     clock = SystemClock()
-    with use_store(store_url, clock) as store:
+    with use_store(store_url, clock, must_exist=True) as store:
         found = store.views.find_run(run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
@@ -122,7 +122,7 @@ def cancel_command(run: str, store_url: str | None) -> None:
     """Give up what a run has not sent yet; what is being sent still ends."""
     from orchestrator.core import SystemClock
 
-    with use_store(store_url, SystemClock()) as store:
+    with use_store(store_url, SystemClock(), must_exist=True) as store:
         found = store.views.find_run(run)
         if found.state is RunState.FINISHED:
             raise UsageError(f"run {found.id} has finished: there is nothing to give up")
@@ -169,7 +169,7 @@ def settle_command(
         raise click.UsageError("write `settle RUN TASK created ID` or `settle RUN TASK not-created`")
     if snapshot_id is not None:
         check_snapshot_id(snapshot_id)
-    with use_store(store_url, clock) as store:
+    with use_store(store_url, clock, must_exist=True) as store:
         found = store.views.find_run(run)
         _settle(store, found, task, snapshot_id)
     return ExitCode.DONE
@@ -229,6 +229,6 @@ def _ask_about(uncertain: Sequence[Result], run: Run, store_url: str | None, tim
             print("\nstopped: what was answered is noted, the rest stays uncertain", file=sys.stderr)
             return ExitCode.STOPPED_EARLY
         if answer != "":
-            with use_store(store_url, SystemClock()) as store:
+            with use_store(store_url, SystemClock(), must_exist=True) as store:
                 _settle(store, run, task.key, answer)
     return ExitCode.DONE if interactive else ExitCode.NOT_ALL_MADE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from orchestrator.cli.options import (
     store_option,
     zone_option,
 )
-from orchestrator.cli.process import print_lines, standard_input, use_store
+from orchestrator.cli.process import standard_input, use_store
 
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
@@ -58,7 +57,7 @@ def run_command(
 
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
-    jobfile = _read(jobfiles, organizations, pacing, os.environ)
+    jobfile = _read(jobfiles, organizations, pacing, output)
     if dry_run:
         return show_plan(jobfile, output, store_url=store_url, again=again)
     from orchestrator.app import Organizations, RunOptions
@@ -85,11 +84,12 @@ def plan_command(
     offline: bool,
     store_url: str | None,
     pacing: Pacing,
-    **output: Any,
+    **settings: Any,
 ) -> int:
     """Show every snapshot that a run would make, when, and what exists already; makes nothing."""
-    jobfile = _read(jobfiles, organizations, pacing, os.environ)
-    return show_plan(jobfile, OutputOptions(**output), store_url=store_url, offline=offline)
+    output = OutputOptions(**settings)
+    jobfile = _read(jobfiles, organizations, pacing, output)
+    return show_plan(jobfile, output, store_url=store_url, offline=offline)
 
 
 @click.command("rehearse")
@@ -119,12 +119,13 @@ def rehearse_command(
     """The whole run against the built-in simulator: no account, nothing leaves the machine."""
     from orchestrator.app import Organizations, RunOptions, rehearse
 
-    jobfile = _read(jobfiles, organizations, pacing, {**os.environ, "TE_TOKEN": "rehearsal"})
-    if not output.quiet:
-        print(
-            f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made",
-            file=sys.stderr,
-        )
+    environ = {**os.environ, "TE_TOKEN": "rehearsal"}
+    jobfile = _read(jobfiles, organizations, pacing, output, environ)
+    output.print_notes(
+        [
+            f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made"
+        ]
+    )
     with (
         rehearse(jobfile, speed=speed, seed=seed, **simulation) as stage,
         use_store(stage.store, stage.clock) as store,
@@ -136,11 +137,15 @@ def rehearse_command(
 
 
 def _read(
-    jobfiles: Sequence[str], organizations: Sequence[str], pacing: Pacing, environ: Mapping[str, str]
+    jobfiles: Sequence[str],
+    organizations: Sequence[str],
+    pacing: Pacing,
+    output: OutputOptions,
+    environ: Mapping[str, str] = os.environ,
 ) -> JobFile:
     """The job files with these organizations and limits; warnings go to standard error."""
     from orchestrator.jobfile import read_jobfiles
 
     reading = read_jobfiles(jobfiles, environ=environ, stdin=standard_input(jobfiles))
-    print_lines(reading.warnings, file=sys.stderr)
+    output.print_notes(reading.warnings)
     return pacing.apply(reading.jobfile.only_organizations(organizations))

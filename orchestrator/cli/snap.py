@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ from orchestrator.cli.process import (
     document_lines,
     pause_printer,
     print_lines,
-    print_text,
     standard_input,
     use_store,
 )
@@ -167,7 +166,7 @@ def snap_command(
     meant = make_adhoc_job(typed, known, now=clock.wall(), timezone=clock_zone(output.timezone, os.environ))
     paced = pacing.apply(meant.jobfile)
     if dry_run:
-        _print_notes(meant.notes, output)
+        output.print_notes(meant.notes)
         return show_plan(paced, output, store_url=store_url, again=again, deployed=False)
     from orchestrator.app import Organizations, RunOptions
 
@@ -218,9 +217,9 @@ def tests_command(
         find_organizations(jobfile, organizations, environ=os.environ),
     )
     meant = make_search_job(typed, known, now=clock.wall(), timezone=clock_zone(timezone, os.environ))
-    _print_notes(meant.notes, output)
+    output.print_notes(meant.notes)
     surveys = read_lists(meant.jobfile, clock, os.environ, pause_printer(output.zone))
-    rows = matching_tests(meant.jobfile, surveys, clock, lambda note: _print_notes([note], output))
+    rows = matching_tests(meant.jobfile, surveys, clock, lambda note: output.print_notes([note]))
     if as_json:
         print_lines(document_lines(documents_of_tests(rows)))
     elif format_ == "table":
@@ -239,11 +238,6 @@ def _make_request(tests: Sequence[str], *, fit: str, **typed: Any) -> AdhocReque
     return AdhocRequest(tests=read_test_ids(tests, standard_input(tests)), fit=Fit(fit), **typed)
 
 
-def _print_notes(lines: Iterable[str], output: OutputOptions) -> None:
-    """Each line on standard error, unless it is to be quiet."""
-    print_text(() if output.quiet else lines, file=sys.stderr)
-
-
 def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOptions) -> None:
     """Say what is about to be made; without anything to make, a refused token ends the command."""
     from orchestrator.app import preview_plan
@@ -256,7 +250,7 @@ def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOption
         raise click.exceptions.Exit(max(stops))  # why has been told; there is nothing to carry on
     again = preparation.options.again
     preview = preview_plan(preparation.organizations, plan, preparation.served, again=again)
-    _print_notes([*meant.notes, *announcement(preview, output, terminal=sys.stderr.isatty())], output)
+    output.print_notes([*meant.notes, *announcement(preview, output, terminal=sys.stderr.isatty())])
 
 
 def announcement(preview: Preview, output: OutputOptions, *, terminal: bool) -> Iterator[str]:

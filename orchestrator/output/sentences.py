@@ -43,7 +43,7 @@ TROUBLE = frozenset(
         Reason.NOBODY_RUNNING,
     }
 )
-"""Reasons to wait that `--quiet` does not keep quiet about."""
+"""Reasons to wait that are warnings: they may need somebody to act."""
 
 _WHY = {
     Reason.OTHER_RUN: "{name}: other run goes first, or has the same snapshot; {next}",

@@ -7,6 +7,7 @@ error has a line whenever what the run waits for has changed, at most one a minu
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,10 +29,15 @@ SAME_TIME = 5.0
 """Two expected times nearer than this many seconds are the same news."""
 
 
+MOST_HELD = 100
+"""Warnings kept until it is known whether somebody has to act on them: the latest ones."""
+
+
 class View:
     """An observer of one run that shows it to whoever started it; `close` it on every way out.
 
-    Standard error never fails (`Outlet`); when standard output does, the run goes on without it.
+    Standard error never fails (`Outlet`); when standard output does, the run goes on without it. With `--quiet` a
+    warning is trouble only if the run does not end well: it is held back until then, and dropped at exit code 0.
     """
 
     def __init__(self, output: Output) -> None:
@@ -51,6 +57,7 @@ class View:
             room=partial(terminal_room, output.stderr),
         )
         self._news = _News()
+        self._held: deque[tuple[Event, float]] | None = deque(maxlen=MOST_HELD) if output.quiet else None
 
     def on_start(self, run: Run, tasks: int) -> None:
         """Show which run this is."""
@@ -86,6 +93,8 @@ class View:
 
     def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
+        if ending.exit_code == 0 and self._held:
+            self._held.clear()
         self.close()
         self._print(lambda: self._writer.write_end(ending))
         level = "info" if ending.exit_code == 0 else "warning"
@@ -93,7 +102,10 @@ class View:
         self._tell(Event(name="run.ended", text=text, level=level))
 
     def close(self) -> None:
-        """Take the live line away and give the cursor back; harmless when repeated."""
+        """Tell what was held back, take the live line away, give the cursor back; harmless when repeated."""
+        held, self._held = self._held, None
+        for event, at in held or ():
+            self._write(event, at)
         if self._live:
             self._live.hide()
 
@@ -109,20 +121,29 @@ class View:
             text = f"standard output takes no more ({error.strerror or error}); the run goes on"
             if not self._output.rehearsal:
                 text += f", and `tesnap report {self._run_id}` has its results"
-            self._tell(Event(name="output.closed", text=text, level="warning"))
+            level = (
+                "warning" if isinstance(error, BrokenPipeError) else "error"
+            )  # who stops reading wants no more
+            self._tell(Event(name="output.closed", text=text, level=level))
 
     def _tell(self, event: Event) -> None:
-        """Write a log event above the live line."""
+        """Write a log event above the live line, or hold it back."""
         if log.level_rank(event.level) < log.level_rank(self._output.level):
             return
+        now = self._output.clock.wall()
+        if self._held is not None and event.level == "warning":
+            self._held.append((event, now))
+        else:
+            self._write(event, now)
+
+    def _write(self, event: Event, at: float) -> None:
         name_of = self._output.name_of
         fields = tuple(
             (key, name_of(value) if key == "organization" and isinstance(value, str) else value)
             for key, value in event.fields
         )
         with self._hide_live_line():
-            now = self._output.clock.wall()
-            log.write_event(self._log, replace(event, fields=fields), now=now, run_id=self._run_id)
+            log.write_event(self._log, replace(event, fields=fields), now=at, run_id=self._run_id)
 
     @contextmanager
     def _hide_live_line(self) -> Iterator[None]:

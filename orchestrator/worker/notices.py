@@ -137,7 +137,7 @@ def lost_lease(lease: Lease) -> Event:
 def store_outage(error: StoreTrouble) -> Event:
     """The store has failed: told once, until it is back."""
     text = f"{error}; nothing is sent until it answers"
-    return Event(name="store.unavailable", text=text, level="error")
+    return Event(name="store.unavailable", text=text, level="warning")
 
 
 def early_stop(because: str, drain: float) -> Event:

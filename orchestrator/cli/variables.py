@@ -1,0 +1,62 @@
+"""The variables `TESNAP_…` in the environment: one that no option has is most likely misspelt."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from orchestrator.core import nearest_word
+
+PREFIX = "TESNAP_"
+
+OTHERS = frozenset({"TESNAP_DEBUG"})
+"""Variables that no option has."""
+
+_SERVICE = re.compile(r"TESNAP_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\w+)?)")
+"""Kubernetes makes these for each Service (https://kubernetes.io/docs/concepts/services-networking/service/), one called
+`tesnap` or `tesnap-…` included; no option is ever called so."""
+
+
+def variables_of(command: click.Command) -> frozenset[str]:
+    """The variables of a command's options."""
+    return frozenset(str(param.envvar) for param in command.params if param.envvar)
+
+
+def unknown_variables(environ: Mapping[str, str], known: frozenset[str]) -> list[str]:
+    """A sentence about each variable with our prefix that is none of these, with the nearest one."""
+    unknown = [
+        name
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known | OTHERS and not _SERVICE.fullmatch(name)
+    ]
+    return [
+        f"warning: {name} is no variable of tesnap and does nothing{_hint(name, known)}" for name in unknown
+    ]
+
+
+def warn_of_unknown_variables(
+    group: click.Group, command: click.Command, words: Sequence[str], ctx: click.Context
+) -> None:
+    """Say on standard error which variables mean nothing, unless the command is to be quiet."""
+    if not unknown_variables(os.environ, variables_of(command)):  # then no other command need be imported
+        return
+    commands = filter(None, (group.get_command(ctx, name) for name in group.list_commands(ctx)))
+    lines = unknown_variables(os.environ, frozenset().union(*map(variables_of, commands)))
+    if lines and not _is_quiet(command, words, ctx):
+        print(*lines, sep="\n", file=sys.stderr)
+
+
+def _is_quiet(command: click.Command, words: Sequence[str], ctx: click.Context) -> bool:
+    if not any(param.name == "quiet" for param in command.params):
+        return False
+    with command.make_context(command.name, list(words), parent=ctx, resilient_parsing=True) as quiet:
+        return bool(quiet.params.get("quiet"))
+
+
+def _hint(name: str, known: frozenset[str]) -> str:
+    meant = nearest_word(name.removeprefix(PREFIX), sorted(one.removeprefix(PREFIX) for one in known))
+    return f": did you mean {PREFIX}{meant}?" if meant else ""
