@@ -138,8 +138,10 @@ def survey_events(surveys: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
         if survey.stopped is not None:
             text = f"{name}: {survey.because.rstrip('.')}; its tasks stay pending"
             yield Event(name="organization.stopped", text=text, level="error")
-        for note in survey.notes:
-            yield Event(name="plan.note", text=f"{name}: {note}", level="warning")
+        for note in (
+            survey.notes
+        ):  # a list that was needed cannot be read: too little may be selected, at exit code 0
+            yield Event(name="plan.note", text=f"{name}: {note}", level="error")
         for note in survey.debug_notes:
             yield Event(name="plan.note", text=f"{name}: {note}", level="debug")
 
