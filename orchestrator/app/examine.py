@@ -58,7 +58,7 @@ from orchestrator.planning import (
     select_tests,
     survey_organization,
 )
-from orchestrator.store import Store
+from orchestrator.store import Loss, Store
 
 CREATE_SNAPSHOTS = "Create snapshot shares"
 """The permission's name in ThousandEyes' documentation of `POST /tests/{testId}/snapshot`."""
@@ -202,7 +202,7 @@ def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[C
     try:
         with opened() as store:
             store.touch()
-            where, views = store.describe(), store.views.runs()
+            where, views, loss = store.describe(), store.views.runs(), store.views.loss()
     except (UsageError, StoreUnavailable) as error:
         remedy = (
             "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
@@ -213,7 +213,22 @@ def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[C
         f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
     ]
     now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
-    return [Check(about="store", text=f"{where} can be written; {now}; it holds {plural(len(views), 'run')}")]
+    found = f"{where} can be written; {now}; it holds {plural(len(views), 'run')}"
+    return [Check(about="store", text=found), *_check_loss(loss)]
+
+
+def _check_loss(loss: Loss | None) -> list[Check]:
+    """What was kept in the store's place is not all there, and no run has ended cleanly since."""
+    if loss is None or loss.ended:
+        return []
+    return [
+        trouble(
+            "what was stored",
+            f"the store is not what it was: {loss.cause}",
+            "put the right file back if you have it; otherwise run what was under way: what is sent is marked"
+            " duplicate_possible until a run has ended with everything made",
+        )
+    ]
 
 
 def examine_notify(notify: Notify) -> Check:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from datetime import tzinfo
 from pathlib import Path
 
 from orchestrator.core import Event, JobFile, Run, RunState, UsageError
+from orchestrator.output import loss_text
+from orchestrator.ratelimit import longest_hold
 from orchestrator.store import Store, Views
 from orchestrator.worker import ServedOrganization
 
@@ -55,6 +58,17 @@ def describe_resumption(run: Run, jobfile: JobFile) -> Iterator[Event]:
         yield Event(name="run.finished_before", text=text, level="warning")
     else:
         yield Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
+
+
+def describe_loss(
+    views: Views, served: Mapping[str, ServedOrganization], now: float, zone: tzinfo
+) -> Iterator[Event]:
+    """A store that was lost, as long as no run has ended cleanly since."""
+    loss = views.loss()
+    if loss is not None and not loss.ended:
+        holds = (longest_hold(one.limit, one.timeout) for one in served.values())
+        until = loss.at + max(holds, default=0.0)
+        yield Event(name="store.lost", text=loss_text(loss, now, zone, until=until), level="warning")
 
 
 def limit_conflicts(store: Store, served: Mapping[str, ServedOrganization]) -> Iterator[Event]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         LeaseLost,
         Located,
         SelectionError,
+        StoreGone,
         StoreTrouble,
         StoreUnavailable,
         StoreUnusable,

@@ -11,6 +11,7 @@
     ├── ApiUnavailable             what has to be read first cannot be for now      exit code 5
     ├── StoreTrouble               what a run that has begun waits out
     │   └── StoreUnavailable       the store does not answer for now                 exit code 5
+    │       └── StoreGone          its file is not the one that was opened any more  exit code 5
     ├── LeaseLost                  the lease belongs to somebody else by now
     └── GrantStale                 too late after the grant to send the first byte
 
@@ -101,6 +102,10 @@ class ApiUnavailable(TesnapError):
 
 class StoreUnavailable(StoreTrouble):
     """The store does not answer for now; nothing is sent without it."""
+
+
+class StoreGone(StoreUnavailable):
+    """The store's file was moved, replaced, removed or written over: this process grants nothing more."""
 
 
 class LeaseLost(TesnapError):

@@ -28,6 +28,7 @@ from orchestrator.core import (
     plural,
     without_links,
 )
+from orchestrator.store import Loss
 from orchestrator.windows import clock_time, day_text, window_texts
 
 TROUBLE = frozenset(
@@ -203,6 +204,20 @@ def refusal_text(organization: str, until: float | None, zone: tzinfo, now: floa
     return (
         f"{harmless(organization)}: refused (429): somebody outside this store used the quota "
         f"(web app, another token or machine). Nothing was made. One try {when}."
+    )
+
+
+def loss_text(loss: Loss, now: float, zone: tzinfo, *, until: float | None = None) -> str:
+    """The sentence about a store that was lost: why, and what is done about it; `until` when all slots are out."""
+    held = (
+        f"all slots are out until {clock_time(until, now, zone)}; "
+        if until is not None and until > now
+        else ""
+    )
+    return (
+        f"the store is not what it was: {loss.cause} (noticed {clock_time(loss.at, now, zone)}); {held}what is sent may"
+        " exist already and is marked duplicate_possible until a run has ended with everything made;"
+        " if you have the right file, stop and put it back"
     )
 
 

@@ -22,7 +22,7 @@ from orchestrator.core import (
 from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, table_lines
 from orchestrator.ratelimit import estimate_done
-from orchestrator.store import Ask, RunView, ServingProcess, Store
+from orchestrator.store import Ask, Loss, RunView, ServingProcess, Store
 from orchestrator.windows import clock_time, window_text
 
 _RUN_COLUMNS = (
@@ -36,12 +36,16 @@ _RUN_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """One run, its organizations' counts by the user's name for them, and their waits. `now` is epoch seconds."""
+    """One run, its organizations' counts by the user's name for them, and their waits. `now` is epoch seconds.
+
+    `loss` is that of the store, while it concerns what is sent.
+    """
 
     view: RunView
     organizations: dict[str, Counts]
     waiting: tuple[Waiting, ...]
     now: float
+    loss: Loss | None = None
 
 
 def load_status(store: Store, run_id: str) -> RunStatus:
@@ -49,7 +53,9 @@ def load_status(store: Store, run_id: str) -> RunStatus:
     view, now = store.views.run(run_id), store.epoch()
     counts = {view.names.get(identity, identity): counts for identity, counts in view.counts.items()}
     waiting = (*_load_waits(store, view, now).values(), *_load_searches(store, view, now))
-    return RunStatus(view=view, organizations=counts, waiting=waiting, now=now)
+    loss = store.views.loss()
+    open_loss = loss if loss is not None and not loss.ended else None
+    return RunStatus(view=view, organizations=counts, waiting=waiting, now=now, loss=open_loss)
 
 
 def pending_reasons(store: Store, view: RunView) -> dict[str, str]:
@@ -119,6 +125,8 @@ def status_lines(status: RunStatus, zone: tzinfo, *, store: str = "") -> Iterato
         yield f"  {harmless(name)}: {sentences.counts_text(counts)}"
     for why in sentences.by_urgency(status.waiting):
         yield sentences.waiting_text(why, status.now, zone)
+    if status.loss is not None:
+        yield sentences.loss_text(status.loss, status.now, zone)
     if command := _next_command(status.view, store):
         yield f"next: {command}"
 
@@ -182,7 +190,9 @@ def status_document(status: RunStatus) -> dict[str, object]:
     """The run as one JSON document."""
     waiting = [records.wait_fields(why) for why in status.waiting]
     organizations = {name: _count_fields(counts) for name, counts in status.organizations.items()}
-    return {**run_document(status.view), "organizations": organizations, "waiting": waiting}
+    loss = status.loss
+    lost = {} if loss is None else {"store_lost": {"at": core.utc_text(loss.at), "cause": loss.cause}}
+    return {**run_document(status.view), "organizations": organizations, "waiting": waiting, **lost}
 
 
 def run_document(view: RunView) -> dict[str, object]:

@@ -17,6 +17,8 @@ Where to look:
     schema          the tables, and how an older store becomes a present one
     database        the seam between all of these and a database
     sqlite          one file
+    files           its names: made, compared with what is open, marked
+    loss            a file that does not hold all that was kept there
     postgres        a server, for many machines
     sessions        sessions with it, and poolers that share them out
     locks           which processes live that use a file
@@ -30,6 +32,6 @@ if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
     from orchestrator.store.queue import Ask
     from orchestrator.store.store import Store, open_store, store_exists
-    from orchestrator.store.views import RunView, ServingProcess, Views
+    from orchestrator.store.views import Loss, RunView, ServingProcess, Views
 else:
     __getattr__ = lazy_face(__name__)

@@ -62,6 +62,9 @@ class Database(Protocol):
     def read(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that only looks."""
 
+    def verify(self) -> None:
+        """Raise `StoreGone` if what was opened is not what others find by its name any more."""
+
     def claim(self) -> Claim:
         """This process's claim, whose lock it holds from here on: taken anew where it was lost."""
 

@@ -68,6 +68,12 @@ class Owners:
         except FileNotFoundError:
             return False
 
+    def left_behind(self) -> bool:
+        """True if a process, living or dead, has a lock file here: it did not end in good order, or not yet."""
+        with contextlib.suppress(OSError):
+            return any(file.name != OPENING for file in self._folder.iterdir())
+        return False
+
     def alive(self, owner: str) -> bool:
         """True if the owner's lock is held by a living process; one that may not be looked at is taken to be."""
         try:

@@ -117,6 +117,9 @@ class PostgresDatabase:
 
     read = write
 
+    def verify(self) -> None:
+        """The server is asked by its name at each connection."""
+
     def claim(self) -> Claim:
         with self._lock, self._translate_errors():
             connection = self._connect_if_lost()

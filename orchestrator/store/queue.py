@@ -34,6 +34,7 @@ from orchestrator.ratelimit import (
     Wait,
     decide,
     evidence_time,
+    longest_hold,
     pessimistic_return,
 )
 from orchestrator.store import leases, organizations, sql
@@ -110,14 +111,17 @@ class Queue:
     def grant(self, ask: Ask) -> Lease | Wait | None:
         """A token and a task in one transaction, or what to wait for; None: nothing of the run is left there.
 
-        "Left" are tasks queued, leased or sending, by whomever.
+        "Left" are tasks queued, leased or sending, by whomever. Raises `StoreGone` when the store is not the one
+        any more that others find by its name.
         """
+        self._database.verify()
         claim = self._register()
         with self._granting:
             with self._database.write() as tx:
                 if self._database.claim() != claim:
                     raise StoreUnavailable(f"{self._database.describe()}: the session was lost and made anew")
                 granted = _grant(tx, ask, claim.owner)
+            self._database.verify()  # else nobody else would ever know of it
             if isinstance(granted, Lease):
                 self._known.add((granted.task.key, granted.attempt))
         return granted
@@ -126,20 +130,22 @@ class Queue:
         """The wait that `grant` would answer (None: there is none to wait for), without changing anything."""
         with self._database.read() as tx:
             organization = organizations.find(tx, ask.organization)
-            if organization is None or not _is_active(tx, ask):
+            run = _active_run(tx, ask)
+            if organization is None or run is None:
                 return None
-            found = _decide(tx, ask, organization, tx.now())
+            found = _decide(tx, ask, organization, run, tx.now())
         outcome = None if found is None else found[1].outcome
         return outcome if isinstance(outcome, Wait) else None
 
     def mark_sending(self, lease: Lease) -> None:
-        """Commit that the first byte is about to leave. Raises `LeaseLost`."""
+        """Commit that the first byte is about to leave. Raises `LeaseLost`, or `StoreGone` as `grant` does."""
         with self._database.write() as tx:
             task = leases.lock_leased(tx, lease, *leases.IN_FLIGHT)
             now = tx.now()
             first = now if task["first_sent_at"] is None else task["first_sent_at"]
             changes = {"status": Status.SENDING.value, "first_sent_at": first, "sent_wall": tx.epoch()}
             leases.save_task(tx, task, now, **changes)
+        self._database.verify()
 
     def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
         """Write the attempt's result, the task's state, the token's return and the gate in one commit.
@@ -257,32 +263,44 @@ def _declare(tx: Transaction, owner: str, run_id: str, served: Collection[Row]) 
 
 def _grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
     organization = organizations.lock(tx, ask.organization)
-    if organization is None or not _is_active(tx, ask):
+    run = _active_run(tx, ask)
+    if organization is None or run is None:
         return None
     now = tx.now()
     organization = organizations.follow_clock(tx, organization, now)
-    found = _decide(tx, ask, organization, now)
+    found = _decide(tx, ask, organization, run, now)
     if found is None:
         return None
     bucket, decision = found
     organizations.save_held(tx, organization["bucket"], bucket.held, decision.held)
     if isinstance(decision.outcome, Wait):
         return decision.outcome
-    return _write_grant(tx, ask, owner, organization, go=decision.outcome, now=now)
+    return _write_grant(tx, ask, owner, organization, run, go=decision.outcome, now=now)
 
 
-def _is_active(tx: Transaction, ask: Ask) -> bool:
-    run = tx.row(sql.RUN, run=ask.run_id)
-    return run is not None and RunState(run["state"]) is RunState.ACTIVE
+def _active_run(tx: Transaction, ask: Ask) -> Row | None:
+    """The run if it is active, with what is known of a loss of the store."""
+    run = tx.row(sql.GRANTING_RUN, run=ask.run_id)
+    return run if run is not None and RunState(run["state"]) is RunState.ACTIVE else None
 
 
-def _decide(tx: Transaction, ask: Ask, organization: Row, now: float) -> tuple[Bucket, Decision] | None:
+def _may_exist(run: Row) -> bool:
+    """True if what the run sends may have been made already by what was lost, as long as no run has ended cleanly."""
+    clean: float | None = run["clean_wall"]
+    return run["lost_wall"] is not None and (clean is None or run["created_at"] < clean)
+
+
+def _decide(
+    tx: Transaction, ask: Ask, organization: Row, run: Row, now: float
+) -> tuple[Bucket, Decision] | None:
     """The bucket as it is, and whether the run may send; None: it has nothing left to send there."""
     number = organization["id"]
     turns = _turns(tx, ask.run_id, number, [kind(*pair) for pair in ask.without])
     if not turns:
         return None
     bucket = _fill(organizations.load_bucket(tx, organization), ask.limit)
+    if run["lost_at"] is not None:
+        bucket = _hold(bucket, run["lost_at"] + longest_hold(ask.limit, ask.timeout))
     demand = Demand(mine=_dues(turns, now, ask.epoch), others=_classes_of_others(tx, ask, organization, now))
     return bucket, decide(bucket, demand, ask.limit, now)
 
@@ -292,6 +310,12 @@ def _fill(bucket: Bucket, limit: Limit) -> Bucket:
     known = {token.number: token for token in bucket.tokens}
     numbers = range(1, limit.snapshots + 1)
     return replace(bucket, tokens=tuple(known.get(number, Token(number=number)) for number in numbers))
+
+
+def _hold(bucket: Bucket, until: float) -> Bucket:
+    """The bucket with no token in before this: nobody knows which ones were out."""
+    held = (replace(token, returns_at=max(token.returns_at, until)) for token in bucket.tokens)
+    return replace(bucket, tokens=tuple(held))
 
 
 def _turns(tx: Transaction, run: str, organization: int, without: list[str]) -> Turns:
@@ -334,7 +358,7 @@ def _classes_of_others(tx: Transaction, ask: Ask, organization: Row, now: float)
 
 
 def _write_grant(
-    tx: Transaction, ask: Ask, owner: str, organization: Row, *, go: Go, now: float
+    tx: Transaction, ask: Ask, owner: str, organization: Row, run: Row, *, go: Go, now: float
 ) -> Lease | None:
     """Write a grant: the task's lease, the token's pessimistic return, the probe if it is one."""
     bucket, wall = organization["bucket"], tx.epoch()
@@ -354,6 +378,7 @@ def _write_grant(
         "granted_at": now,
         "granted_wall": wall,
         "evidence_at": evidence_time(ask.limit, ask.timeout, now),
+        "duplicate_possible": chosen["duplicate_possible"] or int(_may_exist(run)),
     }
     task = leases.save_task(tx, chosen, now, **changes)
     _take_token(tx, task, ask, bucket=bucket, now=now, wall=wall)

@@ -75,7 +75,8 @@ class Runs:
         with self._database.write() as tx:
             if state is RunState.FINISHED:
                 tx.row(sql.LOCK_RUN, run=run_id)
-                tx.change(sql.FINISH_RUN, run=run_id)
+                if tx.change(sql.FINISH_RUN, run=run_id):
+                    tx.change(sql.END_LOSS, run=run_id, wall=tx.epoch())
             else:
                 tx.change(sql.SET_STATE, run=run_id, state=state.value)
 

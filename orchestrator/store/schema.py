@@ -207,6 +207,15 @@ FIFTH = (
     )""",
     "CREATE INDEX sign_organization ON sign (organization)",
     "ALTER TABLE meta ADD COLUMN digest_key TEXT",  # random, of this store alone
+    # A name that no other store has, and how many transactions changed it: by these a lost store is known.
+    "ALTER TABLE meta ADD COLUMN identity TEXT",
+    "ALTER TABLE meta ADD COLUMN changes BIGINT NOT NULL DEFAULT 0",
+    # When it was noticed last that what was kept here is lost in whole or in part, and why; NULL: never.
+    "ALTER TABLE meta ADD COLUMN lost_cause TEXT",
+    "ALTER TABLE meta ADD COLUMN lost_at DOUBLE PRECISION",  # store time: all slots are out for one hold
+    "ALTER TABLE meta ADD COLUMN lost_wall DOUBLE PRECISION",
+    # When a run first ended with everything made after that: later ones send nothing that may exist already.
+    "ALTER TABLE meta ADD COLUMN clean_wall DOUBLE PRECISION",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
@@ -248,8 +257,11 @@ def refuse_older(found: int, place: str) -> None:
         )
 
 
-def migrate(tx: Transaction, place: str, serial: str) -> None:
-    """Bring the store to the present version; `serial` is the database's words for a counted primary key."""
+def migrate(tx: Transaction, place: str, serial: str) -> int:
+    """Bring the store to the present version, and tell which it had (0: a new one).
+
+    `serial` is the database's words for a counted primary key.
+    """
     tx.change(META)
     found = version(tx)
     check(found, place)
@@ -260,3 +272,4 @@ def migrate(tx: Transaction, place: str, serial: str) -> None:
             tx.change(statement.replace("{serial}", serial))
     if found < VERSION:
         tx.change("UPDATE meta SET version = :version", version=VERSION)
+    return found

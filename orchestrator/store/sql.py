@@ -474,11 +474,31 @@ LATEST_BUCKET = "SELECT MAX(id) AS id FROM bucket WHERE founder = :organization"
 
 MOVE_MEMBER = "UPDATE organization SET bucket = :bucket WHERE id = :organization"
 
+# -- a store that was lost ---------------------------------------------------------------------------------
+
+NOTE_LOSS = "UPDATE meta SET lost_cause = :cause, lost_at = :now, lost_wall = :wall, clean_wall = NULL"
+
+LOSS = "SELECT lost_cause, lost_wall, clean_wall FROM meta WHERE lost_wall IS NOT NULL"
+
+# A run has ended with all of its snapshots made.
+END_LOSS = """
+UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.status <> 'created')"""
+
+# A run comes with what is known of a loss.
+GRANTING_RUN = """
+SELECT r.state, r.created_at, m.lost_at, m.lost_wall, m.clean_wall FROM run r CROSS JOIN meta m WHERE r.id = :run"""
+
 # -- after a reboot (SQLite) -------------------------------------------------------------------------------
 
-META = "SELECT boot_id, last_at, last_wall FROM meta"
+META = "SELECT boot_id, last_at, last_wall, identity, changes FROM meta"
 
 SAVE_META = "UPDATE meta SET boot_id = :boot_id, last_at = :now, last_wall = :wall"
+
+NAME_STORE = "UPDATE meta SET identity = :identity WHERE identity IS NULL"
+
+COUNT_CHANGE = "UPDATE meta SET changes = changes + 1"
 
 TOUCH_META = "UPDATE meta SET version = version"
 
@@ -493,4 +513,5 @@ SHIFT = (
     "UPDATE run_task SET until = until + CASE WHEN phase = 5 THEN :wait ELSE :shift END WHERE phase IN (2, 4, 5)",
     "UPDATE held SET since = since + :shift",
     "UPDATE bucket SET last_grant = last_grant + :shift",
+    "UPDATE meta SET lost_at = lost_at + :wait",
 )

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,24 +15,20 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from orchestrator.core import Clock, StoreUnavailable, StoreUnusable
+from orchestrator.core import Clock, StoreGone, StoreUnavailable, StoreUnusable
 from orchestrator.ratelimit import return_after_reboot
 from orchestrator.store import schema, sql
 from orchestrator.store.address import sqlite_address
 from orchestrator.store.database import Claim, Row
+from orchestrator.store.files import StoreFiles
 from orchestrator.store.locks import Owners
+from orchestrator.store.loss import Leftovers
 
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
 
 SERIAL = "INTEGER PRIMARY KEY"
 """A counted primary key."""
-
-NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre")
-"""File systems on which neither SQLite's locks nor its shared memory can be relied on; `fuse.*` too."""
-
-MOUNTS = Path("/proc/self/mounts")
-"""The kernel's list of what is mounted where, as this process sees it."""
 
 PASSING = {
     sqlite3.SQLITE_BUSY: f"another process has kept it locked for {BUSY:g} s; see whether one hangs",
@@ -59,36 +56,48 @@ class SqliteDatabase:
     """One connection to a SQLite file, and this process's lock beside it."""
 
     def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
-        self._path, self._clock = path, clock
+        self._path, self._clock = path.resolve(), clock
         self._lock = threading.RLock()
-        self._owners = Owners(path)
-        refuse_foreign(path, self.describe())
-        if not read_only:
-            _make_room(path)
+        self._files, self._owners = StoreFiles(path), Owners(self._path)
+        self._identity, self._changes = "", 0
+        self._connection: sqlite3.Connection
+        refuse_foreign(self._path, self.describe())
         with self._translate_errors():
-            self._connection = _connect(path, read_only=read_only)
-            try:
-                if read_only:
-                    self._prepare_to_look()
-                else:
-                    self._prepare_to_write()
-            except BaseException:
-                self._connection.close()
-                raise
+            if read_only:
+                self._open_to_look()
+            else:
+                self._files.make()
+                with self._translate_lock_errors(), self._owners.lock_opening():
+                    self._open_to_write()
 
     def describe(self) -> str:
         return sqlite_address(self._path)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
-        with self._lock, self._translate_errors(), self._transaction("BEGIN IMMEDIATE") as tx:
-            tx.follow_boot(self.describe())
-            yield tx
+        with self._lock, self._translate_errors():
+            with self._transaction("BEGIN IMMEDIATE") as tx:
+                self._refuse_older(tx.follow_boot(self.describe()))
+                yield tx
+                changed = tx.count_change()
+            if changed:
+                self._note(changed)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[SqliteTransaction]:
         with self._lock, self._translate_errors(), self._transaction("BEGIN") as tx:
             yield tx
+
+    def verify(self) -> None:
+        name = self._files.find_moved()
+        if not name:
+            return
+        with self._lock:  # its log is not mixed with what may be another's by now
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+        raise StoreGone(
+            f"{self.describe()}: {name} was renamed, replaced or removed while this process had it open; put it back"
+            " and carry on, or leave the other one in its place and run the same command again"
+        )
 
     def claim(self) -> Claim:
         with self._lock, self._translate_lock_errors():
@@ -100,6 +109,7 @@ class SqliteDatabase:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+            self._files.close()
             self._owners.close()
 
     @contextlib.contextmanager
@@ -130,32 +140,69 @@ class SqliteDatabase:
             problem = f"{self.describe()}: no lock file can be made beside it: {error.strerror}"
             raise StoreUnusable(problem) from error
 
-    def _prepare_to_look(self) -> None:
-        found = _version(self._connection, self.describe())
-        schema.check(found, self.describe())
-        with self.read() as tx:
-            current = found == schema.VERSION and tx.is_of_this_boot()
-        if not current:
-            self._use_a_copy()
+    # -- opening it ----------------------------------------------------------------------------------------
+    def _open_to_look(self) -> None:
+        left = self._files.look_at_leftovers(used=self._owners.left_behind())
+        with self._connected(_connect(self._path, read_only=True)):
+            found = _version(self._connection, self.describe())
+            schema.check(found, self.describe())
+            with self.read() as tx:
+                current = found == schema.VERSION and tx.is_of_this_boot() and not tx.find_loss(found, left)
+            if not current:
+                self._use_a_copy(left)
 
-    def _use_a_copy(self) -> None:
+    def _use_a_copy(self, left: Leftovers) -> None:
         """Bring a copy in memory forward instead of the store, into which a command that only looks writes nothing."""
         with contextlib.closing(self._connection) as store:
             self._connection = _open(":memory:")
             store.backup(self._connection)
         with self._transaction("BEGIN") as tx:
-            schema.migrate(tx, self.describe(), SERIAL)
+            tx.bring_forward(self.describe(), left)
             if not tx.is_of_this_boot():
                 tx.rebase()
         self._connection.execute("PRAGMA query_only = ON")
 
-    def _prepare_to_write(self) -> None:
-        with self._translate_lock_errors(), self._owners.lock_opening():
+    def _open_to_write(self) -> None:
+        """Open it, bring it forward, and see if anything of it was lost: one process after the other."""
+        self._files.drop_strays()
+        left = self._files.look_at_leftovers(used=self._owners.left_behind())
+        with self._connected(_connect(self._path, read_only=False)):
             self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        with self._transaction("BEGIN IMMEDIATE") as tx:
-            schema.migrate(tx, self.describe(), SERIAL)
-            tx.follow_boot(self.describe())
+            self._connection.execute("PRAGMA synchronous = FULL")
+            with self._transaction("BEGIN IMMEDIATE") as tx:
+                tx.bring_forward(self.describe(), left)
+                tx.follow_boot(self.describe())
+                tx.count_change()
+                meta = tx.meta()
+            if changed := self._files.hold():
+                raise StoreGone(f"{self.describe()}: {changed} was replaced while it was opened; try again")
+            self._note(meta)
+
+    @contextlib.contextmanager
+    def _connected(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Have this connection, and close it when preparing it fails."""
+        self._connection = connection
+        try:
+            yield
+        except BaseException:
+            self._connection.close()
+            self._files.close()
+            raise
+
+    # -- what this process last saw of it ------------------------------------------------------------------
+    def _refuse_older(self, meta: Row) -> None:
+        """Raise StoreGone when the store is older than it was, or another one: its file was written over."""
+        if meta["identity"] != self._identity or meta["changes"] < self._changes:
+            raise StoreGone(
+                f"{self.describe()}: an older copy or another store was written over it while this process had it open;"
+                " run the same command again"
+            )
+        self._changes = meta["changes"]
+
+    def _note(self, meta: Row) -> None:
+        """Remember how far the store has come, here and in the mark."""
+        self._identity, self._changes = meta["identity"], meta["changes"]
+        self._files.note(self._identity, self._changes)
 
 
 class SqliteTransaction:
@@ -163,6 +210,7 @@ class SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock, owners: Owners) -> None:
         self._connection, self._clock, self._owners = connection, clock, owners
+        self._changes_before = connection.total_changes
 
     def rows(self, sql: str, **values: object) -> list[Row]:
         return self._connection.execute(in_sqlite(sql), _bound(values)).fetchall()
@@ -192,23 +240,48 @@ class SqliteTransaction:
     def remember_calendar(self, now: float) -> None:
         self.change(sql.SAVE_META, boot_id=self._clock.boot_id(), now=now, wall=self.epoch())
 
-    def follow_boot(self, place: str) -> None:
-        """Put all store times on the present boot clock when the machine was started anew.
+    def meta(self) -> Row:
+        """The one row about the store itself; empty before there is one."""
+        return self.row(sql.META) or {}
+
+    def count_change(self) -> Row | None:
+        """Count this transaction if it changes anything: the row about the store after it; None if it does not."""
+        if self._connection.total_changes == self._changes_before:
+            return None
+        self.change(sql.COUNT_CHANGE)
+        return self.meta()
+
+    def bring_forward(self, place: str, left: Leftovers) -> None:
+        """Make a new or an older store one of this version; note that it was lost if it was."""
+        found = schema.migrate(self, place, SERIAL)
+        self.change(sql.NAME_STORE, identity=secrets.token_hex(8))
+        if cause := self.find_loss(found, left):
+            self.change(sql.NOTE_LOSS, cause=cause, now=self.now(), wall=self.epoch())
+
+    def find_loss(self, found: int, left: Leftovers) -> str:
+        """The cause for which this store, found in this version, is not all that was kept in its place; '' if it is."""
+        meta = self.meta()
+        return left.find_loss(new=found == 0, identity=meta["identity"], changes=meta["changes"])
+
+    def follow_boot(self, place: str) -> Row:
+        """Put all store times on the present boot clock when the machine was started anew; the row about the store.
 
         A living process that counts by the other one would do the same, and each of them would hold all slots
         anew at every turn: the second one to come is refused.
         """
-        if not self.is_of_this_boot():
+        meta = self.meta()
+        if meta["boot_id"] != self._clock.boot_id():
             self._refuse_company(place)
             self.rebase()
+        return meta
 
     def is_of_this_boot(self) -> bool:
         """True if the store's times are by the present boot clock."""
-        return bool((self.row(sql.META) or {})["boot_id"] == self._clock.boot_id())
+        return bool(self.meta()["boot_id"] == self._clock.boot_id())
 
     def rebase(self) -> None:
         """Put all store times on the present boot clock; a new store has none yet."""
-        meta, now, wall = self.row(sql.META) or {}, self.now(), self.epoch()
+        meta, now, wall = self.meta(), self.now(), self.epoch()
         if meta["boot_id"] is not None:
             self._rebase_buckets(meta["last_wall"], now=now, wall=wall)
             self._shift(meta, now=now, wall=wall)
@@ -323,53 +396,6 @@ def _tables(path: Path) -> tuple[list[str], bool]:
         tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = {name for (name,) in file.execute("SELECT name FROM pragma_table_info('meta')")}
     return tables, {"version", "last_wall"} <= columns
-
-
-def _make_room(path: Path) -> None:
-    """The folder and the file, for nobody else to read, on a disk of this machine."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refuse_network(path, MOUNTS)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        refuse_names(path, MOUNTS)
-    except OSError as error:
-        problem = f"{sqlite_address(path)}: {error.strerror}; name a file in a folder that may be written"
-        raise StoreUnusable(problem) from error
-
-
-def refuse_network(path: Path, mounts: Path) -> None:
-    """Raise StoreUnusable for a folder on a network file system, by the kernel's list of mounts."""
-    folder, found = path.parent.resolve(), ("", "")
-    for point, kind in _read_mounts(mounts):
-        if folder.is_relative_to(point) and len(point) >= len(found[0]):
-            found = point, kind
-    if found[1] in NETWORK or found[1].startswith("fuse."):
-        raise StoreUnusable(
-            f"{sqlite_address(path)}: {found[0]} is a network file system ({found[1]}), on which SQLite's locks cannot be "
-            "relied on; use a local disk, or PostgreSQL for several machines (postgresql://…)"
-        )
-
-
-def refuse_names(path: Path, mounts: Path) -> None:
-    """Raise StoreUnusable for a file that has another name as well: SQLite's log and our locks lie beside each of them."""
-    if path.stat().st_nlink > 1:
-        raise StoreUnusable(
-            f"{sqlite_address(path)}: the file has a second name (a hard link), and who uses that one would not be seen; "
-            f"remove the other name (`find / -xdev -samefile {path}` shows both), or name another file"
-        )
-    if any(point == str(path) for point, _ in _read_mounts(mounts)):
-        raise StoreUnusable(
-            f"{sqlite_address(path)}: the file is mounted by itself, and what lies beside it is not shared with who uses it "
-            "elsewhere; mount the folder that it is in"
-        )
-
-
-def _read_mounts(mounts: Path) -> Iterator[tuple[str, str]]:
-    """Each mount's place and kind; none where the kernel keeps no such list."""
-    if mounts.exists():
-        for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-            _, point, kind, *_ = line.split(" ")
-            yield point.encode().decode("unicode_escape"), kind
 
 
 def _explain(error: sqlite3.Error, place: str) -> NoReturn:

@@ -42,6 +42,10 @@ class Store:
         """Where the store is, without secrets: `sqlite:////path`, `postgresql://host/db`."""
         return self._database.describe()
 
+    def verify(self) -> None:
+        """Raise `StoreGone` if what was opened is not what others find by its name any more."""
+        self._database.verify()
+
     def touch(self) -> None:
         """Write something that changes nothing, to find out whether the store takes it."""
         with self._database.write() as tx:

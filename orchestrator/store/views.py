@@ -52,6 +52,18 @@ class Search:
     ends_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A store that is not all that was kept in its place: why, and when that was noticed (epoch seconds).
+
+    `ended`: a run has ended cleanly since then.
+    """
+
+    cause: str
+    at: float
+    ended: bool
+
+
 class Views:
     """All that can be seen of runs and snapshots, each view as the store is when it is read."""
 
@@ -75,6 +87,14 @@ class Views:
         """One run with its counts by organization."""
         with self._database.read() as tx:
             return _view(tx, load_run(tx, run_id), _count_processes(tx)[run_id])
+
+    def loss(self) -> Loss | None:
+        """The last loss of the store that was noticed, if there ever was one."""
+        with self._database.read() as tx:
+            row = tx.row(sql.LOSS)
+        if row is None:
+            return None
+        return Loss(cause=row["lost_cause"], at=row["lost_wall"], ended=row["clean_wall"] is not None)
 
     def serving_processes(self, run_id: str) -> Mapping[str, Sequence[ServingProcess]]:
         """The live processes of a run with what they have declared, by organization identity."""

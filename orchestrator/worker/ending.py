@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from orchestrator.core import Ending, ExitCode, Observer, Reason, RunState, StoreTrouble
+from orchestrator.core import Ending, ExitCode, Observer, Reason, RunState, StoreGone, StoreTrouble
 from orchestrator.store import RunView
 from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganizations
@@ -32,7 +32,8 @@ AT_ONCE = "SIGQUIT"
 class Shutdown:
     """How far a run has stopped. Times are of the boot clock.
 
-    `patience` is for how many seconds nothing may answer, and for how many the store may be away.
+    `patience` is for how many seconds nothing may answer, and for how many the store may be away. `store_gone` is True
+    when the store is not the one any more that others find.
     """
 
     def __init__(self, sender: Sender, observer: Observer, *, patience: float, ends_at: float) -> None:
@@ -42,6 +43,7 @@ class Shutdown:
         self._began: float | None = None
         self._store_away_since: float | None = None
         self._cut = False
+        self.store_gone = False
 
     @property
     def begun(self) -> bool:
@@ -77,8 +79,12 @@ class Shutdown:
     def note_store_failure(self, error: StoreTrouble, now: float, *, on_wire: int) -> bool:
         """Note that the store failed, and say so the first time; True if that ends the run.
 
-        It is looked for until it has been away for too long, or nothing `on_wire` is waited for any more.
+        It is looked for until it has been away for too long, or nothing `on_wire` is waited for any more. One that
+        was moved or replaced is not looked for.
         """
+        if isinstance(error, StoreGone):
+            self._leave_store(error, now)
+            return not on_wire or self._is_overdue(now)
         if self._store_away_since is None:
             self._store_away_since = now
             self._observer.on_event(notices.store_outage(error))
@@ -87,6 +93,12 @@ class Shutdown:
             return False
         self.begin("the store does not answer", now)
         return True
+
+    def _leave_store(self, error: StoreGone, now: float) -> None:
+        if not self.store_gone:
+            self.store_gone = True
+            self._observer.on_event(notices.gone_store(error))
+        self.begin("another process would not find what is stored here", now)
 
     def note_store_answer(self) -> bool:
         """Note that the store answers; True, and told, if it was away before."""

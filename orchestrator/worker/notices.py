@@ -10,6 +10,7 @@ from orchestrator.core import (
     Result,
     Settlement,
     Status,
+    StoreGone,
     StoreTrouble,
     Task,
     plural,
@@ -138,6 +139,11 @@ def store_outage(error: StoreTrouble) -> Event:
     """The store has failed: told once, until it is back."""
     text = f"{error}; nothing is sent until it answers"
     return Event(name="store.unavailable", text=text, level="warning")
+
+
+def gone_store(error: StoreGone) -> Event:
+    """The store is not the one any more that others find."""
+    return Event(name="store.gone", text=str(error), level="error")
 
 
 def early_stop(because: str, drain: float) -> Event:

@@ -129,6 +129,8 @@ class Worker:
         try:
             view = self._store.views.run(self.run.id)
             reasons = pending_reasons(view, self._organizations, stopping=self._shutdown.begun)
+            if self._shutdown.store_gone:
+                reasons = dict.fromkeys(reasons, Reason.STORE.value)
             self._report_last(view)
             early = self._shutdown.begun and bool(view.total.pending or view.total.uncertain)
             if not (view.total.pending or early or view.run.state is RunState.CANCELLED):
@@ -175,6 +177,8 @@ class Worker:
 
     def _see_others(self, now: float) -> None:
         """One cheap question to the store; more only when something changed, or now and then."""
+        if not self._shutdown.begun:
+            self._store.verify()
         self._guard.compare_clocks()
         self._grants.follow_calendar(now)
         changed = self._watch.find_changed(now)

@@ -5,75 +5,69 @@ These tests patch the list of migrations on purpose: that is what an older progr
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from orchestrator.core.clock import Clock
 from orchestrator.core.errors import StoreUnusable
 from orchestrator.core.jobs import identity
 from orchestrator.core.tasks import Reason, Status
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store import schema
+from orchestrator.store import sqlite as sqlite_store
+from orchestrator.store.database import Transaction
+from orchestrator.store.locks import Owners
+from orchestrator.store.sqlite import SqliteTransaction
 from orchestrator.store.store import open_store
 from tests.store.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, task
+from tests.support.clock import VirtualClock
 from tests.support.commands import ran
 
 OLDER = range(1, schema.VERSION)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], World]:
-    """Make an empty store of each kind, by whatever the program is at that moment."""
-
-    def make() -> World:
-        if request.param == "sqlite":
-            return SqliteWorld(tmp_path / "store.db")
-        return PostgresWorld(request.getfixturevalue("postgres_url"))
-
-    return make
-
-
-def written_long_ago(world: World) -> str:
+def written_long_ago(tx: Transaction) -> str:
     """A run of three tasks and five tokens that are out, in the words of the first version; its identity.
 
     Not by the program's own statements, which are those of the present version.
     """
     acme = identity(BASE_URL, name="acme")
-    with world.store._database.write() as tx:
-        now, wall = tx.now(), tx.epoch()
-        tx.change("INSERT INTO organization (identity, name) VALUES (:acme, 'acme')", acme=acme)
-        tx.change("INSERT INTO identity (identity, organization) VALUES (:acme, 1)", acme=acme)
+    now, wall = tx.now(), tx.epoch()
+    tx.change("INSERT INTO organization (identity, name) VALUES (:acme, 'acme')", acme=acme)
+    tx.change("INSERT INTO identity (identity, organization) VALUES (:acme, 1)", acme=acme)
+    tx.change(
+        "INSERT INTO run (id, job, files, created_at, state, tasks) VALUES ('r1', 'nightly', '[]', :now, 'active', 3)",
+        now=now,
+    )
+    tx.change("INSERT INTO run_organization (run, organization) VALUES ('r1', 1)")
+    for number in range(3):
         tx.change(
-            "INSERT INTO run (id, job, files, created_at, state, tasks) VALUES ('r1', 'nightly', '[]', :now, 'active', 3)",
-            now=now,
+            """INSERT INTO task (key, base_key, generation, organization, account_group, test_id, window_start,
+                window_end, is_public, display_name, ready_at, status)
+            VALUES (:key, :key, 0, 1, '1', :test, 0, 3600, 0, 'x [{key}]', 0, 'queued')""",
+            key=task(number, acme).key,
+            test=str(number),
         )
-        tx.change("INSERT INTO run_organization (run, organization) VALUES ('r1', 1)")
-        for number in range(3):
-            tx.change(
-                """INSERT INTO task (key, base_key, generation, organization, account_group, test_id, window_start,
-                    window_end, is_public, display_name, ready_at, status)
-                VALUES (:key, :key, 0, 1, '1', :test, 0, 3600, 0, 'x [{key}]', 0, 'queued')""",
-                key=task(number, acme).key,
-                test=str(number),
-            )
-            tx.change(
-                """INSERT INTO run_task (run, position, task, organization, priority, kind, phase, until, job_name,
-                    on_uncertain) VALUES ('r1', :number, :task, 1, 1, '1/0', 0, 0, 'checkout', 'hold')""",
-                number=number,
-                task=number + 1,
-            )
-        for number in range(1, 6):
-            tx.change(
-                """INSERT INTO token (organization, number, returns_at, written_at, written_wall, full_hold)
-                VALUES (1, :number, :returns_at, :now, :wall, :hold)""",
-                number=number,
-                returns_at=now + 100,
-                now=now,
-                wall=wall,
-                hold=LIMIT.hold,
-            )
+        tx.change(
+            """INSERT INTO run_task (run, position, task, organization, priority, kind, phase, until, job_name,
+                on_uncertain) VALUES ('r1', :number, :task, 1, 1, '1/0', 0, 0, 'checkout', 'hold')""",
+            number=number,
+            task=number + 1,
+        )
+    for number in range(1, 6):
+        tx.change(
+            """INSERT INTO token (organization, number, returns_at, written_at, written_wall, full_hold)
+            VALUES (1, :number, :returns_at, :now, :wall, :hold)""",
+            number=number,
+            returns_at=now + 100,
+            now=now,
+            wall=wall,
+            hold=LIMIT.hold,
+        )
     return acme
 
 
@@ -86,14 +80,46 @@ def program_of(older: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def older_file(path: Path, clock: Clock, older: int) -> Iterator[sqlite3.Connection]:
+    """A file of an older version, as the program of then has it open."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.row_factory = sqlite_store._as_dict
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        tx = SqliteTransaction(connection, clock, Owners(path))
+        with program_of(older):
+            schema.migrate(tx, str(path), sqlite_store.SERIAL)
+        tx.remember_calendar(tx.now())
+        written_long_ago(tx)
+        connection.execute("COMMIT")
+        yield connection
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def older_world(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], World]:
+    """Open a store of each kind that a program of an older version has left."""
+
+    def opened(older: int) -> World:
+        if request.param == "sqlite":
+            with older_file(tmp_path / "store.db", VirtualClock(), older):
+                pass
+            return SqliteWorld(tmp_path / "store.db")
+        with program_of(older):
+            world = PostgresWorld(request.getfixturevalue("postgres_url"))
+            with world.store._database.write() as tx:
+                written_long_ago(tx)
+            world.end(world.store)
+        world.store = world.open()
+        return world
+
+    return opened
+
+
 @pytest.mark.parametrize("older", OLDER)
-def test_an_older_store_is_brought_forward(make_world: Callable[[], World], older: int) -> None:
+def test_an_older_store_is_brought_forward(older_world: Callable[[int], World], older: int) -> None:
     """Tasks still wait, tokens are still out until their time, and the work goes on."""
-    with program_of(older):
-        world = make_world()
-        acme = written_long_ago(world)
-        world.end(world.store)
-    world.store = world.open()
+    world, acme = older_world(older), identity(BASE_URL, name="acme")
     world.store.queue.serve("r1", [acme])
     with world.store._database.read() as tx:
         assert schema.version(tx) == schema.VERSION
@@ -112,25 +138,19 @@ def test_an_older_store_is_brought_forward(make_world: Callable[[], World], olde
 @pytest.mark.parametrize("older", OLDER)
 def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted: bool) -> None:
     """By every command that looks, as it was: the older program at work on it is not disturbed."""
-    with program_of(older):
-        world = SqliteWorld(tmp_path / "store.db")
-        acme = written_long_ago(world)
-    if rebooted:
-        world.clock.reboot("another boot", 20.0)
-    with closing(open_store(world.url, clock=world.clock, read_only=True)) as look:
-        assert {token.returns_at for token in look.organizations.bucket(acme).tokens} == {
-            look.now() + (LIMIT.hold if rebooted else 100)
-        }
-        with world.store._database.read() as tx:
-            assert schema.version(tx) == older
-    for command in ("status", "runs", "list", "report"):
-        done = ran(command, "--store", world.url)
-        assert (done.code, done.stderr) == (0, "")
-    world.close()
-    if rebooted:
-        return  # to put the times on another boot clock takes statements that this test's older program does not have
-    with program_of(older):
-        open_store(world.url, clock=world.clock).close()
+    clock, acme, path = VirtualClock(), identity(BASE_URL, name="acme"), tmp_path / "store.db"
+    with older_file(path, clock, older) as program:
+        if rebooted:
+            clock.reboot("another boot", 20.0)
+        with closing(open_store(str(path), clock=clock, read_only=True)) as look:
+            assert {token.returns_at for token in look.organizations.bucket(acme).tokens} == {
+                look.now() + (LIMIT.hold if rebooted else 100)
+            }
+        assert program.execute("SELECT version FROM meta").fetchone() == {"version": older}
+        for command in ("status", "runs", "list", "report"):
+            done = ran(command, "--store", str(path))
+            assert (done.code, done.stderr) == (0, "")
+        assert program.execute("UPDATE meta SET last_wall = last_wall").rowcount == 1
 
 
 @pytest.mark.postgres

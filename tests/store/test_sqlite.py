@@ -20,6 +20,7 @@ from orchestrator.core.tasks import Closing, Counts, Run, RunState
 from orchestrator.ratelimit.bucket import REBOOT_MARGIN
 from orchestrator.store import sql
 from orchestrator.store import sqlite as sqlite_store
+from orchestrator.store.files import refuse_network
 from orchestrator.store.locks import Owners
 from orchestrator.store.schema import VERSION
 from orchestrator.store.store import Store, open_store
@@ -281,11 +282,11 @@ def test_a_network_file_system_is_refused(tmp_path: Path, kind: str) -> None:
     """SQLite's locks cannot be relied on there."""
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {tmp_path}/my\\040share {kind} rw 0 0\n")
-    sqlite_store.refuse_network(tmp_path / "local" / "store.db", mounts)
+    refuse_network(tmp_path / "local" / "store.db", mounts)
     with pytest.raises(
         StoreUnusable, match=rf"{tmp_path}/my share is a network file system \({kind}\).*PostgreSQL"
     ):
-        sqlite_store.refuse_network(tmp_path / "my share" / "deep" / "store.db", mounts)
+        refuse_network(tmp_path / "my share" / "deep" / "store.db", mounts)
 
 
 @pytest.mark.parametrize("url", ["sqlite:relative.db", "sqlite:///relative.db", "mysql://host/db", ""])
