@@ -66,7 +66,7 @@ class Leftovers:
     used: bool
     replaced: bool
 
-    def find_loss(self, *, new: bool, identity: str, changes: int) -> str:
+    def find_loss(self, *, new: bool, identity: str = "", changes: int = 0) -> str:
         """The cause for which a store is not what was kept here, or '' where it is, as far as anybody can tell.
 
         `new`: it had no tables yet; the rest is what it says of itself.

@@ -287,7 +287,7 @@ def _active_run(tx: Transaction, ask: Ask) -> Row | None:
 def _may_exist(run: Row) -> bool:
     """True if what the run sends may have been made already by what was lost, as long as no run has ended cleanly."""
     clean: float | None = run["clean_wall"]
-    return run["lost_wall"] is not None and (clean is None or run["created_at"] < clean)
+    return run["lost_wall"] is not None and (clean is None or run["created_at"] <= clean)
 
 
 def _decide(

@@ -144,7 +144,7 @@ class SqliteDatabase:
     def _open_to_look(self) -> None:
         left = self._files.look_at_leftovers(used=self._owners.left_behind())
         with self._connected(_connect(self._path, read_only=True)):
-            found = _version(self._connection, self.describe())
+            found = _version(self._connection, self.describe(), left.find_loss(new=True))
             schema.check(found, self.describe())
             with self.read() as tx:
                 current = found == schema.VERSION and tx.is_of_this_boot() and not tx.find_loss(found, left)
@@ -192,7 +192,8 @@ class SqliteDatabase:
     # -- what this process last saw of it ------------------------------------------------------------------
     def _refuse_older(self, meta: Row) -> None:
         """Raise StoreGone when the store is older than it was, or another one: its file was written over."""
-        if meta["identity"] != self._identity or meta["changes"] < self._changes:
+        opened = self._identity or meta["identity"]  # nothing was noted of what is only looked at
+        if meta["identity"] != opened or meta["changes"] < self._changes:
             raise StoreGone(
                 f"{self.describe()}: an older copy or another store was written over it while this process had it open;"
                 " run the same command again"
@@ -362,10 +363,11 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[object, ...]) -> Row:
     return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
-def _version(connection: sqlite3.Connection, place: str) -> int:
-    """The version of a store that is only read."""
+def _version(connection: sqlite3.Connection, place: str, loss: str) -> int:
+    """The version of a store that is only read; `loss` is what an empty one means."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
-        raise StoreUnusable(f"{place}: this is not a store of tesnap; `tesnap run` makes one")
+        words = loss or "this is not a store of tesnap"
+        raise StoreUnusable(f"{place}: {words}; `tesnap run` makes one")
     return int(connection.execute("SELECT version FROM meta").fetchone()["version"])
 
 
