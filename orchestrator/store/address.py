@@ -144,9 +144,10 @@ def _sqlite_path(rest: str) -> Path:
 
 
 def _check_path(written: Path) -> Path:
-    """The file by its one real path, beside which SQLite keeps its log and we our locks."""
+    """The file as it is called: a link in it may be set to another file later, which has to be noticed."""
+    path = written.absolute()
     try:
-        path = written.resolve()
+        path.resolve()
     except (OSError, RuntimeError):
         raise _refusal("the symbolic links on its way lead in a circle", "name the file itself") from None
     if not is_plain(str(written)):

@@ -15,7 +15,7 @@ from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import StoreUnavailable, StoreUnusable
 from orchestrator.core.tasks import Counts, Status
 from orchestrator.store import sql
-from orchestrator.store.sqlite import refuse_names
+from orchestrator.store.files import refuse_names
 from orchestrator.store.store import open_store
 from tests.store.mortal import Mortal, mortal
 from tests.store.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, created
