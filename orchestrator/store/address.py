@@ -145,13 +145,13 @@ def _sqlite_path(rest: str) -> Path:
 
 def _check_path(written: Path) -> Path:
     """The file as it is called: a link in it may be set to another file later, which has to be noticed."""
+    if not is_plain(str(written)):
+        raise _refusal("a control character is in its path", "write it anew")
     path = written.absolute()
     try:
         path.resolve()
     except (OSError, RuntimeError):
         raise _refusal("the symbolic links on its way lead in a circle", "name the file itself") from None
-    if not is_plain(str(written)):
-        raise _refusal("a control character is in its path", "write it anew")
     if str(written).startswith("/~"):
         raise _refusal("a ~ stands for nothing behind a slash", "write the home directory itself")
     if is_there(path) and path.is_dir():
