@@ -77,13 +77,9 @@ def prepare(
         within=options.deadline,
     )
     served = organizations.serve(surveys)
-<<<<<<< HEAD
-    _report(observer, (*survey_events(surveys), *describe_unknown(organizations, surveys)))
-    _report(observer, limit_conflicts(store, served))
-=======
     losses = describe_loss(store.views, served, organizations.clock.wall(), zone)
-    _report(observer, (*losses, *survey_events(surveys), *limit_conflicts(store, served)))
->>>>>>> 80b0376 (A store that was lost, moved or put back older is noticed)
+    _report(observer, (*losses, *survey_events(surveys), *describe_unknown(organizations, surveys)))
+    _report(observer, limit_conflicts(store, served))
     if run is not None:
         _report(observer, describe_resumption(run, jobfile))
         store.runs.look_again(run.id)
