@@ -82,3 +82,24 @@ class Leftovers:
             missing = plural(mark.changes - changes, "change")
             return f"its last {missing} are missing: an older copy was put back, or its log (-wal) was removed or cut"
         return MIXED if self.replaced and self.logged else ""
+
+
+# -- the statements ----------------------------------------------------------------------------------------
+
+NOTE_LOSS = "UPDATE meta SET lost_cause = :cause, lost_at = :now, lost_wall = :wall, clean_wall = NULL"
+
+LOSS = "SELECT lost_cause, lost_wall, clean_wall FROM meta WHERE lost_wall IS NOT NULL"
+
+# A run has ended with all of its snapshots made.
+END_LOSS = """
+UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.status <> 'created')"""
+
+# A run comes with what is known of a loss.
+GRANTING_RUN = """
+SELECT r.state, r.created_at, m.lost_at, m.lost_wall, m.clean_wall FROM run r CROSS JOIN meta m WHERE r.id = :run"""
+
+NAME_STORE = "UPDATE meta SET identity = :identity WHERE identity IS NULL"
+
+COUNT_CHANGE = "UPDATE meta SET changes = changes + 1"

@@ -37,7 +37,7 @@ from orchestrator.ratelimit import (
     longest_hold,
     pessimistic_return,
 )
-from orchestrator.store import leases, organizations, sql
+from orchestrator.store import leases, loss, organizations, sql
 from orchestrator.store.database import Claim, Database, Row, Transaction
 from orchestrator.store.rows import Phase, from_kinds, from_limit, kind, to_gate, to_lease, to_task
 
@@ -280,7 +280,7 @@ def _grant(tx: Transaction, ask: Ask, owner: str) -> Lease | Wait | None:
 
 def _active_run(tx: Transaction, ask: Ask) -> Row | None:
     """The run if it is active, with what is known of a loss of the store."""
-    run = tx.row(sql.GRANTING_RUN, run=ask.run_id)
+    run = tx.row(loss.GRANTING_RUN, run=ask.run_id)
     return run if run is not None and RunState(run["state"]) is RunState.ACTIVE else None
 
 

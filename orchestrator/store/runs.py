@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.core import Existence, Problem, Run, RunState, Status, Task, UsageError
-from orchestrator.store import organizations, sql
+from orchestrator.store import loss, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.leases import queue_afresh
 from orchestrator.store.rows import (
@@ -76,7 +76,7 @@ class Runs:
             if state is RunState.FINISHED:
                 tx.row(sql.LOCK_RUN, run=run_id)
                 if tx.change(sql.FINISH_RUN, run=run_id):
-                    tx.change(sql.END_LOSS, run=run_id, wall=tx.epoch())
+                    tx.change(loss.END_LOSS, run=run_id, wall=tx.epoch())
             else:
                 tx.change(sql.SET_STATE, run=run_id, state=state.value)
 

@@ -474,31 +474,11 @@ LATEST_BUCKET = "SELECT MAX(id) AS id FROM bucket WHERE founder = :organization"
 
 MOVE_MEMBER = "UPDATE organization SET bucket = :bucket WHERE id = :organization"
 
-# -- a store that was lost ---------------------------------------------------------------------------------
-
-NOTE_LOSS = "UPDATE meta SET lost_cause = :cause, lost_at = :now, lost_wall = :wall, clean_wall = NULL"
-
-LOSS = "SELECT lost_cause, lost_wall, clean_wall FROM meta WHERE lost_wall IS NOT NULL"
-
-# A run has ended with all of its snapshots made.
-END_LOSS = """
-UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS NULL
-  AND NOT EXISTS (
-    SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.status <> 'created')"""
-
-# A run comes with what is known of a loss.
-GRANTING_RUN = """
-SELECT r.state, r.created_at, m.lost_at, m.lost_wall, m.clean_wall FROM run r CROSS JOIN meta m WHERE r.id = :run"""
-
 # -- after a reboot (SQLite) -------------------------------------------------------------------------------
 
 META = "SELECT boot_id, last_at, last_wall, identity, changes FROM meta"
 
 SAVE_META = "UPDATE meta SET boot_id = :boot_id, last_at = :now, last_wall = :wall"
-
-NAME_STORE = "UPDATE meta SET identity = :identity WHERE identity IS NULL"
-
-COUNT_CHANGE = "UPDATE meta SET changes = changes + 1"
 
 TOUCH_META = "UPDATE meta SET version = version"
 

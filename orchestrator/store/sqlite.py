@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from orchestrator.core import Clock, StoreGone, StoreUnavailable, StoreUnusable
 from orchestrator.ratelimit import return_after_reboot
-from orchestrator.store import schema, sql
+from orchestrator.store import loss, schema, sql
 from orchestrator.store.address import sqlite_address
 from orchestrator.store.database import Claim, Row
 from orchestrator.store.files import StoreFiles
@@ -249,15 +249,15 @@ class SqliteTransaction:
         """Count this transaction if it changes anything: the row about the store after it; None if it does not."""
         if self._connection.total_changes == self._changes_before:
             return None
-        self.change(sql.COUNT_CHANGE)
+        self.change(loss.COUNT_CHANGE)
         return self.meta()
 
     def bring_forward(self, place: str, left: Leftovers) -> None:
         """Make a new or an older store one of this version; note that it was lost if it was."""
         found = schema.migrate(self, place, SERIAL)
-        self.change(sql.NAME_STORE, identity=secrets.token_hex(8))
+        self.change(loss.NAME_STORE, identity=secrets.token_hex(8))
         if cause := self.find_loss(found, left):
-            self.change(sql.NOTE_LOSS, cause=cause, now=self.now(), wall=self.epoch())
+            self.change(loss.NOTE_LOSS, cause=cause, now=self.now(), wall=self.epoch())
 
     def find_loss(self, found: int, left: Leftovers) -> str:
         """The cause for which this store, found in this version, is not all that was kept in its place; '' if it is."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError
 from orchestrator.ratelimit import search_end
-from orchestrator.store import organizations, sql
+from orchestrator.store import loss, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.rows import BATCH, kind, to_bare_task, to_result, to_run, to_task
 
@@ -91,7 +91,7 @@ class Views:
     def loss(self) -> Loss | None:
         """The last loss of the store that was noticed, if there ever was one."""
         with self._database.read() as tx:
-            row = tx.row(sql.LOSS)
+            row = tx.row(loss.LOSS)
         if row is None:
             return None
         return Loss(cause=row["lost_cause"], at=row["lost_wall"], ended=row["clean_wall"] is not None)
