@@ -143,6 +143,7 @@ def parse_snapshot(body: bytes) -> Snapshot | None:
         shared_at=instant(found.get("shareDate")),
         start_round=_round_id(found.get("startRoundId")),
         end_round=_round_id(found.get("endRoundId")),
+        source_test_id=text_id(found.get("sourceTestId")),
     )
 
 

@@ -102,8 +102,7 @@ def start_run(preparation: Preparation, observer: Observer) -> Worker:
     store, clock, jobfile = organizations.store, organizations.clock, organizations.jobfile
     basis = preparation.basis
     run = basis if isinstance(basis, Run) else _queue_plan(preparation, basis, observer)
-    if any(job.expect_saved_event is not None for job in jobfile.jobs):
-        _report(observer, stop_on_unexpected_snapshots(store.views, run, preparation.served))
+    _report(observer, stop_on_unexpected_snapshots(store.views, run, preparation.served))
     deadline = options.deadline
     if deadline is not None:  # it counts from the start, the survey included
         deadline = max(0.0, deadline - clock.boot() + preparation.began_at)

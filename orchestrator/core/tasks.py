@@ -23,6 +23,10 @@ says so of every snapshot that the API made, another one keeps a private one unt
 MOST_RESENDS = 1
 """Times that `on_uncertain: resend` sends an uncertain task once more."""
 
+ROUND = 900
+"""Seconds: rounds, on which a snapshot's window may be aligned, move an end by less than this for tests that run every
+quarter of an hour or more often, as nearly all do; a larger difference is said."""
+
 KEY_FIELD, KEY_AS_TEXT = "{key}", "{\ufdd0key}"
 """The field that a display name keeps until its key is known, and the same where it is meant as text, as in a test's name."""
 
@@ -66,7 +70,9 @@ class Reason(StrEnum):
     PERMISSION_REFUSED = "permission_refused"
     CONNECTION_REFUSED = "connection_refused"  # by a proxy, a certificate or TLS, until somebody acts
     NOT_THE_API = "not_the_api"  # somebody else answers in its place: a sign-in page, a proxy, a gateway
-    UNEXPECTED_SNAPSHOT = "unexpected_snapshot"  # the first answer contradicts expect_saved_event
+    UNEXPECTED_SNAPSHOT = (
+        "unexpected_snapshot"  # an answer contradicts expect_saved_event, or is another test's
+    )
     NOBODY_RUNNING = "nobody_running"  # the run has no live process
 
     @property
@@ -216,7 +222,8 @@ class Problem:
 class Snapshot:
     """A snapshot as the API described it when it was made; every field but the id may be missing.
 
-    `event_id` is the pseudo-test (`testId` of the answer) under which a saved event stands in `GET /tests`.
+    `event_id` is the pseudo-test (`testId` of the answer) under which a saved event stands in `GET /tests`,
+    `source_test_id` the test that it is of; `start_round` and `end_round` are epoch seconds.
     """
 
     id: str
@@ -227,6 +234,7 @@ class Snapshot:
     shared_at: float | None = None
     start_round: int | None = None
     end_round: int | None = None
+    source_test_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +315,30 @@ class Result:
     def may_expire_at(self) -> float | None:
         """When ThousandEyes deletes the snapshot if it ever does: of a saved event nobody knows."""
         return self._thirty_days if self._is_saved_event else None
+
+    @property
+    def test_returned(self) -> str | None:
+        """The test that the snapshot is of by the answer, where it is another one than was asked for."""
+        returned = None if self.snapshot is None else self.snapshot.source_test_id
+        return None if returned == self.task.test_id else returned
+
+    @property
+    def window_returned(self) -> Window | None:
+        """The window between the snapshot's rounds by the answer, where it is another one than was asked for."""
+        asked, made = self.task.window, self.snapshot
+        if made is None:
+            return None
+        start, end = (
+            at if at is not None and EARLIEST <= at < LATEST else wanted
+            for at, wanted in ((made.start_round, asked.start), (made.end_round, asked.end))
+        )
+        return None if (start, end) == (asked.start, asked.end) else Window(start=start, end=end)
+
+    @property
+    def misses_window(self) -> bool:
+        """True if the window that came back differs from the one asked for by more than rounds explain."""
+        asked, came = self.task.window, self.window_returned
+        return came is not None and max(abs(came.start - asked.start), abs(came.end - asked.end)) >= ROUND
 
     def existence(self, listed: ListedEvents | None, epoch: float) -> Existence:
         """Tell if a snapshot that was made is there still, by the list of its account group (None: not read)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -202,6 +203,8 @@ def _csv_row(result: Result, run_id: str, output: Output) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        value = json.dumps(value)
     return escape_formula(value) if isinstance(value, str) else value
 
 

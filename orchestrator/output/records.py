@@ -52,6 +52,12 @@ def _possible_fields(result: Result) -> Record | None:
     return known_fields({"id": event.id, "created_at": utc_or_none(event.created_at)})
 
 
+def _window_fields(result: Result) -> Record | None:
+    """The window that came back, where it is not the one that was asked for."""
+    came = result.window_returned
+    return None if came is None else {"start": utc_text(came.start), "end": utc_text(came.end)}
+
+
 _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "task": lambda result: result.task.key,
     "organization": lambda result: result.task.organization_name,
@@ -76,6 +82,8 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "duplicate_possible": lambda result: result.duplicate_possible,
     "found": lambda result: result.found,
     "possible_event": _possible_fields,
+    "test_id_returned": lambda result: result.test_returned,
+    "window_returned": _window_fields,
     "unverified": lambda result: result.task.unverified and result.status is Status.CREATED,
 }
 """Every field of a settled task's record, in the documented order, with where it comes from."""

@@ -57,7 +57,7 @@ _WHY = {
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
     Reason.CONNECTION_REFUSED: "{name}: connection refused by a proxy, a certificate or TLS; {next}",
     Reason.NOT_THE_API: "{name}: not the API, but somebody else answers; {next}",
-    Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, not what expect_saved_event says; {next}",
+    Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, of another test or not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
 }
 

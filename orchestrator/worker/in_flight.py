@@ -157,7 +157,7 @@ class InFlight:
         elif verdict.outcome is Outcome.CREATED and verdict.snapshot is not None:
             self._organizations.registration_due |= lease.task.kind in served.refusals.final
             served.note_success(lease.task)
-            wrong = settlement.unexpected_snapshot(lease.task.expect_saved_event, verdict.snapshot)
+            wrong = settlement.unexpected_snapshot(lease.task, verdict.snapshot)
             if wrong is not None:
                 self._stop_serving(served, Reason.UNEXPECTED_SNAPSHOT, wrong)
         elif verdict.outcome is Outcome.REJECTED:

@@ -45,7 +45,19 @@ def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, 
     if settled.status is Status.UNCERTAIN:
         text = f"{test}: {title}; nobody knows whether it was made; looked for later"
         return _about(lease, "attempt.uncertain", text)
+    came = Result(task=lease.task, status=settled.status, snapshot=settled.snapshot)
+    if came.misses_window:
+        return _about(lease, "attempt.sent", f"{test}: {describe_windows(came)}")
     return _about(lease, "attempt.sent", f"{test}: {title}", "debug")
+
+
+def describe_windows(result: Result) -> str:
+    """The window that came back beside the one that was asked for."""
+    asked, came = (
+        f"{utc_text(one.start)} to {utc_text(one.end)}"
+        for one in (result.task.window, result.window_returned or result.task.window)
+    )
+    return f"the snapshot shows {came}, and {asked} was asked for: look at it before you share it"
 
 
 def describe_problem(verdict: Verdict) -> str:

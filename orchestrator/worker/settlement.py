@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from orchestrator.core import (
     Settlement,
     Snapshot,
     Status,
+    Task,
 )
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Views
@@ -130,8 +132,18 @@ def may_resend(lease: Lease, result: Result) -> bool:
     return lease.task.on_uncertain is OnUncertain.RESEND and lease.resends < MOST_RESENDS and not answered
 
 
-def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> str | None:
-    """The reason to send nothing more for an organization whose answer contradicts `expect_saved_event`."""
+def unexpected_snapshot(task: Task, snapshot: Snapshot) -> str | None:
+    """The reason to send nothing more for an organization after a snapshot that is not what was asked for.
+
+    It is another test's, or contradicts `expect_saved_event`.
+    """
+    returned = snapshot.source_test_id
+    if returned is not None and returned != task.test_id:
+        return (
+            f"a snapshot of test {returned} came back where test {task.test_id} was asked for; nothing more is sent "
+            "for this organization: check the snapshot, then the id and its account group"
+        )
+    expected = task.expect_saved_event
     if expected is None or snapshot.saved_event is None or snapshot.saved_event == expected:
         return None
     came, wanted = (
@@ -146,12 +158,12 @@ def unexpected_snapshot(expected: bool | None, snapshot: Snapshot) -> str | None
 def stop_on_unexpected_snapshots(
     views: Views, run: Run, organizations: Mapping[str, ServedOrganization]
 ) -> Iterator[Event]:
-    """Stop each organization of which the run refers to a snapshot that is not what its job file expects."""
-    for result in views.results(run.id):
+    """Stop each organization of which the run refers to a snapshot that is not what was asked for."""
+    for result in views.results(run.id, settled_since=-math.inf):
         served = organizations.get(result.task.organization)
         if served is None or served.stopped is not None or result.snapshot is None:
             continue
-        wrong = unexpected_snapshot(result.task.expect_saved_event, result.snapshot)
+        wrong = unexpected_snapshot(result.task, result.snapshot)
         if wrong is not None:
             served.stop(Reason.UNEXPECTED_SNAPSHOT, wrong)
             yield notices.organization_stop(served)

@@ -231,6 +231,7 @@ def test_a_full_snapshot_is_read() -> None:
         shared_at=1686009600.0,
         start_round=1538784000,
         end_round=1538787600,
+        source_test_id="202701",
     )
 
 

@@ -22,7 +22,7 @@ from orchestrator.core import (
 )
 from orchestrator.output import sentences
 from orchestrator.output.formats import URL_CHARACTERS
-from orchestrator.windows import clock_time, day_text
+from orchestrator.windows import clock_time, day_text, window_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +218,10 @@ def _notes(result: Result) -> Iterable[str]:
     """Remarks that a reader of the link needs."""
     if result.duplicate_possible:
         yield "there may be a second one like it: an attempt before went unanswered"
+    if result.test_returned is not None:
+        yield f"it is of test {harmless(result.test_returned)}, which was not asked for"
+    if result.misses_window and result.window_returned is not None:
+        yield f"it shows {window_texts(result.window_returned, UTC)[0]} instead"
     if result.task.unverified:
         yield "made over 30 days ago; nobody could look if it is there still"
     if result.found:
