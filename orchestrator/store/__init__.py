@@ -14,6 +14,7 @@ Where to look:
     leases          a task from its grant to its end
     rows            rows <-> nouns
     sql             every statement, by name
+    sharing_sql     those of sharing and merging
     schema          the tables, and how an older store becomes a present one
     database        the seam between all of these and a database
     sqlite          one file

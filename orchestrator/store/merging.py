@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.core import Existence, Status
-from orchestrator.store import sql
+from orchestrator.store import sharing_sql, sql
 from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import find_existence, find_phase, to_bare_task
 
@@ -25,16 +25,16 @@ def merge(tx: Transaction, source: int, target: Row) -> None:
     """Move everything of one organization into another, with which it shares a bucket that is locked."""
     _merge_tasks(tx, source, target, tx.now())
     for statement in (
-        sql.MOVE_RUN_TASKS,
-        sql.MOVE_RUN_ORGANIZATIONS,
-        sql.DROP_RUN_ORGANIZATIONS,
-        sql.MOVE_SERVING,
-        sql.DROP_SERVING,
-        sql.MOVE_IDENTITIES,
-        sql.DROP_ORGANIZATION,
+        sharing_sql.MOVE_RUN_TASKS,
+        sharing_sql.MOVE_RUN_ORGANIZATIONS,
+        sharing_sql.DROP_RUN_ORGANIZATIONS,
+        sharing_sql.MOVE_SERVING,
+        sharing_sql.DROP_SERVING,
+        sharing_sql.MOVE_IDENTITIES,
+        sharing_sql.DROP_ORGANIZATION,
     ):
         tx.change(statement, organization=source, into=target["id"])
-    tx.change(sql.RECOUNT, organization=target["id"])
+    tx.change(sharing_sql.RECOUNT, organization=target["id"])
     tx.change(sql.TOUCH_BUCKET, organization=target["id"])
 
 
@@ -42,18 +42,18 @@ def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
     """Give the tasks their new keys. Leases in flight go on: they are known by the key they were granted under."""
     moves: list[Mapping[str, object]] = []
     for base_key, tasks in _by_base_key(tx, source, target).items():
-        others = tx.rows(sql.GENERATIONS, base_key=base_key)
+        others = tx.rows(sharing_sql.GENERATIONS, base_key=base_key)
         if others:
             _renumber(tx, _unite(tx, tasks, others, target, now), target)
         else:
             moves += [_new_keys(task, target, task["generation"]) for task in tasks]
-    tx.each(sql.MOVE_TASK, moves)
+    tx.each(sharing_sql.MOVE_TASK, moves)
 
 
 def _by_base_key(tx: Transaction, source: int, target: Row) -> dict[str, list[Row]]:
     """An organization's tasks by the base key that they are to have."""
     found: dict[str, list[Row]] = {}
-    for task in tx.rows(sql.TASKS_OF, organization=source):
+    for task in tx.rows(sharing_sql.TASKS_OF, organization=source):
         found.setdefault(str(_new_keys(task, target, 0)["base_key"]), []).append(task)
     return found
 
@@ -98,12 +98,12 @@ def _turn(row: Row) -> tuple[int, int]:
 def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> None:
     """Have all runs refer to the task that is kept; that a duplicate is possible is not forgotten."""
     phase, until = find_phase(kept, now)
-    tx.change(sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
-    tx.change(sql.DROP_RUN_TASKS, task=lesser["id"])
-    tx.change(sql.DROP_PROBE, bucket=target["bucket"], task=lesser["id"])
-    tx.change(sql.DROP_TASK, task=lesser["id"])
+    tx.change(sharing_sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
+    tx.change(sharing_sql.DROP_RUN_TASKS, task=lesser["id"])
+    tx.change(sharing_sql.DROP_PROBE, bucket=target["bucket"], task=lesser["id"])
+    tx.change(sharing_sql.DROP_TASK, task=lesser["id"])
     if lesser["duplicate_possible"]:
-        tx.change(sql.FLAG_DUPLICATE, task=kept["id"])
+        tx.change(sharing_sql.FLAG_DUPLICATE, task=kept["id"])
 
 
 def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:
@@ -112,7 +112,7 @@ def _renumber(tx: Transaction, tasks: Sequence[Row], target: Row) -> None:
     for task in tasks:
         numbers.append(max(task["generation"], numbers[-1] + 1 if numbers else 0))
     for task, generation in reversed(list(zip(tasks, numbers, strict=True))):
-        tx.change(sql.MOVE_TASK, **_new_keys(task, target, generation))
+        tx.change(sharing_sql.MOVE_TASK, **_new_keys(task, target, generation))
 
 
 def _new_keys(row: Row, target: Row, generation: int) -> dict[str, object]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.core import Limit, Priority, identity
 from orchestrator.ratelimit import Bucket, Gate, Token, longest_hold
-from orchestrator.store import sql
+from orchestrator.store import sharing_sql, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.merging import merge
 from orchestrator.store.rows import NO_PROBE, Probe, from_gate, to_gate, to_limit
@@ -40,13 +40,14 @@ class KnownOrganizations:
         with self._database.write() as tx:
             signs = make_signs(read_digest_key(tx), base_url, org_id or named, digest)
             organization = ensure(tx, by_id or by_name, name)
+            before = organization if by_id is None else find(tx, by_name)
             proof = {"organization": organization["id"], "proved": by_id is not None}
-            tx.each(sql.ADD_SIGN, [{"sign": sign, **proof} for sign in signs])
-            if by_id is None:
-                _share(tx, organization)
-            else:
-                _learn(tx, by_name, organization, signs)
-            tx.change(sql.RENAME_ORGANIZATION, organization=organization["id"], name=name)
+            known = {row["sign"] for row in tx.rows(sharing_sql.KNOWN_SIGNS, **proof)}
+            tx.each(sharing_sql.ADD_SIGN, [{"sign": sign, **proof} for sign in signs if sign not in known])
+            if before is None or before["id"] != organization["id"] or not known.issuperset(signs):
+                _connect(tx, by_name, before, organization, signs)
+            if organization["name"] != name:
+                tx.change(sql.RENAME_ORGANIZATION, organization=organization["id"], name=name)
         return str(organization["identity"])
 
     def present_identity(self, organization: str) -> str:
@@ -152,27 +153,30 @@ def _share(
     It is locked then, and so are those `beside` it.
     """
     buckets = {organization["bucket"], *joining}
-    buckets |= {row["bucket"] for row in tx.rows(sql.SHARING_BUCKETS, organization=organization["id"])}
+    buckets |= {
+        row["bucket"] for row in tx.rows(sharing_sql.SHARING_BUCKETS, organization=organization["id"])
+    }
     lock_buckets(tx, {*buckets, *beside})
     return unite(tx, buckets)
 
 
-def _learn(tx: Transaction, by_name: str, organization: Row, signs: list[str]) -> None:
-    """Have a name stand for the organization of an id; what was known under the name alone becomes part of it."""
-    before = find(tx, by_name)
-    if before is not None and before["id"] == organization["id"]:
-        part(tx, _share(tx, organization))
-        return
-    if before is None:
+def _connect(
+    tx: Transaction, by_name: str, before: Row | None, organization: Row, signs: Sequence[str]
+) -> None:
+    """Have a name stand for an organization, which shares a bucket by its signs, instead of for the one of `before`.
+
+    What was known under the name alone becomes part of the organization.
+    """
+    if before is None or before["id"] == organization["id"]:
         part(tx, _share(tx, organization))
     elif before["identity"] == by_name:
-        tx.change(sql.MOVE_SIGNS, organization=before["id"], into=organization["id"])
-        tx.change(sql.DROP_SIGNS, organization=before["id"])
+        tx.change(sharing_sql.MOVE_SIGNS, organization=before["id"], into=organization["id"])
+        tx.change(sharing_sql.DROP_SIGNS, organization=before["id"])
         bucket = _share(tx, organization, joining=[before["bucket"]])
         merge(tx, before["id"], tx.row(sql.ORGANIZATION, organization=organization["id"]) or {})
         part(tx, bucket)
     else:  # the name stood for another id: if that was all it had of this token, it shares nothing with it
-        tx.change(sql.DROP_UNPROVED, organization=before["id"], signs=signs)
+        tx.change(sharing_sql.DROP_UNPROVED, organization=before["id"], signs=list(signs))
         bucket = _share(tx, organization, beside=[before["bucket"]])
         left = tx.row(sql.ORGANIZATION, organization=before["id"]) or {}
         for number in {bucket, left["bucket"]}:

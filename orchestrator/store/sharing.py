@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from orchestrator.core import identity
-from orchestrator.store import sql
+from orchestrator.store import sharing_sql, sql
 from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import from_gate, probing_lease, to_gate, to_limit
 
@@ -24,11 +24,11 @@ KEY_BYTES = 32
 
 def read_digest_key(tx: Transaction) -> bytes:
     """The key for digests, of this store alone, made if need be; from here on nobody else changes who shares a bucket."""
-    row = tx.row(sql.LOCK_SHARING) or {}
+    row = tx.row(sharing_sql.LOCK_SHARING) or {}
     key = row["digest_key"]
     if key is None:
         key = secrets.token_hex(KEY_BYTES)
-        tx.change(sql.SET_DIGEST_KEY, digest_key=key)
+        tx.change(sharing_sql.SET_DIGEST_KEY, digest_key=key)
     return bytes.fromhex(key)
 
 
@@ -48,11 +48,11 @@ def unite(tx: Transaction, buckets: Collection[int]) -> int:
         _unite_tokens(tx, bucket, into)
         _unite_gates(tx, bucket, into)
         for statement in (
-            sql.RAISE_VERSION,
-            sql.MOVE_HELD,
-            sql.DROP_ALL_HELD,
-            sql.MOVE_MEMBERS,
-            sql.DROP_BUCKET,
+            sharing_sql.RAISE_VERSION,
+            sharing_sql.MOVE_HELD,
+            sharing_sql.DROP_ALL_HELD,
+            sharing_sql.MOVE_MEMBERS,
+            sharing_sql.DROP_BUCKET,
         ):
             tx.change(statement, bucket=bucket, into=into)
     return into
@@ -77,7 +77,7 @@ def _unite_tokens(tx: Transaction, source: int, target: int) -> None:
 
 def _unite_gates(tx: Transaction, source: int, target: int) -> None:
     """The gate that is closed for longer stays, and the later of the last grants with its settings."""
-    rows = [tx.row(sql.BUCKET, bucket=number) or {} for number in (source, target)]
+    rows = [tx.row(sharing_sql.BUCKET, bucket=number) or {} for number in (source, target)]
     kept = max(rows, key=lambda row: row["gate_until"] or 0.0)
     wall = tx.epoch() if kept["gate_wall"] is None else kept["gate_wall"]
     gate = from_gate(to_gate(kept), wall=wall, probe=probing_lease(kept))
@@ -97,9 +97,9 @@ def part(tx: Transaction, bucket: int) -> None:
 
     Each has all tokens out for one hold: nobody knows any more whose requests they were for.
     """
-    members = [row["id"] for row in tx.rows(sql.MEMBERS, bucket=bucket)]
+    members = [row["id"] for row in tx.rows(sharing_sql.MEMBERS, bucket=bucket)]
     _, *leaving = (
-        _groups(members, tx.rows(sql.SIGNS_OF_MEMBERS, bucket=bucket)) if len(members) > 1 else ((),)
+        _groups(members, tx.rows(sharing_sql.SIGNS_OF_MEMBERS, bucket=bucket)) if len(members) > 1 else ((),)
     )
     if not leaving:
         return
@@ -107,7 +107,7 @@ def part(tx: Transaction, bucket: int) -> None:
     for group in leaving:
         own = _copy(tx, bucket, founder=group[0])
         for organization in group:
-            tx.change(sql.MOVE_MEMBER, organization=organization, bucket=own)
+            tx.change(sharing_sql.MOVE_MEMBER, organization=organization, bucket=own)
         tx.change(sql.TOUCH_BUCKET, organization=group[0])
 
 
@@ -141,7 +141,7 @@ def _pairs(signs: Sequence[Row]) -> Iterator[tuple[int, int]]:
 def _hold_all(tx: Transaction, bucket: int) -> None:
     """Have all tokens of a bucket out for a hold at least; no lease brings one back before."""
     now, wall, tokens = tx.now(), tx.epoch(), tx.rows(sql.TOKENS, bucket=bucket)
-    settings = (tx.row(sql.BUCKET, bucket=bucket) or {})["last_limit"]
+    settings = (tx.row(sharing_sql.BUCKET, bucket=bucket) or {})["last_limit"]
     limit = to_limit(settings) if settings else None
     hold = max((limit.hold if limit else 0.0, *(row["full_hold"] for row in tokens)))
     returns = {row["number"]: row["returns_at"] for row in tokens}
@@ -149,12 +149,12 @@ def _hold_all(tx: Transaction, bucket: int) -> None:
     for number in {*returns, *range(1, limit.snapshots + 1 if limit else 1)}:
         later = max(returns.get(number, 0.0), now + hold)
         tx.change(sql.WRITE_RETURN, bucket=bucket, number=number, returns_at=later, **times)
-    tx.change(sql.RAISE_VERSION, bucket=bucket, into=bucket)
+    tx.change(sharing_sql.RAISE_VERSION, bucket=bucket, into=bucket)
 
 
 def _copy(tx: Transaction, bucket: int, *, founder: int) -> int:
     """Another bucket with the same tokens out and the same gate; its number."""
-    tx.change(sql.COPY_BUCKET, bucket=bucket, organization=founder)
-    own = int((tx.row(sql.LATEST_BUCKET, organization=founder) or {})["id"])
-    tx.change(sql.COPY_TOKENS, bucket=bucket, into=own)
+    tx.change(sharing_sql.COPY_BUCKET, bucket=bucket, organization=founder)
+    own = int((tx.row(sharing_sql.LATEST_BUCKET, organization=founder) or {})["id"])
+    tx.change(sharing_sql.COPY_TOKENS, bucket=bucket, into=own)
     return own
