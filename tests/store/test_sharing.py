@@ -340,13 +340,13 @@ def test_grants_while_buckets_join_and_part_are_never_too_many(world: World) -> 
 
 # -- in any order --------------------------------------------------------------------------------------------
 
-TRUTH = {"a": "1", "b": "1", "c": "2", "d": "2"}
+TRUTH = {"a": "1", "b": "2", "c": "2"}
 """Names, and the organizations that they are; nobody knows at first."""
 
 STEPS = st.one_of(
     st.tuples(st.just("join"), st.sampled_from(sorted(TRUTH)), st.booleans()),
     st.tuples(st.just("make"), st.sampled_from(sorted(TRUTH)), st.booleans()),
-    st.tuples(st.just("pass"), st.sampled_from(["10", "100", "301", "400"]), st.just(False)),
+    st.tuples(st.just("pass"), st.sampled_from(["10", "100", "301"]), st.just(False)),
 )
 
 
@@ -396,11 +396,11 @@ class Story:
 
 
 def test_whatever_is_learnt_in_whatever_order_five_go_out_in_any_window(world: World) -> None:
-    """One token sees two organizations of two names each."""
+    """One token sees two organizations, one of which has two names."""
     chapters = itertools.count(1)
 
-    @settings(max_examples=15, deadline=None)
-    @given(steps=st.lists(STEPS, min_size=10, max_size=40))
+    @settings(max_examples=30, deadline=None)
+    @given(steps=st.lists(STEPS, min_size=12, max_size=30))
     def tell(steps: list[tuple[str, str, bool]]) -> None:
         story = Story(world, next(chapters))
         for step, what, yes in steps:
