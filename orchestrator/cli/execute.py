@@ -18,6 +18,7 @@ from orchestrator.cli.process import (
     look_into_store,
     pause_printer,
     print_lines,
+    yield_terminal,
 )
 from orchestrator.core import Ending, Event, JobFile, Run, TesnapError
 
@@ -90,7 +91,7 @@ def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions)
     worker = start_run(preparation, view)
     if preparation.options.deadline is not None:
         Signals.ends_at = preparation.began_at + preparation.options.deadline
-    with Signals.send_to(worker.ask_to_stop):
+    with Signals.send_to(worker.ask_to_stop), yield_terminal(view.step_aside):
         try:
             with ask_again(organizations, worker.stop_organization, view):
                 ending = worker.work()

@@ -246,6 +246,25 @@ class Signals:
             cls.receiver, cls.over = None, True
 
 
+@contextmanager
+def yield_terminal(step_aside: Callable[[], None]) -> Iterator[None]:
+    """Call this function before Ctrl-Z hands the terminal to the shell, for a while."""
+
+    def suspend(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        step_aside()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # goes on from here with `fg`
+        signal.signal(number, suspend)
+
+    before = signal.getsignal(signal.SIGTSTP)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGTSTP, suspend)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, before)
+
+
 def use_store(
     store_url: str | None, clock: Clock, *, read_only: bool = False, must_exist: bool = False
 ) -> closing[Store]:

@@ -101,13 +101,17 @@ class View:
         text = sentences.last_line(ending, store=self._output.store, rehearsal=self._output.rehearsal)
         self._tell(Event(name="run.ended", text=text, level=level))
 
+    def step_aside(self) -> None:
+        """Leave the terminal to somebody else; the live line comes back with the next news."""
+        if self._live:
+            self._live.hide()
+
     def close(self) -> None:
         """Tell what was held back, take the live line away, give the cursor back; harmless when repeated."""
         held, self._held = self._held, None
         for event, at in held or ():
             self._write(event, at)
-        if self._live:
-            self._live.hide()
+        self.step_aside()
 
     def _print(self, write: Callable[[], None]) -> None:
         """Write to standard output, unless it is gone: the run goes on without it and says so once."""

@@ -83,6 +83,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     api = Held()
     ids = [test.test_id for test in api.world.organizations[0].account_groups[0].tests[:3]]
     (tmp_path / "edge.yaml").write_text(JOBFILE.replace("TESTS", ", ".join(f'"{one}"' for one in ids)))
+    (tmp_path / "select.yaml").write_text(JOBFILE.replace("tests: [TESTS]", "select: {test_name: '*'}"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("TE_", "TESNAP_"))}
     with serve(api) as url:
         environ = {
@@ -261,3 +262,61 @@ def test_streams_without_room_change_no_exit_code(scene: Scene) -> None:
     with on_terminal(command, scene.environ, cwd=scene.folder) as terminal:
         assert terminal.end() == 0
     assert scene.report()[-1]["counts"]["created"] == 3
+
+
+def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_back(scene: Scene) -> None:
+    """The live line is away and the cursor there while the shell has it."""
+    shown, hidden = b"\x1b[?25h", b"\x1b[?25l"
+    with on_terminal(SHELL, scene.environ, cwd=scene.folder) as terminal:
+        terminal.type(f"{shlex.join(scene.run)}\n")
+        wait_until(lambda: b"of 3 settled" in terminal.read() and scene.api.posts, "the live line")
+        terminal.type("\x1a")
+        terminal.wait_for("Stopped")
+        before = terminal.read()
+        assert before.rindex(shown) > before.rindex(hidden)
+        terminal.type("fg; echo code=$?\n")
+        wait_until(lambda: b"of 3 settled" in terminal.read()[len(before) :], "the live line again")
+        scene.api.let_go.set()
+        terminal.wait_for("code=0")
+    assert scene.report()[-1]["counts"]["created"] == 3
+
+
+@pytest.mark.parametrize(
+    "words", ["plan select.yaml", "tests", "run select.yaml", "snap --alerting --last 1h"]
+)
+@pytest.mark.parametrize("signals", [(), (signal.SIGHUP, signal.SIGHUP)])
+def test_a_closed_window_ends_what_is_read(
+    words: str, signals: tuple[signal.Signals, ...], scene: Scene
+) -> None:
+    """Nothing was sent: at once, with the code of a command that was stopped."""
+    scene.api.holds.add("GET")
+    with on_terminal([*TESNAP, *words.split()], scene.environ, cwd=scene.folder) as terminal:
+        wait_until(lambda: (terminal.read(), scene.api.arrived)[1], "the first request")
+        terminal.close()
+        for one in signals:
+            os.kill(terminal.child.pid, one)
+        assert terminal.end() == 5
+    assert scene.api.posts == 0
+
+
+def test_a_question_on_a_terminal_that_is_gone_is_not_answered(scene: Scene) -> None:
+    """The snapshot stays uncertain."""
+    with while_sending(scene, scene.run) as (terminal, process):
+        os.kill(process.id, signal.SIGQUIT)
+    with on_terminal([*TESNAP, "settle", "r1"], scene.environ, cwd=scene.folder) as terminal:
+        terminal.wait_for("its ID if it is there")
+        terminal.close()
+        assert terminal.end() == 5
+    assert scene.status()["counts"]["uncertain"] == 1
+
+
+def test_a_closed_window_drains_a_rehearsal(scene: Scene) -> None:
+    """Its simulator and its folder go with it."""
+    command = (*TESNAP, "rehearse", "edge.yaml", "--speed", "1", "--report", "r1.jsonl", "--snapshots", "1")
+    environ = {**scene.environ, "TMPDIR": str(scene.folder)}
+    with on_terminal(command, environ, cwd=scene.folder) as terminal:
+        terminal.wait_for("1 of 3 settled")
+        terminal.close()
+        assert terminal.end() == 5
+    assert scene.report()[-1]["counts"]["created"] == 1
+    assert not list(scene.folder.glob("tesnap-*"))
