@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ MOST_MEMORY = 256
 
 LONGEST_INPUT = 16_384
 """Bytes: what costs by its size alone is in `tests/support/hostile.py`."""
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LONGEST_WAIT = 60
 """Seconds of the wall clock after which a reading counts as hanging; time on the processor is judged by itself."""
@@ -69,10 +72,7 @@ def _fuzz(name: str, options: argparse.Namespace) -> Fuzzed:
         executions, slowest, kilobytes = FIGURES.unpack(figures.read_bytes())
         trouble = "" if done.returncode == 0 else done.stderr[-3000:]
         if options.keep and not trouble:
-            kept = folder / "kept"
-            kept.mkdir()
-            _run(name, figures, [*limits, "-merge=1", str(kept), str(new), str(old)])
-            write_corpus(name, [path.read_bytes() for path in sorted(kept.iterdir())])
+            _keep(name, folder, [*limits, "-merge=1"])
         for found in (path for kind in ("crash", "timeout", "oom") for path in folder.glob(f"{kind}-*")):
             trouble += f"\nits input: {found.read_bytes()!r:.4000}"
     size = kilobytes / 1024
@@ -86,9 +86,23 @@ def _fuzz(name: str, options: argparse.Namespace) -> Fuzzed:
     )
 
 
+def _keep(name: str, folder: Path, options: Sequence[str]) -> None:
+    """Keep the smallest set of the old and the new cases that reaches all that they reach."""
+    kept, figures = folder / "kept", folder / "figures-of-merge"
+    kept.mkdir()
+    figures.write_bytes(bytes(FIGURES.size))
+    done = _run(name, figures, [*options, str(kept), str(folder / "new"), str(folder / "old")])
+    cases = [path.read_bytes() for path in sorted(kept.iterdir())]
+    assert cases, done.stderr[-3000:]
+    write_corpus(name, cases)
+
+
 def _run(name: str, figures: Path, options: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.fuzz.fuzzing", name, str(figures), *options]
-    return subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
+    command = [sys.executable, "-m", "tests.fuzz.fuzzing", *options]
+    here = {"FUZZ_READER": name, "FUZZ_FIGURES": str(figures), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, errors="replace", env={**os.environ, **here}
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

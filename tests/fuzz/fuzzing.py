@@ -1,12 +1,14 @@
-"""One reader in one process: `python -m tests.fuzz.fuzzing READER FIGURES LIBFUZZER_OPTIONS…`.
+"""One reader in one process: `python -m tests.fuzz.fuzzing LIBFUZZER_OPTIONS…`.
 
-The figures are 24 bytes of a file that the caller made: executions, the slowest one in seconds of processor time,
+The variables FUZZ_READER and FUZZ_FIGURES say which one, and where its figures go: libFuzzer starts itself anew with
+its own options alone. The figures are 24 bytes of a file that the caller made: executions, the slowest one in seconds of processor time,
 and the largest resident size in kilobytes. They are true even after an end that no handler sees.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 import resource
 import struct
 import sys
@@ -24,12 +26,13 @@ def main() -> None:
     """Fuzz the reader that is named, until libFuzzer has enough."""
     import atheris  # only `make fuzz` installs it
 
-    name, figures, *options = sys.argv[1:]
+    name, figures = os.environ["FUZZ_READER"], os.environ["FUZZ_FIGURES"]
     with atheris.instrument_imports(include=["orchestrator", "yaml"]):
         from tests.fuzz.readers import READERS  # instrumented while it is imported
     with Path(figures).open("r+b") as file:
         memory = mmap.mmap(file.fileno(), FIGURES.size)
-    atheris.Setup([sys.argv[0], *options], _measure(READERS[name], memory))
+    again = f"{sys.executable} -m tests.fuzz.fuzzing"  # what libFuzzer hands to a shell
+    atheris.Setup([again, *sys.argv[1:]], _measure(READERS[name], memory))
     atheris.Fuzz()
 
 
