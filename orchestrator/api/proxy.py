@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from orchestrator.core import UsageError, find_address, is_loopback, split_url
+from orchestrator.core import UsageError, find_address, hide, is_loopback, split_url
 
 
 def find_proxy(base_url: str, configured: str | None, environ: Mapping[str, str]) -> str | None:
@@ -76,6 +76,8 @@ def _check_proxy(proxy: str, where: str) -> str:
             " http://NAME:PASSWORD@HOST:PORT, an IPv6 address in brackets, and in the name and password %40"
             " for @, %2F for /, %3A for :, %23 for #, %3F for ?"
         )
+    for secret in {parts.password or "", unquote(parts.password or "")}:
+        hide(secret)
     return proxy
 
 

@@ -14,7 +14,7 @@ from requests import Request
 from orchestrator.api.attempt import Attempt
 from orchestrator.api.response import Answer
 from orchestrator.api.transport import Transport
-from orchestrator.core import Clock, Http, Notify, UsageError, is_unencrypted, split_url
+from orchestrator.core import Clock, Http, Notify, UsageError, hide, is_unencrypted, split_url
 
 MOST_READ = 200
 """Bytes of a refusal that are read: Slack says in one word what it did not like."""
@@ -52,10 +52,13 @@ def post_message(
 def read_address(notify: Notify) -> str:
     """The address in the receiver's file; UsageError, which does not quote it, when there is none that can be used."""
     try:
-        return check_address(Path(notify.url_file).read_text(encoding="utf-8").strip())
+        address = Path(notify.url_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"
         raise UsageError(f"the file cannot be read ({why})") from None
+    hide(address.partition("://")[2].partition("/")[2])
+    hide(address)
+    return check_address(address)
 
 
 def check_address(address: str) -> str:

@@ -27,6 +27,9 @@ from orchestrator.core import (
     StoreUnavailable,
     SystemClock,
     UsageError,
+    hide,
+    leaving_text,
+    looks_secret,
 )
 
 if TYPE_CHECKING:
@@ -73,8 +76,21 @@ def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = N
     except SystemExit:  # click's way to end when whoever read standard output has gone
         return _discard_output()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
+        _hide_typed(sys.argv[1:] if arguments is None else arguments)
         return exit_code_of(error)
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _hide_typed(words: Sequence[str]) -> None:
+    """Keep words that look like a token, typed in the wrong place, out of what is said about the error.
+
+    A path is none: a folder's name may be any hash.
+    """
+    variables = (value for name, value in os.environ.items() if name.startswith("TESNAP_"))
+    for word in (*words, *variables):
+        for part in re.split(r"[=\s]", word):
+            if "/" not in part and looks_secret(part):
+                hide(part)
 
 
 def open_streams() -> None:
@@ -96,7 +112,9 @@ def open_streams() -> None:
 
 def _text_stream(outlet: Outlet, like: TextIO | None) -> TextIO:
     """The outlet as a text stream in the encoding of this one, with escapes for what the encoding lacks."""
-    return io.TextIOWrapper(
+    from orchestrator.output import CleanText
+
+    return CleanText(
         io.BufferedWriter(outlet),
         encoding=like.encoding if like else "utf-8",
         errors="backslashreplace",
@@ -194,7 +212,7 @@ def leave_last_words(text: str) -> None:
     """Write to Kubernetes' termination log, if there is one."""
     try:
         if TERMINATION_LOG.exists():
-            TERMINATION_LOG.write_bytes(text.encode()[-LONGEST_LAST_WORDS:])
+            TERMINATION_LOG.write_bytes(leaving_text(text).encode()[-LONGEST_LAST_WORDS:])
     except OSError:
         return  # last words are a courtesy
 

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
         holds_secret,
         is_plain,
         is_secret_key,
+        leaving_text,
         looks_secret,
         mask_secrets,
         without_credentials,

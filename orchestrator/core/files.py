@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from orchestrator.core.redact import is_plain
+from orchestrator.core.redact import MASK, is_plain, looks_secret
 
 _STREAMS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # where a shell puts its own pipes: `<(…)`, `|`
 
@@ -27,6 +27,8 @@ def read_start(path: Path, most: int) -> bytes:
 
 
 def printable(text: str) -> str:
-    """A file's name as text: what is no character, or none that is printed, is replaced."""
+    """A file's name as text: what is no character, or none that is printed, is replaced; never what may be a token."""
+    if "/" not in text and looks_secret(text):
+        return MASK
     known = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(char if is_plain(char) else "\N{REPLACEMENT CHARACTER}" for char in known)

@@ -122,6 +122,8 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
 
 _ADDRESS = re.compile(r"(\w)(:(?=//)|(?<=www)\.)", re.IGNORECASE)  # what is made a link without being asked
 
+_LINE_PARTS = re.compile(r"(?:(?!\r?\n)[^\t])+")  # what stands between tabs and the ends of lines
+
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
 
 
@@ -189,6 +191,12 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if is_plain(char) else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def leaving_text(text: str) -> str:
+    """Lines as they may leave the program: secrets masked, and nothing in them that a terminal obeys."""
+    masked = mask_secrets(text)
+    return masked if is_plain(masked) else _LINE_PARTS.sub(lambda found: harmless(found[0]), masked)
 
 
 def escape_markdown(text: str) -> str:

@@ -192,6 +192,10 @@ def _token_path(value: str) -> str:
 
 
 def _path(value: str, fields: tuple[str, ...] = ()) -> str:
+    if "://" in value:
+        raise _sentence(
+            "an address stands where a path belongs: write it into a file, and that file's path here"
+        )
     for written in re.findall(r"\{[^{}]*\}?|\}", value):
         if written[1:-1] not in fields:
             allowed = "only {organization} can stand in braces" if fields else "braces mean nothing here"

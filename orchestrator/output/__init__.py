@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         status_document,
         status_lines,
     )
-    from orchestrator.output.streams import Outlet, terminal_room
+    from orchestrator.output.streams import CleanText, Outlet, terminal_room
     from orchestrator.output.table import wrap_line
     from orchestrator.output.terminal import View
     from orchestrator.output.test_list import (

@@ -110,7 +110,7 @@ class RowWriter:
     """Writes results as rows under a head."""
 
     def __init__(self, output: Output, head: str, row: Callable[[Result, str], str]) -> None:
-        self._lines, self._secrets = Lines(output.stdout), output.secrets
+        self._lines, self._secrets = Lines(output.stdout, drawn=output.coloured), output.secrets
         self._head, self._row = head, row
 
     def write_start(self, run: Run, tasks: int) -> None:  # noqa: ARG002 - a table does not name its run

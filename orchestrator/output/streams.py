@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from orchestrator.core import leaving_text, mask_secrets
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -36,28 +38,40 @@ def terminal_room(stream: TextIO) -> int | None:
         return None
 
 
+class CleanText(io.TextIOWrapper):
+    """A standard stream as the whole program has it: whoever prints, secrets are masked and no terminal obeys the text."""
+
+    def write(self, text: str, /) -> int:
+        """Write the text as it may leave; returns the number of its characters."""
+        super().write(leaving_text(text))
+        return len(text)
+
+
 class Lines:
-    """A text stream to which each line goes whole, at once and in one write.
+    """A text stream to which each line goes whole, at once and in one write, secrets masked.
+
+    Nothing in it is obeyed by a terminal, unless it is `drawn`: then escape sequences are this program's own.
 
     So the lines of several processes that append to one file stay whole, and nothing is left in a buffer
     that a closed pipe would make fail at exit. OSError when the stream is gone.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, *, drawn: bool = False) -> None:
+        self._stream, self._leaving = stream, mask_secrets if drawn else leaving_text
         self._raw = getattr(getattr(stream, "buffer", None), "raw", None)
 
     def write(self, text: str) -> int:
         """Write text that ends a line; returns the number of its characters."""
+        length, text = len(text), self._leaving(text)
         if self._raw is None:
             self._stream.write(text)
             self._stream.flush()
-            return len(text)
+            return length
         self._stream.flush()
         rest = memoryview(text.encode(self.encoding, "backslashreplace"))
         while rest:
             rest = rest[self._raw.write(rest) :]
-        return len(text)
+        return length
 
     @property
     def encoding(self) -> str:

@@ -46,7 +46,8 @@ class View:
         self._writer = make_writer(output)
         self._stdout_open = True
         stderr = Lines(output.stderr)
-        live = LiveLine(stderr, no_color=output.no_color, environ=output.environ) if output.live else None
+        drawn = Lines(output.stderr, drawn=True)
+        live = LiveLine(drawn, no_color=output.no_color, environ=output.environ) if output.live else None
         self._live = None if live is None or live.dumb else live
         self._log = log.event_log(
             stderr,
