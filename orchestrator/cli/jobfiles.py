@@ -82,7 +82,10 @@ def schema_command() -> None:
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print shell completion; e.g. `tesnap completion bash > ~/.local/share/bash-completion/completions/tesnap`."""
-    from click.shell_completion import BashComplete, FishComplete, ZshComplete
+    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
     kind = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}[shell]
-    print(kind(ctx.find_root().command, {}, "tesnap", "_TESNAP_COMPLETE").source())
+    asked = kind(ctx.find_root().command, {}, "tesnap", "_TESNAP_COMPLETE")
+    print(
+        ShellComplete.source(asked)
+    )  # bash's own starts a bash to ask its version, with all of the environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import itertools
 import os
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.output.streams import LAST_LOOKS, Lines, Outlet
+from orchestrator.core.redact import hide
+from orchestrator.output.streams import LAST_LOOKS, CleanText, Lines, Outlet
 
 
 def test_each_line_is_one_write(tmp_path: Path) -> None:
@@ -84,3 +86,43 @@ class _CountingFile(io.FileIO):
     def write(self, data: object) -> int:
         self.writes += 1
         return super().write(data)  # type: ignore[arg-type]  # whatever is a buffer
+
+
+ROOT = Path(__file__).parents[2] / "orchestrator"
+
+AROUND = {"__stdout__", "__stderr__", "TextIOWrapper", "buffer"}
+"""Attributes by which text gets to a stream, and not through `CleanText` or `Lines`."""
+
+
+def ways_around(tree: ast.Module) -> list[str]:
+    """The places where something is written past them."""
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    named = [node.attr for node in attributes if node.attr in AROUND]
+    return named + ["os.write" for node in attributes if ast.unparse(node) == "os.write"]
+
+
+def test_nothing_is_written_past_the_place_where_secrets_are_masked() -> None:
+    """`print`, click and tracebacks write to the standard streams, which are `CleanText`; the simulator is no part of it."""
+    paths = [
+        path for path in ROOT.rglob("*.py") if "simulator" not in path.parts and path.name != "streams.py"
+    ]
+    found = {path.name: ways_around(ast.parse(path.read_text(encoding="utf-8"))) for path in paths}
+    assert {name: places for name, places in found.items() if places} == {}
+    assert ways_around(ast.parse("import os, sys\nos.write(1, b'')\nsys.__stdout__.write('')")) == [
+        "__stdout__",
+        "os.write",
+    ]
+
+
+def test_a_clean_stream_masks_and_escapes_whatever_is_printed() -> None:
+    """Tabs and ends of lines pass; a drawn line keeps its own escape sequences, and no secret."""
+    hide("canary-of-the-streams")
+    raw = io.BytesIO()
+    stream = CleanText(raw, encoding="utf-8")
+    print("a\tb canary-of-the-streams\r\n\x1b[2Jc\u202e", file=stream)
+    Lines(stream).write("\x1b[31mcanary-of-the-streams\n")
+    Lines(stream, drawn=True).write("\x1b[31mcanary-of-the-streams\n")
+    stream.flush()
+    said = raw.getvalue().decode()
+    assert said.startswith("a\tb [masked]\r\n\\x1b[2Jc\\u202e\n")
+    assert "canary-of" not in said
