@@ -3,7 +3,7 @@
 Where to look:
 
     address         which file or database an address means
-    store           opening a store by its address; its five parts:
+    store           opening a store by its address; its parts:
     queue           grants, and whom this process still answers for
     runs            freezing a plan, trying again, ending
     organizations   names and identities, and what a bucket holds
@@ -11,6 +11,7 @@ Where to look:
     merging         two organizations that turn out to be one
     uncertain       what became of lost answers
     views           looks that change nothing
+    clocks          the store's clock beside those of machines
     leases          a task from its grant to its end
     rows            rows <-> nouns
     sql             every statement, by name
@@ -31,6 +32,7 @@ from orchestrator import lazy_face
 
 if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
+    from orchestrator.store.clocks import ClockReading
     from orchestrator.store.queue import Ask
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import Loss, RunView, ServingProcess, Views

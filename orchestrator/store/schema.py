@@ -216,6 +216,13 @@ FIFTH = (
     "ALTER TABLE meta ADD COLUMN lost_wall DOUBLE PRECISION",
     # When a run first ended with everything made after that: later ones send nothing that may exist already.
     "ALTER TABLE meta ADD COLUMN clean_wall DOUBLE PRECISION",
+    # The store's clock (`at`) beside that of each machine at work, by the id of its boot.
+    """CREATE TABLE machine_clock (
+        boot_id TEXT PRIMARY KEY,
+        boot DOUBLE PRECISION NOT NULL,
+        wall DOUBLE PRECISION NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)

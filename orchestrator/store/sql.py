@@ -351,6 +351,16 @@ WHERE r.run = :run AND t.status = 'uncertain' AND t.evidence_due IS NOT NULL GRO
 KNOWN_SNAPSHOTS = """
 SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND snapshot_id IS NOT NULL"""
 
+# -- clocks ------------------------------------------------------------------------------------------------
+
+NOTE_CLOCK = """
+INSERT INTO machine_clock (boot_id, boot, wall, at) VALUES (:boot_id, :boot, :wall, :at)
+ON CONFLICT (boot_id) DO UPDATE SET boot = excluded.boot, wall = excluded.wall, at = excluded.at"""
+
+DROP_CLOCKS = "DELETE FROM machine_clock WHERE at < :before"
+
+CLOCKS = "SELECT boot_id, boot, wall, at FROM machine_clock ORDER BY at DESC"
+
 # -- after a reboot (SQLite) -------------------------------------------------------------------------------
 
 META = "SELECT boot_id, last_at, last_wall, identity, changes FROM meta"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError
 from orchestrator.store import sql
 from orchestrator.store.address import is_there, read_address
+from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.queue import Queue
@@ -27,6 +28,7 @@ class Store:
         self.runs = Runs(database)
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)
+        self.clocks = ClockReadings(database)
 
     def now(self) -> float:
         """The store's own clock, by which tokens return."""

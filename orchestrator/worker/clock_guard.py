@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core import Clock, Lease, Limit, Observer
 from orchestrator.ratelimit import longest_hold
-from orchestrator.store import Store
+from orchestrator.store import ClockReading, Store
 from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
 
@@ -19,6 +19,16 @@ is what the guard is for."""
 
 LEAST_STEP = 0.2
 """Even with a smaller guard: two clocks that NTP keeps may differ by 0.15 s more after five minutes (500 ppm)."""
+
+
+DRIFT = 5e-4
+"""By how much a clock that NTP keeps may run faster or slower than another (500 ppm, the kernel's bound)."""
+
+CALENDAR_STEP = 60.0
+"""Seconds by which the calendars of two machines are taken to differ at most, where there is no better clock."""
+
+NOTED_EVERY = 60.0
+"""Seconds between two notes of our clocks beside the store's, for those who come when nobody lives any more."""
 
 
 class ClockGuard:
@@ -35,6 +45,7 @@ class ClockGuard:
         self._holds = [Hold(served=served) for served in organizations]
         self._to_hold: list[Hold] = []
         self._ahead, self._held_anew = -math.inf, False
+        self._noted_at: float | None = None
         self.setbacks = 0
 
     def compare_clocks(self) -> None:
@@ -47,7 +58,10 @@ class ClockGuard:
         self._ahead = at - after
         for hold in self._holds:  # set back and forth, it gains from where it was set back to
             hold.ahead = min(hold.ahead, self._ahead)
-        if self._gain.read(after, least=at - after, most=at - before):  # it was read somewhere in between
+        gained = self._gain.read(
+            after, least=at - after, most=at - before
+        )  # it was read somewhere in between
+        if gained or (self._noted_at is None and self._has_gained_unseen(at, after)):
             self._to_hold = list(self._holds)
 
     def check_grant(self, lease: Lease) -> bool:
@@ -70,6 +84,19 @@ class ClockGuard:
         if self._held_anew:
             self._held_anew = False
             self._observer.on_event(notices.CLOCK_STEP)
+        self._note_clocks()
+
+    def _has_gained_unseen(self, at: float, boot: float) -> bool:
+        """True if the store's clock gained on ours while no process lived that would have seen it."""
+        now = ClockReading(boot_id=self._clock.boot_id(), boot=boot, wall=self._clock.wall(), at=at)
+        return has_gained(self._store.clocks.noted(), now)
+
+    def _note_clocks(self) -> None:
+        """Note our clocks beside the store's, now and then: only after all slots are held that have to be."""
+        boot = self._clock.boot()
+        if self._noted_at is None or boot - self._noted_at >= NOTED_EVERY:
+            self._store.clocks.note(self._clock)
+            self._noted_at = boot
 
     def _hold(self, hold: Hold) -> bool:
         """Hold one organization's slots; True if that begins now, and does not only make up for what was gained since."""
@@ -87,6 +114,19 @@ class ClockGuard:
             )
         hold.ahead = at - now
         return anew
+
+
+def has_gained(noted: Sequence[ClockReading], now: ClockReading) -> bool:
+    """True if the store's clock gained since one of these readings, the latest of which comes first.
+
+    By this machine's boot clock, if it has noted anything since its start; else by its calendar and that of the
+    machine that was the last to note its own.
+    """
+    for own in noted:
+        if own.boot_id == now.boot_id:
+            passed = now.boot - own.boot
+            return now.at - own.at - passed > STEP + DRIFT * passed
+    return any(now.at - last.at - (now.wall - last.wall) > CALENDAR_STEP for last in noted[:1])
 
 
 @dataclass(slots=True, kw_only=True)
