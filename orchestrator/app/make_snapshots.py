@@ -27,6 +27,7 @@ from orchestrator.core import (
     Event,
     Job,
     Observer,
+    Reason,
     Run,
     choice,
 )
@@ -85,7 +86,7 @@ def prepare(
         store.runs.look_again(run.id)
     else:
         _report(observer, describe_unfinished(store.views, jobfile))
-        require_answers(organizations)
+        require_answers(organizations, surveys)
     return Preparation(
         organizations=organizations,
         options=options,
@@ -122,10 +123,19 @@ def start_run(preparation: Preparation, observer: Observer) -> Worker:
     )
 
 
-def require_answers(organizations: Organizations) -> None:
-    """Raises `ApiUnavailable` if a plan would be another one with the answers that the deadline cut off."""
+def require_answers(organizations: Organizations, surveys: Mapping[str, OrganizationSurvey]) -> None:
+    """Raises `ApiUnavailable` if a plan would be another one with the answers that the deadline cut off.
+
+    Or with the API's own where nobody but strangers has answered: what they kept back would be missing for good.
+    """
     jobs = [job for job in organizations.jobfile.jobs if _depends_on_lists(job)]
     late = sorted(organizations.late & {name for job in jobs for name in job.organizations})
+    strangers = [survey.stopped is Reason.NOT_THE_API for survey in surveys.values()]
+    if jobs and strangers and all(strangers):
+        raise ApiUnavailable(
+            "nobody knows which tests there are, since something else answers in the API's place: nothing is"
+            " planned and nothing was sent; the same command begins anew"
+        )
     if late:
         raise ApiUnavailable(
             f"the deadline is reached before {choice(late, last='and')} said which tests there are: nothing is"

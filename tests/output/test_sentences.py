@@ -13,6 +13,7 @@ from orchestrator.core.events import Ending, Waiting
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, RunState, Snapshot, Status, Task
 from orchestrator.output import sentences
+from tests.support.reports import created
 
 BERLIN, UTC_ZONE, SAO_PAULO = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC"), ZoneInfo("America/Sao_Paulo")
 NOW = 1_795_184_810.0  # 2026-11-20T14:26:50Z, 15:26:50 in Berlin
@@ -249,3 +250,24 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
     assert sentences.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct those tests in the job file and tesnap run /etc/jobs.yaml"
     )
+
+
+def test_ends_that_are_unknown_are_said_as_such() -> None:
+    """Beside those that are known, and by when to save the first of them."""
+    saved, link = (Snapshot(id="s", saved_event=saved) for saved in (True, False))
+    private, later, public = (
+        created(0, 1.0, snapshot=saved),
+        created(1, 86_400.0, snapshot=saved),
+        created(2, 1.0, snapshot=link),
+    )
+    unknown = "30 days or never, ThousandEyes' documents disagree; save"
+    assert sentences.end_text(private, UTC_ZONE) == f"end unknown: {unknown} it by 20 Dec 2026"
+    assert (
+        sentences.ends_text([private], UTC_ZONE)
+        == f"The end of all is unknown: {unknown} them by 20 Dec 2026"
+    )
+    assert sentences.ends_text([public, private, later], UTC_ZONE) == (
+        "The first will be deleted by ThousandEyes on 20 Dec 2026. "
+        f"The end of 2 is unknown: {unknown} the first by 20 Dec 2026"
+    )
+    assert sentences.ends_text([], UTC_ZONE) == ""

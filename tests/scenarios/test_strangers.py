@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.core.clock import SystemClock
+from orchestrator.core.errors import ApiUnavailable
+from orchestrator.core.jobs import Select
 from orchestrator.core.tasks import Reason
 from orchestrator.simulator import Exchange, Reply, Simulator, example_world, serve
 from tests.support.http import PERIOD, PROMPT, TIMEOUT, jobfile_for, run_over_http
@@ -74,6 +77,16 @@ def test_on_a_network_that_asks_for_a_login_nothing_is_sent(tmp_path: Path) -> N
     (why,) = [text for text in told if "in the API's place" in text]
     assert "a web page titled 'Sign in' (200, server portal/2). Log in to the network" in why
     assert not any(result.duplicate_possible for result in results)
+
+
+def test_what_the_lists_would_select_is_not_left_out_for_good(tmp_path: Path) -> None:
+    """Without them the plan would be a part of what was meant: nothing is frozen."""
+    with portal(GET=PAGE, POST=PAGE) as (simulator, url):
+        jobfile = jobfile_for(simulator, url, timeout=TIMEOUT)
+        selecting = replace(jobfile.jobs[0], name="s", tests=(), select=Select(enabled=True))
+        with pytest.raises(ApiUnavailable, match="something else answers in the API's place"):
+            run_over_http(simulator, replace(jobfile, jobs=(*jobfile.jobs, selecting)), tmp_path / "store.db")
+    assert simulator.kept_back == 0
 
 
 @pytest.mark.parametrize("page", [PAGE, JSON], ids=["page", "json"])
