@@ -2,7 +2,7 @@
 
 A sign is the digest of a token, or an `orgId` that a job file names. Two organizations with one sign draw on one
 bucket, unless both have proved by their `orgId` that it is theirs: then they are two with one token.
-Why: docs/decisions/0009-one-token-one-bucket.md. Whoever changes anything here holds the lock of `read_digest_key`.
+Why: docs/decisions/0013-one-token-one-bucket.md. Whoever changes anything here holds the lock of `read_digest_key`.
 """
 
 from __future__ import annotations
