@@ -10,6 +10,7 @@ Where to look:
     types           the scalars that they hold
     builder         entries -> organizations, windows, settings, jobs
     adhoc           the words of `tesnap snap` -> a job file with one job
+    typed_ids       ids of tests as people bring them
 """
 
 from typing import TYPE_CHECKING
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
         find_organizations,
         make_adhoc_job,
         make_search_job,
-        read_test_ids,
         settings_without_file,
     )
     from orchestrator.jobfile.reader import read_jobfiles, starter
     from orchestrator.jobfile.schema import json_schema
+    from orchestrator.jobfile.typed_ids import read_test_ids
 else:
     __getattr__ = lazy_face(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -107,25 +107,6 @@ def make_search_job(request: AdhocRequest, known: JobFile, *, now: float, timezo
     if not job.tests:
         job = replace(job, select=job.select or Select())
     return AdhocJob(jobfile=replace(jobfile, jobs=(job,)), notes=notes)
-
-
-def read_test_ids(words: Iterable[str], stdin: Iterable[str] | None) -> tuple[str, ...]:
-    """The ids that were typed, and for `-` those on standard input, one or more a line, `#` comments left out."""
-    found: list[str] = []
-    for word in words:
-        if word == reader.STDIN:
-            lines = [line.partition("#")[0] for line in stdin or ()]
-            found += [part for line in lines for part in line.replace(",", " ").split()]
-        else:
-            found += word.replace(",", " ").split()
-    for one in found:
-        if not (one.isascii() and one.isdecimal()):
-            raise UsageError(
-                f"{quote(one)} is not a test id, which has digits only: a name goes with --test-name"
-            )
-    if not found and words:
-        raise UsageError("standard input has no test id: nothing was sent")
-    return tuple(dict.fromkeys(found))
 
 
 def find_organizations(

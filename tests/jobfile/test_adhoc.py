@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,7 +28,6 @@ from orchestrator.jobfile.adhoc import (
     find_organizations,
     make_adhoc_job,
     make_search_job,
-    read_test_ids,
 )
 from orchestrator.windows import windows
 from orchestrator.windows.instants import parse_instant, window_text
@@ -275,28 +273,6 @@ def test_looking_needs_neither_tests_nor_a_time() -> None:
 
 
 # -- ids and organizations -------------------------------------------------------------------------------
-
-
-def test_ids_come_from_the_line_and_from_standard_input() -> None:
-    """A dash stands for the ids on standard input, where comments and commas are allowed; repeats count once."""
-    stdin = io.StringIO("202702 # Login\n202703,202701\n\n")
-    assert read_test_ids(("202701", "-", "202704,202705"), stdin) == (
-        "202701",
-        "202702",
-        "202703",
-        "202704",
-        "202705",
-    )
-    assert read_test_ids((), None) == ()
-
-
-@pytest.mark.parametrize(
-    ("words", "text"), [(("checkout",), "--test-name"), (("-",), "standard input has no test id")]
-)
-def test_what_is_no_id_is_refused(words: tuple[str, ...], text: str) -> None:
-    """A name in the place of an id says which option takes names."""
-    with pytest.raises(UsageError, match=text):
-        read_test_ids(words, io.StringIO(""))
 
 
 def test_the_only_organization_is_the_environments() -> None:
