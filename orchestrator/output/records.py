@@ -82,7 +82,7 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
     "duplicate_possible": lambda result: result.duplicate_possible,
     "found": lambda result: result.found,
     "possible_event": _possible_fields,
-    "test_id_returned": lambda result: result.test_returned,
+    "source_test_id": lambda result: result.test_returned,
     "window_returned": _window_fields,
     "unverified": lambda result: result.task.unverified and result.status is Status.CREATED,
 }

@@ -45,7 +45,7 @@ def test_a_snapshot_of_another_test_stops_its_organization_after_one(tmp_path: P
     assert first.pending_reasons == again.pending_reasons == {"unexpected_snapshot": 2}
     assert [entry.method for entry in simulator.log].count("POST") == 1
     (result,) = notebook.results
-    assert records.snapshot_record(result, run_id="r1", show_links=True)["test_id_returned"] == "999"
+    assert records.snapshot_record(result, run_id="r1", show_links=True)["source_test_id"] == "999"
     (said,) = [event.text for event in notebook.events if event.name == "organization.stopped"]
     assert f"a snapshot of test 999 came back where test {result.task.test_id} was asked for" in said
 
