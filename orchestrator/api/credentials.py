@@ -115,6 +115,8 @@ class ReloadableBearer:
     def __init__(self, organization: Organization, read: ReadBearer, secrets: set[str]) -> None:
         self._organization, self._read, self._secrets = organization, read, secrets
         self._bearer = read(organization)
+        self._seen: Bearer | None = None
+        self._refused: set[Bearer] = set()
         secrets.add(self._bearer.reveal())
 
     def __call__(self) -> str:
@@ -126,12 +128,19 @@ class ReloadableBearer:
         return self._bearer
 
     def reload(self) -> bool:
-        """Read the source again; True if its text changed. One that cannot be read any more has not."""
-        before = self._bearer
+        """Read the source again, since its present text was refused; True if it has one that was not.
+
+        A text counts when it is read twice in a row: a file may be half written. One that cannot be read has none.
+        """
+        self._refused.add(self._bearer)
+        before, self._seen = self._seen, None
         with suppress(CredentialError):
-            self._bearer = self._read(self._organization)
+            self._seen = self._read(self._organization)
+        if self._seen is None or self._seen != before or self._seen in self._refused:
+            return False
+        self._bearer = self._seen
         self._secrets.add(self._bearer.reveal())
-        return self._bearer != before
+        return True
 
 
 class Authorization:

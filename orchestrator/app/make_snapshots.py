@@ -76,6 +76,7 @@ def prepare(
     surveys = organizations.survey(
         lambda pause: observer.on_event(Event(name="survey.waiting", text=pause_text(pause, zone))),
         within=options.deadline,
+        reread=True,
     )
     served = organizations.serve(surveys)
     losses = describe_loss(store.views, served, organizations.clock.wall(), zone)

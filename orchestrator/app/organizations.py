@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 
 from orchestrator import __version__
-from orchestrator.api import Bearer, Client, OnPause, ReadBearer, read_bearer, read_bearers
+from orchestrator.api import Bearer, Client, OnPause, Pause, ReadBearer, read_bearer, read_bearers
 from orchestrator.core import (
     Clock,
     GrantStale,
@@ -19,10 +20,13 @@ from orchestrator.core import (
 )
 from orchestrator.planning import OrganizationSurvey, survey_organization
 from orchestrator.store import Store
-from orchestrator.worker import ApiCalendar, ServedOrganization
+from orchestrator.worker import REREAD_EVERY, REREAD_WITHIN, ApiCalendar, ServedOrganization
 
 SURVEYS_AT_ONCE = 8
 """Organizations that are asked side by side before planning, or by the doctor."""
+
+LOOKS_PER_WORD = 6
+"""Looks into a file for a new token between two words about it: half a minute."""
 
 USER_AGENT = f"tesnap/{__version__}"
 """How the program names itself to the API and to webhooks."""
@@ -101,21 +105,20 @@ class Organizations:
             client.close()
 
     def survey(
-        self, tell: OnPause | None = None, *, within: float | None = None
+        self, tell: OnPause | None = None, *, within: float | None = None, reread: bool = False
     ) -> dict[str, OrganizationSurvey]:
         """Ask each organization who it is and which tests it has, several side by side; `tell` hears of waits.
 
         One that has not answered `within` so many seconds is out of reach, and is sent nothing more. Offline
-        nothing is asked.
+        nothing is asked. With `reread` the file of a token that was refused is read again: by the worker, or here
+        where nothing can be planned without lists and no other organization would have to wait.
         """
         if self.offline:
             return {name: OrganizationSurvey() for name in self.jobfile.wanted_organizations}
-        groups = self.jobfile.account_groups
+        groups, survey = self.jobfile.account_groups, self._survey_patiently if reread else self._survey_one
         pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
         try:
-            answers = {
-                name: pool.submit(self._survey_one, name, groups[name], tell) for name in sorted(self.clients)
-            }
+            answers = {name: pool.submit(survey, name, groups[name], tell) for name in sorted(self.clients)}
             late = wait(answers.values(), None if within is None else self.clock.real(within)).not_done
             if late:
                 self.close()
@@ -138,6 +141,34 @@ class Organizations:
             tell=tell,
             stopped=lambda: client.closed,
         )
+
+    def _survey_patiently(self, name: str, groups: Sequence[str], tell: OnPause | None) -> OrganizationSurvey:
+        """The survey; after a 401 its token's file is read again, and asked with what is new there."""
+        survey = self._survey_one(name, groups, tell)
+        if not (survey.unauthorized and self._is_in_file(name)):
+            return survey
+        if len(self.clients) > 1 or not any(job.needs_lists for job in self.jobfile.jobs_of(name)):
+            return replace(survey, reread=True)
+        client, file = self.clients[name], self.jobfile.organizations[name].credential.file
+        for look in range(round(REREAD_WITHIN / REREAD_EVERY)):
+            if tell is not None and look % LOOKS_PER_WORD == 0:
+                what = f"another token in {file}, as the present one was refused (401)"
+                tell(Pause(organization=name, seconds=look * REREAD_EVERY, what=what))
+            self._nap(REREAD_EVERY, client)
+            if self._bearers[name].reload():
+                survey = self._survey_one(name, groups, tell)
+            if client.closed or not survey.unauthorized:
+                break
+        return survey
+
+    def _nap(self, seconds: float, client: Client) -> None:
+        """Sleep, but no longer than a moment once the client is closed: somebody wants to end the program."""
+        end = self.clock.boot() + seconds
+        while (left := end - self.clock.boot()) > 0 and not client.closed:
+            self.clock.sleep(min(1.0, left))
+
+    def _is_in_file(self, name: str) -> bool:
+        return self.jobfile.organizations[name].credential.file is not None
 
     def serve(
         self, surveys: Mapping[str, OrganizationSurvey], *, read_only: bool = False
@@ -166,11 +197,15 @@ class Organizations:
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
             reload=lambda: name in self._bearers and self._reload(name),
+            rereads=self._is_in_file(name),
             calendar=ApiCalendar(offset=survey.offset),
         )
         if survey.stopped is not None:
-            served.stop(survey.stopped, survey.because)
             self._refused.add(name)
+            if survey.reread:
+                served.await_token(survey.because)
+            else:
+                served.stop(survey.stopped, survey.because)
         return served
 
     def _identify(

@@ -214,6 +214,11 @@ class Job:
     place: str = ""
 
     @property
+    def needs_lists(self) -> bool:
+        """True if nobody can tell its tests without the API's lists: they are selected, or their names are checked."""
+        return self.select is not None or self.everywhere or any(test.test_name for test in self.tests)
+
+    @property
     def starts_with_alert(self) -> bool:
         """True if a window of the job starts where the earliest of its tests' alerts did."""
         return any(spec.start == SINCE_ALERT for spec in self.windows)

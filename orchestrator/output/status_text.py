@@ -101,8 +101,8 @@ def _load_wait(
     waiting = partial(Waiting, organization=view.names.get(identity, identity), left=counts.pending)
     able = [one for one in serving if one.stopped is None]
     if not able:
-        hindered = next((one.stopped for one in serving), None)
-        return waiting(reason=hindered or Reason.NOBODY_RUNNING, until=None)
+        stopped = next(iter(serving), ServingProcess(stopped=Reason.NOBODY_RUNNING))
+        return waiting(reason=stopped.stopped or Reason.NOBODY_RUNNING, until=stopped.stopped_until)
     refused = frozenset.intersection(*(one.refused for one in able))
     ask = Ask(
         organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now, without=refused

@@ -45,7 +45,8 @@ class OrganizationSurvey:
     """The answers of one organization. `offset` is how far the API's clock is ahead of ours, in seconds.
 
     `listings` are the configured tests by account group (`""`: the credential's own), with what else its lists
-    say. With `stopped` nothing is to be sent for it, and `because` says why; `unreachable`: it gave no answer,
+    say. With `stopped` nothing is to be sent for it, and `because` says why (`unauthorized`: a 401;
+    `reread`: the token's file is read again before that is final); `unreachable`: it gave no answer,
     or a server error. `unreadable_groups` says why its account groups are not known. `notes` are worth a line each.
     """
 
@@ -55,6 +56,8 @@ class OrganizationSurvey:
     offset: float = 0.0
     stopped: Reason | None = None
     because: str = ""
+    unauthorized: bool = False
+    reread: bool = False
     unreachable: bool = False
     unreadable_groups: UnreadableList | None = None
     notes: tuple[str, ...] = ()
@@ -135,7 +138,7 @@ def ask_who_it_is(reader: PacedGetter, organization: Organization) -> Organizati
 def survey_events(surveys: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
     """The log lines of what was found."""
     for name, survey in surveys.items():
-        if survey.stopped is not None:
+        if survey.stopped is not None and not survey.reread:
             text = f"{name}: {survey.because.rstrip('.')}; its tasks stay pending"
             yield Event(name="organization.stopped", text=text, level="error")
         for note in (
@@ -166,7 +169,8 @@ def _refused_survey(error: CatalogError) -> OrganizationSurvey:
     if error.lasting:
         because = f"the way to the API is refused: {error}"
         return OrganizationSurvey(stopped=Reason.CONNECTION_REFUSED, because=because)
-    return OrganizationSurvey(stopped=Reason.TOKEN_REFUSED, because=f"the token was refused (401): {error}")
+    because = f"the token was refused (401): {error}"
+    return OrganizationSurvey(stopped=Reason.TOKEN_REFUSED, because=because, unauthorized=True)
 
 
 def _org_id(groups: Collection[AccountGroup], account_group: str | None) -> str | None:

@@ -90,10 +90,12 @@ class Queue:
         *,
         refused: Mapping[str, Kinds] | None = None,
         stopped: Mapping[str, Reason] | None = None,
+        until: Mapping[str, float | None] | None = None,
     ) -> None:
         """Declare for which organizations this live process sends tasks of the run.
 
-        The kinds `refused` it there it does not send; `stopped` says why it sends nothing there at present.
+        The kinds `refused` it there it does not send; `stopped` says why it sends nothing there at present, and `until`
+        for how long that may change by itself (epoch seconds).
         """
         owner, kinds, why = self._register().owner, refused or {}, stopped or {}
         served: list[Row] = [
@@ -101,6 +103,7 @@ class Queue:
                 "identity": identity,
                 "refused": from_kinds(kinds.get(identity, ())),
                 "stopped": why.get(identity, ""),
+                "until": (until or {}).get(identity),
             }
             for identity in sorted(organizations)
         ]

@@ -166,6 +166,8 @@ FIFTH = (
     "ALTER TABLE task ADD COLUMN listed_at DOUBLE PRECISION",
     # The saved event (JSON) that may be an uncertain task's.
     "ALTER TABLE task ADD COLUMN possible_event TEXT",
+    # Until when (epoch seconds) a process that is stopped waits for what may change that; NULL where nothing is known.
+    "ALTER TABLE serving ADD COLUMN stopped_until DOUBLE PRECISION",
     # 1 where a run took a snapshot that may be gone for existing, since the list that shows it could not be read.
     "ALTER TABLE run_task ADD COLUMN unverified BIGINT NOT NULL DEFAULT 0",
     # Who shares a bucket may change: it has a number of its own. The columns that an organization had for it are not

@@ -42,9 +42,9 @@ ON CONFLICT (run, organization) DO NOTHING"""
 DROP_RUN_ORGANIZATIONS = "DELETE FROM run_organization WHERE organization = :organization"
 
 MOVE_SERVING = """
-INSERT INTO serving (organization, run, owner, refused, stopped)
-SELECT CAST(:into AS BIGINT), run, owner, refused, stopped FROM serving WHERE organization = :organization
-ON CONFLICT (organization, run, owner) DO UPDATE SET refused = excluded.refused, stopped = ''
+INSERT INTO serving (organization, run, owner, refused, stopped, stopped_until)
+SELECT CAST(:into AS BIGINT), run, owner, refused, stopped, stopped_until FROM serving WHERE organization = :organization
+ON CONFLICT (organization, run, owner) DO UPDATE SET refused = excluded.refused, stopped = '', stopped_until = NULL
 WHERE excluded.stopped = ''"""
 
 DROP_SERVING = "DELETE FROM serving WHERE organization = :organization"

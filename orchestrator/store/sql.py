@@ -323,15 +323,15 @@ STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
 STOP_SERVING_RUN = "DELETE FROM serving WHERE owner = :owner AND run = :run"
 
 SERVE = """
-INSERT INTO serving (organization, run, owner, refused, stopped)
-SELECT organization, :run, :owner, :refused, :stopped FROM identity WHERE identity = :identity
-ON CONFLICT (organization, run, owner) DO UPDATE SET refused = excluded.refused, stopped = ''
+INSERT INTO serving (organization, run, owner, refused, stopped, stopped_until)
+SELECT organization, :run, :owner, :refused, :stopped, CAST(:until AS DOUBLE PRECISION) FROM identity WHERE identity = :identity
+ON CONFLICT (organization, run, owner) DO UPDATE SET refused = excluded.refused, stopped = '', stopped_until = NULL
 WHERE excluded.stopped = ''"""
 
 SERVERS = "SELECT DISTINCT run, owner FROM serving"
 
 SERVED = """
-SELECT o.identity, s.owner, s.refused, s.stopped FROM serving s JOIN organization o ON o.id = s.organization
+SELECT o.identity, s.owner, s.refused, s.stopped, s.stopped_until FROM serving s JOIN organization o ON o.id = s.organization
 WHERE s.run = :run ORDER BY s.owner"""
 
 # -- uncertain tasks ---------------------------------------------------------------------------------------

@@ -34,10 +34,14 @@ class RunView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingProcess:
-    """One live process at one organization of a run: the kinds refused it, and why it sends nothing at all."""
+    """One live process at one organization of a run: the kinds refused it, and why it sends nothing at all.
+
+    `stopped_until` is until when that may change by itself, in epoch seconds.
+    """
 
     refused: frozenset[tuple[str, bool]] = frozenset()
     stopped: Reason | None = None
+    stopped_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +248,7 @@ def _to_serving_process(row: Row) -> ServingProcess:
     return ServingProcess(
         refused=frozenset((account_group, public == "1") for account_group, _, public in pairs),
         stopped=Reason(row["stopped"]) if row["stopped"] else None,
+        stopped_until=row["stopped_until"],
     )
 
 

@@ -6,6 +6,7 @@ Where to look:
     organization   the organizations as this process serves them, and whom to look at next
     grants         asking the store for leases, and waiting for what it says
     sender         between the loop and the wire: sends side by side, ends in one place
+    renewal        tokens that were refused, and whose files are read again
     in_flight      the requests under way, and what is learnt from their ends
     settlement     what the end of an attempt makes of its task
     reconcile      what became of requests whose answers were lost
@@ -22,6 +23,7 @@ from orchestrator import lazy_face
 
 if TYPE_CHECKING:
     from orchestrator.worker.organization import ApiCalendar, ServedOrganization
+    from orchestrator.worker.renewal import REREAD_EVERY, REREAD_WITHIN
     from orchestrator.worker.sender import PoolSender
     from orchestrator.worker.settlement import stop_on_unexpected_snapshots
     from orchestrator.worker.worker import Worker

@@ -162,7 +162,7 @@ def _exit_code(view: RunView, organizations: ServedOrganizations, *, early: bool
     stops = [served.stopped.exit_code for served in organizations if served.stopped is not None]
     if early or ExitCode.STOPPED_EARLY in stops:
         return ExitCode.STOPPED_EARLY
-    if (counts.pending and not over) or stops:
+    if (counts.pending and not over) or stops or any(served.awaits_token for served in organizations):
         return ExitCode.REFUSED
     whole = not (counts.failed or counts.uncertain or counts.pending)
     return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE

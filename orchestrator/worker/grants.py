@@ -52,6 +52,8 @@ class Grants:
 
     def _serve(self, served: ServedOrganization, now: float, capacity: int) -> None:
         """Use what tokens the organization has; then wait for an answer, or for what the store says."""
+        if not self._in_flight.tokens.may_send(served, now):
+            return
         while served.room > 0 and len(self._in_flight) < capacity:
             granted = self._store.queue.grant(self._ask(served))
             served.empty = granted is None
@@ -89,7 +91,7 @@ class Grants:
     # -- looking again before its time ---------------------------------------------------------------------
     def look_again(self, served: ServedOrganization, now: float) -> None:
         """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
-        if served.stopped is not None or served.waiting is Reason.API_UNREACHABLE or served.look_at <= now:
+        if served.hindered is not None or served.look_at <= now:
             return
         wait = self._store.queue.outlook(self._ask(served)) if served.waiting in TIMED else None
         if wait is not None and wait.until is not None and wait.reason in TIMED:

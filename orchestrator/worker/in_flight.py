@@ -22,6 +22,7 @@ from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE
 from orchestrator.store import Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
+from orchestrator.worker.renewal import RefusedTokens
 from orchestrator.worker.sender import Sender, Sent
 
 TOO_SLOW = "the connection, or the store, took too long"
@@ -31,7 +32,7 @@ TOO_SLOW = "the connection, or the store, took too long"
 class InFlight:
     """Sends what was granted, and stores what came of it; the organizations learn from the answers.
 
-    `stored` is True if something may have been stored since that was last looked at.
+    `stored` is True if something may have been stored since that was last looked at; `tokens` are those refused.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class InFlight:
         self._flying: dict[tuple[str, int], ServedOrganization] = {}
         self._unsettled: list[tuple[Lease, Settlement | None]] = []
         self.stored = True
+        self.tokens = RefusedTokens(organizations, clock, observer, self._stop_serving)
 
     def __len__(self) -> int:
         return len(self._flying)
@@ -162,8 +164,8 @@ class InFlight:
                 self._stop_serving(served, Reason.UNEXPECTED_SNAPSHOT, wrong)
         elif verdict.outcome is Outcome.REJECTED:
             served.confirmed = True
-        elif verdict.outcome is Outcome.UNAUTHORIZED and served.note_unauthorized(lease, self._clock.boot()):
-            self._stop_serving(served, Reason.TOKEN_REFUSED, f"the token was refused (401): {problem}")
+        elif verdict.outcome is Outcome.UNAUTHORIZED:
+            self.tokens.note(served, lease, f"the token was refused (401): {problem}")
 
     def _note_forbidden(self, served: ServedOrganization, lease: Lease) -> None:
         """Note a 403 that is stored; after enough of them nothing more of its kind is tried."""

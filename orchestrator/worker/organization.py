@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.core import Clock, Lease, Limit, Reason, RetryRules, Task
+from orchestrator.core import Clock, Limit, Reason, RetryRules, Task
 from orchestrator.ratelimit import Backoff
 from orchestrator.store import Store
 
@@ -72,8 +72,8 @@ class Refusals:
 class ServedOrganization:
     """The state of one organization in one process; times are of the process's boot clock.
 
-    `reload` reads the credential's source again and tells if its text changed; `reloaded` says that nothing
-    was made with the new text yet. `empty`: the store had nothing to grant when it was asked last. `look_at` is
+    `rereads`: its credential is in a file, and `reload` reads that again and tells if it has a new text.
+    `awaits_token` says that the present one was refused, `reread_until` when that wait ends. `empty`: the store had nothing to grant when it was asked last. `look_at` is
     when the store is asked next, `answered_at` the time of the last answer; `waiting_until` is epoch seconds.
     """
 
@@ -82,7 +82,10 @@ class ServedOrganization:
     limit: Limit
     timeout: float
     reload: Callable[[], bool] = lambda: False
-    reloaded: bool = False
+    rereads: bool = False
+    awaits_token: bool = False
+    reread_until: float | None = None
+    refused_because: str = ""
     reloaded_at: float = -math.inf
     calendar: ApiCalendar = ApiCalendar()
     refusals: Refusals = field(default_factory=Refusals)
@@ -105,6 +108,8 @@ class ServedOrganization:
     @property
     def hindered(self) -> Reason | None:
         """The reason for which nothing can be sent at present, whatever the bucket says."""
+        if self.stopped is None and self.awaits_token:
+            return Reason.TOKEN_REFUSED
         return self.stopped or (Reason.API_UNREACHABLE if self.connect_failures else None)
 
     def backoff(self, rules: RetryRules) -> Backoff:
@@ -113,24 +118,22 @@ class ServedOrganization:
 
     def note_success(self, task: Task) -> None:
         """Note that a snapshot was made."""
-        self.confirmed, self.reloaded = True, False
+        self.confirmed = True
         self.refusals.add_success(task)
 
-    def note_unauthorized(self, lease: Lease, now: float) -> bool:
-        """Note a 401; True if the credential is of no use: one more attempt is made if its text changed.
+    def await_token(self, because: str) -> None:
+        """Send nothing until the credential's file has a new text."""
+        self.awaits_token, self.confirmed, self.refused_because = True, False, because
+        self.reread_until = None
 
-        What was granted before the text changed went out with the old one, and says nothing of the new.
-        """
-        if lease.granted_boot < self.reloaded_at:
-            return False
-        if self.reloaded or not self.reload():
-            return True
-        self.confirmed, self.reloaded, self.reloaded_at = False, True, now
-        return False
+    def take_token(self, now: float) -> None:
+        """Go on with a new text, one request first."""
+        self.awaits_token, self.reloaded_at = False, now
+        self.wait_for(None, None)
 
     def stop(self, reason: Reason, because: str) -> None:
         """Send nothing more for this organization; its tasks stay pending."""
-        self.stopped, self.stopped_because = reason, because
+        self.stopped, self.stopped_because, self.awaits_token = reason, because, False
         self.wait_for(reason, None)
 
     def wait_for(self, reason: Reason | None, until: float | None) -> None:
@@ -142,9 +145,10 @@ class ServedOrganization:
         self.name = f"{self.name}+{other.name}"
         self.limit = min(self.limit, other.limit, key=lambda limit: limit.usable)
         before, after = self.reload, other.reload
-        self.reload = lambda: any([before(), after()])
+        self.reload, self.rereads = (lambda: any([before(), after()])), self.rereads or other.rereads
         if other.stopped is None:
             self.stopped = self.waiting = None
+            self.awaits_token &= other.awaits_token
         if not self.calendar.offset:  # one that was refused may know nothing of the calendar
             self.calendar = other.calendar
 
@@ -228,5 +232,6 @@ class ServedOrganizations:
             able | hindered.keys(),
             refused={one.identity: one.refusals.final for one in self._all},
             stopped={identity: why for identity, why in hindered.items() if identity not in able},
+            until={one.identity: one.waiting_until for one in self._all if one.awaits_token},
         )
         self.registration_due = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import LONGEST, Ran
+from tests.support.commands import LONGEST, ROOT, Ran, environment, run_tesnap
 from tests.support.http import simulated
 from tests.support.programs import PATIENCE, find_program, skip_outside_ci
 from tests.support.proxies import NAME, tinyproxy
@@ -20,38 +19,11 @@ from tests.support.wire import ELSEWHERE, Server, always, answer, make_certifica
 
 pytestmark = [pytest.mark.process, pytest.mark.scaled]
 
-ROOT = Path(__file__).parents[2]
 TEST = "202701"
 """The first test of the simulator's example."""
 
 FOREVER = ("--deadline", "90s")
 """The longest that a run may take which should stop at once: beyond it the exit code is 5."""
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """The variables of a process with a home and a store of its own."""
-    return {
-        "PATH": os.defpath,
-        "HOME": str(folder),
-        "TESNAP_STORE": f"sqlite:///{folder}/store.db",
-        "TE_TOKEN": "token-1",
-        "TZ": "UTC",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-
-
-def tesnap(folder: Path, *words: str, **variables: str) -> Ran:
-    """The command as a process of its own, with a store in the folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", *words],
-        cwd=ROOT,
-        env=environment(folder) | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LONGEST,
-    )
-    return Ran(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
 def write_file(folder: Path, *organizations: tuple[str, str], more: str = "") -> Path:
@@ -78,7 +50,7 @@ def test_a_wrong_proxy_password_stops_the_run_after_one_attempt(tmp_path: Path, 
     """Exit code 4 at once, the task pending, and the proxy was asked once; nobody's account is locked."""
     file = write_file(tmp_path, ("acme", "https://api.invalid/v7"))
     with tinyproxy(tmp_path, host=host, login=True) as proxy:
-        ran = tesnap(tmp_path, "run", *FOREVER, str(file), https_proxy=proxy.url(f"{NAME}:wrong-secret"))
+        ran = run_tesnap(tmp_path, "run", *FOREVER, str(file), https_proxy=proxy.url(f"{NAME}:wrong-secret"))
         assert proxy.asked == 1
     assert ran.code == 4
     assert finished(ran)["pending_reasons"] == {"connection_refused": 1}
@@ -92,7 +64,7 @@ def test_an_untrusted_certificate_stops_its_organization_alone(tmp_path: Path) -
     make_certificates(tmp_path)
     with tls_server(tmp_path) as untrusted, simulated() as (_, url):
         file = write_file(tmp_path, ("bad", untrusted), ("good", url))
-        ran = tesnap(tmp_path, "run", *FOREVER, str(file))
+        ran = run_tesnap(tmp_path, "run", *FOREVER, str(file))
     assert ran.code == 4
     end = finished(ran)
     assert end["pending_reasons"] == {"connection_refused": 1}
@@ -109,7 +81,7 @@ def test_commands_agree_about_a_refused_way(tmp_path: Path, command: tuple[str, 
     make_certificates(tmp_path)
     with tls_server(tmp_path) as url:
         file = write_file(tmp_path, ("acme", url))
-        ran = tesnap(tmp_path, *command, str(file))
+        ran = run_tesnap(tmp_path, *command, str(file))
     assert "(a company's own CA goes into http.ca_bundle)" in ran.stdout + ran.stderr
     assert ran.code == 4, ran
 
@@ -119,7 +91,7 @@ def test_commands_without_a_file_agree_too(tmp_path: Path, command: tuple[str, .
     """As those with one do."""
     make_certificates(tmp_path)
     with tls_server(tmp_path) as url:
-        ran = tesnap(tmp_path, *command, TE_BASE_URL=url)
+        ran = run_tesnap(tmp_path, *command, TE_BASE_URL=url)
     assert "(a company's own CA goes into http.ca_bundle)" in ran.stderr
     assert ran.code == 4, ran
 
@@ -137,7 +109,7 @@ def test_commands_without_a_file_agree_too(tmp_path: Path, command: tuple[str, .
 def test_a_way_that_cannot_be_read_is_wrong_usage(tmp_path: Path, variables: dict[str, str]) -> None:
     """Exit code 2 before anything: nothing on standard output, and no password anywhere."""
     file = write_file(tmp_path, ("acme", "https://api.invalid/v7"))
-    ran = tesnap(tmp_path, "run", *FOREVER, str(file), **variables)
+    ran = run_tesnap(tmp_path, "run", *FOREVER, str(file), **variables)
     assert (ran.code, ran.stdout) == (2, "")
     assert "wrong-secret" not in ran.stderr
     assert next(iter(variables)) in ran.stderr or "/nowhere/ca.pem" in ran.stderr or "/dev/null" in ran.stderr
@@ -178,7 +150,7 @@ def test_an_api_at_an_ipv6_address_is_served(tmp_path: Path) -> None:
     """Plain HTTP at the loopback of IPv6; its Host has the brackets, and no proxy is asked."""
     with Server(always(answer("401 Unauthorized", b"{}")), host="::1") as server:
         file = write_file(tmp_path, ("acme", server.url))
-        ran = tesnap(tmp_path, "run", *FOREVER, str(file), https_proxy="http://proxy.invalid:3128")
+        ran = run_tesnap(tmp_path, "run", *FOREVER, str(file), https_proxy="http://proxy.invalid:3128")
     assert ran.code == 4
     assert f"\r\nHost: [::1]:{server.port}\r\n".encode() in server.requests[0]
 
@@ -210,7 +182,7 @@ def _run_behind_proxy(host: str, folder: Path) -> None:
     refusal = always(answer("401 Unauthorized", b"{}"))
     with Server(refusal, tls=certificates.good, host=host) as server, tinyproxy(folder, host="::1") as proxy:
         file = write_file(folder, ("acme", server.url), more=f"http: {{ca_bundle: {certificates.ca}}}\n")
-        ran = tesnap(folder, "run", *FOREVER, str(file), https_proxy=proxy.url())
+        ran = run_tesnap(folder, "run", *FOREVER, str(file), https_proxy=proxy.url())
         asked = proxy.asked
         fields = [line for request in server.requests for line in request.decode().split("\r\n")]
     sys.stderr.write(ran.stderr)

@@ -23,6 +23,10 @@ LONGEST = 300.0
 """Seconds after which a process that a test started is given up."""
 
 
+ROOT = Path(__file__).parents[2]
+"""The folder of the project."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """How a command ended, and what it said."""
@@ -42,10 +46,9 @@ def ran(*words: str) -> Ran:
 
 def ran_by(user: int, commands: Sequence[Sequence[str]]) -> list[Ran]:
     """Run several commands, one after the other, as this user."""
-    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.commands", str(user), json.dumps(commands)],
-        cwd=root,
+        cwd=ROOT,
         env={"PATH": os.defpath, "HOME": "/", "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
@@ -54,6 +57,32 @@ def ran_by(user: int, commands: Sequence[Sequence[str]]) -> list[Ran]:
     )
     assert done.returncode == 0, done.stderr
     return [Ran(**one) for one in json.loads(done.stdout)]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The variables of a process with a home and a store of its own."""
+    return {
+        "PATH": os.defpath,
+        "HOME": str(folder),
+        "TESNAP_STORE": f"sqlite:///{folder}/store.db",
+        "TE_TOKEN": "token-1",
+        "TZ": "UTC",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def run_tesnap(folder: Path, *words: str, **variables: str) -> Ran:
+    """The command as a process of its own, with a store in the folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator", *words],
+        cwd=ROOT,
+        env=environment(folder) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONGEST,
+    )
+    return Ran(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
 def _become(user: int) -> None:
