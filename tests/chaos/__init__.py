@@ -7,5 +7,6 @@ else uses up the quota. Then all is let be, every run has to come to its end, an
     gateway    the network between the program and the API, as a process of its own
     crews      the runs, and the processes that carry them on until they have ended
     troubles   all that is done to them
+    store_files  a campaign of its own: the file of a SQLite store under its processes
     verdict    the server's record, the store and the outputs, held against the promises
 """
