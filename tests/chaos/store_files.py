@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.simulator import LoggedRequest, example_world
+from tests.crash.judge import busiest
 from tests.crash.server import simulator
-from tests.support.server_log import find_duplicates, most_in_any_window, read_log, refusals
+from tests.support.server_log import find_duplicates, read_log, refusals
 
 PERIOD, TIMEOUT, GRACE = 3.0, 3.0, 2.0
 """The documented limit's figures, faster; with room for a busy machine."""
@@ -135,7 +136,7 @@ class Round:
 
     def breaches(self) -> Iterator[str]:
         """Every promise that was broken."""
-        most = most_in_any_window(self.log, "org-1", PERIOD)
+        most = busiest(self.log, PERIOD)
         if most > 5 or refusals(self.log):
             yield f"{most} in a window, {len(refusals(self.log))} refused"
         twice = {wanted[2] for wanted in find_duplicates(self.log)}

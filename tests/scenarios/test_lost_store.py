@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.output.sentences import last_line
-from tests.support.server_log import find_duplicates, most_in_any_window, refusals
+from tests.crash.judge import busiest
+from tests.support.server_log import find_duplicates, refusals
 from tests.support.virtual import Stage, drive
 
 StageMaker = Callable[..., Stage]
@@ -54,7 +55,7 @@ def test_the_old_process_stops_and_the_new_one_keeps_the_limit(
     assert "(store): tesnap resume r1" in last_line(endings[0])
     log, period = at.simulator.log, at.limit.per
     assert refusals(log) == []
-    assert most_in_any_window(log, "org-1", period) <= 5
+    assert busiest(log, period) == 5
     assert {one.duplicate_possible for one in notebooks[1].results} == {True}
     assert bool(find_duplicates(log)) == (moment < 60)  # later the same words mean another window
 
