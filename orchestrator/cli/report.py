@@ -151,7 +151,13 @@ def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
 def list_command(**settings: Any) -> None:
     """List the snapshots of all runs that still exist, those that are deleted first on top."""
     from orchestrator.core import SystemClock
-    from orchestrator.output import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
+    from orchestrator.output import (
+        SnapshotFilter,
+        find_snapshots,
+        snapshots_documents,
+        snapshots_table,
+        terminal_room,
+    )
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
     with look_into_store(settings["store_url"], SystemClock()) as store:
@@ -164,11 +170,10 @@ def list_command(**settings: Any) -> None:
         )
         found = find_snapshots(store, wanted)
     show_links = settings["links"] == "show"
-    print_lines(
-        document_lines(snapshots_documents(found, show_links=show_links))
-        if settings["as_json"]
-        else snapshots_table(found, now, zone, show_links=show_links)
-    )
+    if settings["as_json"]:
+        print_lines(document_lines(snapshots_documents(found, show_links=show_links)))
+        return
+    print_lines(snapshots_table(found, now, zone, show_links=show_links, room=terminal_room(sys.stdout)))
 
 
 def parse_made_since(text: str | None, now: float, timezone: str | None) -> float | None:

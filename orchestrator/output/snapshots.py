@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like, nearest_words
 from orchestrator.output import records, sentences
-from orchestrator.output.table import Column, table_lines
+from orchestrator.output.table import Column, fits, table_rows, wrap_line
 from orchestrator.store import Store, Views
 from orchestrator.windows import DAY, clock_time
 
@@ -104,9 +104,14 @@ def _check_organization(pattern: str, known: Collection[str]) -> None:
 
 
 def snapshots_table(
-    found: Sequence[ListedSnapshot], now: float, zone: tzinfo, *, show_links: bool = True
+    found: Sequence[ListedSnapshot],
+    now: float,
+    zone: tzinfo,
+    *,
+    show_links: bool = True,
+    room: int | None = None,
 ) -> Iterator[str]:
-    """The list as text: two lines for each, the second one with its link, which comes last."""
+    """The list as text, in the terminal's `room`: below each row its end and its link, which is never broken."""
     if not found:
         yield "no such snapshots"
         return
@@ -115,11 +120,21 @@ def snapshots_table(
         (harmless(one.run_id), clock_time(one.made_at, now, zone), row.organization, row.test, row.window)
         for one, row in zip(found, rows, strict=True)
     ]
-    head, *lines = table_lines(_COLUMNS, cells)
-    yield head
-    for line, row in zip(lines, rows, strict=True):
-        yield line
-        yield f"{'':<6}  {row.expiry}  {row.about}"
+    head, *parts = table_rows(_COLUMNS, cells, room=room)
+    yield from head
+    for lines, row in zip(parts, rows, strict=True):
+        yield from lines
+        yield from _below(row, room)
+
+
+def _below(row: sentences.SnapshotRow, room: int | None) -> Iterator[str]:
+    """The end of a snapshot and its link: on one line, or the link on its own, where it can be clicked."""
+    below = f"{'':<6}  {row.expiry}  {row.about}"
+    if fits(below, room):
+        yield below
+        return
+    yield from wrap_line(f"{'':<6}  {row.expiry}", room)
+    yield from wrap_line(f"  {row.about}", room)
 
 
 def snapshots_documents(found: Sequence[ListedSnapshot], *, show_links: bool) -> list[records.Record]:

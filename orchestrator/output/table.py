@@ -49,15 +49,24 @@ def table_lines(
 
     `room` is the terminal's width. A table that cannot be made so narrow has several lines for each row.
     """
+    for lines in table_rows(columns, rows, room=room):
+        yield from lines
+
+
+def table_rows(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, room: int | None = None
+) -> Iterator[list[str]]:
+    """As `table_lines`, with the lines of the head and of each row together."""
     heads = [column.head for column in columns]
     cells = list(zip(heads, *rows, strict=True))
     widths = _fit_widths(columns, cells, room)
     parts = _break_row(widths, room)
     for row in (heads, *rows):
-        for first, last in parts:
-            line = align_cells(row[first:last], widths[first : last - 1])
-            if line or not first:
-                yield GAP * bool(first) * 2 + line
+        lines = (
+            GAP * bool(first) * 2 + align_cells(row[first:last], widths[first : last - 1])
+            for first, last in parts
+        )
+        yield [line for at, line in enumerate(lines) if not at or line.strip()]
 
 
 def _fit_widths(columns: Sequence[Column], cells: Sequence[Sequence[str]], room: int | None) -> list[int]:
@@ -88,9 +97,14 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
+def fits(line: str, room: int | None) -> bool:
+    """True if the line is no wider than the terminal, or there is none."""
+    return room is None or cell_len(line) <= room
+
+
 def wrap_line(line: str, room: int | None) -> Iterator[str]:
     """The line in this room, broken between words; what follows stands under its text, and no word is cut."""
-    if room is None or cell_len(line) <= room:
+    if room is None or fits(line, room):
         yield line
         return
     start = line[: _text_starts_at(line)]
