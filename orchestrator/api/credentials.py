@@ -156,7 +156,7 @@ class Authorization:
         if not _SENDABLE.fullmatch(self._bearer):
             raise CredentialError(
                 "the API token is empty or has spaces, line breaks or other characters that a header cannot "
-                "hold: write it anew, alone on one line"
+                "hold: write it again, alone on one line"
             )
 
     def put(self, data: bytes) -> bytes:
@@ -260,5 +260,5 @@ def _is_encoded(token: str) -> bool:
 
 def _malformation(where: str) -> CredentialError:
     return CredentialError(
-        f"{where} has characters that no API token has (control or non-ASCII ones): copy the token anew, as plain text"
+        f"{where} has characters that no API token has (control or non-ASCII ones): copy the token again, as plain text"
     )

@@ -51,7 +51,7 @@ _UNTRUSTED = ("a company's own CA goes into http.ca_bundle", True)
 _NO_TLS = "does not speak TLS there: check the port, and that a proxy's address begins with http:// if it is one without TLS"
 
 _CLIENT_CERTIFICATE = (
-    "wants a client certificate, which this program has none of: use an address that takes none"
+    "requires a client certificate, and this program has none: use an address that requires none"
 )
 
 _OLD_TLS = (
@@ -141,7 +141,7 @@ def _judge_tunnel(status: int, attempt: Attempt) -> Failure:
             else f"{peer} wants a name and a password ({status}): write http://NAME:PASSWORD@HOST:PORT {where}"
         )
     elif status == HTTPStatus.FORBIDDEN:
-        text = f"{peer} does not allow the way to the server (403): have whoever runs it allow that"
+        text = f"{peer} does not allow the way to the server (403): ask its administrator to allow that"
     elif status in _PASSING_TUNNELS:
         text = f"{peer} has no way to the server at present ({status})"
     else:

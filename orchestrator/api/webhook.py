@@ -54,7 +54,7 @@ def read_address(notify: Notify) -> str:
     try:
         address = Path(notify.url_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"the file cannot be read ({why})") from None
     hide(address.partition("://")[2].partition("/")[2])
     hide(address)

@@ -160,7 +160,7 @@ def examine_organization(
         remedy = "put a token there, or correct token_file or token_env"
         return [trouble("token", str(error), remedy)]
     except UsageError as error:
-        remedy = "correct that in the job file, or the variable that says it"
+        remedy = "correct it in the job file, or in the variable that sets it"
         return [trouble("way to the API", str(error), remedy)]
     with closing(client):
         return examine(organization, jobfile.jobs_of(name), client, clock, tell)
@@ -205,7 +205,7 @@ def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[C
             where, views, loss = store.describe(), store.views.runs(), store.views.loss()
     except (UsageError, StoreUnavailable) as error:
         remedy = (
-            "put that right, or name another store with --store or TESNAP_STORE; without one nothing is sent"
+            "fix that, or name another store with --store or TESNAP_STORE; without a store nothing is sent"
         )
         return [trouble("store", str(error), remedy)]
     live = [view for view in views if view.processes]
@@ -224,8 +224,8 @@ def _check_loss(loss: Loss | None) -> list[Check]:
     return [
         trouble(
             "what was stored",
-            f"the store is not what it was: {loss.cause}",
-            "put the right file back if you have it; otherwise run what was under way: what is sent is marked"
+            f"the store was replaced or has lost data: {loss.cause}",
+            "put the right file back if you have it; otherwise run the interrupted job files again: what they send is marked"
             " duplicate_possible until a run has ended with everything made",
         )
     ]
@@ -239,7 +239,7 @@ def examine_notify(notify: Notify) -> Check:
         remedy = f"write the webhook's address into {notify.url_file}, or correct url_file"
         return trouble(notify.format, f"{notify.url_file}: {error}", remedy)
     return unknown(
-        notify.format, f"{notify.url_file} holds an address; whether it is right, only a message shows"
+        notify.format, f"{notify.url_file} holds an address; only a real message shows whether it is right"
     )
 
 
@@ -292,7 +292,7 @@ def _check_way(organization: Organization, answer: Answer) -> Check:
     """The trouble that nothing answered."""
     remedy = f"check base_url ({organization.base_url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
     if answer.lasting:
-        text = f"refused, and not tried again by a run: {answer.failure}"
+        text = f"refused, and a run does not try again: {answer.failure}"
         return Check(about="way to the API", text=text, remedy=remedy, level=Level.REFUSED)
     return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
 

@@ -78,11 +78,11 @@ class _IdentitySearch:
     def _conclude(self, name: str, survey: OrganizationSurvey, org_id: str) -> None:
         organizations = self._organizations
         if survey.stopped is None and organizations.learn(name, org_id):
-            text = f"{name} is organization {org_id}: what was known under the name alone is counted with it"
+            text = f"{name} is organization {org_id}: requests counted under the name alone now count for it"
             self._observer.on_event(Event(name="organization.known", text=text))
             return
         because = survey.because or (
-            f"the token belongs to organization {org_id} now, not to the one that it was planned for: put the right"
+            f"the token now belongs to organization {org_id}, not to the one that the run was planned for: put the right"
             " token there"
         )
         organizations.unread.discard(name)
@@ -97,11 +97,11 @@ def describe_unknown(
     if not names:
         return
     missing = surveys[names[0]].unreadable_groups
-    why = "no account group says an orgId" if missing is None else missing.text.rstrip(".")
+    why = "no account group in the answer has an orgId" if missing is None else missing.text.rstrip(".")
     text = (
-        f"{first_names(names)}: it is not known which organization this is ({why}). Until it is, whoever has the same"
-        " token shares one limit, but the same organization under another token is not recognised: together both may"
-        " ask for more snapshots than the limit allows, and the API refuses those (429). It is asked again while the"
-        " run goes on; if an organization has several names or tokens, write its org_id under each of them"
+        f"{first_names(names)}: it is not known which organization this is ({why}). Until then names with the same"
+        " token share one limit, but the same organization with another token is not recognised: both together"
+        " may go over the limit, and the API refuses what is too much (429). tesnap asks again during"
+        " the run; if an organization has several names or tokens, write its org_id under each of them"
     )
     yield Event(name="organization.unknown", text=text, level="warning")

@@ -117,8 +117,8 @@ def _ends_notes(organizations: Organizations, plan: Plan) -> Iterator[str]:
             yield f"{name}: {snapshots} made over 30 days ago and no longer in the list of tests: made again"
         elif there is Existence.UNVERIFIED:
             yield (
-                f"{name}: {snapshots} made over 30 days ago may be gone, and the list of tests cannot be read: taken "
-                "for existing (unverified); --again makes new ones"
+                f"{name}: {snapshots} made over 30 days ago may be gone, and the list of tests cannot be read: treated "
+                "as existing (unverified); --again makes new ones"
             )
 
 

@@ -134,13 +134,13 @@ def require_answers(organizations: Organizations, surveys: Mapping[str, Organiza
     strangers = [survey.stopped is Reason.NOT_THE_API for survey in surveys.values()]
     if jobs and strangers and all(strangers):
         raise ApiUnavailable(
-            "nobody knows which tests there are, since something else answers in the API's place: nothing is"
-            " planned and nothing was sent; the same command begins anew"
+            "nobody knows which tests there are, since something else answers in the API's place: nothing was"
+            " planned or sent; run the same command again"
         )
     if late:
         raise ApiUnavailable(
-            f"the deadline is reached before {choice(late, last='and')} said which tests there are: nothing is"
-            " planned and nothing was sent; the same command begins anew"
+            f"the deadline is reached before {choice(late, last='and')} said which tests there are: nothing was"
+            " planned or sent; run the same command again"
         )
 
 

@@ -15,9 +15,9 @@ COMMANDS = {
     "run": ("run", "Plan, queue and make the snapshots of job files; safe to repeat."),
     "plan": ("run", "Show what a run would make, and when; makes nothing."),
     "validate": ("jobfiles", "Check job files, offline: all errors at once."),
-    "tests": ("snap", "Show which tests selectors mean."),
+    "tests": ("snap", "Show which tests selectors match."),
     "snap": ("snap", "Make snapshots in an incident, without a job file."),
-    "rehearse": ("run", "The whole run against a built-in simulator, faster than life."),
+    "rehearse": ("run", "The whole run against a built-in simulator, faster than real time."),
     "resume": ("resume", "Carry on with a run as it was planned."),
     "status": ("status", "Where a run is, and what it waits for."),
     "runs": ("status", "List the runs in the store."),
@@ -65,8 +65,8 @@ class Commands(click.Group):
         """The sentence about an option that stands before its command."""
         command = self.get_command(ctx, name)
         if command is not None and any(option in (*one.opts, *one.secondary_opts) for one in command.params):
-            return f"{option} stands before the command: write it behind, as in `tesnap {name} {option} ...`"
-        return f"{option} stands before the command, and `tesnap {name}` has no such option: see `tesnap {name} --help`"
+            return f"{option} is before the command: write it after the command, as in `tesnap {name} {option} ...`"
+        return f"{option} is before the command, and `tesnap {name}` has no such option: see `tesnap {name} --help`"
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @organization_option
 @store_option
 @json_option
-@click.option("--strict", is_flag=True, help="Exit code 3 for what cannot be looked up, too.")
+@click.option("--strict", is_flag=True, help="Exit code 3 also for what cannot be looked up.")
 def doctor_command(
     jobfile: str | None,
     *,
@@ -37,7 +37,7 @@ def doctor_command(
     as_json: bool,
     strict: bool,
 ) -> int:
-    """Look for what would go wrong: token, permission, organization, tests, clock, store, who is told. Makes nothing.
+    """Look for what would go wrong: token, permission, organization, tests, clock, store, webhooks. Makes nothing.
 
     Exit code 4 for a refused token, 3 for other problems, else 0.
     """
@@ -66,7 +66,7 @@ def _read_organizations(path: str | None, patterns: Sequence[str]) -> JobFile:
     from orchestrator.jobfile import find_organizations, read_jobfiles
 
     if path is None:
-        naming = "behind the command: `tesnap doctor JOBFILE`"
+        naming = "after the command: `tesnap doctor JOBFILE`"
         return find_organizations(None, patterns, environ=os.environ, naming=naming)
     reading = read_jobfiles([path], environ=os.environ, stdin=standard_input([path]))
     return reading.jobfile.only_organizations(patterns)

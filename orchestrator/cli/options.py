@@ -51,7 +51,7 @@ def run_id(text: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
         raise click.BadParameter(
-            f"{quote(text)} is no run id: write letters, digits, dots, underscores and hyphens, at most 128,"
+            f"{quote(text)} is not a run id: write letters, digits, dots, underscores and hyphens, at most 128,"
             " the first one a letter or digit"
         )
     if text == "last":

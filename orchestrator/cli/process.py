@@ -161,7 +161,7 @@ def _name_the_lack(error: BaseException) -> BaseException:
     try:
         os.getcwd()  # noqa: PTH109 - whether there is one, not which
     except FileNotFoundError:
-        return UsageError("the folder in which this was started has been removed: go to another one")
+        return UsageError("the folder in which this was started has been removed: change to another one")
     try:
         gettempdir()
     except FileNotFoundError:
@@ -334,7 +334,7 @@ def default_store() -> str:
     except RuntimeError:  # neither an absolute HOME nor an entry for this user id
         raise UsageError(f"this user has no home folder, so the store has no place: {NAME_A_STORE}") from None
     if not folder.is_absolute():  # each folder would have a store, and so a limit, of its own
-        raise UsageError(f"the home folder, {folder}, is no absolute path: {NAME_A_STORE}")
+        raise UsageError(f"the home folder, {folder}, is not an absolute path: {NAME_A_STORE}")
     return sqlite_address(folder / "tesnap.db")
 
 

@@ -111,7 +111,7 @@ def _kind_of(form: str | None, output: str | None) -> ReportFormat:
     kind = SUFFIXES.get(path.suffix.lower(), ReportFormat.TABLE)
     if kind is ReportFormat.TABLE and path.suffix.lower() not in ("", ".txt") and not is_stream(path):
         raise click.UsageError(
-            f"--output {output}: its name says what it is to be: end it with {choice([*SUFFIXES, '.txt'])}, or add --format"
+            f"--output {output}: the end of its name chooses the format: use {choice([*SUFFIXES, '.txt'])}, or add --format"
         )
     return kind
 

@@ -74,7 +74,7 @@ def resume_command(
     with use_store(store_url, clock, must_exist=True) as store:
         found = store.views.find_run(run)
         if found.state is RunState.CANCELLED:
-            raise UsageError(f"run {found.id} was cancelled: start its job file anew with `tesnap run`")
+            raise UsageError(f"run {found.id} was cancelled: start its job file again with `tesnap run`")
         settings = _read_settings(found, jobfiles)
         if failed:
             queue_failed_again(store, found)
@@ -92,7 +92,7 @@ def queue_failed_again(store: Store, run: Run) -> None:
         files = shlex.join(run.files) or "JOBFILE"
         raise UsageError(
             f"run {run.id}: what failed was refused when it was planned (`tesnap report {run.id}` says why), so nothing was sent:"
-            f" put that right, then plan anew with `tesnap run {files}`"
+            f" correct that, then plan again with `tesnap run {files}`"
         )
 
 
@@ -119,7 +119,7 @@ def _files_of(run: Run) -> Sequence[str]:
 @click.argument("run", metavar="RUN")
 @store_option
 def cancel_command(run: str, store_url: str | None) -> None:
-    """Give up what a run has not sent yet; what is being sent still ends."""
+    """Give up what a run has not sent yet; what is being sent still finishes."""
     from orchestrator.core import SystemClock
 
     with use_store(store_url, SystemClock(), must_exist=True) as store:

@@ -36,7 +36,7 @@ jobfiles_argument = click.argument("jobfiles", nargs=-1, required=True, metavar=
 @jobfiles_argument
 @organization_option
 @option("--dry-run", is_flag=True, help="Show the plan instead: the same as `tesnap plan`.")
-@option("--again", is_flag=True, help="Make snapshots anew that exist already.")
+@option("--again", is_flag=True, help="Make snapshots again even if they exist.")
 @option("--run-id", type=run_id, metavar="ID", help="Start or carry on the run of this id.")
 @option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5.")
 @store_option
@@ -95,7 +95,7 @@ def plan_command(
 @click.command("rehearse")
 @jobfiles_argument
 @organization_option
-@option("--speed", type=SPEED, default=100.0, help="How many times faster than life [100].")
+@option("--speed", type=SPEED, default=100.0, help="How many times faster than real time [100].")
 @option("--faults", is_flag=True, help="Let things go wrong: server errors, lost answers.")
 @option(
     "--policy",
@@ -123,7 +123,7 @@ def rehearse_command(
     jobfile = _read(jobfiles, organizations, pacing, output, environ)
     output.print_notes(
         [
-            f"rehearsal: built-in simulator on this machine, {speed:g} times faster than life; no snapshot is really made"
+            f"rehearsal: built-in simulator on this machine, {speed:g} times faster than real time; no snapshot is really made"
         ]
     )
     with (

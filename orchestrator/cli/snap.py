@@ -64,7 +64,7 @@ where_options = option_group(
     option(
         "--jobfile",
         metavar="FILE",
-        help="A job file whose organizations are meant [TE_TOKEN_FILE or TE_TOKEN].",
+        help="Use the organizations of this job file [TE_TOKEN_FILE or TE_TOKEN].",
     ),
 )
 """The options for whose tests are meant."""
@@ -101,7 +101,7 @@ selector_options = option_group(
     option(
         "--exclude",
         metavar="ID|TEXT",
-        help="Not these ids or names after all; repeatable.",
+        help="Leave out these ids or names; repeatable.",
         multiple=True,
     ),
     option("--max-tests", type=click.IntRange(1), metavar="N", help="Refuse if more tests match."),
@@ -138,7 +138,7 @@ window_options = option_group(
 @where_options
 @option("--title", default="", metavar="TEXT", help="Goes before each display name, e.g. INC-4711.")
 @option("--dry-run", is_flag=True, help="Show what would be made, and when; makes nothing.")
-@option("--again", is_flag=True, help="Make snapshots anew that exist already.")
+@option("--again", is_flag=True, help="Make snapshots again even if they exist.")
 @store_option
 @output_options
 @pacing_options
@@ -199,7 +199,7 @@ def tests_command(
     timezone: str | None,
     **request: Any,
 ) -> int:
-    """Show which tests selectors mean, those with alerts first; without selectors, all. Makes nothing."""
+    """Show which tests selectors match, those with alerts first; without selectors, all. Makes nothing."""
     from orchestrator.app import matching_tests, read_lists
     from orchestrator.core import SystemClock
     from orchestrator.jobfile import find_organizations, make_search_job

@@ -49,7 +49,7 @@ def zone_notes(name: str | None, environ: Mapping[str, str]) -> Iterator[str]:
     written = None if name else environ.get("TZ")
     if written is not None and _zone_of(_meant(written)) is None:
         yield (
-            f"warning: TZ={quote(written)} is no time zone, so times are in UTC: set it to a region such as"
+            f"warning: TZ={quote(written)} is not a time zone, so times are in UTC: set it to a region such as"
             " Europe/Berlin, or write --timezone"
         )
     there, known = terminal_zone(name, environ)

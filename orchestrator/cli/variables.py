@@ -34,7 +34,8 @@ def unknown_variables(environ: Mapping[str, str], known: frozenset[str]) -> list
         if name.startswith(PREFIX) and name not in known | OTHERS and not _SERVICE.fullmatch(name)
     ]
     return [
-        f"warning: {name} is no variable of tesnap and does nothing{_hint(name, known)}" for name in unknown
+        f"warning: {name} is not a variable of tesnap and has no effect{_hint(name, known)}"
+        for name in unknown
     ]
 
 

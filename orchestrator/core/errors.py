@@ -5,7 +5,7 @@
     │   ├── JobFileError           a job file with errors, all of them, each located
     │   ├── WindowError            a time window that cannot be used, with the key at fault
     │   ├── CredentialError        a missing or malformed API token
-    │   ├── SelectionError         no test is meant, or too many
+    │   ├── SelectionError         no test matches, or too many
     │   └── StoreUnusable          the store cannot be written, or is too new; StoreTrouble as well
     ├── AccessRefused              what has to be read first may not be             exit code 4
     ├── ApiUnavailable             what has to be read first cannot be for now      exit code 5

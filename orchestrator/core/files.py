@@ -15,7 +15,7 @@ _STREAMS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # where a shell puts it
 def read_start(path: Path, most: int) -> bytes:
     """The file's first bytes, at most so many; OSError, or ValueError for a path that cannot be, says why not."""
     if "\0" in str(path):
-        raise ValueError("a NUL character stands in its path")
+        raise ValueError("there is a NUL character in its path")
     if str(path).startswith(_STREAMS):
         with path.open("rb") as stream:
             return stream.read(most)

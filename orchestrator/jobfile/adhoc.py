@@ -173,7 +173,7 @@ def _check_texts(request: AdhocRequest) -> None:
         request.account_group.isascii() and request.account_group.isdecimal()
     ):
         raise UsageError(
-            f"--account-group {quote(request.account_group)} is no account group's id, which has digits only:"
+            f"--account-group {quote(request.account_group)} is not an account group's id, which has digits only:"
             " `tesnap doctor` names those that the token sees"
         )
     if any(unicodedata.category(char) in _OBEYED or char in _TURNING for char in request.title):
@@ -225,7 +225,7 @@ def _read_type(written: str) -> str:
         return written
     near = nearest_word(written, types)
     hint = f"did you mean {near}?" if near else f"there are {choice(types, last='and')}"
-    raise UsageError(f"--type {quote(written)} is no test type: {hint}")
+    raise UsageError(f"--type {quote(written)} is not a test type: {hint}")
 
 
 def _read_window(

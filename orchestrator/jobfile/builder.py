@@ -44,7 +44,7 @@ from orchestrator.jobfile.schema import (
 )
 from orchestrator.jobfile.types import read_base_url
 
-_AS_FILLED = "not right as filled in from the environment"
+_AS_FILLED = "not valid with its variables filled in"
 
 _MOST_COMPARED = 1_000_000  # names with patterns in one file: a fraction of a second
 
@@ -277,7 +277,7 @@ class JobBuilder:
                 names[test.id] = test.test_name
             elif test.test_name not in (None, known):
                 where = (*self._origin(at, "tests"), position)
-                text = f"test {test.id} is to be called {quote(test.test_name or '')} here and {quote(known)} above: write one name"
+                text = f"test {test.id} has the name {quote(test.test_name or '')} here and {quote(known)} above: write the same name"
                 self._document.error(where, text)
         return tuple(TestRef(id=key, test_name=name) for key, name in names.items())
 

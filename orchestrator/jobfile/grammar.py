@@ -21,11 +21,11 @@ _VARIABLE = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{[^}]*\}?)")
 _NAMED = frozenset({"organizations", "windows"})  # mappings whose keys are the user's own names
 
 _NOT_HERE = (
-    "a secret does not belong into a job file: put the API token into a file or a variable and write"
+    "a secret does not belong in a job file: put the API token into a file or a variable and write"
     " `token_file` or `token_env`"
 )
 
-_ONE_OF_THEM = "this looks like a token, and no job file may hold one: take it out, even if it is none"
+_ONE_OF_THEM = "this looks like a token, and no job file may hold one: take it out, even if it is not one"
 
 _ALTERNATIVES = ("<text>", "<mapping>", "[key]")  # names that the schema gives to alternatives
 
@@ -123,7 +123,7 @@ class _Values:
         """The reason why the variable cannot be filled in, None when it can."""
         name = match[1]
         if name is None:
-            return f"{quote(match[0])} is no variable: write ${{NAME}}, or $$ for a $ itself"
+            return f"{quote(match[0])} is not a variable: write ${{NAME}}, or $$ for a $ itself"
         if name not in self._environ:
             return f"the variable {name} is not set: set it, or write $$ for a $ itself"
         if not is_plain(self._environ[name]):
@@ -164,7 +164,7 @@ def _wrong_value(document: Document, path: Path, issue: Any) -> str:
     if issue["type"] != SENTENCE:
         return f"{about}{_wanted_text(issue)}, not {quoted}{_near_choice(document, path, issue)}"
     if document.from_environment(path) or any(map(is_secret_key, keys)):
-        return f"{about}{quoted} is not right as filled in from the environment"
+        return f"{about}{quoted} is not valid with its variables filled in"
     return about + str(issue["ctx"]["text"])
 
 

@@ -197,7 +197,7 @@ def _join_organizations(
             first, other = found.setdefault(name, (organization, file))
             if first != organization:
                 place = other.document.locate(("organizations", name))
-                text = f"the organization {word(name)} has other settings at {place}: make them equal, or rename one"
+                text = f"the organization {word(name)} has different settings at {place}: make them equal, or rename one"
                 file.document.error(("organizations", name), text, key=True)
     if not found and whole and read:
         return _default_organization(read[0], environ)
@@ -281,7 +281,7 @@ def _one_of(read: Sequence[FileBuilder], key: str, default: Any) -> Any:
         if value != values[0]:
             place = having[0].document.locate((key,))
             file.document.error(
-                (key,), f"{word(key)} is for the whole run and is set otherwise at {place}", key=True
+                (key,), f"{word(key)} is for the whole run and is set differently at {place}", key=True
             )
     return values[0] if values else default
 

@@ -140,7 +140,7 @@ class TestEntry(_Closed):
     __test__ = False  # not a pytest class
 
     id: Digits = Field(description="The test's id.")
-    test_name: Text | None = _about("Nothing is sent if the test is called otherwise.")
+    test_name: Text | None = _about("Nothing is sent if the test has another name.")
 
 
 class WindowEntry(_Closed):
@@ -194,12 +194,12 @@ class JobEntry(_Closed):
     tests: Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], IN_PIECES] | None = _about(
         "Tests by id."
     )
-    select: SelectEntry | None = _about("Tests by what they are; with `tests`, both are meant.")
+    select: SelectEntry | None = _about("Tests by name, type, tag or alert, in addition to `tests`.")
     exclude: Annotated[tuple[TextOrDigits, ...], IN_PIECES] | None = _about(
-        "Test ids or name patterns that are not meant after all."
+        "Test ids or name patterns to leave out."
     )
     max_tests: Annotated[int, *whole_number(1, 1_000_000)] | None = _about(
-        "Refuse to send if more tests are meant."
+        "Refuse to send if more tests match."
     )
     windows: Annotated[tuple[_WrittenWindow, ...], IN_PIECES] | None = _about(
         "Time windows, each by its name or written out."

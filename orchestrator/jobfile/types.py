@@ -193,12 +193,10 @@ def _token_path(value: str) -> str:
 
 def _path(value: str, fields: tuple[str, ...] = ()) -> str:
     if "://" in value:
-        raise _sentence(
-            "an address stands where a path belongs: write it into a file, and that file's path here"
-        )
+        raise _sentence("this is an address, not a path: write it into a file, and that file's path here")
     for written in re.findall(r"\{[^{}]*\}?|\}", value):
         if written[1:-1] not in fields:
-            allowed = "only {organization} can stand in braces" if fields else "braces mean nothing here"
+            allowed = "only {organization} is allowed in braces" if fields else "braces mean nothing here"
             raise _phrase(f"a path in which {allowed}")
     return value
 

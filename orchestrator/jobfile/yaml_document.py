@@ -47,14 +47,14 @@ _PLAIN_WORDS = {
     "mapping values are not allowed in this context": "a `:` too many, or lines above that are indented wrongly:"
     " write one `key: value` a line and quote values that contain `: `",
     "could not find expected ':'": "a key without its `:`",
-    "did not find expected key": "this line does not continue what stands above: check its indentation, and"
+    "did not find expected key": "this line does not continue the lines above: check its indentation, and"
     " close quotes and brackets",
     "did not find expected '-' indicator": "this line does not continue the list above: check its indentation",
     "did not find expected ',' or ']'": "a list that was opened with `[` lacks a `,` or its `]`",
     "did not find expected ',' or '}'": "a mapping that was opened with `{` lacks a `,` or its `}`: quote values with braces,"
     ' as "${NAME}"',
     "found unexpected end of stream": "the file ends within a quoted text",
-    "block sequence entries are not allowed in this context": "a `- ` cannot stand here: start the list on a"
+    "block sequence entries are not allowed in this context": "a `- ` is not allowed here: start the list on a"
     " line of its own",
     "found unknown escape character": "an unknown `\\` escape in a text in double quotes: use single quotes",
 }
@@ -245,7 +245,7 @@ class _Composer:
             self.fail(_at(event), f"the alias `*` has no anchor above: {quote(event.anchor)}")
         known = self._anchors[event.anchor]
         if known is None:
-            self.fail(_at(event), f"the alias `*` stands within its own anchor: {quote(event.anchor)}")
+            self.fail(_at(event), f"the alias `*` is inside its own anchor: {quote(event.anchor)}")
         self._count_node(event, known.size, depth + known.height)
         return known.node
 
@@ -290,7 +290,7 @@ def _text(content: bytes, composer: _Composer) -> str:
     odd = _NOT_PRINTABLE.search(text)
     if odd:
         place = _place(text[: odd.start()])
-        composer.fail(place, f"the control character U+{ord(odd[0]):04X} cannot stand in a file: delete it")
+        composer.fail(place, f"the control character U+{ord(odd[0]):04X} is not allowed in a file: delete it")
     return text
 
 

@@ -50,13 +50,13 @@ _WHY = {
     Reason.OTHER_RUN: "{name}: other run goes first, or has the same snapshot; {next}",
     Reason.WINDOW_NOT_OVER: "{name}: window not over, or its data not complete; {next}",
     Reason.BACKOFF: "{name}: backoff before another attempt; {next}",
-    Reason.EVIDENCE: "{name}: looking for evidence of what went unanswered; {next}",
+    Reason.EVIDENCE: "{name}: looking for snapshots whose answer was lost; {next}",
     Reason.API_UNREACHABLE: "{name}: API unreachable; {next}",
     Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
     Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
     Reason.CONNECTION_REFUSED: "{name}: connection refused by a proxy, a certificate or TLS; {next}",
-    Reason.NOT_THE_API: "{name}: not the API, but somebody else answers; {next}",
+    Reason.NOT_THE_API: "{name}: something else answers in the API's place; {next}",
     Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, of another test or not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
 }
@@ -71,9 +71,9 @@ _OPEN_END = {
     Reason.STORE: "next when it answers",
     Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
     Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
-    Reason.CONNECTION_REFUSED: "next when the way is put right (tesnap doctor says how) and the run resumed",
+    Reason.CONNECTION_REFUSED: "next when the connection works (tesnap doctor says how) and the run resumed",
     Reason.NOT_THE_API: "next when network, proxy or base_url are right and the run resumed",
-    Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run anew",
+    Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run again",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
 }
 """Words for what the next one depends on where no time can be given."""
@@ -210,12 +210,12 @@ def refusal_text(organization: str, until: float | None, zone: tzinfo, now: floa
 def loss_text(loss: Loss, now: float, zone: tzinfo, *, until: float | None = None) -> str:
     """The sentence about a store that was lost: why, and what is done about it; `until` when all slots are out."""
     held = (
-        f"all slots are out until {clock_time(until, now, zone)}; "
+        f"all slots are held until {clock_time(until, now, zone)}; "
         if until is not None and until > now
         else ""
     )
     return (
-        f"the store is not what it was: {loss.cause} (noticed {clock_time(loss.at, now, zone)}); {held}what is sent may"
+        f"the store was replaced or has lost data: {loss.cause} (noticed {clock_time(loss.at, now, zone)}); {held}what is sent may"
         " exist already and is marked duplicate_possible until a run has ended with everything made;"
         " if you have the right file, stop and put it back"
     )
@@ -351,7 +351,7 @@ def pause_text(pause: Pause, zone: tzinfo) -> str:
     """The sentence about a pause in reading from the API; a clock time has its zone."""
     name = f"{harmless(pause.organization)}: " if pause.organization else ""
     if pause.until is None:
-        return f"{name}waiting for {pause.what} since {duration_text(pause.seconds)}"
+        return f"{name}still waiting for {pause.what}, for {duration_text(pause.seconds)} now"
     if not pause.spent:
         return _refusal_of_reading(pause, zone)
     limit = "limit on requests" if pause.most is None else f"limit of {pause.most} requests a minute"
@@ -363,7 +363,7 @@ def _refusal_of_reading(pause: Pause, zone: tzinfo) -> str:
     """The sentence about a list for which the API says 429: until when, and if that is waited for."""
     of = f" of {harmless(pause.organization)}" if pause.organization else ""
     until = "" if pause.until is None else f" until {clock_time(pause.until, None, zone, seconds=True)}"
-    end = "; nobody waits for that, it is left out" if pause.skipped else ""
+    end = "; that is too long to wait, so it is left out" if pause.skipped else ""
     return f"reading {pause.what}{of}: the API asks to wait{until} ({duration_text(pause.seconds)}){end}"
 
 

@@ -167,7 +167,7 @@ def _is_refusal(error: CatalogError) -> bool:
 
 def _refused_survey(error: CatalogError) -> OrganizationSurvey:
     if error.lasting:
-        because = f"the way to the API is refused: {error}"
+        because = f"the connection to the API is refused: {error}"
         return OrganizationSurvey(stopped=Reason.CONNECTION_REFUSED, because=because)
     because = f"the token was refused (401): {error}"
     return OrganizationSurvey(stopped=Reason.TOKEN_REFUSED, because=because, unauthorized=True)

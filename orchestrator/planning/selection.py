@@ -172,7 +172,7 @@ def check_selection(job: Job, selections: Mapping[str, Selection], *, looking: b
         )
     if total or not selections or any(one.incomplete for one in selections.values()):
         return
-    start = f"{place}no test is meant{unsent}"
+    start = f"{place}no test matches{unsent}"
     if job.select is None:
         raise SelectionError(f"{start}: every test that is named is also excluded")
     reasons = "; ".join(one.searched for one in selections.values())
@@ -278,7 +278,7 @@ def _notes_on_named(job: Job, one: SelectedTest, scope: Scope) -> Iterator[str]:
             where = "any account group" if job.everywhere else "its account group"
             yield f"{start} is not in the list of tests of {where}; the API may answer 404"
     elif one.test.saved_event:
-        yield f"{start} ({one.name}) is a saved event, no test; the API may refuse it"
+        yield f"{start} ({one.name}) is a saved event, not a test; the API may refuse it"
     elif not one.test.enabled:
         yield f"{start} ({one.name}) is disabled: it has no fresh data"
 
@@ -300,8 +300,8 @@ def _ownerless_test(ref: TestRef, scopes: Sequence[Scope], own: str) -> Selected
     unread = [scope.organization for scope in scopes if not scope.is_read]
     tail = f" (those of {first_names(unread)} could not be read)" if unread else ""
     refusal = (
-        f"test {ref.id} is in no list of {first_names(read)}{tail}, so it was sent to nobody: correct the id, or name its"
-        " organization alone"
+        f"test {ref.id} is in no list of {first_names(read)}{tail}, so nothing was sent for it: correct the id, or name only"
+        " its organization"
     )
     return SelectedTest(id=ref.id, account_group=own, name=ref.test_name, refusal=refusal)
 
@@ -455,7 +455,9 @@ def _describe_tag(pattern: str, known: Sequence[Tag]) -> str:
     dynamic = list(dict.fromkeys(quote(tag.text) for tag in matching if tag.dynamic))
     if dynamic:
         verb = "is a dynamic tag" if len(dynamic) == 1 else "are dynamic tags"
-        return f"{first_names(dynamic)} {verb}, whose tests the API does not list, and so selects none"
+        return (
+            f"{first_names(dynamic)} {verb}, whose tests the API does not list, so none of them is selected"
+        )
     if matching and not any(tag.test_ids for tag in matching):
         return f"tag {quote(pattern)} is assigned to no test"
     return "" if matching else _describe_unknown_tag(pattern, known)

@@ -45,7 +45,7 @@ _CAUSES: dict[int, UnreadableCause] = {
 _REMEDIES = {
     UnreadableCause.UNREACHABLE: "check the network, the proxy and base_url, then try again",
     UnreadableCause.SERVER: "the trouble is on ThousandEyes' side or a gateway's: try again shortly",
-    UnreadableCause.BUSY: "the limit on requests is used up, which all users and tokens of the organization share: try again when it is over, mostly in a minute",
+    UnreadableCause.BUSY: "the limit on requests is used up, which all users and tokens of the organization share: try again in about a minute",
     UnreadableCause.FORBIDDEN: f"have an administrator add '{{permission}}' to a role of the token's user ({WHERE_ROLES_ARE})",
     UnreadableCause.CLOSED: "correct the account group, or have the token's user added to it",
     UnreadableCause.INCOMPLETE: "check base_url, and a gateway that changes the addresses in answers",

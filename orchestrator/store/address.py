@@ -64,7 +64,7 @@ def read_address(written: str) -> StoreAddress:
         return StoreAddress(path=_sqlite_path(rest))
     if kind in ("postgresql", "postgres"):
         return StoreAddress(url=f"{kind}:{_check_postgres(rest)}")
-    raise _refusal("it starts with the name of something else and a colon", _FORMS)
+    raise _refusal("it starts with an unknown scheme", _FORMS)
 
 
 def sqlite_address(path: Path) -> str:
@@ -104,7 +104,7 @@ def _check_text(text: str) -> None:
     if not text:
         raise _refusal("the address is empty", _FORMS)
     if not is_plain(text):
-        raise _refusal("a line break or another control character is in it", "write it anew, on one line")
+        raise _refusal("a line break or another control character is in it", "write it again, on one line")
     if text[0] in "\"'`" or text[-1] in "\"'`":
         raise _refusal("a quotation mark is around it", "write it without, as an env file does not remove it")
     password = text.lower().startswith("postgres")  # in which a dollar may stand for itself
@@ -116,7 +116,7 @@ def _plain_path(text: str) -> Path:
     if _KEY_VALUE.match(text):
         raise _refusal("it is a list of KEY=VALUE", f"write postgresql://user@host:port/database; {_ENCODE}")
     if any("@" in part.partition(":")[2] for part in text.split("/")) or "://" in text:
-        raise _refusal("it looks like the address of a server without its beginning", _FORMS)
+        raise _refusal("it looks like a server's address without its beginning", _FORMS)
     if "?" in text:
         raise _refusal("a path has no ?…", "leave it out, or write sqlite:////absolute/path with %3F for a ?")
     if "/" not in text and not text.endswith(SUFFIXES):
@@ -133,7 +133,7 @@ def _sqlite_path(rest: str) -> Path:
     written = rest.removeprefix("///")
     if "?" in written or "#" in written or _NO_ESCAPE.search(written):
         raise _refusal(
-            "a path has no ?…, no #… and no % that stands for itself",
+            "?, # and a plain % have no place in a path",
             "leave it out, or write %3F, %23 and %25 for these characters",
         )
     try:
@@ -146,14 +146,14 @@ def _sqlite_path(rest: str) -> Path:
 def _check_path(written: Path) -> Path:
     """The file as it is called: a link in it may be set to another file later, which has to be noticed."""
     if not is_plain(str(written)):
-        raise _refusal("a control character is in its path", "write it anew")
+        raise _refusal("a control character is in its path", "write it again without it")
     path = written.absolute()
     try:
         path.resolve()
     except (OSError, RuntimeError):
         raise _refusal("the symbolic links on its way lead in a circle", "name the file itself") from None
     if str(written).startswith("/~"):
-        raise _refusal("a ~ stands for nothing behind a slash", "write the home directory itself")
+        raise _refusal("a ~ after a slash has no meaning", "write the home directory itself")
     if is_there(path) and path.is_dir():
         raise _refusal(f"{quote(str(path))} is a folder", "name a file in it")
     return path
@@ -162,7 +162,7 @@ def _check_path(written: Path) -> Path:
 def _check_postgres(rest: str) -> str:
     """All behind `postgresql:`; UsageError unless it can be split in one way only, as libpq does."""
     if not rest.startswith("//"):
-        raise _refusal("two slashes are missing behind its first colon", f"{_FORMS}; {_ENCODE}")
+        raise _refusal("two slashes are missing after its first colon", f"{_FORMS}; {_ENCODE}")
     user, where = _split_user(rest[2:])
     hosts, path, query = re.fullmatch(r"([^/?]*)([^?]*)(.*)", where, re.DOTALL).groups()  # type: ignore[union-attr] # fits every text
     clean = not re.search(r"[@#\s]", where) and not re.search(r"\s", user) and not _NO_ESCAPE.search(rest)

@@ -140,13 +140,13 @@ def refuse_names(path: Path, mounts: Path) -> None:
     """Raise StoreUnusable for a file that has another name as well: SQLite's log and our locks lie beside each of them."""
     if path.stat().st_nlink > 1:
         raise StoreUnusable(
-            f"{sqlite_address(path)}: the file has a second name (a hard link), and who uses that one would not be seen; "
+            f"{sqlite_address(path)}: the file has a second name (a hard link), and processes that use that name would not be seen; "
             f"remove the other name (`find / -xdev -samefile {path}` shows both), or name another file"
         )
     if any(point == str(path) for point, _ in _read_mounts(mounts)):
         raise StoreUnusable(
-            f"{sqlite_address(path)}: the file is mounted by itself, and what lies beside it is not shared with who uses it "
-            "elsewhere; mount the folder that it is in"
+            f"{sqlite_address(path)}: the file is mounted by itself, so the files beside it are not shared with other processes "
+            "that use it; mount its folder instead"
         )
 
 

@@ -122,7 +122,9 @@ class Queue:
         with self._granting:
             with self._database.write() as tx:
                 if self._database.claim() != claim:
-                    raise StoreUnavailable(f"{self._database.describe()}: the session was lost and made anew")
+                    raise StoreUnavailable(
+                        f"{self._database.describe()}: the session was lost and a new one made"
+                    )
                 granted = _grant(tx, ask, claim.owner)
             self._database.verify()  # else nobody else would ever know of it
             if isinstance(granted, Lease):

@@ -30,19 +30,19 @@ ROUNDS = 3
 """Comparisons; with nobody else at the pooler the first one tells, whichever free session it takes first."""
 
 SHARED = (
-    "a pooler lies in between that gives the transactions of one connection to several sessions (PgBouncer's pool_mode "
-    "transaction or statement), and by the lock in its session a process is known to live: use session pooling "
+    "a pooler in between spreads the transactions of one connection over several sessions (PgBouncer's "
+    "pool_mode transaction or statement), and tesnap needs one session for each connection: use session pooling "
     "(pool_mode = session), or the database's direct address"
 )
 
 KEPT = (
-    "a pooler lies in between that keeps a session's locks when its client has gone, so that dead processes would seem "
-    "to live: have it clear each session (PgBouncer: server_reset_query = DISCARD ALL), or use the database's direct "
+    "a pooler in between keeps a session's locks after its client has gone, so dead processes would seem "
+    "alive: have it clear each session (PgBouncer: server_reset_query = DISCARD ALL), or use the database's direct "
     "address"
 )
 
 FULL = (
-    f"a pooler lies in between, and had no second session within {PATIENCE} s: raise its pool's size, or use the "
+    f"a pooler in between had no second session free within {PATIENCE} s: raise its pool's size, or use the "
     "database's direct address"
 )
 

@@ -292,7 +292,7 @@ class SqliteTransaction:
         known = {row["id"]: row for row in self.rows(sql.OWNERS)}
         for owner in sorted(self._owners.others(known)):
             raise StoreUnusable(
-                f"{place}: process {known[owner]['pid']} of {known[owner]['host']} uses it by another boot clock; run "
+                f"{place}: process {known[owner]['pid']} of {known[owner]['host']} uses it with a different boot clock; run "
                 "both in one time namespace and with one version of tesnap, or use PostgreSQL (postgresql://…)"
             )
 

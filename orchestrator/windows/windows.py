@@ -151,7 +151,9 @@ def _check_keys(spec: WindowSpec) -> None:
     closest = max(_FORMS, key=lambda form: len(given & set(form)) - len(set(form) - given))
     surplus = [key for key in names if key not in closest]
     rest = " and ".join(key for key in names if key in closest)
-    raise WindowError(f"{' and '.join(surplus)} cannot stand beside {rest}: {_FORMS_TEXT}", key=surplus[0])
+    raise WindowError(
+        f"{' and '.join(surplus)} cannot be combined with {rest}: {_FORMS_TEXT}", key=surplus[0]
+    )
 
 
 @contextmanager
@@ -203,7 +205,7 @@ def _length_text(spec: WindowSpec, length: int) -> str:
 def _order_text(spec: WindowSpec, length: int) -> str:
     if not length:
         return f"end is the same instant as start, {quote(spec.start or '')}: a window cannot be empty"
-    return f"end {quote(spec.end or '')} is before start {quote(spec.start or '')}: exchange them"
+    return f"end {quote(spec.end or '')} is before start {quote(spec.start or '')}: swap them"
 
 
 def _advice(length: int) -> str:

@@ -98,7 +98,7 @@ class Shutdown:
         if not self.store_gone:
             self.store_gone = True
             self._observer.on_event(notices.gone_store(error))
-        self.begin("another process would not find what is stored here", now)
+        self.begin("the store's file is not where other processes look for it", now)
 
     def note_store_answer(self) -> bool:
         """Note that the store answers; True, and told, if it was away before."""

@@ -190,7 +190,7 @@ class InFlight:
     def _note_lasting_failure(self, served: ServedOrganization, answer: Answer) -> bool:
         """Stop serving an organization to which the way is refused, before a proxy locks the account; True if it is."""
         if answer.lasting:
-            why = f"the way to the API is refused: {answer.failure}"
+            why = f"the connection to the API is refused: {answer.failure}"
             self._stop_serving(served, Reason.CONNECTION_REFUSED, why)
         return answer.lasting
 

@@ -37,13 +37,15 @@ def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, 
     if settled.closing is not None:
         return _about(lease, "attempt.refused", f"{test}: refused (429): {title}; nothing was made")
     if settled.look_first:
-        text = f"{test}: {title}; whether it was made all the same is looked for before it is sent again"
+        text = (
+            f"{test}: {title}; the snapshot may exist all the same: tesnap looks for it before it sends again"
+        )
         return _about(lease, "attempt.retry", text)
     if settled.status is Status.QUEUED and verdict.outcome is Outcome.SERVER_ERROR:
         text = f"{test}: {title}; next attempt in {settled.retry_in:.0f} s"
         return _about(lease, "attempt.retry", text)
     if settled.status is Status.UNCERTAIN:
-        text = f"{test}: {title}; nobody knows whether it was made; looked for later"
+        text = f"{test}: {title}; nobody knows whether the snapshot was made; tesnap looks for it later"
         return _about(lease, "attempt.uncertain", text)
     came = Result(task=lease.task, status=settled.status, snapshot=settled.snapshot)
     if came.misses_window:
@@ -104,10 +106,10 @@ def resend(lease: Lease, result: Result, possible: PossibleEvent | None, error: 
 def _describe_list(possible: PossibleEvent | None, result: Result) -> str:
     """The words for a list of tests that has no proof."""
     if possible is None:
-        return "its account group lists no other saved event of its name, which proves nothing"
+        return "its account group lists no other saved event with its name, which proves nothing"
     dated = "without a date" if possible.created_at is None else f"dated {utc_text(possible.created_at)}"
     age = "was there before" if result.listed else "may have been there before"
-    return f"the saved event of its name that its account group lists ({possible.id}, {dated}) {age}"
+    return f"the saved event with its name in its account group ({possible.id}, {dated}) {age}"
 
 
 def failed_look(lease: Lease, lost: int, error: str, wait: float) -> Event:
@@ -130,7 +132,7 @@ def group_refusal(served: ServedOrganization, task: Task) -> Event:
 def gate_stays_closed(served: ServedOrganization, gate: Gate, *, now: float) -> Event:
     """Refused again and again: the wait has doubled."""
     text = (
-        f"{served.name}: refused (429) {gate.closings} times in a row: somebody else uses the quota up; "
+        f"{served.name}: refused (429) {gate.closings} times in a row: somebody else is using the quota; "
         f"the next single try is in {max(0.0, gate.until - now) / 60:.0f} min"
     )
     return Event(name="gate.closed", text=text, level="warning", fields=(("closings", gate.closings),))

@@ -164,7 +164,7 @@ def test_a_proxy_that_forbids_the_way_is_lasting(tmp_path: Path) -> None:
     with tinyproxy(tmp_path, "ConnectPort 563") as proxy:
         came = get(API, proxy=proxy.url())
     assert came.lasting
-    assert "does not allow the way to the server (403): have whoever runs it allow that" in (
+    assert "does not allow the way to the server (403): ask its administrator to allow that" in (
         came.failure or ""
     )
 

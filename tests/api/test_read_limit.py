@@ -167,8 +167,8 @@ def test_a_slow_answer_is_spoken_of_until_it_comes() -> None:
         watching.join(LONGEST)
         assert not watching.is_alive()
     assert [pause_text(one, UTC) for one in told] == [
-        "acme: waiting for the list of alerts since 3 s",
-        "acme: waiting for the list of alerts since 33 s",
+        "acme: still waiting for the list of alerts, for 3 s now",
+        "acme: still waiting for the list of alerts, for 33 s now",
     ]
     assert [one.seconds for one in told] == [SLOW, SLOW + SLOW_AGAIN]
 
@@ -225,7 +225,7 @@ def test_while_it_asks_for_an_hour_it_is_not_asked_again() -> None:
     reader = PacedGetter(script, clock, name="acme", tell=told.append)
     assert [reader.get(path).status for path in ("/account-groups", "/tests", "/tags")] == [429] * 3
     assert (script.times, len(told)) == ([0.0], 1)
-    assert "(1 h); nobody waits for that, it is left out" in pause_text(told[0], UTC)
+    assert "(1 h); that is too long to wait, so it is left out" in pause_text(told[0], UTC)
     clock.advance(3600.0)
     assert reader.get("/tests").status == 200
 

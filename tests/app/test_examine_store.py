@@ -144,7 +144,7 @@ def test_a_read_only_store() -> None:
         "store",
         "sqlite:////srv/tesnap.db cannot be used: it cannot be written; check the permissions",
     )
-    assert remedy.startswith("put that right, or name another store with --store or TESNAP_STORE")
+    assert remedy.startswith("fix that, or name another store with --store or TESNAP_STORE")
     assert worst_code(checks) == 3
 
 

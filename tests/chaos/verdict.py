@@ -21,7 +21,7 @@ class Promise(StrEnum):
 
     OVER = "windows over the limit"
     LOST = "lost"
-    TWICE = "made twice unsaid"
+    TWICE = "made twice without saying so"
     ENDLESS = "runs that do not end"
     UNTRUE = "records that are not true"
     BROKEN = "processes that broke down"

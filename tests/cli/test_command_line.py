@@ -96,7 +96,7 @@ def test_a_run_id_is_a_plain_word(run_id: str, jobfile: str, monkeypatch: pytest
     monkeypatch.setenv("TESNAP_RUN_ID", run_id)
     for result in (typed("run", jobfile, f"--run-id={run_id}"), typed("run", jobfile)):
         assert result.exit_code == 2
-        assert "is no run id: write letters, digits" in " ".join(result.output.split())
+        assert "is not a run id: write letters, digits" in " ".join(result.output.split())
         assert "\x1b" not in result.output
 
 
@@ -281,7 +281,7 @@ class _Refused(Store):
 
 def test_what_was_refused_while_planning_is_planned_anew_instead_of_retried() -> None:
     """A retry would be refused again, so the command that helps is named."""
-    with pytest.raises(UsageError, match=r"plan anew with `tesnap run /jobs/edge.yaml`"):
+    with pytest.raises(UsageError, match=r"plan again with `tesnap run /jobs/edge.yaml`"):
         queue_failed_again(_Refused(), Run(id="k7f2", job="edge", files=("/jobs/edge.yaml",)))
 
 

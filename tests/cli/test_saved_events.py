@@ -144,6 +144,6 @@ def test_a_saved_event_whose_list_cannot_be_read_is_taken_for_existing_unverifie
     again, told = here.run()
     assert (again["event"], again["snapshot_id"]) == ("snapshot.existing", first["snapshot_id"])
     assert again["unverified"] is True
-    assert "taken for existing (unverified); --again makes new ones" in told
+    assert "treated as existing (unverified); --again makes new ones" in told
     here.simulator.changes.clear()
     assert "unverified" not in here.run()[0]

@@ -290,7 +290,7 @@ def test_an_account_group_of_somebody_else_names_those_of_the_token(typed: Typed
 def test_looking_does_not_say_that_nothing_was_sent(typed: Typed) -> None:
     """It never sends."""
     result = typed("tests", "--tag", "team:nobody")
-    assert str(result.exception).startswith("no test is meant: default has 500 tests in account group 2001")
+    assert str(result.exception).startswith("no test matches: default has 500 tests in account group 2001")
 
 
 def test_an_incident_is_no_matter_of_a_cluster(typed: Typed, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_an_id_of_several_organizations_is_sent_to_its_own(typed: Typed, tmp_pat
 
 
 NOTHING = (
-    "no test is meant, so nothing was sent: default has 500 tests in account group 2001 (Group 2001) and account"
+    "no test matches, so nothing was sent: default has 500 tests in account group 2001 (Group 2001) and account"
     " group 2002 (Group 2002): none {what}. `tesnap tests` lists all tests with their types and tags"
 )
 NOBODYS_TAG = "with tag 'team:nobody'; there is no tag 'team:nobody' among 'team:payments' and 'os:linux'"
@@ -526,7 +526,7 @@ def test_the_doctor_says_how_it_takes_a_job_file(typed: Typed) -> None:
     result = typed("doctor", TE_TOKEN="")
     assert isinstance(result.exception, UsageError)
     assert str(result.exception).endswith(
-        "name a job file that has them behind the command: `tesnap doctor JOBFILE`"
+        "name a job file that has them after the command: `tesnap doctor JOBFILE`"
     )
 
 

@@ -75,7 +75,7 @@ def test_a_tz_that_is_none_is_warned_of(tz: str) -> None:
     """Times are in UTC, as the system has them, and are called so."""
     (note,) = zone_notes(None, {"TZ": tz})
     assert note.startswith("warning: TZ=")
-    assert "is no time zone, so times are in UTC" in note
+    assert "is not a time zone, so times are in UTC" in note
     assert note.isprintable()
     assert list(zone_notes("Europe/Berlin", {"TZ": tz})) == []
 
@@ -129,7 +129,7 @@ def test_a_job_file_has_the_same_words(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("tz", "says"), [("Nowhere", "warning: TZ='Nowhere' is no time zone"), (":/etc/localtime", "")]
+    ("tz", "says"), [("Nowhere", "warning: TZ='Nowhere' is not a time zone"), (":/etc/localtime", "")]
 )
 def test_the_warning_is_said_once_by_a_command(tz: str, says: str, tmp_path: Path) -> None:
     """On standard error, in a process of its own whose C library reads TZ too."""

@@ -42,8 +42,8 @@ def test_an_unknown_variable_is_said_with_the_nearest_one() -> None:
         "TESNAP_XYZ": "",
     }
     assert unknown_variables(environ, KNOWN) == [
-        "warning: TESNAP_DEADLIN is no variable of tesnap and does nothing: did you mean TESNAP_DEADLINE?",
-        "warning: TESNAP_XYZ is no variable of tesnap and does nothing",
+        "warning: TESNAP_DEADLIN is not a variable of tesnap and has no effect: did you mean TESNAP_DEADLINE?",
+        "warning: TESNAP_XYZ is not a variable of tesnap and has no effect",
     ]
 
 
@@ -62,7 +62,7 @@ def test_a_misspelt_variable_is_a_note_on_standard_error(
     """Not with --quiet: the command does what it did before somebody set it."""
     monkeypatch.setenv("TESNAP_DEADLIN", "1h")
     ended = ran("run", f"{tmp_path}/none.yaml", *words)
-    assert ("TESNAP_DEADLIN is no variable" in ended.stderr) is said
+    assert ("TESNAP_DEADLIN is not a variable" in ended.stderr) is said
 
 
 def typed(*words: str, **environ: str) -> Result:
@@ -104,9 +104,9 @@ def test_an_error_names_the_variable_that_was_set(
     [
         (
             ("--again", "run", "x"),
-            "--again stands before the command: write it behind, as in `tesnap run --again ...`",
+            "--again is before the command: write it after the command, as in `tesnap run --again ...`",
         ),
-        (("-q", "run"), "-q stands before the command: write it behind, as in `tesnap run -q ...`"),
+        (("-q", "run"), "-q is before the command: write it after the command, as in `tesnap run -q ...`"),
         (("--jobfile", "x", "run"), "`tesnap run` has no such option: see `tesnap run --help`"),
         (("--nothing",), "No such option '--nothing'"),
         (("help", "rum"), "did you mean 'run'?"),

@@ -65,7 +65,7 @@ def test_no_more_is_read_than_is_wanted(tmp_path: Path) -> None:
     [
         ("a" * 300, "cannot be read: File name too long"),
         ("", "an empty argument"),
-        ("a\0b", "cannot be read: a NUL character stands in its path"),
+        ("a\0b", "cannot be read: there is a NUL character in its path"),
     ],
     ids=["long", "empty", "nul"],
 )

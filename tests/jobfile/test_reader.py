@@ -187,7 +187,7 @@ def test_the_same_organization_with_other_settings_is_an_error_in_the_second_fil
     (tmp_path / "a.yaml").write_text(HEAD + JOB)
     (tmp_path / "b.yaml").write_text(HEAD.replace("ACME", "OTHER") + JOB)
     with pytest.raises(
-        JobFileError, match=r"b\.yaml:2:17: error: the organization `acme` has other settings at"
+        JobFileError, match=r"b\.yaml:2:17: error: the organization `acme` has different settings at"
     ):
         read_jobfiles([tmp_path], environ={})
 
@@ -245,7 +245,7 @@ def test_the_value_of_a_variable_is_never_quoted() -> None:
 def test_a_window_filled_in_wrongly_is_not_quoted_either() -> None:
     """What the windows' own errors quote is the value that was filled in."""
     said = errors(HEAD + JOB.replace("last: 1h", 'start: "${S}", duration: 1h'), S="hush")
-    assert said == "<stdin>:3:48: error: `start`: not right as filled in from the environment"
+    assert said == "<stdin>:3:48: error: `start`: not valid with its variables filled in"
 
 
 def test_the_errors_of_a_list_are_bounded_before_they_are_made() -> None:
@@ -409,7 +409,9 @@ def test_a_test_has_one_name() -> None:
     """Two names for one id cannot both be right."""
     written = '{id: "1", test_name: A}, {id: "1", test_name: B}'
     said = errors(f"{HEAD}jobs: [{{name: j, tests: [{written}], windows: [{{last: 1h}}]}}]\n", ACME="x")
-    assert said.endswith("<stdin>:3:51: error: test 1 is to be called 'B' here and 'A' above: write one name")
+    assert said.endswith(
+        "<stdin>:3:51: error: test 1 has the name 'B' here and 'A' above: write the same name"
+    )
 
 
 def test_what_the_defaults_say_is_read_once_for_all_jobs() -> None:

@@ -77,7 +77,7 @@ def test_an_alias_repeats_its_node() -> None:
         (b"a: 1\na: 2\n", "f:2:1: error: `a` is written twice, first in line 1: delete one"),
         (
             b"\xef\xbb\xbfa: \x01",
-            "f:1:4: error: the control character U+0001 cannot stand in a file: delete it",
+            "f:1:4: error: the control character U+0001 is not allowed in a file: delete it",
         ),
         (
             "ä: ü\r\nb: ".encode() + b"\xff",

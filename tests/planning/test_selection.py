@@ -238,7 +238,7 @@ def test_an_empty_selection_says_what_was_searched_and_what_is_near() -> None:
     """The error has the place, the number of tests, the account group and the nearest names."""
     text = refused(job(select=Select(test_name=("chekout",)), place="jobs.yaml:7:5"))
     assert text == (
-        "jobs.yaml:7:5: no test is meant, so nothing was sent: acme has 4 tests in account group 7: none with a"
+        "jobs.yaml:7:5: no test matches, so nothing was sent: acme has 4 tests in account group 7: none with a"
         " name like 'chekout'; the nearest names are 'Checkout EU' and 'Checkout US'. `tesnap tests` lists all"
         " tests with their types and tags"
     )
@@ -265,7 +265,10 @@ def test_an_alert_that_nobody_has_is_named_with_its_span() -> None:
             "there is no tag 'zzz:qqq' among 'team:payments', 'team:core', 'os:linux' and 'old:unused'",
         ),
         ("label:pay", "version 7 of the API has tags, not test labels; write the tag as key:value"),
-        ("os:*", "'os:linux' is a dynamic tag, whose tests the API does not list, and so selects none"),
+        (
+            "os:*",
+            "'os:linux' is a dynamic tag, whose tests the API does not list, so none of them is selected",
+        ),
         ("old:unused", "tag 'old:unused' is assigned to no test"),
     ],
 )
@@ -284,7 +287,7 @@ def test_an_account_group_without_tests_is_said_as_a_sentence() -> None:
         with pytest.raises(SelectionError) as caught:
             check_selection(job(select=select), empty, looking=True)
         assert str(caught.value) == (
-            "no test is meant: acme has no test in account group 7. `tesnap tests` lists all tests with their types"
+            "no test matches: acme has no test in account group 7. `tesnap tests` lists all tests with their types"
             " and tags"
         )
 
@@ -438,8 +441,8 @@ def test_an_id_that_no_list_has_is_refused() -> None:
     assert meant(several("99", "1"), known) == {"acme": ["-99", "1"], "globex": []}
     (lost, _) = select_tests_by_organization(several("99", "1"), known, moments=())["acme"].tests
     assert lost.refusal == (
-        "test 99 is in no list of acme and globex, so it was sent to nobody: correct the id, or name its organization"
-        " alone"
+        "test 99 is in no list of acme and globex, so nothing was sent for it: correct the id, or name only its"
+        " organization"
     )
     assert meant(several("99", "1", exclude=("99",)), known) == {"acme": ["1"], "globex": []}
 

@@ -35,7 +35,7 @@ def failed(status: int | None, **more: Any) -> CatalogError:
         (failed(200, cut_off=True), UnreadableCause.UNREACHABLE, "check the network", ApiUnavailable),
         (failed(500), UnreadableCause.SERVER, "try again shortly", ApiUnavailable),
         (failed(503), UnreadableCause.SERVER, "try again shortly", ApiUnavailable),
-        (failed(429), UnreadableCause.BUSY, "mostly in a minute", ApiUnavailable),
+        (failed(429), UnreadableCause.BUSY, "in about a minute", ApiUnavailable),
         (failed(403), UnreadableCause.FORBIDDEN, "add 'View alerts' to a role", AccessRefused),
         (failed(200), UnreadableCause.NOT_THE_API, "check that base_url is the API's", SelectionError),
         (failed(404), UnreadableCause.NOT_THE_API, "check that base_url is the API's", SelectionError),

@@ -1,4 +1,4 @@
-"""What goes wrong on the way: every task still ends, none is lost, none is made twice unsaid."""
+"""What goes wrong on the way: every task still ends, none is lost, none is made twice without saying so."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def flagged(result: Result) -> bool:
 
 
 def judge(at: Stage, ending: Ending, notebook: Notebook, tasks: int) -> None:
-    """Nothing lost, nothing made twice unsaid, never over the limit."""
+    """Nothing lost, nothing made twice without saying so, never over the limit."""
     assert len(notebook.results) == tasks
     assert ending.counts.pending == 0
     made = {entry.test for entry in at.simulator.log if entry.snapshot and entry.test}

@@ -69,7 +69,7 @@ def test_an_untrusted_certificate_stops_its_organization_alone(tmp_path: Path) -
     end = finished(ran)
     assert end["pending_reasons"] == {"connection_refused": 1}
     assert end["counts"] == {"created": 1, "existing": 0, "failed": 0, "uncertain": 0, "pending": 1}
-    assert "bad: the way to the API is refused" in ran.stderr
+    assert "bad: the connection to the API is refused" in ran.stderr
     assert "(a company's own CA goes into http.ca_bundle)" in ran.stderr
 
 

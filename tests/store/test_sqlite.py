@@ -147,7 +147,7 @@ def test_a_store_in_use_by_another_boot_clock_is_refused(sqlite_world: SqliteWor
     sqlite_world.make(acme)
     before = sqlite_world.store.organizations.bucket(acme)
     with pytest.raises(
-        StoreUnusable, match=rf"process {os.getpid()} of .* by another boot clock; .*one time namespace"
+        StoreUnusable, match=rf"process {os.getpid()} of .* with a different boot clock; .*one time namespace"
     ):
         open_store(sqlite_world.url, clock=elsewhere(sqlite_world))
     assert sqlite_world.store.organizations.bucket(acme) == before

@@ -56,18 +56,18 @@ FORMS = "a window is start and end, start or end with duration, last (with until
         (
             WindowSpec(start=START, end=START, duration=HOUR),
             "duration",
-            f"duration cannot stand beside start and end: {FORMS}",
+            f"duration cannot be combined with start and end: {FORMS}",
         ),
-        (WindowSpec(last=HOUR, duration=HOUR), "duration", f"duration cannot stand beside last: {FORMS}"),
+        (WindowSpec(last=HOUR, duration=HOUR), "duration", f"duration cannot be combined with last: {FORMS}"),
         (
             WindowSpec(last=HOUR, until="00:00", end=START),
             "end",
-            f"end cannot stand beside last and until: {FORMS}",
+            f"end cannot be combined with last and until: {FORMS}",
         ),
         (
             WindowSpec(around=START, end=START, duration=HOUR),
             "around",
-            f"around cannot stand beside end and duration: {FORMS}",
+            f"around cannot be combined with end and duration: {FORMS}",
         ),
         (
             WindowSpec(last=HOUR, timezone="Europe/Berln"),
@@ -99,7 +99,7 @@ FORMS = "a window is start and end, start or end with duration, last (with until
         (
             from_to(START, "2026-11-20T09:00:00Z"),
             "end",
-            f"end '2026-11-20T09:00:00Z' is before start '{START}': exchange them",
+            f"end '2026-11-20T09:00:00Z' is before start '{START}': swap them",
         ),
         (
             from_to(START, START),

@@ -166,9 +166,12 @@ def _notify(notify: Notify, report: Report, post: Post, seconds: float) -> Event
     fields = (("format", notify.format), ("url_file", notify.url_file))
     if problem is None:
         return Event(
-            name="notify.sent", text=f"told {notify.format} ({notify.url_file})", level="debug", fields=fields
+            name="notify.sent",
+            text=f"notified {notify.format} ({notify.url_file})",
+            level="debug",
+            fields=fields,
         )
-    text = f"{notify.format} was not told ({notify.url_file}): {problem}; the run is what it is"
+    text = f"{notify.format} was not notified ({notify.url_file}): {problem}; the run itself is not affected"
     return Event(name="notify.failed", text=text, level="warning", fields=fields)
 
 

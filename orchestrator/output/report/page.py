@@ -217,13 +217,13 @@ def _by_cause(entries: Iterable[ReportEntry]) -> Iterator[SharedCause]:
 def _notes(result: Result) -> Iterable[str]:
     """Remarks that a reader of the link needs."""
     if result.duplicate_possible:
-        yield "there may be a second one like it: an attempt before went unanswered"
+        yield "there may be a second one like it: an earlier attempt went unanswered"
     if result.test_returned is not None:
         yield f"it is of test {harmless(result.test_returned)}, which was not asked for"
     if result.misses_window and result.window_returned is not None:
         yield f"it shows {window_texts(result.window_returned, UTC)[0]} instead"
     if result.task.unverified:
-        yield "made over 30 days ago; nobody could look if it is there still"
+        yield "made over 30 days ago; whether it still exists could not be checked"
     if result.found:
         yield "its answer was lost and the snapshot found again"
 

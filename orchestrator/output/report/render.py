@@ -78,7 +78,7 @@ def check_report_path(path: str) -> ReportFormat:
     target = Path(path)
     kind = SUFFIXES.get(target.suffix.lower())
     if kind is None:
-        raise UsageError(f"report {path}: its name says what it is to be: end it with {', '.join(SUFFIXES)}")
+        raise UsageError(f"report {path}: the end of its name chooses the format: use {', '.join(SUFFIXES)}")
     _check_place(target, path)
     try:
         with tempfile.NamedTemporaryFile(**_beside(target)):  # what writing will do, with nothing in it
@@ -218,7 +218,7 @@ def _stream(path: str) -> BinaryIO:
 
 def _check_place(target: Path, path: str) -> None:
     if target.exists() and not target.is_file():
-        raise UsageError(f"report {path}: that is no file: choose another name")
+        raise UsageError(f"report {path}: that is not a file: choose another name")
 
 
 def _put(target: Path, text: bytes) -> None:

@@ -344,8 +344,8 @@ def test_the_suffix_says_what_a_report_is(tmp_path: Path, name: str, kind: Repor
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.pdf", "end it with .md"),
-        ("a", "end it with .md"),
+        ("a.pdf", "use .md"),
+        ("a", "use .md"),
         ("no/such/a.md", "No such file"),
         ("folder.md", "no file"),
         ("file/a.md", "Not a directory"),
