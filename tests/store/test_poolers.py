@@ -137,7 +137,9 @@ def test_a_pooler_without_room_is_named(database: str) -> None:
     """It would have the program wait in silence."""
     with (
         pgbouncer(database, pool_mode="session", default_pool_size=1) as through,
-        pytest.raises(StoreUnavailable, match="had no second session free within 10 s: raise its pool's size"),
+        pytest.raises(
+            StoreUnavailable, match="had no second session free within 10 s: raise its pool's size"
+        ),
     ):
         open_store(through, clock=VirtualClock())
 
