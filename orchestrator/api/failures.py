@@ -141,11 +141,11 @@ def _judge_tunnel(status: int, attempt: Attempt) -> Failure:
             else f"{peer} wants a name and a password ({status}): write http://NAME:PASSWORD@HOST:PORT {where}"
         )
     elif status == HTTPStatus.FORBIDDEN:
-        text = f"{peer} does not allow the way to the server (403): ask its administrator to allow that"
+        text = f"{peer} does not allow a connection to the server (403): ask its administrator to allow that"
     elif status in _PASSING_TUNNELS:
-        text = f"{peer} has no way to the server at present ({status})"
+        text = f"{peer} cannot reach the server at present ({status})"
     else:
-        text = f"{peer} refuses to open a way to the server ({status}): check that it is a proxy for https, and {where}"
+        text = f"{peer} refuses to open a tunnel to the server ({status}): check that it is a proxy for https, and {where}"
     return Failure(text, lasting=status not in _PASSING_TUNNELS)
 
 

@@ -161,7 +161,7 @@ def examine_organization(
         return [trouble("token", str(error), remedy)]
     except UsageError as error:
         remedy = "correct it in the job file, or in the variable that sets it"
-        return [trouble("way to the API", str(error), remedy)]
+        return [trouble("connection", str(error), remedy)]
     with closing(client):
         return examine(organization, jobfile.jobs_of(name), client, clock, tell)
 
@@ -293,7 +293,7 @@ def _check_way(organization: Organization, answer: Answer) -> Check:
     remedy = f"check base_url ({organization.base_url}), the network, and the proxy (http.proxy, HTTPS_PROXY)"
     if answer.lasting:
         text = f"refused, and a run does not try again: {answer.failure}"
-        return Check(about="way to the API", text=text, remedy=remedy, level=Level.REFUSED)
+        return Check(about="connection", text=text, remedy=remedy, level=Level.REFUSED)
     return trouble("API", f"it cannot be reached: {answer.failure or 'no answer'}", remedy)
 
 

@@ -386,7 +386,7 @@ def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
     if why.until <= now:
         return "next now"
     if why.reason is Reason.TOKEN_REFUSED:
-        return f"the file is read again until {clock_time(why.until, now, zone, seconds=True)}"
+        return f"the token file is read again until {clock_time(why.until, now, zone, seconds=True)}"
     return f"next {clock_time(why.until, now, zone, seconds=True)} ({duration_text(why.until - now)})"
 
 

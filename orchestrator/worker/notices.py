@@ -146,13 +146,15 @@ def organization_stop(served: ServedOrganization) -> Event:
 
 def awaited_token(served: ServedOrganization, seconds: float) -> Event:
     """The token was refused, and its file may be about to get another one."""
-    text = f"{served.name}: {served.refused_because}; its file is read again for {seconds:.0f} s"
+    text = f"{served.name}: {served.refused_because}; its token file is read again for {seconds:.0f} s"
     return Event(name="token.refused", text=text, level="warning")
 
 
 def new_token(served: ServedOrganization) -> Event:
     """The file has another token."""
-    return Event(name="token.renewed", text=f"{served.name}: its file has a new token, which is tried once")
+    return Event(
+        name="token.renewed", text=f"{served.name}: its token file has a new token, which is tried once"
+    )
 
 
 def lost_lease(lease: Lease) -> Event:

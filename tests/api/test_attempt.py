@@ -457,7 +457,7 @@ PROXIES: dict[str, tuple[Script, str]] = {
     ),
     "502": (
         say_to_connect(answer("502 Bad Gateway", b"<html>no</html>")),
-        "has no way to the server at present (502)",
+        "cannot reach the server at present (502)",
     ),
     "closes on CONNECT": (say_to_connect(), "closed the connection without an answer"),
     "cut CONNECT": (say_to_connect(b"HTTP/1.1 2"), "valid HTTP"),

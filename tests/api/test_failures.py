@@ -164,7 +164,7 @@ def test_a_proxy_that_forbids_the_way_is_lasting(tmp_path: Path) -> None:
     with tinyproxy(tmp_path, "ConnectPort 563") as proxy:
         came = get(API, proxy=proxy.url())
     assert came.lasting
-    assert "does not allow the way to the server (403): ask its administrator to allow that" in (
+    assert "does not allow a connection to the server (403): ask its administrator to allow that" in (
         came.failure or ""
     )
 
@@ -175,7 +175,7 @@ def test_a_server_that_a_proxy_does_not_find_passes(tmp_path: Path) -> None:
     with tinyproxy(tmp_path, login=True) as proxy:
         came = get(API, proxy=proxy.url(f"{NAME}:{PASSWORD}"))
     assert (came.lasting, came.sent) == (False, False)
-    assert "has no way to the server at present (50" in (came.failure or "")
+    assert "cannot reach the server at present (50" in (came.failure or "")
 
 
 @pytest.mark.socket
