@@ -301,7 +301,7 @@ def _make_limit_check(reader: PacedGetter) -> Check:
     most = "" if reader.most is None else f" of {reader.most}"
     text = f"used up: 0{most} requests a minute left, again in {duration_text(reader.reset_in)}"
     remedy = (
-        "wait until then and look again; if it stays so, find out what else asks so much of this organization"
+        "wait until then and look again; if it is still used up, find out what else sends so many requests for this organization"
         " (dashboards, exporters, scripts): all its users and tokens share the limit"
     )
     return trouble("general limit", text, remedy)
@@ -310,9 +310,7 @@ def _make_limit_check(reader: PacedGetter) -> Check:
 def _check_token(organization: Organization, user: TokenUser | None) -> Check:
     source = _source(organization)
     if user is None:
-        return unknown(
-            "token", f"{source} is accepted; whose it is cannot be read (403 to GET /users/current)"
-        )
+        return unknown("token", f"{source} is accepted; its user cannot be read (403 to GET /users/current)")
     return Check(about="token", text=f"{source} is valid" + (f", of {user.name}" if user.name else ""))
 
 
@@ -322,7 +320,7 @@ def _check_clock(reader: PacedGetter) -> list[Check]:
     if abs(reader.offset) <= MOST_SKEW:
         return [Check(about="clock", text="within a minute of the API's")]
     side = "behind" if reader.offset > 0 else "ahead of"
-    text = f"this machine's clock is {duration_text(abs(reader.offset))} {side} the API's: windows would be the wrong ones"
+    text = f"this machine's clock is {duration_text(abs(reader.offset))} {side} the API's: windows would be wrong"
     return [trouble("clock", text, _SET_CLOCK)]
 
 
@@ -350,7 +348,7 @@ def _check_organization(organization: Organization, survey: OrganizationSurvey) 
         text = f"the token belongs to {name} (org_id {found}), the job file says org_id {wanted}: nothing is sent"
         yield trouble("organization", text, "put the right organization's token there, or correct org_id")
     elif found is None:
-        text = "the API does not tell its org_id: it is known by its name in the job file"
+        text = "the API does not tell the org_id: the organization is known only by its name in the job file"
         yield unknown("organization", text)
     else:
         checked = ", as the job file says" if wanted else ""
@@ -394,7 +392,7 @@ def _check_permissions(
             places[_may_create([read(role) for role in user.roles_in(aid)])].append(where)
     named = {how: first_names(where) for how, where in places.items()}
     if True in named:
-        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is there in {named[True]}")
+        yield Check(about="permission", text=f"'{CREATE_SNAPSHOTS}' is granted in {named[True]}")
     if None in named:
         text = f"'{CREATE_SNAPSHOTS}' cannot be looked up in {named[None]}: the first snapshot will show it"
         yield unknown("permission", text)

@@ -54,7 +54,7 @@ def describe_resumption(run: Run, jobfile: JobFile) -> Iterator[Event]:
         )
         yield Event(name="run.other_files", text=text, level="warning")
     if run.state is RunState.FINISHED:
-        text = f"run {run.id} has finished: its records again, nothing is sent"
+        text = f"run {run.id} has finished: its records are printed again, nothing is sent"
         yield Event(name="run.finished_before", text=text, level="warning")
     else:
         yield Event(name="run.carried_on", text=f"carrying on with run {run.id} as it was planned")
@@ -81,7 +81,7 @@ def limit_conflicts(store: Store, served: Mapping[str, ServedOrganization]) -> I
         if limit not in (None, served[identity].limit)
     ]
     if names:
-        text = f"{', '.join(sorted(names))}: another run at work has other limit settings; make them the same"
+        text = f"{', '.join(sorted(names))}: another run in progress has different limit settings; make them the same"
         yield Event(name="limit.differs", text=text, level="warning")
 
 

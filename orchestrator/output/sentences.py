@@ -385,9 +385,10 @@ def _coming(why: Waiting, now: float, zone: tzinfo) -> str:
         return _OPEN_END[why.reason]
     if why.until <= now:
         return "next now"
+    at = f"{clock_time(why.until, now, zone, seconds=True)} ({duration_text(why.until - now)})"
     if why.reason is Reason.TOKEN_REFUSED:
-        return f"the token file is read again until {clock_time(why.until, now, zone, seconds=True)}"
-    return f"next {clock_time(why.until, now, zone, seconds=True)} ({duration_text(why.until - now)})"
+        return f"next when its token file has a new one; it is read again until {at}"
+    return f"next {at}"
 
 
 def _pending_why(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:

@@ -69,7 +69,7 @@ class Owners:
             return False
 
     def left_behind(self) -> bool:
-        """True if a process, living or dead, has a lock file here: it did not end in good order, or not yet."""
+        """True if a process, living or dead, has a lock file here: it did not end cleanly, or not yet."""
         with contextlib.suppress(OSError):
             return any(file.name != OPENING for file in self._folder.iterdir())
         return False

@@ -14,13 +14,13 @@ from orchestrator.core import plural
 LENGTH = 128
 """Bytes of a mark, filled up with spaces: a shorter text leaves nothing of a longer one behind it."""
 
-EMPTIED = "it is empty, and tesnap has kept one here before: the file was removed, renamed or emptied"
+EMPTIED = "it is empty, and there was a store here before: the file was removed, renamed or emptied"
 
 REPLACED = "another store was here before: the file was replaced"
 
 MIXED = "its file was replaced while the log beside it (-wal) was left"
 
-UNLOGGED = "its log (-wal) is missing, and a process that used it did not end in good order"
+UNLOGGED = "its log (-wal) is missing, and a process that used it did not end cleanly"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

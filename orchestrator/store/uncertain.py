@@ -62,7 +62,7 @@ class UncertainTasks:
         possible: PossibleEvent | None = None,
         resend: bool = False,
     ) -> bool:
-        """End the search for evidence: created as found (`twice`: it is there more than once), queued once more (flagged), or uncertain for now.
+        """End the search for evidence: created as found (`twice`: it exists more than once), queued once more (flagged), or uncertain for now.
 
         What remains uncertain keeps the saved event that it is `possible` to be. True if it was queued: in a run that
         was cancelled nobody would send it. One that was queued stays so.

@@ -78,7 +78,7 @@ def evidence_found(lease: Lease, *, twice: bool) -> Event:
     """A lost answer's snapshot is there."""
     text = f"test {lease.task.test_id}: found the snapshot whose answer was lost"
     if twice:
-        return _about(lease, "evidence.found", f"{text}; it is there more than once")
+        return _about(lease, "evidence.found", f"{text}; it exists more than once")
     return _about(lease, "evidence.found", text, "info")
 
 
@@ -175,7 +175,7 @@ def gone_store(error: StoreGone) -> Event:
 
 def early_stop(because: str, drain: float) -> Event:
     """An early end; what is on the wire has so many seconds."""
-    text = f"stopping: {because}; nothing more is sent, requests on the wire may finish for {drain:.0f} s"
+    text = f"stopping: {because}; nothing more is sent, requests on the wire have {drain:.0f} s to finish"
     return Event(name="run.stopping", text=text, level="warning")
 
 

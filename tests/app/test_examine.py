@@ -246,7 +246,8 @@ def test_without_a_job_file_all_that_snap_may_ask_for_is_read() -> None:
     said = {check.about: check.text for check in checks}
     assert said["tests"] == "12 tests, with their tags and 2 alerts active now, in 2 account groups"
     assert (
-        said["permission"] == "'Create snapshot shares' is there in account group 2001 and account group 2002"
+        said["permission"]
+        == "'Create snapshot shares' is granted in account group 2001 and account group 2002"
     )
 
 
@@ -265,7 +266,7 @@ def test_of_one_account_group_no_other_is_read() -> None:
         for check in looked_at(example_world(1, 6, account_groups=2), account_group="2002")
     }
     assert said["tests"].startswith("6 tests")
-    assert said["permission"].endswith("is there in account group 2002")
+    assert said["permission"].endswith("is granted in account group 2002")
 
 
 @pytest.mark.socket

@@ -140,7 +140,7 @@ def test_a_run_at_work_that_is_paced_otherwise_is_told_once(
     at_work(at)
     (told,) = differing(at, opened, {"org-1": Limit(use=3), "org-3": Limit(guard=2.0)})
     assert (told.name, told.level) == ("limit.differs", "warning")
-    assert told.text.startswith("org-1, org-3: another run at work has other limit settings")
+    assert told.text.startswith("org-1, org-3: another run in progress has different limit settings")
 
 
 def test_a_run_at_work_that_is_paced_alike_is_not_worth_a_word(

@@ -182,9 +182,8 @@ def test_the_wait_for_a_token_is_explained(rotation: Rotation) -> None:
     (until,) = {round(why.until or 0) for why in waits if why.reason is Reason.TOKEN_REFUSED and why.until}
     why = next(why for why in waits if why.reason is Reason.TOKEN_REFUSED and why.until)
     end = datetime.fromtimestamp(until, UTC).strftime("%H:%M:%S UTC")
-    assert f"org-1: token refused; the token file is read again until {end}" in waiting_text(
-        why, until - 60, UTC
-    )
+    expected = f"org-1: token refused; next when its token file has a new one; it is read again until {end}"
+    assert expected in waiting_text(why, until - 60, UTC)
 
 
 def test_a_signal_ends_the_wait_for_a_token(rotation: Rotation) -> None:

@@ -266,4 +266,4 @@ def test_a_file_that_cannot_be_read_is_a_warning(tmp_path: Path) -> None:
     )
     assert [event.level for event in events] == ["warning", "warning", "debug"]
     assert "No such file" in events[0].text
-    assert "no text" in events[1].text
+    assert "not text" in events[1].text

@@ -347,7 +347,7 @@ def test_the_suffix_says_what_a_report_is(tmp_path: Path, name: str, kind: Repor
         ("a.pdf", "use .md"),
         ("a", "use .md"),
         ("no/such/a.md", "No such file"),
-        ("folder.md", "no file"),
+        ("folder.md", "not a file"),
         ("file/a.md", "Not a directory"),
     ],
 )
@@ -386,7 +386,7 @@ def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path) -> None:
     assert pipe.is_fifo()
     write_report("/dev/null", report(mixed()), ReportFormat.CSV)
     assert Path("/dev/null").is_char_device()
-    with pytest.raises(UsageError, match="that is no file"):
+    with pytest.raises(UsageError, match="that is not a file"):
         write_report(str(tmp_path), report(mixed()), ReportFormat.CSV)
 
 
