@@ -33,12 +33,12 @@ LASTING_TLS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "wants a client certificate, TLS 1.2": (
         ("-Verify", "1", "-tls1_2"),
         "good",
-        "wants a client certificate",
+        "requires a client certificate",
     ),
     "wants a client certificate, TLS 1.3": (
         ("-Verify", "1", "-verify_return_error", "-tls1_3"),
         "good",
-        "wants a client certificate",
+        "requires a client certificate",
     ),
     "old TLS": (
         ("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"),

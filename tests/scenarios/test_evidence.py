@@ -214,7 +214,7 @@ def test_while_nothing_is_left_but_to_look_it_is_said_what_is_waited_for(stage: 
     assert max(untils) - min(untils) < 0.1
     sentence = sentences.waiting_text(told[0], notebook.progresses[2].now, UTC)
     assert re.search(
-        r"looking for snapshots whose answer was lost; next .* UTC \(1 m \d+ s\); 1 left; given up at .* UTC",
+        r"looking for evidence of snapshots whose answer was lost; next .* UTC \(1 m \d+ s\); 1 left; given up at .* UTC",
         sentence,
     )
     ends = [one.done - 120.0 for one in told if one.done is not None]

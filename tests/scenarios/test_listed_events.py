@@ -193,7 +193,7 @@ def test_a_process_of_its_own_does_not_linger(tmp_path: Path, kind: str) -> None
         simulator._change = date_saved_events(COPIED)
         second = _command(tmp_path, "resume")
     assert first.returncode == 3, first.stderr
-    assert "looking for snapshots whose answer was lost" in first.stderr
+    assert "looking for evidence of snapshots whose answer was lost" in first.stderr
     assert re.search(r"given up at \d\d:\d\d UTC, until the next start", first.stderr)
     last = first.stderr.splitlines()[-1]
     assert (

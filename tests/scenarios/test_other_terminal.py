@@ -109,5 +109,5 @@ def test_a_search_for_a_lost_answer_is_said_with_its_end(either_stage: StageMake
 
     at.timeline.at(at.clock.boot() + 30, look)
     drive(at.timeline, [worker])
-    assert "looking for snapshots whose answer was lost; next" in looks[0]
+    assert "looking for evidence of snapshots whose answer was lost; next" in looks[0]
     assert not status_text.load_status(at.open(), "r1").waiting
