@@ -66,7 +66,7 @@ SETTINGS = {
     "the API is out of reach": ("TE_BASE_URL", AWAY),
     "the token is refused": ("TE_TOKEN", "wrong"),
     "there is no token": ("TE_TOKEN", ""),
-    "the store's address is none": ("TESNAP_STORE", "postgresql://u@h:badport/x"),
+    "the store's address is invalid": ("TESNAP_STORE", "postgresql://u@h:badport/x"),
     "the store is out of reach": ("TESNAP_STORE", "postgresql://u@127.0.0.1:9/x"),
 }
 """Situations that are one variable."""
@@ -88,7 +88,7 @@ def prepare_situation(situation: str, folder: Path, monkeypatch: pytest.MonkeyPa
     elif situation == "the store cannot be written":
         (folder / "store.db").mkdir()
     else:
-        assert situation in ("no store yet", "a word is wrong")
+        assert situation in ("no store yet", "the command line is wrong")
 
 
 @pytest.mark.parametrize(("situation", "command", "code"), documented_rows())
