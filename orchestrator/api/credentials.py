@@ -110,14 +110,14 @@ ReadBearer = Callable[[Organization], Bearer]
 
 
 class ReloadableBearer:
-    """An organization's credential as this process holds it; every text it ever had is added to `secrets`."""
+    """An organization's credential as this process holds it; no text that it ever had is printed."""
 
-    def __init__(self, organization: Organization, read: ReadBearer, secrets: set[str]) -> None:
-        self._organization, self._read, self._secrets = organization, read, secrets
+    def __init__(self, organization: Organization, read: ReadBearer) -> None:
+        self._organization, self._read = organization, read
         self._bearer = read(organization)
         self._seen: Bearer | None = None
         self._refused: set[Bearer] = set()
-        secrets.add(self._bearer.reveal())
+        hide(self._bearer.reveal())
 
     def __call__(self) -> str:
         return self._bearer.reveal()
@@ -139,7 +139,7 @@ class ReloadableBearer:
         if self._seen is None or self._seen != before or self._seen in self._refused:
             return False
         self._bearer = self._seen
-        self._secrets.add(self._bearer.reveal())
+        hide(self._bearer.reveal())
         return True
 
 
@@ -188,15 +188,13 @@ def read_bearer(source: CredentialSource, *, environ: Mapping[str, str]) -> Bear
     )
 
 
-def read_bearers(
-    jobfile: JobFile, names: Collection[str], read: ReadBearer, secrets: set[str]
-) -> dict[str, ReloadableBearer]:
+def read_bearers(jobfile: JobFile, names: Collection[str], read: ReadBearer) -> dict[str, ReloadableBearer]:
     """Every organization's credential, or one error that names all that are missing or malformed."""
     bearers: dict[str, ReloadableBearer] = {}
     errors: list[str] = []
     for name in names:
         try:
-            bearers[name] = ReloadableBearer(jobfile.organizations[name], read, secrets)
+            bearers[name] = ReloadableBearer(jobfile.organizations[name], read)
         except CredentialError as error:
             errors.append(f"{name}: {error}")
     if errors:

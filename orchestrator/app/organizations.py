@@ -63,7 +63,7 @@ class Organizations:
     """The organizations of one job file, as one store knows them.
 
     `identities` are the store's, by name, once the organizations are served. `late` are the names of those that
-    did not answer the survey in time, `secrets` all texts that their credentials ever had, `unread` the names of those
+    did not answer the survey in time, `unread` the names of those
     whose id was not read with their present credential.
     """
 
@@ -80,14 +80,13 @@ class Organizations:
         self.jobfile, self.store, self.clock, self.offline = jobfile, store, clock, offline
         self.identities: dict[str, str] = {}
         self.late: frozenset[str] = frozenset()
-        self.secrets: set[str] = set()
         self._names: dict[str, str] = {}
         self._refused: set[str] = set()
         self.unread: set[str] = set()
         self._unshared: set[str] = set()  # names whose credential has changed, and the store does not know it
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
         names = () if offline else jobfile.wanted_organizations
-        self._bearers = read_bearers(jobfile, names, read, self.secrets)
+        self._bearers = read_bearers(jobfile, names, read)
         self.clients = {
             name: make_client(jobfile.organizations[name], bearer, jobfile, clock=clock, environ=environ)
             for name, bearer in self._bearers.items()

@@ -115,7 +115,6 @@ def _make_output(output: OutputOptions, organizations: Organizations, *, rehears
         no_color=bool(os.environ.get("NO_COLOR")),
         show_links=output.links == "show",
         name_of=organizations.name_of,
-        secrets=organizations.secrets,
         store=organizations.store.describe() if is_typed("store_url") else "",
         rehearsal=rehearsal,
     )
@@ -137,7 +136,6 @@ def _report_run(
             zone=output.zone,
             show_links=output.links == "show",
             ending=ending,
-            secrets=organizations.secrets,
         )
         for path in output.reports:
             write_report(path, report)

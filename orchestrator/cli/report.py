@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
 from contextlib import suppress
 from datetime import tzinfo
 from pathlib import Path
@@ -77,7 +76,6 @@ def load_report(
     organization: str | None = None,
     show_links: bool,
     ending: Ending | None = None,
-    secrets: Collection[str] = (),
 ) -> Report:
     """The report of a run from what the store knows now, and at its end from how it ended."""
     from orchestrator.output import Report, pending_reasons
@@ -92,7 +90,6 @@ def load_report(
         now=store.epoch(),
         show_links=show_links,
         ending=ending,
-        secrets=secrets,
         reasons=pending_reasons(store, view) if ending is None else ending.reasons,
         holds={identity: limit.hold for identity, limit in limits.items() if limit},
         live=ending is None and view.processes > 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
 _LOOKED_AT = 4096  # characters: no credential begins later in a text that somebody typed
@@ -141,6 +141,7 @@ def hide(secret: str) -> None:
         json.dumps(secret, ensure_ascii=False)[1:-1],
         quote(secret, safe=""),
         html.escape(secret),
+        escape_markdown(secret),
     }:
         if len(form) >= SHORTEST_SECRET:
             head = form[:SHORTEST_SECRET]
@@ -162,12 +163,9 @@ def _without_hidden(text: str) -> str:
     return "".join((*shown, text[end:])) if end else text
 
 
-def mask_secrets(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without what is hidden, without these secrets and without whatever is said to be a credential."""
-    text = _without_hidden(text)
-    for secret in sorted((one for one in secrets if len(one) >= SHORTEST_SECRET), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return without_credentials(text, MASK)
+def mask_secrets(text: str) -> str:
+    """The text without what is hidden and without whatever is said to be a credential."""
+    return without_credentials(_without_hidden(text), MASK)
 
 
 def without_links(text: str) -> str:

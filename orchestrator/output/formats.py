@@ -7,7 +7,7 @@ import io
 import json
 import os
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from enum import StrEnum
@@ -15,7 +15,7 @@ from functools import partial
 from typing import TextIO
 from urllib.parse import quote
 
-from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
+from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown
 from orchestrator.output import log, records, sentences
 from orchestrator.output.streams import Lines, terminal_room
 from orchestrator.output.table import GAP, align_cells
@@ -46,7 +46,7 @@ class Output:
     """The streams on which a run is shown, and how.
 
     Without a `format` a terminal gets a table, and everything else JSON Lines. `name_of` is the user's name
-    of an organization's identity; `secrets` is read anew for each line; `environ` says what the terminal is
+    of an organization's identity; `environ` says what the terminal is
     (TERM, COLUMNS), None for the process's own.
     """
 
@@ -61,7 +61,6 @@ class Output:
     no_color: bool = False
     show_links: bool = True
     name_of: Callable[[str], str] = str
-    secrets: Collection[str] = ()
     environ: Mapping[str, str] | None = None
     store: str = ""
     rehearsal: bool = False
@@ -94,7 +93,7 @@ class RecordWriter:
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._write = partial(log.write_record, Lines(output.stdout), secrets=output.secrets)
+        self._write = partial(log.write_record, Lines(output.stdout))
 
     def write_start(self, run: Run, tasks: int) -> None:
         self._write(records.start_record(run, tasks))
@@ -110,7 +109,7 @@ class RowWriter:
     """Writes results as rows under a head."""
 
     def __init__(self, output: Output, head: str, row: Callable[[Result, str], str]) -> None:
-        self._lines, self._secrets = Lines(output.stdout, drawn=output.coloured), output.secrets
+        self._lines = Lines(output.stdout, drawn=output.coloured)
         self._head, self._row = head, row
 
     def write_start(self, run: Run, tasks: int) -> None:  # noqa: ARG002 - a table does not name its run
@@ -123,7 +122,7 @@ class RowWriter:
         """Rows need no end."""
 
     def _write(self, text: str) -> None:
-        self._lines.write(mask_secrets(text, self._secrets) + "\n")
+        self._lines.write(text + "\n")
 
 
 class _Table:

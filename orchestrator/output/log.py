@@ -6,7 +6,7 @@ Log events are structlog's: they go to standard error, as sentences or as JSON L
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any, TextIO, cast
 
@@ -35,7 +35,6 @@ def event_log(
     level: str = "info",
     as_json: bool = False,
     show_links: bool = True,
-    secrets: Collection[str] = (),
     room: Callable[[], int | None] = lambda: None,
 ) -> Log:
     """A logger for log events from `level` on: JSON Lines, or a sentence per line, wrapped in the terminal's `room`.
@@ -54,7 +53,7 @@ def event_log(
             structlog.WriteLogger(cast("TextIO", lines)),
             processors=[
                 *hiding,
-                partial(_mask_event, secrets=secrets),
+                _mask_event,
                 structlog.processors.add_log_level,
                 _log_keys_first,
                 line,
@@ -78,14 +77,14 @@ def level_rank(level: str) -> int:
     return LEVELS.index(level if level in LEVELS else "info")
 
 
-def write_record(lines: Lines, record: Record, *, secrets: Collection[str] = ()) -> None:
+def write_record(lines: Lines, record: Record) -> None:
     """Write one record as a line of JSON. OSError when the stream is gone."""
-    lines.write(json.dumps(change_texts(record, partial(mask_secrets, secrets=secrets))) + "\n")
+    lines.write(json.dumps(change_texts(record, mask_secrets)) + "\n")
 
 
-def _mask_event(_logger: object, _method: str, event: EventDict, *, secrets: Collection[str]) -> EventDict:
+def _mask_event(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Mask the secrets in all texts of an event, however deep."""
-    return cast("EventDict", change_texts(event, partial(mask_secrets, secrets=secrets)))
+    return cast("EventDict", change_texts(event, mask_secrets))
 
 
 def _render_sentence(

@@ -54,7 +54,6 @@ class View:
             level=output.level,
             as_json=output.log_format == "json",
             show_links=output.show_links,
-            secrets=output.secrets,
             room=partial(terminal_room, output.stderr),
         )
         self._news = _News()
@@ -80,12 +79,12 @@ class View:
 
     def on_progress(self, progress: Progress) -> None:
         """Show how far the run is and what it waits for."""
-        name_of, secrets = self._output.name_of, self._output.secrets
+        name_of = self._output.name_of
         waits = sentences.by_urgency(
             [replace(wait, organization=name_of(wait.organization)) for wait in progress.waiting]
         )
         if self._live:
-            self._live.show([mask_secrets(line, secrets) for line in self._live_lines(progress, waits)])
+            self._live.show([mask_secrets(line) for line in self._live_lines(progress, waits)])
             return
         if self._output.quiet:
             waits = [wait for wait in waits if wait.reason in sentences.TROUBLE]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.events import Event
-from orchestrator.core.redact import MASK
+from orchestrator.core.redact import MASK, hide
 from orchestrator.output import log
 from orchestrator.output.streams import Lines
 
@@ -34,10 +34,9 @@ def test_without_links_no_link_is_in_a_log_event(as_json: bool) -> None:
 @pytest.mark.parametrize("as_json", [True, False])
 def test_secrets_are_masked_wherever_they_turn_up(as_json: bool) -> None:
     """A registered secret and anything like a bearer token leave no log line, however deep they stand."""
-    secrets: list[str] = []
     stream = io.StringIO()
-    logger = log.event_log(Lines(stream), level="debug", as_json=as_json, secrets=secrets)
-    secrets.append(SECRET)
+    logger = log.event_log(Lines(stream), level="debug", as_json=as_json)
+    hide(SECRET)
     fields = (("headers", {SECRET: [f"x{SECRET}y"]}), ("sent", "Authorization: Bearer abc123.def-ghi"))
     log.write_event(logger, Event(name="attempt.sent", text=f"sent {SECRET}", fields=fields), now=START)
     assert MASK in stream.getvalue()

@@ -14,6 +14,7 @@ import pytest
 
 from orchestrator.core.events import Ending, Event, Observer, Progress, Waiting
 from orchestrator.core.jobs import Window
+from orchestrator.core.redact import hide
 from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, Snapshot, Status, Task
 from orchestrator.output import records
 from orchestrator.output.formats import Format, Output
@@ -80,13 +81,13 @@ class Stage:
         self.stdout: io.StringIO = Terminal() if terminal else io.StringIO()
         self.stderr: io.StringIO = self.stdout if terminal else io.StringIO()
         self.clock = VirtualClock(wall=1_795_184_810.0)
+        hide(SECRET)
         output = Output(
             stdout=self.stdout,
             stderr=self.stderr,
             clock=self.clock,
             zone=ZoneInfo("Europe/Berlin"),
             name_of=lambda identity: {TASK.organization: "acme"}.get(identity, identity),
-            secrets=[SECRET],
             environ={"TERM": "xterm", "COLUMNS": "80"},
         )
         self.view = View(dataclasses.replace(output, **fields))  # type: ignore[arg-type]  # fields by name

@@ -70,7 +70,7 @@ class Rotation:
         self.worker, self.notebook = at.worker(self.jobfile)
         served = next(one for one in self.worker._organizations if one.name == "org-1")
         source = Organization(name="org-1", credential=CredentialSource(file=str(path)))
-        bearer = ReloadableBearer(source, lambda one: read_bearer(one.credential, environ={}), set())
+        bearer = ReloadableBearer(source, lambda one: read_bearer(one.credential, environ={}))
 
         def reload() -> bool:
             changed = bearer.reload()

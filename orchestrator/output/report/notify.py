@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from bisect import bisect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 from urllib.parse import quote
 
@@ -122,29 +121,28 @@ def message_body(report: Report, form: str) -> bytes:
 def make_message(report: Report) -> Message:
     """The report as lines."""
     page = make_page(report)
-    clean = partial(_clean_text, secrets=report.secrets)
     headline = (
-        TextSpan(text=clean(f"{page.title}: "), strong=True),
-        TextSpan(text=clean(f"{report.headline} (run {page.run_id})")),
+        TextSpan(text=_clean_text(f"{page.title}: "), strong=True),
+        TextSpan(text=_clean_text(f"{report.headline} (run {page.run_id})")),
     )
     commands = (
         (TextSpan(text=command, code=True), TextSpan(text=f" {what}")) for what, command in report.commands
     )
-    ends = ((TextSpan(text=clean(f"{page.unknown_end}.")),),) if page.unknown_end else ()
+    ends = ((TextSpan(text=_clean_text(f"{page.unknown_end}.")),),) if page.unknown_end else ()
     return Message(
         top=(headline, *commands, *ends),
-        lines=tuple(_line(entry, clean, several=page.several) for entry in (*page.troubled, *page.made)),
+        lines=tuple(_line(entry, several=page.several) for entry in (*page.troubled, *page.made)),
         rest=f"tesnap report {page.run_id}",
     )
 
 
-def _clean_text(text: str, secrets: Collection[str]) -> str:
+def _clean_text(text: str) -> str:
     """The text as a message may have it: without secrets or control characters, and not for pages."""
-    shown = harmless(mask_secrets(text, secrets))
+    shown = harmless(mask_secrets(text))
     return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
 
 
-def _line(entry: ReportEntry, clean: Callable[[str], str], *, several: bool) -> Line:
+def _line(entry: ReportEntry, *, several: bool) -> Line:
     row = entry.row
     link = entry.link if entry.link and len(entry.link) <= LONGEST_LINK else None
     where = f", {row.organization}" if several else ""
@@ -152,8 +150,8 @@ def _line(entry: ReportEntry, clean: Callable[[str], str], *, several: bool) -> 
     about = f": {entry.about}" if entry.about else ""
     return (
         *status,
-        TextSpan(text=clean(row.test), link=link),
-        TextSpan(text=clean(f"{where}, {row.window}{about}")),
+        TextSpan(text=_clean_text(row.test), link=link),
+        TextSpan(text=_clean_text(f"{where}, {row.window}{about}")),
     )
 
 
@@ -265,7 +263,9 @@ def _teams_run(span: TextSpan) -> dict[str, object]:
 
 def _json_body(report: Report) -> bytes:
     snapshots = [
-        _mask(records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), report)
+        change_texts(
+            records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), mask_secrets
+        )
         for result in report.failures_first
         if result.status.settled
     ]
@@ -279,12 +279,8 @@ def _json_document(report: Report, snapshots: Sequence[object], omitted: int) ->
     finished = (
         records.end_record(report.ending, now=report.now) if report.ending else {"run_id": report.run.id}
     )
-    document = _mask({**finished, "job": report.run.job, "omitted": omitted}, report)
+    document = change_texts({**finished, "job": report.run.job, "omitted": omitted}, mask_secrets)
     return json.dumps(document)[:-1].encode() + b', "snapshots": ' + json.dumps(snapshots).encode() + b"}"
-
-
-def _mask(value: object, report: Report) -> object:
-    return change_texts(value, lambda text: mask_secrets(text, report.secrets))
 
 
 _FORMS: dict[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote, urlsplit
@@ -40,7 +40,6 @@ class Report:
     now: float
     show_links: bool = True
     ending: Ending | None = None
-    secrets: Collection[str] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[str, float] = field(default_factory=dict)
     live: bool = False

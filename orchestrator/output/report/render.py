@@ -70,7 +70,7 @@ def print_report(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         _write_rows(report, stream, kind)
         return
     text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
-    stream.write(mask_secrets(text, report.secrets))
+    stream.write(mask_secrets(text))
 
 
 def check_report_path(path: str) -> ReportFormat:
@@ -154,7 +154,6 @@ def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
         format=_FORMATS[kind],
         no_color=bool(os.environ.get("NO_COLOR")),
         show_links=report.show_links,
-        secrets=report.secrets,
     )
     writer = formats.make_writer(output)
     writer.write_start(report.run, len(report.results))
@@ -164,11 +163,7 @@ def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     if report.ending is not None:
         writer.write_end(report.ending)
     if kind is ReportFormat.TABLE:
-        stream.write(
-            mask_secrets(
-                "\n".join(["", report.headline, *map(": ".join, report.commands), ""]), report.secrets
-            )
-        )
+        stream.write(mask_secrets("\n".join(["", report.headline, *map(": ".join, report.commands), ""])))
 
 
 @cache
