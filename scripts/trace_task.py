@@ -113,18 +113,16 @@ def rehearse(jobs: Path) -> None:
     """One run of the command line in this process."""
     from orchestrator.cli import main
 
-    kept, sys.argv, sys.stdout, sys.stderr = (
-        (sys.argv, sys.stdout, sys.stderr),
-        ["tesnap", "rehearse", str(jobs), "--speed", SPEED],
-        Records(),
-        io.StringIO(),
-    )
+    records, words = Records(), io.StringIO()  # which the command line wraps
+    kept = sys.argv, sys.stdout, sys.stderr
+    sys.argv = ["tesnap", "rehearse", str(jobs), "--speed", SPEED]
+    sys.stdout, sys.stderr = records, words
     try:
         main()
     except SystemExit:
         pass
     finally:
-        printed, said = sys.stdout.getvalue(), sys.stderr.getvalue()
+        printed, said = records.getvalue(), words.getvalue()
         sys.argv, sys.stdout, sys.stderr = kept
     if RECORD not in printed:
         raise RuntimeError(f"the rehearsal made no snapshot: {said}")

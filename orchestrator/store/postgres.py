@@ -35,7 +35,8 @@ CONNECTION: Mapping[str, str | int] = {
     "application_name": "tesnap",
     "client_encoding": "UTF8",
 }
-"""A server that is gone is noticed within half a minute (seconds; the user timeout in milliseconds)."""
+"""A server that is gone is noticed within half a minute (seconds; the user timeout in milliseconds), unless the
+address has options of its own."""
 
 NOTICING: Mapping[str, int] = {
     "tcp_keepalives_idle": 10,
@@ -84,8 +85,10 @@ PASSING = (
 """Errors that pass: the transaction was rolled back, and may be tried again."""
 
 
-_INVALID_OPTION = re.compile(r"""invalid (\w+) value: |" for connection option "(\w+)\"""")
-"""The client library's words about an address's option, before it connects to anything."""
+_INVALID_OPTION = re.compile(
+    r"""invalid (\w+) value: |" for connection option "(\w+)"|bad value for (\w+): """
+)
+"""The words of libpq and of psycopg about an address's option, before anything is connected to."""
 
 
 class PostgresDatabase:
@@ -164,7 +167,9 @@ class PostgresDatabase:
         return connection
 
     def _dial(self) -> psycopg.Connection[Row]:
-        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **CONNECTION)  # type: ignore[arg-type] # the options are the driver's own, of mixed types
+        own = conninfo_to_dict(self._url).keys() - {"client_encoding"}
+        options = {name: value for name, value in CONNECTION.items() if name not in own}
+        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **options)  # type: ignore[arg-type] # the options are the driver's own, of mixed types
 
     def _refuse_encoding(self, connection: psycopg.Connection[Row]) -> None:
         """Raise StoreUnusable for a database that has no place for every character of a test's name."""
@@ -216,7 +221,7 @@ class PostgresDatabase:
             ) from error
         if error.sqlstate is None and (option := _INVALID_OPTION.search(text)):
             raise UsageError(
-                f"{self._place}: its option {option[1] or option[2]} has a value that PostgreSQL does not take: correct it"
+                f"{self._place}: its option {next(filter(None, option.groups()))} has a value that PostgreSQL does not take: correct it"
             ) from None
         if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
             raise StoreUnusable(f"{self._place}: it was opened for reading only") from error

@@ -91,6 +91,9 @@ class ListedViews(Views):
     def runs(self) -> list[RunView]:
         return list(self._views)
 
+    def loss(self) -> None:
+        return None
+
 
 class Shelf(Store):
     """A store with runs in it."""

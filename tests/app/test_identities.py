@@ -20,6 +20,7 @@ from orchestrator.planning.discovery import OrganizationSurvey
 from orchestrator.simulator import Simulator, example_world
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.store import Store, open_store
+from orchestrator.worker.organization import ServedOrganization
 from tests.store.world import task
 from tests.support.clock import VirtualClock
 from tests.support.virtual import Notebook, VirtualGetter
@@ -71,6 +72,11 @@ class Cast:
         """How many buckets the organizations have."""
         with self.store._database.read() as tx:
             return int((tx.row("SELECT COUNT(DISTINCT bucket) AS some FROM organization") or {})["some"])
+
+
+def exchange(served: ServedOrganization) -> bool:
+    """Read the credential again until it is taken: a text counts once it was read twice."""
+    return served.reload() or served.reload()
 
 
 @pytest.fixture
@@ -129,7 +135,7 @@ def test_a_credential_of_another_organization_stops_the_one_it_was_exchanged_in(
     served = cast.organizations.serve({"east": OrganizationSurvey(org_id="77")})
     cast.bearers["east"] = Bearer("another-token")
     (one,) = served.values()
-    assert one.reload()
+    assert exchange(one)
     wait_for(cast, "east")
     ((stopped, reason, because),) = cast.stops
     assert (stopped, reason) == (identity(BASE_URL, org_id="77"), Reason.TOKEN_REFUSED)
@@ -142,7 +148,7 @@ def test_a_credential_that_is_exchanged_shares_with_whoever_has_it_already(store
     served = cast.organizations.serve(dict.fromkeys(cast.bearers, UNREAD))
     assert cast.buckets() == 2
     cast.bearers["east"] = cast.bearers["west"]
-    assert served[identity(BASE_URL, name="east")].reload()
+    assert exchange(served[identity(BASE_URL, name="east")])
     assert cast.buckets() == 1
 
 
@@ -165,7 +171,7 @@ def test_nothing_is_sent_with_a_credential_that_the_store_does_not_know_yet(stor
     store.organizations = Away(store._database)
     cast.bearers["east"] = cast.bearers["west"]
     east = identity(BASE_URL, name="east")
-    assert served[east].reload()
+    assert exchange(served[east])
     assert cast.buckets() == 2
     with pytest.raises(GrantStale):
         cast.organizations.client_of(task(0, east))
