@@ -59,7 +59,7 @@ _OLD_TLS = (
 )
 
 _NO_AGREEMENT = (
-    "refused the TLS handshake: it wants a client certificate, or ciphers that this machine does not offer"
+    "refused the TLS handshake: it requires a client certificate, or ciphers that this machine does not offer"
 )
 
 _OTHER_NAME = "does not serve this host name: correct the address in base_url or of the proxy"

@@ -428,7 +428,7 @@ def _about(result: Result, *, show_links: bool) -> str:
         unknown = "nobody knows what became of the request" if result.status is Status.UNCERTAIN else ""
         text = problem_text(result.problem) if result.problem else unknown
         if result.status is Status.UNCERTAIN and result.possible_event is not None:
-            seen = f"a saved event of its name is listed, which may be it: {result.possible_event.id}"
+            seen = f"a saved event with its name is listed, which may be it: {result.possible_event.id}"
             text = f"{text.rstrip('.')}; {seen}"
         return text if show_links else without_links(text)
     if made is None:

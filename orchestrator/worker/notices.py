@@ -92,7 +92,7 @@ def evidence_missing(
         text += f"; `tesnap resume {lease.run_id}` looks again"
     elif possible is not None:
         command = f"tesnap settle {lease.run_id} {lease.task.short_key} created {possible.id}"
-        text += f"; if it is this snapshot, `{command}` says so"
+        text += f"; if it is this snapshot, type `{command}`"
     return _about(lease, "evidence.missing", text)
 
 

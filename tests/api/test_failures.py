@@ -30,12 +30,12 @@ LASTING_TLS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "is not accepted: self-signed certificate (a company's own CA goes into http.ca",
     ),
     "another host's": ((), "misnamed", "(correct the address in base_url or of the proxy)"),
-    "wants a client certificate, TLS 1.2": (
+    "requires a client certificate, TLS 1.2": (
         ("-Verify", "1", "-tls1_2"),
         "good",
         "requires a client certificate",
     ),
-    "wants a client certificate, TLS 1.3": (
+    "requires a client certificate, TLS 1.3": (
         ("-Verify", "1", "-verify_return_error", "-tls1_3"),
         "good",
         "requires a client certificate",

@@ -110,7 +110,7 @@ def test_without_the_key_in_its_name_the_date_alone_counts(tmp_path: Path) -> No
     assert (ending.exit_code, ending.counts.uncertain) == (3, 1)
     (said,) = texts(notebook, "evidence.missing")
     assert re.search(
-        r"the saved event of its name .* may have been there before; if it is this snapshot", said
+        r"the saved event with its name .* may have been there before; if it is this snapshot", said
     )
 
 
