@@ -169,7 +169,7 @@ def test_of_two_boot_clocks_the_first_at_work_goes_on(sqlite_world: SqliteWorld)
         lambda: late.organizations.join(BASE_URL, "x", None),
         lambda: late.queue.serve("r1", [acme]),
     ):
-        with pytest.raises(StoreUnusable, match="another boot clock"):
+        with pytest.raises(StoreUnusable, match="a different boot clock"):
             change()
         sqlite_world.make(acme)
     sqlite_world.end(sqlite_world.store)
