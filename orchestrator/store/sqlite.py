@@ -77,11 +77,12 @@ class SqliteDatabase:
     def write(self) -> Iterator[SqliteTransaction]:
         with self._lock, self._translate_errors():
             with self._transaction("BEGIN IMMEDIATE") as tx:
-                self._refuse_older(tx.follow_boot(self.describe()))
+                meta = tx.follow_boot(self.describe())
+                self._refuse_older(meta)
                 yield tx
                 changed = tx.count_change()
             if changed:
-                self._note(changed)
+                self._note({**meta, "changes": meta["changes"] + 1})
 
     @contextlib.contextmanager
     def read(self) -> Iterator[SqliteTransaction]:
@@ -245,12 +246,12 @@ class SqliteTransaction:
         """The one row about the store itself; empty before there is one."""
         return self.row(sql.META) or {}
 
-    def count_change(self) -> Row | None:
-        """Count this transaction if it changes anything: the row about the store after it; None if it does not."""
-        if self._connection.total_changes == self._changes_before:
-            return None
-        self.change(loss.COUNT_CHANGE)
-        return self.meta()
+    def count_change(self) -> bool:
+        """Count this transaction if it changes anything; True if it does."""
+        changed = self._connection.total_changes != self._changes_before
+        if changed:
+            self.change(loss.COUNT_CHANGE)
+        return changed
 
     def bring_forward(self, place: str, left: Leftovers) -> None:
         """Make a new or an older store one of this version; note that it was lost if it was."""
