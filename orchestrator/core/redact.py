@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
@@ -134,6 +132,9 @@ _hidden: dict[
 
 def hide(secret: str) -> None:
     """Keep a secret that this process has read out of all that it prints from now on, in any usual spelling."""
+    import html  # not before there is something to hide: both take their time to be loaded
+    import json
+
     escaped = json.dumps(secret)[1:-1]
     for form in {
         secret,
