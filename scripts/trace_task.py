@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -111,21 +112,30 @@ def follow(tree: Path, rounds: int = ROUNDS) -> list[Trace]:
 
 def rehearse(jobs: Path) -> None:
     """One run of the command line in this process."""
-    from orchestrator.cli import main
-
     records, words = Records(), io.StringIO()  # which the command line wraps
     kept = sys.argv, sys.stdout, sys.stderr
     sys.argv = ["tesnap", "rehearse", str(jobs), "--speed", SPEED]
     sys.stdout, sys.stderr = records, words
     try:
-        main()
-    except SystemExit:
-        pass
+        run_command_line()
     finally:
         printed, said = records.getvalue(), words.getvalue()
         sys.argv, sys.stdout, sys.stderr = kept
     if RECORD not in printed:
         raise RuntimeError(f"the rehearsal made no snapshot: {said}")
+
+
+def run_command_line() -> None:
+    """The command without the process around it, which takes the streams over; the whole process in an older tree."""
+    from orchestrator import cli
+
+    try:
+        from orchestrator.cli.process import run_to_exit_code
+    except ImportError:
+        with suppress(SystemExit):
+            cli.main()
+    else:
+        run_to_exit_code(cli.tesnap)
 
 
 def describe(traces: list[Trace]) -> dict[str, int]:
