@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.core import StoreUnusable
+from orchestrator.core import StoreUnavailable, StoreUnusable
+from orchestrator.store import sql
 from orchestrator.store.database import Transaction
 
 FIRST = (
@@ -266,16 +267,31 @@ def refuse_older(found: int, place: str) -> None:
         )
 
 
-def migrate(tx: Transaction, place: str, serial: str) -> int:
+def refuse_company(tx: Transaction, place: str) -> None:
+    """Let nobody bring a store forward under a process at work: an older one would end at its next statement.
+
+    What it has on the wire would be uncertain then, and its user told of an internal error.
+    """
+    for row in tx.rows(sql.OWNERS):
+        if tx.alive(row["id"]):
+            raise StoreUnavailable(
+                f"{place}: process {row['pid']} of {row['host']}, of an older tesnap, is at work with it, and could not go "
+                f"on once it is brought up to version {VERSION}; run this again when that process has ended, or stop it"
+            )
+
+
+def migrate(tx: Transaction, place: str, serial: str, *, copy: bool = False) -> int:
     """Bring the store to the present version, and tell which it had (0: a new one).
 
-    `serial` is the database's words for a counted primary key.
+    `serial` is the database's words for a counted primary key. A `copy` is nobody else's.
     """
     tx.change(META)
     found = version(tx)
     check(found, place)
     if found == 0:
         tx.change("INSERT INTO meta (version) VALUES (0)")
+    elif found < VERSION and not copy:
+        refuse_company(tx, place)
     for step in MIGRATIONS[found:]:
         for statement in step:
             tx.change(statement.replace("{serial}", serial))

@@ -158,7 +158,7 @@ class SqliteDatabase:
             self._connection = _open(":memory:")
             store.backup(self._connection)
         with self._transaction("BEGIN") as tx:
-            tx.bring_forward(self.describe(), left)
+            tx.bring_forward(self.describe(), left, copy=True)
             if not tx.is_of_this_boot():
                 tx.rebase()
         self._connection.execute("PRAGMA query_only = ON")
@@ -253,9 +253,9 @@ class SqliteTransaction:
             self.change(loss.COUNT_CHANGE)
         return changed
 
-    def bring_forward(self, place: str, left: Leftovers) -> None:
+    def bring_forward(self, place: str, left: Leftovers, *, copy: bool = False) -> None:
         """Make a new or an older store one of this version; note that it was lost if it was."""
-        found = schema.migrate(self, place, SERIAL)
+        found = schema.migrate(self, place, SERIAL, copy=copy)
         self.change(loss.NAME_STORE, identity=secrets.token_hex(8))
         if cause := self.find_loss(found, left):
             self.change(loss.NOTE_LOSS, cause=cause, now=self.now(), wall=self.epoch())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.clock import Clock
-from orchestrator.core.errors import StoreUnusable
+from orchestrator.core.errors import StoreUnavailable, StoreUnusable
 from orchestrator.core.jobs import identity
 from orchestrator.core.tasks import Reason, Status
 from orchestrator.ratelimit.bucket import Wait
@@ -167,6 +167,41 @@ def test_what_looks_at_an_older_store_in_postgresql_is_told_what_to_do(postgres_
     assert "brings it up to date" in done.stderr
     world.open()
     open_store(world.url, clock=world.clock, read_only=True).close()
+    world.close()
+
+
+REGISTER = "INSERT INTO owner (id, host, pid, started) VALUES (:owner, 'node-7', 4711, 0)"
+
+AT_WORK = "process 4711 of node-7, of an older tesnap, is at work with it"
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_a_store_is_not_brought_forward_under_an_older_process_at_work(tmp_path: Path, older: int) -> None:
+    """It could not go on, and what it has on the wire would be uncertain. Dead, it is in nobody's way."""
+    clock, path, owners = VirtualClock(), tmp_path / "store.db", Owners(tmp_path / "store.db")
+    with older_file(path, clock, older) as program:
+        SqliteTransaction(program, clock, owners).change(REGISTER, owner=owners.claim().owner)
+        with pytest.raises(StoreUnavailable, match=AT_WORK):
+            open_store(str(path), clock=clock)
+        assert program.execute("SELECT version FROM meta").fetchone() == {"version": older}
+        open_store(str(path), clock=clock, read_only=True).close()
+    owners.close()
+    open_store(str(path), clock=clock).close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("older", OLDER)
+def test_nor_in_postgresql(postgres_url: str, older: int) -> None:
+    """There the older process holds its lock in its session."""
+    with program_of(older):
+        world = PostgresWorld(postgres_url)
+    owner = world.store._database.claim().owner
+    with world.store._database.write() as tx:
+        tx.change(REGISTER, owner=owner)
+    with pytest.raises(StoreUnavailable, match=AT_WORK):
+        world.open()
+    world.end(world.store)
+    world.store = world.open()
     world.close()
 
 
