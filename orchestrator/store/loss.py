@@ -90,9 +90,10 @@ NOTE_LOSS = "UPDATE meta SET lost_cause = :cause, lost_at = :now, lost_wall = :w
 
 LOSS = "SELECT lost_cause, lost_wall, clean_wall FROM meta WHERE lost_wall IS NOT NULL"
 
-# A run has ended with all of its snapshots made.
+# A run has ended with all of its snapshots made; one without any says nothing of what is there.
 END_LOSS = """
 UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS NULL
+  AND EXISTS (SELECT 1 FROM run_task WHERE run = :run)
   AND NOT EXISTS (
     SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.status <> 'created')"""
 

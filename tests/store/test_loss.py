@@ -251,10 +251,23 @@ def test_all_of_a_lost_run_stays_marked_when_another_one_ends(killed: AfterKill)
     emptied(killed.path)
     killed.store = killed.open()
     acme = killed.begin(3, run="long")
-    killed.begin(0, run="short")
-    killed.store.runs.end("short", RunState.FINISHED)
+    killed.begin(1, run="short")
     killed.advance(HOLD)
+    killed.make(acme, "short")
+    killed.store.runs.end("short", RunState.FINISHED)
+    loss = killed.store.views.loss()
+    assert loss is not None
+    assert loss.ended
     assert killed.lease(acme, "long").duplicate_possible
+
+
+def test_a_run_without_snapshots_is_no_clean_end(killed: AfterKill) -> None:
+    """Nothing was made, and nothing looked for: it says nothing of what is there."""
+    emptied(killed.path)
+    killed.store = killed.open()
+    killed.begin(0, run="nothing")
+    killed.store.runs.end("nothing", RunState.FINISHED)
+    assert_lost(killed.store, "empty")
 
 
 def test_a_run_that_was_not_made_in_full_is_no_clean_end(killed: AfterKill) -> None:
