@@ -275,8 +275,8 @@ def refuse_company(tx: Transaction, place: str) -> None:
     for row in tx.rows(sql.OWNERS):
         if tx.alive(row["id"]):
             raise StoreUnavailable(
-                f"{place}: process {row['pid']} of {row['host']}, of an older tesnap, is at work with it, and could not go "
-                f"on once it is brought up to version {VERSION}; run this again when that process has ended, or stop it"
+                f"{place}: process {row['pid']} of {row['host']} runs an older tesnap and still uses this store, which it "
+                f"could not do in version {VERSION}; run this command again when that process has ended, or stop it"
             )
 
 

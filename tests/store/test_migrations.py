@@ -172,7 +172,7 @@ def test_what_looks_at_an_older_store_in_postgresql_is_told_what_to_do(postgres_
 
 REGISTER = "INSERT INTO owner (id, host, pid, started) VALUES (:owner, 'node-7', 4711, 0)"
 
-AT_WORK = "process 4711 of node-7, of an older tesnap, is at work with it"
+AT_WORK = "process 4711 of node-7 runs an older tesnap and still uses this store"
 
 
 @pytest.mark.parametrize("older", OLDER)
