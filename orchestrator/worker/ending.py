@@ -41,6 +41,7 @@ class Shutdown:
         self._patience, self._ends_at = patience, ends_at
         self._asked: list[tuple[str, float]] = []
         self._began: float | None = None
+        self._signalled: float | None = None
         self._store_away_since: float | None = None
         self._cut = False
         self.store_gone = False
@@ -109,8 +110,10 @@ class Shutdown:
         return True
 
     def _is_second(self, because: str, at: float) -> bool:
-        """True if a signal means now because a stop had begun before."""
-        return self._began is not None and because != HANGUP and at - self._began >= AGAIN
+        """True if a signal means now, because one came before; a stop that began otherwise is no signal."""
+        first = self._signalled
+        self._signalled = at if first is None else first
+        return first is not None and because != HANGUP and at - first >= AGAIN
 
     def _is_overdue(self, now: float) -> bool:
         """True if what is on the wire has had its time."""

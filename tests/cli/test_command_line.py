@@ -37,6 +37,12 @@ jobs: [{name: a, tests: ["202701"], windows: [{start: 2026-11-20T14:00:00Z, end:
 """
 
 
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command of a test makes a store in the state folder of whoever runs the tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def jobfile(tmp_path: Path) -> str:
     """A job file with one job for one organization."""

@@ -132,6 +132,19 @@ def test_which_signal_is_a_second_one(
     assert wire.calls == calls
 
 
+def test_the_first_signal_after_the_deadline_is_no_second_one() -> None:
+    """What is on the wire keeps its time: whoever sends it does not know that the run is stopping already."""
+    wire = Wire()
+    shutdown = Shutdown(cast("Sender", wire), Notebook(), patience=3600.0, ends_at=100.0)
+    shutdown.check(100.0, silent_for=0.0)
+    shutdown.ask("SIGTERM", 105.0)
+    shutdown.check(105.0, silent_for=0.0)
+    assert wire.calls == ["drain"]
+    shutdown.ask("SIGTERM", 106.0)
+    shutdown.check(106.0, silent_for=0.0)
+    assert wire.calls == ["drain", "abort"]
+
+
 def test_what_is_on_the_wire_has_so_long_and_no_longer() -> None:
     """Counted from the deadline that began it."""
     wire = Wire()
