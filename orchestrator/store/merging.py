@@ -69,7 +69,10 @@ def _unite(
     """
     sides = [_split_expired(side, tx.epoch()) for side in (tasks, others)]
     firsts = sorted((left[0] for _, left in sides if left), key=_rank)
-    if len(firsts) == len(sides) and Status(firsts[0]["status"]) not in SENT:
+    if len(firsts) == len(sides) and Status(firsts[0]["status"]) in SENT:
+        for row in firsts:  # made under each of two names, before anybody knew that they are one
+            tx.change(sharing_sql.FLAG_DUPLICATE, task=row["id"])
+    elif len(firsts) == len(sides):
         _drop(tx, firsts[0], firsts[1], target, now)
         del firsts[0]
     gone = sorted((row for gone, _ in sides for row in gone), key=_turn)

@@ -168,12 +168,15 @@ def test_of_one_task_under_two_keys_the_more_advanced_stays(world: World, *, tru
 
 
 def test_two_tasks_that_were_both_sent_are_both_kept(world: World) -> None:
-    """Each run keeps the snapshot that was made for it; a new run finds the surer one."""
+    """Each run keeps the snapshot that was made for it, and says that there may be two; a new run finds the surer one."""
     acme, true = both(world)
     world.store.queue.settle(world.sent(acme), UNCERTAIN)
     world.make(true, "r2")
     world.store.organizations.join(BASE_URL, "acme", "77")
     assert (world.states("r1")[0], world.states("r2")[0]) == (Status.UNCERTAIN, Status.CREATED)
+    for run in ("r1", "r2"):
+        (first, *_) = world.store.views.results(run)
+        assert first.duplicate_possible
     world.store.runs.start(Run(id="r3", job="more"), world.tasks(1, true))
     assert world.states("r3") == [Status.CREATED]
 
