@@ -37,7 +37,7 @@ def rotating(at: Stage, worker: Worker) -> ServedOrganization:
         before, at.tokens[served.identity] = at.tokens[served.identity], GOOD
         return before != GOOD
 
-    served.reload = reload
+    served.reload, served.rereads = reload, True
     return served
 
 
@@ -87,12 +87,13 @@ def test_a_token_may_be_replaced_again_and_again(stage: StageMaker) -> None:
 
 
 def test_a_new_text_that_is_refused_too_gets_no_third_attempt(stage: StageMaker) -> None:
-    """One more attempt, however often the source changes."""
+    """One attempt for each text: two in all, however often the file is read for two minutes."""
     at = stage()
     worker, _ = at.worker(at.jobfile(12))
     served = served_by(worker)
     at.tokens[served.identity] = BAD
-    served.reload = lambda: True
+    texts = iter([True])
+    served.reload, served.rereads = lambda: next(texts, False), True
     (ending,) = drive(at.timeline, [worker])
     assert (ending.exit_code, ending.counts.pending, refused(at)) == (4, 12, 2)
 
