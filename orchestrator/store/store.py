@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError
 from orchestrator.store import sql
-from orchestrator.store.address import is_there, read_address
+from orchestrator.store.address import is_there, read_address, sqlite_address
 from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
+from orchestrator.store.files import StoreFiles
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.queue import Queue
 from orchestrator.store.runs import Runs
@@ -79,9 +80,19 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
 
 
 def store_exists(url: str) -> bool:
-    """True if there is something to open; a PostgreSQL store makes its schema when it is first opened."""
+    """True if there is something to open; a PostgreSQL store makes its schema when it is first opened.
+
+    StoreUnusable where there was a store, by its mark, and its file is gone.
+    """
     path = read_address(url).path
-    return path is None or is_there(path)
+    if path is None or is_there(path):
+        return True
+    if StoreFiles(path).look_at_leftovers(used=False).mark is not None:
+        raise StoreUnusable(
+            f"{sqlite_address(path)}: the store's file is gone: it was removed or renamed. Put it back; or let `tesnap "
+            "run` make a new one, which holds all slots for a while first"
+        )
+    return False
 
 
 def _open_postgres(url: str, *, read_only: bool) -> Store:

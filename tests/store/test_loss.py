@@ -21,7 +21,7 @@ from orchestrator.core.errors import StoreUnusable
 from orchestrator.core.tasks import Run, RunState, Status
 from orchestrator.ratelimit.bucket import longest_hold
 from orchestrator.store.loss import Leftovers, Mark
-from orchestrator.store.store import Store, open_store
+from orchestrator.store.store import Store, open_store, store_exists
 from orchestrator.store.views import Loss
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, created, task
 from tests.support.clock import VirtualClock
@@ -375,3 +375,13 @@ def test_a_new_store_is_no_loss(tmp_path: Path) -> None:
     assert world.store.views.loss() is None
     assert world.states() == [Status.QUEUED]
     world.close()
+
+
+def test_a_store_that_was_removed_is_said_to_who_only_looks(killed: AfterKill) -> None:
+    """Its mark shows that it is not one that was never made; nothing is made by looking."""
+    removed(killed.path)
+    with pytest.raises(StoreUnusable, match="the store's file is gone: it was removed or renamed"):
+        store_exists(killed.url)
+    assert not killed.path.exists()
+    Path(f"{killed.path}.mark").unlink()
+    assert not store_exists(killed.url)
