@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.row import Row
 from orchestrator.simulator import Simulator, serve
-from tests.support.customers import CUSTOMERS, world, write_files
+from tests.support.customers import CUSTOMERS, ENVIRON, world, write_files
 from tests.support.incident import install, start
 
 LATENCY = 0.020
@@ -20,7 +20,7 @@ def rows(folder: Path) -> Iterator[Row]:
     simulator = Simulator(world(), latency=(LATENCY, 0.010))
     with serve(simulator) as url:
         jobs = write_files(place, simulator.world, url)
-        started = start(install(place), "run", str(jobs), "--json", environ={})
+        started = start(install(place), "run", str(jobs), "--json", environ=ENVIRON)
     took, requests = started.lines[-1][0], len(simulator.log)
     yield Row(
         name=f"`tesnap run` of {CUSTOMERS} customers, {requests} requests",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.simulator import LoggedRequest, Simulator, serve
-from tests.support.customers import CUSTOMERS, REVOKED, STRANGER, world, write_files
+from tests.support.customers import CUSTOMERS, ENVIRON, REVOKED, STRANGER, world, write_files
 from tests.support.incident import Started, install, start
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("customers")]
@@ -40,7 +40,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     simulator = Simulator(world(), period=3.0, latency=(0.020, 0.010))
     with serve(simulator) as url:
         jobs = write_files(folder, simulator.world, url)
-        started = start(install(folder), "run", str(jobs), "--json", environ={})
+        started = start(install(folder), "run", str(jobs), "--json", environ=ENVIRON)
     return Day(started=started, log=tuple(simulator.log), folder=folder)
 
 

@@ -11,6 +11,9 @@ CUSTOMERS = 300
 REVOKED, STRANGER = "customer-017", "customer-203"
 """The one whose token is revoked, and the one whose file has another's org_id."""
 
+ENVIRON = {"REVOKED_TOKEN": f"token-of-{REVOKED}"}
+"""The revoked token is in a variable: one in a file is waited for, two minutes long, whether it is replaced."""
+
 
 def world() -> World:
     """Organizations that carry a customer's name in all they have; one token is revoked."""
@@ -38,9 +41,10 @@ def write_files(folder: Path, world: World, url: str) -> Path:
         name, (test,) = organization.name, organization.account_groups[0].tests
         org_id = "1" if name == STRANGER else organization.org_id
         (tokens / name).write_text(f"{bearer.token}\n")
+        token = "token_env: REVOKED_TOKEN" if name == REVOKED else f"token_file: {tokens / name}"
         (jobs / f"{name}.yaml").write_text(
             f"version: 1\nname: nightly\n"
-            f"organizations: {{{name}: {{token_file: {tokens / name}, org_id: '{org_id}', base_url: '{url}'}}}}\n"
+            f"organizations: {{{name}: {{{token}, org_id: '{org_id}', base_url: '{url}'}}}}\n"
             f"jobs: [{{name: '{name}', organization: {name}, tests: ['{test.test_id}'], windows: [{{last: 1h}}]}}]\n"
         )
     return jobs
