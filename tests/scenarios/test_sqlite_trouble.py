@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -152,6 +152,28 @@ def test_starting_on_a_full_disk_says_so_and_sends_nothing(small_disk: Path, tmp
         assert f"tesnap: error: sqlite:///{path}: the disk " in told.stderr
         assert "full" in told.stderr
         plain(told)
+
+
+@pytest.mark.process
+def test_a_file_system_that_is_read_only_is_named_and_can_be_looked_at(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    """It was mounted so, or the kernel made it so after an error: nothing is sent, exit code 2, and nothing is lost."""
+    jobs, store = job_file(tmp_path), small_disk / "store.db"
+    with_runs(store)
+    assert os.system(f"mount -o remount,ro {small_disk}") == 0  # noqa: S605 - a fixed command
+    for path in (store, small_disk / "new.db"):
+        told = ran("run", jobs, "--store", str(path))
+        assert told.code == 2, told.stderr
+        assert f"sqlite:///{path}: " in told.stderr
+        assert "may be written" in told.stderr or "cannot be written" in told.stderr
+        plain(told)
+    for word in LOOKS:
+        shown = ran(word, "--store", str(store))
+        assert (shown.code, shown.stderr) == (0, "")
+    assert os.system(f"mount -o remount,rw {small_disk}") == 0  # noqa: S605 - a fixed command
+    with closing(sqlite3.connect(store)) as file:
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 # -- locked ------------------------------------------------------------------------------------------------
