@@ -105,7 +105,7 @@ def test_a_working_folder_that_is_gone_is_named(words: tuple[str, ...], folder: 
 
 def test_no_folder_for_temporary_files_is_named(folder: Path) -> None:
     """A read-only root file system without one."""
-    script = "mount --bind / / 2>/dev/null; for d in /tmp /var/tmp /usr/tmp; do [ -d $d ] && mount -t tmpfs -o ro none $d; done; cd /proc"
+    script = "mount --bind / / 2>/dev/null; for d in /tmp /var/tmp /usr/tmp; do [ -d $d ] && mount --bind $d $d && mount -o remount,bind,ro $d; done; cd /proc"
     command = [
         "unshare",
         "-m",
