@@ -86,8 +86,13 @@ def test_what_is_refused_everywhere_is_said(stage: StageMaker) -> None:
     at = stage(organizations=1, tests=8, switches={"account_groups": 2})
     guarded(at, (CLOSED, False))
     worker, _ = at.worker(at.jobfile(0, jobs=[job_in(at, CLOSED, 8), job_in(at, OPEN, 2)]))
-    looks: list[dict[str, Reason]] = []
-    worker._progress.show = lambda now, *, always: looks.append(seen(at))  # type: ignore[method-assign] # at each step
+    looks, show = list[dict[str, Reason]](), worker._progress.show
+
+    def look(now: float, *, always: bool) -> None:
+        looks.append(seen(at))
+        show(now, always=always)
+
+    worker._progress.show = look  # type: ignore[method-assign] # at each step
     drive(at.timeline, [worker])
     assert looks[-1] == {"org-1": Reason.PERMISSION_REFUSED}
 
