@@ -44,7 +44,7 @@ PAGE_SIZE = 1000
 """Alerts asked for at once: the documents name no most of `max`. A server that refuses so many is asked without."""
 
 _USER_KEYS = frozenset({"uid", "name", "email", "accountGroupRoles", "allAccountGroupRoles", "_links"})
-"""What is documented of a user: JSON with none of it, and not empty, is somebody else's."""
+"""The documented keys of a user: JSON with none of them, and not empty, is not the API's."""
 
 _HINTS = {
     401: "The token is wrong, expired or revoked, or its account is locked after repeated failures.",

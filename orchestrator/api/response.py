@@ -106,7 +106,7 @@ def is_whole(answer: Answer) -> bool:
 
 
 def find_stranger(answer: Answer) -> str:
-    """Who seems to have answered in the API's place, by an answer that is no success; empty where it may be the API.
+    """The sender that seems to have answered in the API's place, by an answer that is no success; empty where it may be the API.
 
     The API redirects nobody and refuses in JSON or without words. A 401 or 429 is obeyed whoever sends it.
     """
@@ -117,7 +117,7 @@ def find_stranger(answer: Answer) -> str:
 
 
 def describe_stranger(answer: Answer) -> str:
-    """Who seems to have answered in the API's place, by what came: `a web page titled 'Sign in' (200, server nginx)`."""
+    """The sender that seems to have answered in the API's place, by what came: `a web page titled 'Sign in' (200, server nginx)`."""
     if answer.headers.get("location") and answer.status is not None and answer.status // 100 == 3:
         what = f"a redirect to {_describe_place(answer.headers['location'])}"
     elif is_page(answer):

@@ -218,7 +218,7 @@ def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[C
 
 
 def _check_loss(loss: Loss | None) -> list[Check]:
-    """What was kept in the store's place is not all there, and no run has ended cleanly since."""
+    """The check of a store that was replaced or has lost data, while no run has ended cleanly since."""
     if loss is None or loss.ended:
         return []
     return [

@@ -104,7 +104,7 @@ def is_to_make(result: Result, epoch: float, listed: ListedEvents | None = None)
 
 
 def _ends_notes(organizations: Organizations, plan: Plan) -> Iterator[str]:
-    """What is to be said of saved events whose thirty days are over: made again, or taken for existing unseen."""
+    """Notes on saved events whose thirty days are over: made again, or treated as existing unseen."""
     latest, epoch = organizations.store.views.latest_results(plan.tasks), organizations.store.epoch()
     seen: Counter[tuple[str, Existence]] = Counter()
     for task in plan.tasks:

@@ -55,7 +55,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftovers:
-    """What lies beside a store when it is opened.
+    """The files that lie beside a store when it is opened.
 
     `logged`: a log with something in it. `used`: a lock file of a process, living or dead. `replaced`: the store's
     file is another one than when the mark was written.

@@ -1,4 +1,4 @@
-"""Who shares a bucket: the signs that organizations have in common, buckets that become one, and one that is parted.
+"""Organizations that share a bucket: the signs they have in common, buckets that become one, and one that is parted.
 
 A sign is the digest of a token, or an `orgId` that a job file names. Two organizations with one sign draw on one
 bucket, unless both have proved by their `orgId` that it is theirs: then they are two with one token.
@@ -129,7 +129,7 @@ def _groups(members: Sequence[int], signs: Sequence[Row]) -> list[list[int]]:
 
 
 def _pairs(signs: Sequence[Row]) -> Iterator[tuple[int, int]]:
-    """Whoever has a sign with the first one who has not proved it; where all have, nobody."""
+    """The organizations that share a sign with the first one which has not proved it; none where all have."""
     first: Row | None = None
     for row in signs:
         if first is None or row["sign"] != first["sign"]:
