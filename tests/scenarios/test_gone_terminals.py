@@ -299,6 +299,19 @@ def test_a_closed_window_ends_what_is_read(
     assert scene.api.posts == 0
 
 
+def test_a_question_on_a_terminal_that_is_gone_is_not_answered(scene: Scene) -> None:
+    """The snapshot stays uncertain."""
+    with while_sending(scene, scene.run) as (terminal, process):
+        os.kill(process.id, signal.SIGQUIT)
+        # Before the answer: else it may be made after all.
+        wait_until(lambda: not process.is_alive, "its end")
+    with on_terminal([*TESNAP, "settle", "r1"], scene.environ, cwd=scene.folder) as terminal:
+        terminal.wait_for("its ID if it is there")
+        terminal.close()
+        assert terminal.end() == 5
+    assert scene.status()["counts"]["uncertain"] == 1
+
+
 def test_a_closed_window_drains_a_rehearsal(scene: Scene) -> None:
     """Its simulator and its folder go with it."""
     command = (*TESNAP, "rehearse", "edge.yaml", "--speed", "1", "--report", "r1.jsonl", "--snapshots", "1")
