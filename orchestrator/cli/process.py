@@ -193,7 +193,12 @@ def _print_last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
 
 
 def _discard_output() -> int:
-    """Standard output is read no more: keep Python's own exit from failing on it too."""
+    """Standard output is read no more: keep what is left in its buffers from failing, now and at Python's own exit."""
+    from orchestrator.output import Outlet
+
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(outlet, Outlet):
+        outlet.discard()
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
     return ExitCode.DONE
 

@@ -118,6 +118,10 @@ class Outlet(io.RawIOBase):
             raise error
         return len(piece.data)
 
+    def discard(self) -> None:
+        """Drop from now on what is written, without an error."""
+        self._stalled = self._unfailing = True
+
     def fileno(self) -> int:
         """The number of the stream."""
         return self._number
