@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -29,6 +30,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 MARKS = ("socket", "process", "postgres", "scaled")
 PROCESS_MARKS = ("process", "postgres", "scaled")
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start hear the signals that these tests ignore: under `nohup`, or in the background of a shell.
+
+    A program inherits that a signal is ignored, but no function that is called instead.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
