@@ -48,6 +48,7 @@ class Errand:
     is_public: bool = False
     period: float = PERIOD
     timeout: float = TIMEOUT
+    grace: float = LIMIT.grace
 
     @property
     def tasks(self) -> int:
@@ -80,7 +81,7 @@ def world_size(crews: int) -> int:
 def jobfile(errand: Errand) -> JobFile:
     """The errand as a job file."""
     world: World = example_world(*errand.world)
-    limit = replace(LIMIT, per=errand.period)
+    limit = replace(LIMIT, per=errand.period, grace=errand.grace)
     parts = [world.organizations[at] for at in errand.organizations]
     window = WindowSpec(start=_utc(errand.start), end=_utc(errand.start + HOUR))
     return JobFile(

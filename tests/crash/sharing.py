@@ -28,7 +28,7 @@ PATIENCE = 300.0
 """Real seconds after which a process that has not ended is stuck."""
 
 UNHURRIED = 60.0
-"""Seconds of an attempt: every answer comes, however busy the machine is."""
+"""Seconds of an attempt, and of its grace: every answer comes, and no grant grows stale, however busy the machine is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,7 @@ def share(store: str, folder: Path, *, processes: int, tests: int = 40, period: 
             start=start,
             period=period,
             timeout=UNHURRIED,
+            grace=UNHURRIED,
         )
         lives = [
             Life(
@@ -117,21 +118,22 @@ def start_at_once(
             "--per",
             f"{PERIOD:g}s",
         ]
-        command += ["--guard", "10ms", "--grace", "500ms", "--timeout", f"{UNHURRIED:g}s"]
+        command += ["--guard", "10ms", "--grace", f"{UNHURRIED:g}s", "--timeout", f"{UNHURRIED:g}s"]
         environ = {**os.environ, "ACME_TOKEN": "token-1"}
         started = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
             for _ in range(starts)
         ]
-        ended = [_ended(process) for process in started]
+        try:
+            ended = [_ended(process) for process in started]
+        finally:
+            for process in started:
+                process.kill()
     return ended, read_log(log)
 
 
 def _ended(process: subprocess.Popen[str]) -> Start:
-    try:
-        out, said = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
+    out, said = process.communicate(timeout=PATIENCE)
     return Start(code=process.returncode, records=[json.loads(line) for line in out.splitlines()], said=said)
 
 

@@ -21,7 +21,7 @@ from tests.support.server_log import most_in_any_window
 pytestmark = [pytest.mark.process, pytest.mark.scaled]
 
 PERIOD = 3.0
-SCALED = ("--per", "3s", "--guard", "10ms", "--grace", "500ms", "--timeout", "60s")
+SCALED = ("--per", "3s", "--guard", "10ms", "--grace", "60s", "--timeout", "60s")
 
 
 def test_links_of_everything_alerting_come_at_once_and_the_longest_alerting_first(tmp_path: Path) -> None:
