@@ -204,7 +204,7 @@ version: 1
 name: demo
 organizations: {acme: {token_env: TE_TOKEN, base_url: "${TE_BASE_URL}"}}
 jobs:
-  - {name: a, tests: ["202701", {id: "202702", test_name: not this}], windows: [{last: 1h}]}
+  - {name: a, tests: ["202701", {id: "202702", test_name: not this}], windows: [{last: 1h, until: "00:00"}]}
   - {name: b, tests: ["202703"], windows: [{start: 2099-11-20T14:00:00Z, duration: 1h}]}
 """
 
