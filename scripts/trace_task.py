@@ -3,7 +3,8 @@
 Rehearsals of one snapshot run in this process, and of all but the first, which is for the imports, every call into
 the package is noted from the moment the job file is opened until the record of its snapshot is printed. The simulator
 is not counted, it is no part of the program. A turn is a call that a thread makes in another file than its call
-before; the figures are medians, because how often the program looks at its clock while it waits is never the same.
+before. How often the program looks at its clock while it waits is never the same: what is printed is the rehearsal in
+the middle, by its number of files and then of turns.
 The tree is a folder that holds `orchestrator/`, by default the one that this script stands in; it may be an older
 one, since the command line is all that the script uses of it.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import statistics
 import sys
 import tempfile
 import threading
@@ -138,29 +138,29 @@ def run_command_line() -> None:
         run_to_exit_code(cli.tesnap)
 
 
-def describe(traces: list[Trace]) -> dict[str, int]:
-    """The figures: the median of each over the rounds."""
-    rounds = [
-        {
-            "files": len(trace.files),
-            "names at the top of the package": len(trace.packages),
-            "ways from one file to another": len(set(trace.turns)),
-            "ways from one name at the top to another": len(set(trace.turns_of_package)),
-            "turns to another file": len(trace.turns),
-            "turns to another name at the top": len(trace.turns_of_package),
-        }
-        for trace in traces
-    ]
-    return {what: statistics.median_low(one[what] for one in rounds) for what in rounds[0]}
+def typical(traces: list[Trace]) -> Trace:
+    """The one in the middle: of the others some met a file less, some a file more."""
+    return sorted(traces, key=lambda trace: (len(trace.files), len(trace.turns)))[(len(traces) - 1) // 2]
+
+
+def describe(trace: Trace) -> dict[str, int]:
+    """Its figures."""
+    return {
+        "files": len(trace.files),
+        "names at the top of the package": len(trace.packages),
+        "ways from one file to another": len(set(trace.turns)),
+        "ways from one name at the top to another": len(set(trace.turns_of_package)),
+        "turns to another file": len(trace.turns),
+        "turns to another name at the top": len(trace.turns_of_package),
+    }
 
 
 def main() -> None:
     """Print the figures, and the files by their packages."""
     tree = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else Path(__file__).resolve().parents[1]
-    traces = follow(tree)
-    print("".join(f"| {what} | {figure:,} |\n" for what, figure in describe(traces).items()))
-    files = sorted(set().union(*(trace.files for trace in traces)))
-    for package, names in itertools.groupby(files, key=_top):
+    trace = typical(follow(tree))
+    print("".join(f"| {what} | {figure:,} |\n" for what, figure in describe(trace).items()))
+    for package, names in itertools.groupby(sorted(trace.files), key=_top):
         print(f"{package}: {', '.join(names)}")
 
 
