@@ -7,6 +7,9 @@ queue      enqueuing, and a task's three commits, in short and long queues
 memory     a worker over a short and a long queue
 makespan   whole runs against the shortest time the limit allows, and against a simple loop
 scale      10,000 organizations at the API's own ceiling
+whole      the whole command over HTTP, beside a bare loop of requests
+loop       that loop
+server     the cheap server that both talk to
 echo       an API that says yes to everything, in virtual time
 plans      the tasks that are measured with
 probe      what is measured in a process of its own

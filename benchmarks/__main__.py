@@ -1,14 +1,16 @@
-"""`python -m benchmarks [--postgres] [--profile] [name ...]`: the rows as a Markdown table, group by group."""
+"""`python -m benchmarks [name ...]`: the rows as a Markdown table, group by group."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import customers, jobfile, makespan, memory, queue, scale, startup
+from benchmarks import customers, jobfile, makespan, memory, queue, scale, startup, whole
 from benchmarks.row import HEADING, Row
 
 GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
@@ -19,6 +21,7 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "memory": memory.rows,
     "makespan": makespan.rows,
     "scale": scale.rows,
+    "whole": whole.rows,
 }
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 
@@ -27,6 +30,8 @@ def main() -> None:
     """Measure the groups that are named, or all of them."""
     wanted = _arguments()
     groups = {name: GROUPS[name] for name in wanted.groups or GROUPS}
+    if "whole" in groups:
+        groups["whole"] = partial(whole.rows, sizes=_sizes(wanted))
     if wanted.postgres:
         groups["queue on PostgreSQL"] = queue.postgres_rows
     if wanted.profile:
@@ -45,11 +50,27 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("groups", nargs="*", metavar="name", help=f"only these of {', '.join(GROUPS)}")
     parser.add_argument("--postgres", action="store_true", help="the queue on a PostgreSQL server too")
     parser.add_argument("--profile", action="store_true", help="only the functions that cost most at scale")
+    parser.add_argument(
+        "--organizations",
+        type=int,
+        nargs="+",
+        help="whole: run with so many organizations, one run after the other",
+    )
+    parser.add_argument("--tasks", type=int, help="whole: snapshots of each organization, at least 2")
+    parser.add_argument("--latency", type=float, help="whole: of the server, in seconds")
+    parser.add_argument(
+        "--per", type=float, help="whole: the limit's period in seconds; all together 167 a second"
+    )
     wanted = parser.parse_args()
     for name in wanted.groups:
         if name not in GROUPS:
             parser.error(f"there is no group {name!r}: there are {', '.join(GROUPS)}")
     return wanted
+
+
+def _sizes(wanted: argparse.Namespace) -> whole.Sizes:
+    named = ((field.name, getattr(wanted, field.name)) for field in fields(whole.Sizes))
+    return whole.Sizes(**{name: value for name, value in named if value is not None})
 
 
 if __name__ == "__main__":
