@@ -8,6 +8,7 @@ from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.queue import Ask
 from orchestrator.store.store import Store
 from tests.support.clock import VirtualClock
+from tests.support.single import grant, mark_sending, settle
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()
@@ -55,10 +56,10 @@ def make_one(store: Store, organization: str, clock: VirtualClock) -> None:
         epoch=clock.wall(),
         boot=clock.boot(),
     )
-    lease = store.queue.grant(ask)
+    lease = grant(store, ask)
     if not isinstance(lease, Lease):
         raise TypeError(f"{organization}: a grant was expected, not {Wait.__name__} or nothing: {lease}")
-    store.queue.mark_sending(lease)
+    mark_sending(store, lease)
     snapshot = Snapshot(id=f"s{lease.task.key}", event_id="9", link="https://app.example.com/share/1")
     made = Settlement(status=Status.CREATED, answered=True, http_status=201, snapshot=snapshot)
-    store.queue.settle(lease, made)
+    settle(store, lease, made)

@@ -33,7 +33,7 @@ from orchestrator import lazy_face
 if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
     from orchestrator.store.clocks import ClockReading
-    from orchestrator.store.queue import Ask
+    from orchestrator.store.queue import Ask, End
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import Loss, RunView, ServingProcess, Views
 else:

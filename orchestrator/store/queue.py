@@ -6,13 +6,13 @@ has locked the row of the organization's bucket, and reads everything that count
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from orchestrator.core import (
     Lease,
@@ -56,7 +56,7 @@ class Ask:
     """One process asking for a token of an organization, for a task of its run.
 
     `epoch` is the API's calendar (our wall clock corrected by the server's `Date`), by which windows
-    end; `boot` the asking process's boot clock, read before the asking.
+    end; `boot` the asking process's boot clock, read before the asking. `most` is for how many requests there is room.
     """
 
     organization: str
@@ -66,6 +66,33 @@ class Ask:
     epoch: float
     boot: float = 0.0
     without: frozenset[tuple[str, bool]] = frozenset()
+    most: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The answer to one `Ask`: leases, at most as many as there was room for, and the wait for more if there were fewer.
+
+    `left` is False where nothing of the run is left: no task queued, leased or sending, by whomever. `reached` is
+    False where nobody has looked, since somebody else has the organization locked or the batch was full: ask again.
+    """
+
+    leases: tuple[Lease, ...] = ()
+    wait: Wait | None = None
+    left: bool = True
+    reached: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """The end of one attempt: what it comes to, or None where nothing was sent: its token is in at once then.
+
+    `jitter`, from 0 to 1, is by how much of its share a gate that it closes stays closed longer.
+    """
+
+    lease: Lease
+    settlement: Settlement | None
+    jitter: float = 0.0
 
 
 class Queue:
@@ -111,12 +138,27 @@ class Queue:
             _declare(tx, owner, run_id, served)
         self._serving[run_id] = served
 
-    def grant(self, ask: Ask) -> Lease | Wait | None:
-        """A token and a task in one transaction, or what to wait for; None: nothing of the run is left there.
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
+        """Tokens and tasks for many organizations, or what to wait for: one answer to each ask.
 
-        "Left" are tasks queued, leased or sending, by whomever. Raises `StoreGone` when the store is not the one
-        any more that others find by its name.
+        Raises `StoreGone` when the store is not the one any more that others find by its name. After an error nothing
+        is known to be granted: what was is queued again by `recover`.
         """
+        grants = [self._grant(ask) for ask in asks]
+        self._known.update((lease.task.key, lease.attempt) for grant in grants for lease in grant.leases)
+        return grants
+
+    def _grant(self, ask: Ask) -> Grant:
+        leases_: list[Lease] = []
+        while len(leases_) < ask.most:
+            granted = self._grant_one(ask)
+            if not isinstance(granted, Lease):
+                left = granted is not None or bool(leases_)
+                return Grant(leases=tuple(leases_), wait=granted, left=left)
+            leases_.append(granted)
+        return Grant(leases=tuple(leases_))
+
+    def _grant_one(self, ask: Ask) -> Lease | Wait | None:
         self._database.verify()
         claim = self._register()
         with self._granting:
@@ -127,8 +169,6 @@ class Queue:
                     )
                 granted = _grant(tx, ask, claim.owner)
             self._database.verify()  # else nobody else would ever know of it
-            if isinstance(granted, Lease):
-                self._known.add((granted.task.key, granted.attempt))
         return granted
 
     def outlook(self, ask: Ask) -> Wait | None:
@@ -142,8 +182,14 @@ class Queue:
         outcome = None if found is None else found[1].outcome
         return outcome if isinstance(outcome, Wait) else None
 
-    def mark_sending(self, lease: Lease) -> None:
-        """Commit that the first byte is about to leave. Raises `LeaseLost`, or `StoreGone` as `grant` does."""
+    def mark_sending(self, leases_: Sequence[Lease]) -> list[LeaseLost | None]:
+        """Commit that the first bytes are about to leave; for each lease None, or that it was lost.
+
+        Raises `StoreGone` as `grant` does.
+        """
+        return [_try(partial(self._mark_sending, lease)) for lease in leases_]
+
+    def _mark_sending(self, lease: Lease) -> None:
         with self._database.write() as tx:
             task = leases.lock_leased(tx, lease, *leases.IN_FLIGHT)
             now = tx.now()
@@ -152,25 +198,23 @@ class Queue:
             leases.save_task(tx, task, now, **changes)
         self._database.verify()
 
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
-        """Write the attempt's result, the task's state, the token's return and the gate in one commit.
+    def settle(self, ends: Sequence[End]) -> list[LeaseLost | None]:
+        """Write the ends of attempts: results, states of tasks, returns of tokens, gates; for each None, or a lost lease.
 
         An UNCERTAIN settlement sets the time from which evidence may be looked for. What was taken over and
-        is still uncertain is settled by an answer all the same. Raises `LeaseLost`.
+        is still uncertain is settled by an answer all the same. Where nothing was sent, it was no attempt.
         """
-        with self._end(lease), self._database.write() as tx:
-            leases.settle(tx, lease, settlement, jitter=jitter)
+        return [_try(partial(self._settle, end)) for end in ends]
 
-    def give_back(self, lease: Lease) -> None:
-        """Nothing was sent: the token is in at once and the task is queued again. No attempt. Raises `LeaseLost`."""
-        with self._end(lease), self._database.write() as tx:
-            leases.queue_unsent(tx, leases.lock_leased(tx, lease, *leases.IN_FLIGHT))
-
-    @contextlib.contextmanager
-    def _end(self, lease: Lease) -> Iterator[None]:
+    def _settle(self, end: End) -> None:
         """Forget the lease when it has ended or was lost, not when the store failed: it is ended later then."""
+        lease, settlement = end.lease, end.settlement
         try:
-            yield
+            with self._database.write() as tx:
+                if settlement is None:
+                    leases.queue_unsent(tx, leases.lock_leased(tx, lease, *leases.IN_FLIGHT))
+                else:
+                    leases.settle(tx, lease, settlement, jitter=end.jitter)
         except LeaseLost:
             self._known.discard((lease.task.key, lease.attempt))
             raise
@@ -254,6 +298,15 @@ class Queue:
             tx.change(sql.STOP_SERVING, owner=owner)
             tx.change(sql.DROP_OWNER, owner=owner)
         self._database.forget(owner)
+
+
+def _try(act: Callable[[], None]) -> LeaseLost | None:
+    """Do it; the lost lease that was in the way, if there was one."""
+    try:
+        act()
+    except LeaseLost as lost:
+        return lost
+    return None
 
 
 def _declare(tx: Transaction, owner: str, run_id: str, served: Collection[Row]) -> None:

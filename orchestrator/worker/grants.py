@@ -55,18 +55,25 @@ class Grants:
         if not self._in_flight.tokens.may_send(served, now):
             return
         while served.room > 0 and len(self._in_flight) < capacity:
-            granted = self._store.queue.grant(self._ask(served))
-            served.empty = granted is None
-            if not isinstance(granted, Lease):
-                self._wait(served, granted, now)
+            (grant,) = self._store.queue.grant([self._ask(served)])
+            if not grant.reached:
+                break
+            served.empty = not grant.left
+            if not grant.leases:
+                self._wait(served, grant.wait, now)
                 return
-            if self._guard.check_grant(granted):
-                self._in_flight.give_back(granted)
-                self._guard.hold_all_tokens()
-                continue
-            self._in_flight.send(served, granted)
+            for lease in grant.leases:
+                self._send(served, lease)
         if served.room > 0:
             self._organizations.schedule(served, now)
+
+    def _send(self, served: ServedOrganization, lease: Lease) -> None:
+        """Send what was granted, unless a clock that had gained granted it."""
+        if self._guard.check_grant(lease):
+            self._in_flight.give_back(lease)
+            self._guard.hold_all_tokens()
+        else:
+            self._in_flight.send(served, lease)
 
     def _ask(self, served: ServedOrganization) -> Ask:
         return Ask(

@@ -19,7 +19,7 @@ from orchestrator.core import (
     StoreTrouble,
 )
 from orchestrator.ratelimit import CLOSINGS_TO_DOUBLE
-from orchestrator.store import Store
+from orchestrator.store import End, Store
 from orchestrator.worker import notices, settlement
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
 from orchestrator.worker.renewal import RefusedTokens
@@ -126,22 +126,17 @@ class InFlight:
         Stored `again`, it may turn out to be there already: only the store's word for it was lost.
         """
         self.stored = True
+        jitter = self._draw.random() if settled is not None and settled.closing else 0.0
         try:
-            if settled is None:
-                self._store.queue.give_back(lease)
-            else:
-                self._store.queue.settle(
-                    lease, settled, jitter=self._draw.random() if settled.closing else 0.0
-                )
-        except LeaseLost:
-            if not again:
-                self._observer.on_event(notices.lost_lease(lease))
+            (lost,) = self._store.queue.settle([End(lease=lease, settlement=settled, jitter=jitter)])
         except StoreTrouble:
             self._unsettled.append((lease, settled))
             raise
-        else:
-            if settled is not None and settled.closing is not None:
-                self._tell_of_gate(lease)
+        if lost is not None:
+            if not again:
+                self._observer.on_event(notices.lost_lease(lease))
+        elif settled is not None and settled.closing is not None:
+            self._tell_of_gate(lease)
 
     def _tell_of_gate(self, lease: Lease) -> None:
         """Say so when the wait after a refusal has grown."""

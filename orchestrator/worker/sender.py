@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from orchestrator.api import Answer, CatalogError, Client, ConfiguredTest, Getter, read_tests, snapshot_call
-from orchestrator.core import Clock, GrantStale, Lease, Result, Task, TesnapError
+from orchestrator.core import Clock, GrantStale, Lease, LeaseLost, Result, Task, TesnapError
 from orchestrator.ratelimit import may_send
 
 POOL_THREADS = 128
@@ -88,14 +88,20 @@ class Sender(Protocol):
         """Let threads and connections go."""
 
 
-def commit_first_byte(lease: Lease, clock: Clock, commit: Callable[[Lease], None], *, stopping: bool) -> None:
-    """The check and the commit right before the first byte; raises `GrantStale` or what the commit raises.
+Commit = Callable[[Sequence[Lease]], list[LeaseLost | None]]
+"""Has the store know that the first bytes of some leases are about to leave; those that were lost are told."""
+
+
+def commit_first_byte(lease: Lease, clock: Clock, commit: Commit, *, stopping: bool) -> None:
+    """The check and the commit right before the first byte; raises `GrantStale`, `LeaseLost` or what the commit raises.
 
     Checked again afterwards: the commit may have waited for a store that was busy for long.
     """
     if stopping or _stale(lease, clock):
         raise GrantStale
-    commit(lease)
+    (lost,) = commit([lease])
+    if lost is not None:
+        raise lost
     if _stale(lease, clock):
         raise GrantStale
 
@@ -112,7 +118,7 @@ class PoolSender:
         clients: Collection[Client],
         client_of: Callable[[Task], Client],
         clock: Clock,
-        commit: Callable[[Lease], None],
+        commit: Commit,
     ) -> None:
         self._clients, self._client_of = clients, client_of
         self._clock, self._commit, self.capacity = clock, commit, POOL_THREADS

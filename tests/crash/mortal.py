@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ from orchestrator.api.transport import Connection, Pool
 from orchestrator.app.make_snapshots import RunOptions, prepare, start_run
 from orchestrator.app.organizations import Organizations
 from orchestrator.core.clock import SystemClock
-from orchestrator.core.tasks import Lease, Run, Settlement, Status, Task
+from orchestrator.core.errors import LeaseLost
+from orchestrator.core.tasks import Lease, Run, Status, Task
 from orchestrator.output.formats import Output
 from orchestrator.output.terminal import View
-from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.queue import Ask, Queue
+from orchestrator.store.queue import Ask, End, Grant, Queue
 from orchestrator.store.runs import Runs
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.uncertain import UncertainTasks
@@ -96,37 +96,51 @@ class MortalQueue(Queue):
         super().__init__(database)
         self.fate, self.ledger = fate, ledger
 
-    def grant(self, ask: Ask) -> Lease | Wait | None:
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
         self.fate.passing(Point.BEFORE_GRANT)
-        granted = super().grant(ask)
-        if isinstance(granted, Lease):
-            self.ledger.of(granted, noted.GRANTED)
+        grants = super().grant(asks)
+        for lease in leases_of(grants):
+            self.ledger.of(lease, noted.GRANTED)
             self.fate.passing(Point.GRANTED)
-        return granted
+        return grants
 
-    def mark_sending(self, lease: Lease) -> None:
-        self.ledger.of(lease, noted.ASKED)
-        self.fate.passing(Point.CONNECTED)
-        super().mark_sending(lease)
-        self.ledger.of(lease, noted.COMMITTED)
-        self.fate.passing(Point.COMMITTED)
+    def mark_sending(self, leases: Sequence[Lease]) -> list[LeaseLost | None]:
+        for lease in leases:
+            self.ledger.of(lease, noted.ASKED)
+            self.fate.passing(Point.CONNECTED)
+        lost = super().mark_sending(leases)
+        self.note_committed(leases, lost)
+        return lost
 
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
-        if settlement.answered:
-            self.fate.passing(Point.ANSWERED)
-        queued = settlement.status is Status.QUEUED
-        self.ledger.of(lease, noted.REQUEUED if queued else noted.SETTLED)
-        super().settle(lease, settlement, jitter=jitter)
-        if not queued:
+    def note_committed(self, leases: Sequence[Lease], lost: Sequence[LeaseLost | None]) -> None:
+        """Each of them may leave now, if it was not lost."""
+        for lease, gone in zip(leases, lost, strict=True):
+            if gone is None:
+                self.ledger.of(lease, noted.COMMITTED)
+                self.fate.passing(Point.COMMITTED)
+
+    def settle(self, ends: Sequence[End]) -> list[LeaseLost | None]:
+        for end in ends:
+            if end.settlement is not None and end.settlement.answered:
+                self.fate.passing(Point.ANSWERED)
+            self.ledger.of(end.lease, noted.REQUEUED if _is_queued(end) else noted.SETTLED)
+        lost = super().settle(ends)
+        if not all(_is_queued(end) for end in ends):
             self.fate.passing(Point.SETTLED)
-
-    def give_back(self, lease: Lease) -> None:
-        self.ledger.of(lease, noted.REQUEUED)
-        super().give_back(lease)
+        return lost
 
     def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
         with at(Point.RECOVERING if owner not in self._own else None):
             return super()._take_over(owner, which)
+
+
+def leases_of(grants: Iterable[Grant]) -> list[Lease]:
+    """All that was granted."""
+    return [lease for grant in grants for lease in grant.leases]
+
+
+def _is_queued(end: End) -> bool:
+    return end.settlement is None or end.settlement.status is Status.QUEUED
 
 
 class MortalRuns(Runs):

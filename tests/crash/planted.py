@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Task
-from orchestrator.ratelimit.bucket import IN_SINCE_EVER, Wait
+from orchestrator.core.errors import LeaseLost
+from orchestrator.core.tasks import Lease, Run, Snapshot, Task
+from orchestrator.ratelimit.bucket import IN_SINCE_EVER
 from orchestrator.store import organizations
-from orchestrator.store.queue import Ask
+from orchestrator.store.queue import Ask, End, Grant
 from orchestrator.store.uncertain import UncertainTasks
 from tests.crash import ledger as noted
-from tests.crash.mortal import MortalQueue, MortalRuns, Part, at
+from tests.crash.mortal import MortalQueue, MortalRuns, Part, at, leases_of
 from tests.crash.points import Point
 
 SET_TOKEN = "UPDATE token SET returns_at = :returns_at WHERE bucket = :bucket AND number = :number"
@@ -30,41 +31,48 @@ class _Tampering(MortalQueue):
 class SendTimeBucket(_Tampering):
     """A token is out for a period from its grant, not from its answer."""
 
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
-        super().settle(lease, settlement, jitter=jitter)
-        if settlement.answered:
-            self.tamper(lease, lease.granted_at + lease.limit.per)
+    def settle(self, ends: Sequence[End]) -> list[LeaseLost | None]:
+        lost = super().settle(ends)
+        for end in ends:
+            if end.settlement is not None and end.settlement.answered:
+                self.tamper(end.lease, end.lease.granted_at + end.lease.limit.per)
+        return lost
 
 
 class TokenFreedOnError(_Tampering):
     """A token is back at once when nothing was answered."""
 
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
-        super().settle(lease, settlement, jitter=jitter)
-        if not settlement.answered:
-            self.tamper(lease, IN_SINCE_EVER)
+    def settle(self, ends: Sequence[End]) -> list[LeaseLost | None]:
+        lost = super().settle(ends)
+        for end in ends:
+            if end.settlement is not None and not end.settlement.answered:
+                self.tamper(end.lease, IN_SINCE_EVER)
+        return lost
 
 
 class NoPessimisticReturn(_Tampering):
     """Only the answer says when a token returns: what dies before it leaves the token in."""
 
-    def grant(self, ask: Ask) -> Lease | Wait | None:
-        granted = super().grant(ask)
-        if isinstance(granted, Lease):
-            self.tamper(granted, granted.granted_at)
-        return granted
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
+        grants = super().grant(asks)
+        for lease in leases_of(grants):
+            self.tamper(lease, lease.granted_at)
+        return grants
 
 
 class DoubleGrant(MortalQueue):
     """A grant decides by the tokens as they were before it had the organization's lock."""
 
-    def grant(self, ask: Ask) -> Lease | Wait | None:
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
+        return [grant for ask in asks for grant in self._grant_by_before(ask)]
+
+    def _grant_by_before(self, ask: Ask) -> list[Grant]:
         before = organizations.KnownOrganizations(self._database).bucket(ask.organization)
         time.sleep(0.02)
         as_it_is = organizations.load_bucket
         organizations.load_bucket = lambda tx, organization: before
         try:
-            return super().grant(ask)
+            return super().grant([ask])
         finally:
             organizations.load_bucket = as_it_is
 
@@ -72,23 +80,25 @@ class DoubleGrant(MortalQueue):
 class NoSendingCommit(MortalQueue):
     """The first byte leaves without a word to the store."""
 
-    def mark_sending(self, lease: Lease) -> None:
-        self.ledger.of(lease, noted.ASKED)
-        self.fate.passing(Point.CONNECTED)
-        self.ledger.of(lease, noted.COMMITTED)
-        self.fate.passing(Point.COMMITTED)
+    def mark_sending(self, leases: Sequence[Lease]) -> list[LeaseLost | None]:
+        for lease in leases:
+            self.ledger.of(lease, noted.ASKED)
+            self.fate.passing(Point.CONNECTED)
+        lost: list[LeaseLost | None] = [None for _ in leases]
+        self.note_committed(leases, lost)
+        return lost
 
 
 class SendingTooEarly(MortalQueue):
     """`sending` is committed with the grant: what was never sent becomes uncertain."""
 
-    def grant(self, ask: Ask) -> Lease | Wait | None:
-        granted = super(MortalQueue, self).grant(ask)
-        if isinstance(granted, Lease):
-            super(MortalQueue, self).mark_sending(granted)
-            self.ledger.of(granted, noted.GRANTED)
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
+        grants = super(MortalQueue, self).grant(asks)
+        for lease in leases_of(grants):
+            super(MortalQueue, self).mark_sending([lease])
+            self.ledger.of(lease, noted.GRANTED)
             self.fate.passing(Point.GRANTED)
-        return granted
+        return grants
 
 
 class ResendUncertain(UncertainTasks):

@@ -8,15 +8,17 @@ before it is taken away.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator.core.errors import LeaseLost
 from orchestrator.core.jobs import Window
-from orchestrator.core.tasks import Lease, Result, Settlement, Status, Task
+from orchestrator.core.tasks import Result, Status, Task
 from orchestrator.simulator import LoggedRequest
+from orchestrator.store.queue import End
 from tests.crash import ledger as noted
 from tests.crash.campaign import campaign
 from tests.crash.judge import Law, Output, Seen, violations
@@ -58,8 +60,9 @@ class Doomed(Fate):
 class ForgetsAnswers(MortalQueue):
     """A store in which what an answer said is never committed."""
 
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
+    def settle(self, ends: Sequence[End]) -> list[LeaseLost | None]:
         self.fate.passing(Point.SETTLED)
+        return [None for _ in ends]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ import pytest
 
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import RetryRules
-from orchestrator.core.tasks import Lease
 from orchestrator.output.sentences import last_line
 from orchestrator.simulator import script_faults
 from orchestrator.store.store import Store
@@ -24,7 +23,6 @@ CALLS = (
     "uncertain.conclude",
     "runs.end",
     "uncertain.due",
-    "queue.give_back",
     "queue.grant",
     "uncertain.known_snapshots",
     "now",
@@ -58,8 +56,9 @@ class Failing:
 
     def _unheard_of(self, result: object) -> None:
         """The commit was carried out, and this process was not told."""
-        if isinstance(result, Lease):
-            self._store.queue._known.discard((result.task.key, result.attempt))
+        for grant in result if isinstance(result, list) else ():
+            for lease in getattr(grant, "leases", ()):
+                self._store.queue._known.discard((lease.task.key, lease.attempt))
 
 
 def failing(store: Store, call: str, *, first: int = 1, times: float = 1, after: bool = False) -> None:

@@ -5,15 +5,16 @@ These tests patch on purpose: they put the bug in that the law forbids.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
+from orchestrator.core.errors import LeaseLost
 from orchestrator.core.jobs import Limit
-from orchestrator.core.tasks import Lease, Settlement
 from orchestrator.simulator import script_faults
 from orchestrator.store import leases
-from orchestrator.store.queue import Queue
+from orchestrator.store.queue import End, Queue
 from tests.support.server_log import find_duplicates, refusals
 from tests.support.virtual import Stage, drive
 
@@ -33,11 +34,12 @@ def test_a_token_that_returns_from_the_time_of_sending_is_seen(
 class FreesOnError(Queue):
     """A queue that gives the token back when an attempt ends without a settling answer."""
 
-    def settle(self, lease: Lease, settlement: Settlement, *, jitter: float = 0.0) -> None:
-        if settlement.answered:
-            super().settle(lease, settlement, jitter=jitter)
-        else:
-            self.give_back(lease)
+    def settle(self, ends: Sequence[End]) -> list[LeaseLost | None]:
+        return super().settle([end if _is_answered(end) else replace(end, settlement=None) for end in ends])
+
+
+def _is_answered(end: End) -> bool:
+    return end.settlement is not None and end.settlement.answered
 
 
 def test_a_token_freed_on_an_error_is_seen(stage: StageMaker) -> None:

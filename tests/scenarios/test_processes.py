@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from orchestrator.core.tasks import Lease
-from orchestrator.ratelimit.bucket import Wait
-from orchestrator.store.queue import Ask, Queue
+from orchestrator.store.queue import Ask, Grant, Queue
 from tests.crash.judge import busiest, snapshot_refusals
 from tests.crash.load import PERIOD
 from tests.crash.sharing import all_came_to_their_end, share, start_at_once
@@ -63,11 +61,11 @@ class Overtaken(Queue):
     happens: Callable[[], object]
     asked = 0
 
-    def grant(self, ask: Ask) -> Lease | Wait | None:
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
         self.asked += 1
         if self.asked == 2:
             self.happens()
-        return super().grant(ask)
+        return super().grant(asks)
 
 
 def test_a_run_that_ends_while_another_process_stores_its_last_answer_prints_that_too(

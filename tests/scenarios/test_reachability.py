@@ -153,7 +153,7 @@ def gone_at(at: Stage, store: Store, after: float) -> None:
 def go_away(store: Store) -> None:
     """Answer nothing any more."""
     setattr(store, "now", _silent)  # noqa: B010 - a method is put out of the way
-    for call in ("grant", "settle", "give_back", "mark_sending", "serve"):
+    for call in ("grant", "settle", "mark_sending", "serve"):
         setattr(store.queue, call, _silent)
     for call in ("versions", "run", "results"):
         setattr(store.views, call, _silent)

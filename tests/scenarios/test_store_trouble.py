@@ -19,7 +19,6 @@ METHODS = [
     "queue.grant",
     "queue.mark_sending",
     "queue.settle",
-    "queue.give_back",
     "views.results",
     "views.versions",
     "views.run",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from orchestrator.core.errors import LeaseLost
 from orchestrator.core.tasks import Lease
 from tests.support.server_log import refusals
 from tests.support.virtual import Stage, drive
@@ -43,9 +44,10 @@ def test_a_commit_that_took_too_long_is_no_attempt_either(stage: StageMaker) -> 
     sender, waits = at.senders[-1], [40.0]
     commit = sender._commit
 
-    def slow(lease: Lease) -> None:
-        commit(lease)
+    def slow(leases: Sequence[Lease]) -> list[LeaseLost | None]:
+        lost = commit(leases)
         at.clock.advance(waits.pop() if waits else 0.0)
+        return lost
 
     sender._commit = slow
     (ending,) = drive(at.timeline, [worker])

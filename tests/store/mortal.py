@@ -19,6 +19,7 @@ from orchestrator.store.queue import Ask
 from orchestrator.store.store import Store, open_store
 from tests.store.world import TIMEOUT, created
 from tests.support.clock import VirtualClock
+from tests.support.single import grant, mark_sending, settle
 
 
 class Mortal:
@@ -78,7 +79,7 @@ def main(url: str, run: str, identity: str) -> None:
     for line in sys.stdin:
         try:
             if line.strip() == "grant":
-                granted = store.queue.grant(_ask(store, run, identity))
+                granted = grant(store, _ask(store, run, identity))
                 lease = granted if isinstance(granted, Lease) else None
                 print(f"{'granted' if lease else granted}", flush=True)
             else:
@@ -96,9 +97,9 @@ def _act(store: Store, word: str, lease: Lease | None) -> str:
         return str(store.queue.recover())
     assert lease is not None
     if word == "send":
-        store.queue.mark_sending(lease)
+        mark_sending(store, lease)
     else:
-        store.queue.settle(lease, created(lease))
+        settle(store, lease, created(lease))
     return "done"
 
 

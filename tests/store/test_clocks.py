@@ -10,6 +10,7 @@ from orchestrator.core.jobs import Limit, Pace
 from orchestrator.core.tasks import Reason, Run
 from orchestrator.ratelimit.bucket import Wait
 from tests.store.world import LIMIT, TIMEOUT, UNCERTAIN, PostgresWorld, World, created, queued, task
+from tests.support.single import give_back, settle
 
 
 def spend(world: World, identity: str) -> None:
@@ -63,7 +64,7 @@ def test_a_token_that_was_granted_too_early_is_held_for_as_long_as_one_without_a
     for _ in range(5):
         world.make(identity)
     world.advance(LIMIT.hold)
-    world.store.queue.give_back(world.lease(identity))
+    give_back(world.store, world.lease(identity))
     world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     out = TIMEOUT + LIMIT.grace + LIMIT.per
     held = sorted(
@@ -93,7 +94,7 @@ def test_an_answer_after_the_clock_was_made_up_for_counts_from_itself(world: Wor
     lease = world.sent(identity)
     world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT)
     world.advance(50)
-    world.open().queue.settle(lease, created(lease))
+    settle(world.open(), lease, created(lease))
     answered = world.store.now()
     world.advance(50)
     world.store.organizations.hold_all_tokens(identity, LIMIT, timeout=TIMEOUT, gained=0.5)
@@ -120,9 +121,9 @@ EVEN = Limit(pace=Pace.EVEN)
 def set_back(postgres_world: PostgresWorld) -> tuple[PostgresWorld, str]:
     """A task that is tried again 2 s later and one that is uncertain; then the clock is set back by a day."""
     identity = postgres_world.begin(3)
-    postgres_world.store.queue.settle(postgres_world.sent(identity), queued(retry_in=2.0))
+    settle(postgres_world.store, postgres_world.sent(identity), queued(retry_in=2.0))
     postgres_world.advance(1)
-    postgres_world.store.queue.settle(postgres_world.sent(identity), UNCERTAIN)
+    settle(postgres_world.store, postgres_world.sent(identity), UNCERTAIN)
     postgres_world.make(identity)
     postgres_world.step(-DAY)
     return postgres_world, identity

@@ -15,6 +15,7 @@ from orchestrator.core.tasks import RunState, Snapshot, Status
 from orchestrator.store.store import Store, open_store
 from tests.store.world import LIMIT, UNCERTAIN, SqliteWorld, created, queued
 from tests.support.clock import VirtualClock
+from tests.support.single import give_back, grant, mark_sending, settle
 
 # -- what its name stands for ------------------------------------------------------------------------------
 
@@ -84,14 +85,14 @@ def test_nothing_is_granted_or_sent_from_a_store_that_others_do_not_find(
     move(world.path)
     acts: list[Callable[[], object]] = [
         world.store.verify,
-        lambda: world.store.queue.grant(world.ask(acme)),
-        lambda: world.store.queue.mark_sending(leased),
+        lambda: grant(world.store, world.ask(acme)),
+        lambda: mark_sending(world.store, leased),
     ]
     for act in acts:
         with pytest.raises(StoreGone, match=r"store\.db.* was renamed, replaced or removed while"):
             act()
-    world.store.queue.settle(sent, created(sent))
-    world.store.queue.give_back(leased)
+    settle(world.store, sent, created(sent))
+    give_back(world.store, leased)
     assert world.states()[0] is Status.CREATED
 
 
@@ -107,7 +108,7 @@ def test_a_link_that_leads_to_another_store_is_noticed(tmp_path: Path) -> None:
     link.unlink()
     link.symlink_to(second)
     with pytest.raises(StoreGone, match=r"store\.db was renamed"):
-        world.store.queue.grant(world.ask(acme))
+        grant(world.store, world.ask(acme))
     world.close()
 
 
@@ -119,7 +120,7 @@ def test_a_store_that_was_written_over_takes_nothing_more(world: SqliteWorld) ->
         other.execute("UPDATE meta SET changes = 2")
     other.close()
     with pytest.raises(StoreGone, match="an older copy or another store was written over it"):
-        world.store.queue.grant(world.ask(acme))
+        grant(world.store, world.ask(acme))
 
 
 def test_the_log_of_a_new_store_is_not_removed_by_the_end_of_an_old_process(world: SqliteWorld) -> None:
@@ -181,9 +182,9 @@ def operations(world: SqliteWorld, acme: str, other: Store) -> dict[str, Callabl
     tuned = world.store.organizations
     return {
         "made": lambda: world.make(acme),
-        "uncertain": lambda: queue.settle(world.sent(acme), UNCERTAIN),
-        "again": lambda: queue.settle(world.sent(acme), queued(retry_in=5.0)),
-        "given back": lambda: queue.give_back(world.lease(acme)),
+        "uncertain": lambda: settle(world.store, world.sent(acme), UNCERTAIN),
+        "again": lambda: settle(world.store, world.sent(acme), queued(retry_in=5.0)),
+        "given back": lambda: give_back(world.store, world.lease(acme)),
         "touch": world.store.touch,
         "verify": world.store.verify,
         "outlook": lambda: queue.outlook(world.ask(acme)),

@@ -7,13 +7,14 @@ import pytest
 from orchestrator.core.tasks import Closing, Lease, Reason
 from orchestrator.ratelimit.bucket import Wait
 from tests.store.world import FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
+from tests.support.single import give_back, settle
 
 REFUSED = queued(answered=True, counts=False, http_status=429, closing=Closing())
 
 
 def close(world: World, acme: str) -> Lease:
     lease = world.sent(acme)
-    world.store.queue.settle(lease, REFUSED)
+    settle(world.store, lease, REFUSED)
     return lease
 
 
@@ -28,7 +29,7 @@ def test_a_429_closes_the_gate_for_every_process(world: World) -> None:
 def test_jitter_lengthens_the_closing(world: World) -> None:
     """By up to five percent."""
     acme = world.begin()
-    world.store.queue.settle(world.sent(acme), REFUSED, jitter=0.5)
+    settle(world.store, world.sent(acme), REFUSED, jitter=0.5)
     gate = world.store.organizations.bucket(acme).gate
     assert gate is not None
     assert gate.until == pytest.approx(world.store.now() + LIMIT.per * 1.025)
@@ -51,7 +52,7 @@ def test_an_answered_probe_opens_the_gate(world: World, answer: object) -> None:
     close(world, acme)
     world.advance(LIMIT.per + 1)
     probe = world.sent(acme)
-    world.store.queue.settle(probe, answer(probe))  # type: ignore[operator] # a parameter
+    settle(world.store, probe, answer(probe))  # type: ignore[operator] # a parameter
     assert world.store.organizations.bucket(acme).gate is None
     assert not world.lease(acme).probe
 
@@ -61,7 +62,7 @@ def test_an_unanswered_probe_leaves_the_right_to_the_next(world: World) -> None:
     acme = world.begin()
     close(world, acme)
     world.advance(LIMIT.per + 1)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     assert world.lease(acme).probe
 
 
@@ -70,7 +71,7 @@ def test_a_probe_given_back_leaves_the_right_to_the_next(world: World) -> None:
     acme = world.begin()
     close(world, acme)
     world.advance(LIMIT.per + 1)
-    world.store.queue.give_back(world.lease(acme))
+    give_back(world.store, world.lease(acme))
     assert world.lease(acme).probe
 
 
@@ -99,9 +100,9 @@ def test_a_prober_that_hangs_leaves_the_right_to_the_next(world: World) -> None:
     world.advance(1)
     probe = world.sent(acme)
     assert probe.probe
-    other.queue.settle(hung, created(hung))
+    settle(other, hung, created(hung))
     assert world.wait(acme).reason is Reason.FOREIGN_QUOTA
-    world.store.queue.settle(probe, created(probe))
+    settle(world.store, probe, created(probe))
     assert world.store.organizations.bucket(acme).gate is None
 
 
@@ -126,7 +127,7 @@ def test_a_429_to_a_request_granted_before_the_closing_changes_nothing(world: Wo
     close(world, acme)
     gate = world.store.organizations.bucket(acme).gate
     world.advance(2)
-    world.store.queue.settle(older, REFUSED)
+    settle(world.store, older, REFUSED)
     assert world.store.organizations.bucket(acme).gate == gate
 
 
@@ -135,7 +136,7 @@ def test_a_late_answer_to_an_older_request_does_not_open_the_gate(world: World) 
     acme = world.begin()
     older = world.sent(acme)
     close(world, acme)
-    world.store.queue.settle(older, created(older))
+    settle(world.store, older, created(older))
     assert world.store.organizations.bucket(acme).gate is not None
 
 
@@ -144,7 +145,7 @@ def test_a_given_time_replaces_the_period_without_doubling(world: World) -> None
     acme = world.begin()
     for _ in range(4):
         exact = queued(answered=True, counts=False, closing=Closing(seconds=20.0, doubles=False))
-        world.store.queue.settle(world.sent(acme), exact)
+        settle(world.store, world.sent(acme), exact)
         assert world.wait(acme).until == world.store.now() + 20
         world.advance(20)
 
@@ -162,7 +163,7 @@ def test_a_closing_between_two_attempts_is_taken_off_the_time_within(world: Worl
     """The first byte moves forward by as long as the gate is closed."""
     acme = world.begin(1)
     first = world.store.now()
-    world.store.queue.settle(world.sent(acme), queued())
+    settle(world.store, world.sent(acme), queued())
     world.advance(10)
     close(world, acme)
     world.advance(LIMIT.per)

@@ -33,6 +33,7 @@ from tests.store.world import (
     created,
     queued,
 )
+from tests.support.single import give_back, grant, mark_sending, settle
 
 ENDINGS: dict[str, Callable[[Lease], Settlement]] = {
     "created": created,
@@ -88,12 +89,12 @@ class Law(RuleBasedStateMachine):
             self.idle.append(lease)
 
     @precondition(lambda self: self.idle)
-    @rule(give_back=st.booleans())
-    def go_on(self, *, give_back: bool) -> None:
+    @rule(unsent=st.booleans())
+    def go_on(self, *, unsent: bool) -> None:
         """A process that has been suspended since its grant."""
         lease = self.idle.pop(0)
-        if give_back:
-            self._quietly(lambda: self.world.store.queue.give_back(lease))
+        if unsent:
+            self._quietly(lambda: give_back(self.world.store, lease))
         else:
             self._send(lease)
 
@@ -119,16 +120,16 @@ class Law(RuleBasedStateMachine):
             assert inside <= LIMIT.snapshots
 
     def _granted(self, *, by_other: bool) -> Lease | None:
-        granted = (self.other if by_other else self.world.store).queue.grant(self.world.ask(self.acme))
+        granted = grant((self.other if by_other else self.world.store), self.world.ask(self.acme))
         return granted if isinstance(granted, Lease) else None
 
     def _send(self, lease: Lease) -> bool:
         """Whether the first byte has left: not half the grace after the grant, and not without the commit."""
         now = self.world.store.now()
         if now - lease.granted_at >= LIMIT.grace / 2:
-            self._quietly(lambda: self.world.store.queue.give_back(lease))
+            self._quietly(lambda: give_back(self.world.store, lease))
             return False
-        if not self._quietly(lambda: self.world.store.queue.mark_sending(lease)):
+        if not self._quietly(lambda: mark_sending(self.world.store, lease)):
             return False
         use = Use(first=now, last=lease.granted_at + TIMEOUT + LIMIT.grace)
         self.uses.append(use)
@@ -142,7 +143,7 @@ class Law(RuleBasedStateMachine):
         settlement = ENDINGS[ending](lease)
         if settlement.answered:
             use.last = min(use.last, self.world.store.now())
-        self._quietly(lambda: self.world.store.queue.settle(lease, settlement))
+        self._quietly(lambda: settle(self.world.store, lease, settlement))
 
     def _quietly(self, act: Callable[[], None]) -> bool:
         """Whether the lease was still ours."""

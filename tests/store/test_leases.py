@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ from orchestrator.core.jobs import Priority
 from orchestrator.core.tasks import Counts, Lease, Problem, Run, RunState, Settlement, Snapshot, Status
 from orchestrator.store.store import Store
 from tests.store.world import LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
+from tests.support.single import give_back, mark_sending, settle
 
 
 def test_sending_is_committed_with_its_time(world: World) -> None:
@@ -19,7 +21,7 @@ def test_sending_is_committed_with_its_time(world: World) -> None:
     start = world.store.now()
     lease = world.sent(acme)
     assert world.open().views.run("r1").total == Counts(sending=1)
-    world.store.queue.settle(lease, queued(retry_in=5.0, http_status=503))
+    settle(world.store, lease, queued(retry_in=5.0, http_status=503))
     world.advance(5)
     again = world.sent(acme)
     assert (again.tries, again.first_sent_at) == (1, start)
@@ -31,13 +33,13 @@ def test_a_settlement_is_stored_whole(world: World) -> None:
     acme = world.begin(1)
     lease = world.sent(acme)
     problem = Problem(title="odd", detail="very", fields=(("startDate", "too early"),))
-    world.store.queue.settle(lease, queued(problem=problem, http_status=502, duplicate_possible=True))
+    settle(world.store, lease, queued(problem=problem, http_status=502, duplicate_possible=True))
     waiting = next(world.open().views.results("r1"))
     assert (waiting.problem, waiting.http_status, waiting.attempts) == (problem, 502, 1)
     lease = world.sent(acme)
     assert lease.duplicate_possible
     world.advance(2)
-    world.store.queue.settle(lease, created(lease))
+    settle(world.store, lease, created(lease))
     done = next(world.open().views.results("r1"))
     assert (done.status, done.snapshot, done.attempts) == (Status.CREATED, created(lease).snapshot, 2)
     assert (done.duplicate_possible, done.problem, done.settled_wall) == (True, None, world.store.epoch())
@@ -45,9 +47,9 @@ def test_a_settlement_is_stored_whole(world: World) -> None:
 
 
 ENDINGS: list[Callable[[Store, Lease], object]] = [
-    lambda store, lease: store.queue.mark_sending(lease),
-    lambda store, lease: store.queue.settle(lease, created(lease)),
-    lambda store, lease: store.queue.give_back(lease),
+    mark_sending,
+    lambda store, lease: settle(store, lease, created(lease)),
+    give_back,
     lambda store, lease: store.uncertain.conclude(lease, found=None),
 ]
 
@@ -57,7 +59,7 @@ def test_a_lost_lease_changes_nothing(world: World, end: Callable[[Store, Lease]
     """Once given back and granted again, the old lease is nobody's."""
     acme = world.begin(1)
     lost = world.lease(acme)
-    world.store.queue.give_back(lost)
+    give_back(world.store, lost)
     world.lease(acme)
     before = (
         world.store.organizations.bucket(acme),
@@ -78,7 +80,7 @@ def test_a_lease_ends_once(world: World) -> None:
     acme = world.begin(1)
     lease = world.make(acme)
     with pytest.raises(LeaseLost):
-        world.store.queue.settle(lease, created(lease))
+        settle(world.store, lease, created(lease))
 
 
 def test_what_a_dead_process_had_leased_is_queued_again(world: World) -> None:
@@ -134,7 +136,7 @@ def test_an_answer_settles_what_was_taken_over_meanwhile(world: World, *, looked
     if looked:
         world.store.uncertain.conclude(lease, found=None)
         world.store.runs.end("r1", RunState.FINISHED)
-    world.store.queue.settle(lease, created(lease))
+    settle(world.store, lease, created(lease))
     (result,) = world.store.views.results("r1")
     assert world.store.views.find_run("r1").state == (RunState.FINISHED if looked else RunState.ACTIVE)
     assert (result.status, result.attempts, result.final) == (Status.CREATED, 1, True)
@@ -143,7 +145,7 @@ def test_an_answer_settles_what_was_taken_over_meanwhile(world: World, *, looked
         world.store.now() + LIMIT.hold
     ]
     with pytest.raises(LeaseLost):
-        world.store.queue.settle(lease, created(lease))
+        settle(world.store, lease, created(lease))
 
 
 def test_a_refusal_queues_what_was_taken_over_meanwhile(world: World) -> None:
@@ -151,7 +153,7 @@ def test_a_refusal_queues_what_was_taken_over_meanwhile(world: World) -> None:
     acme, lease = taken_over(world)
     world.store.uncertain.conclude(lease, found=None)
     world.store.runs.end("r1", RunState.FINISHED)
-    world.store.queue.settle(lease, queued(answered=True, counts=False, http_status=429))
+    settle(world.store, lease, queued(answered=True, counts=False, http_status=429))
     (result,) = world.store.views.results("r1")
     assert (result.status, result.attempts, result.evidence_due) == (Status.QUEUED, 0, None)
     assert (world.store.views.find_run("r1").state, world.store.uncertain.due("r1")) == ("active", [])
@@ -163,7 +165,7 @@ def test_without_an_answer_what_was_taken_over_stays_as_it_is(world: World, sett
     """Nothing new is known."""
     _, lease = taken_over(world)
     with pytest.raises(LeaseLost):
-        world.store.queue.settle(lease, settlement)
+        settle(world.store, lease, settlement)
     assert world.states() == [Status.UNCERTAIN]
 
 
@@ -172,7 +174,7 @@ def test_an_answer_comes_too_late_for_what_was_sent_once_more(world: World) -> N
     _, lease = taken_over(world)
     world.store.uncertain.conclude(lease, found=None, resend=True)
     with pytest.raises(LeaseLost):
-        world.store.queue.settle(lease, created(lease))
+        settle(world.store, lease, created(lease))
     assert world.states() == [Status.QUEUED]
 
 
@@ -189,7 +191,7 @@ def test_leases_left_at_the_end_of_a_process_are_recovered(world: World) -> None
 
 def uncertain(world: World) -> tuple[str, Lease]:
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     world.advance(TIMEOUT + LIMIT.grace)
     ((lease, _),) = world.store.uncertain.due("r1")
     return acme, lease
@@ -271,8 +273,8 @@ def test_every_change_of_a_task_or_token_changes_the_version(world: World) -> No
     acme = world.begin(1)
     seen = [world.store.views.versions("r1")[acme]]
     steps: list[Callable[[Lease], object]] = [
-        world.store.queue.mark_sending,
-        lambda lease: world.store.queue.settle(lease, Settlement(status=Status.UNCERTAIN, answered=True)),
+        partial(mark_sending, world.store),
+        lambda lease: settle(world.store, lease, Settlement(status=Status.UNCERTAIN, answered=True)),
         lambda lease: world.store.uncertain.conclude(lease, found=None),
     ]
     lease = world.lease(acme)

@@ -25,6 +25,7 @@ from orchestrator.store.store import Store, open_store, store_exists
 from orchestrator.store.views import Loss
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, created, task
 from tests.support.clock import VirtualClock
+from tests.support.single import settle
 
 pytestmark = pytest.mark.process
 
@@ -213,7 +214,7 @@ def test_a_store_that_was_lost_holds_all_slots_and_marks_what_is_sent(
     for _ in range(2):
         lease = killed.sent(acme, "again")
         assert lease.duplicate_possible
-        killed.store.queue.settle(lease, created(lease))
+        settle(killed.store, lease, created(lease))
     assert {one.duplicate_possible for one in killed.store.views.results("again")} == {True}
     killed.store.runs.end("again", RunState.FINISHED)
     later = Run(id="later", job="nightly", created_at=killed.clock.wall() + 1)
@@ -276,7 +277,7 @@ def test_a_run_that_was_not_made_in_full_is_no_clean_end(killed: AfterKill) -> N
     killed.store = killed.open()
     acme = killed.begin(1, run="again")
     killed.advance(HOLD)
-    killed.store.queue.settle(killed.sent(acme, "again"), UNCERTAIN)
+    settle(killed.store, killed.sent(acme, "again"), UNCERTAIN)
     killed.store.runs.end("again", RunState.FINISHED)
     assert_lost(killed.store, "empty")
 

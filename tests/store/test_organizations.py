@@ -12,6 +12,7 @@ from orchestrator.core.tasks import SNAPSHOT_LIFETIME, Closing, Counts, Run, Sta
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store import organizations
 from tests.store.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
+from tests.support.single import grant, mark_sending, settle
 
 
 def test_an_identity_learnt_once_is_used_without_an_id(world: World) -> None:
@@ -53,8 +54,8 @@ def test_learning_the_id_keeps_tokens_tasks_and_leases(world: World) -> None:
     learnt = world.open().organizations.join(BASE_URL, "acme", "77")
     assert learnt != acme
     assert world.store.views.run("r1").counts == {learnt: Counts(created=4, sending=1, queued=2)}
-    assert isinstance(world.store.queue.grant(world.ask(acme)), Wait)
-    world.store.queue.settle(lease, created(lease))
+    assert isinstance(grant(world.store, world.ask(acme)), Wait)
+    settle(world.store, lease, created(lease))
     assert world.store.views.run("r1").total == Counts(created=5, queued=2)
     assert [result.task.organization for result in world.store.views.results("r1")] == [learnt] * 7
     assert {token.returns_at for token in world.store.organizations.bucket(learnt).tokens} == {
@@ -79,7 +80,7 @@ def test_what_was_sent_keeps_the_title_it_was_sent_with(world: World) -> None:
     """Whoever looks for a lost answer looks for what ThousandEyes was told; the next attempt has the new key."""
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.queue.settle(lease, UNCERTAIN)
+    settle(world.store, lease, UNCERTAIN)
     world.store.organizations.join(BASE_URL, "acme", "77")
     world.advance(TIMEOUT + LIMIT.grace)
     (result,) = world.store.views.results("r1")
@@ -125,15 +126,15 @@ def test_no_token_of_a_crowded_merger_comes_back_early(world: World) -> None:
     world.make(true, "r2")
     pessimistic = max(token.returns_at for token in world.store.organizations.bucket(acme).tokens)
     world.store.organizations.join(BASE_URL, "acme", "77")
-    world.store.queue.settle(lease, created(lease))
+    settle(world.store, lease, created(lease))
     assert max(token.returns_at for token in world.store.organizations.bucket(true).tokens) == pessimistic
 
 
 def test_the_gate_that_is_closed_for_longer_stays_closed(world: World) -> None:
     """On whichever side it was."""
     acme, true = both(world)
-    world.store.queue.settle(world.sent(acme), queued(answered=True, closing=Closing(seconds=500.0)))
-    world.store.queue.settle(world.sent(true, "r2"), queued(answered=True, closing=Closing(seconds=100.0)))
+    settle(world.store, world.sent(acme), queued(answered=True, closing=Closing(seconds=500.0)))
+    settle(world.store, world.sent(true, "r2"), queued(answered=True, closing=Closing(seconds=100.0)))
     until = world.store.now() + 500
     world.store.organizations.join(BASE_URL, "acme", "77")
     gate = world.store.organizations.bucket(true).gate
@@ -170,7 +171,7 @@ def test_of_one_task_under_two_keys_the_more_advanced_stays(world: World, *, tru
 def test_two_tasks_that_were_both_sent_are_both_kept(world: World) -> None:
     """Each run keeps the snapshot that was made for it, and says that there may be two; a new run finds the surer one."""
     acme, true = both(world)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     world.make(true, "r2")
     world.store.organizations.join(BASE_URL, "acme", "77")
     assert (world.states("r1")[0], world.states("r2")[0]) == (Status.UNCERTAIN, Status.CREATED)
@@ -206,8 +207,8 @@ def test_leases_go_on_while_generations_are_numbered_anew(world: World) -> None:
     acme, true = both(world)
     lease, other = world.sent(acme), world.sent(true, "r2")
     world.store.organizations.join(BASE_URL, "acme", "77")
-    world.store.queue.settle(other, created(other))
-    world.store.queue.settle(lease, UNCERTAIN)
+    settle(world.store, other, created(other))
+    settle(world.store, lease, UNCERTAIN)
     assert (world.states("r1")[0], world.states("r2")[0]) == (Status.UNCERTAIN, Status.CREATED)
 
 
@@ -218,7 +219,7 @@ def test_a_lease_of_a_task_that_gave_way_is_lost_before_its_first_byte(world: Wo
     lease = world.lease(acme)
     world.store.organizations.join(BASE_URL, "acme", "77")
     with pytest.raises(LeaseLost):
-        world.store.queue.mark_sending(lease)
+        mark_sending(world.store, lease)
     assert world.states("r1")[0] is Status.CREATED
 
 
@@ -227,7 +228,7 @@ def test_a_probe_of_a_task_that_gave_way_leaves_the_right_to_the_next(world: Wor
     acme, true = both(world)
     world.store.queue.serve("r2", [true])
     world.make(true, "r2")
-    world.store.queue.settle(world.sent(acme), queued(answered=True, counts=False, closing=Closing()))
+    settle(world.store, world.sent(acme), queued(answered=True, counts=False, closing=Closing()))
     world.advance(LIMIT.per + 1)
     probe = world.lease(acme)
     assert (probe.probe, probe.task.test_id) == (True, "0")
@@ -258,10 +259,10 @@ def test_a_run_that_knew_both_refers_to_one(world: World) -> None:
 def test_a_failed_task_gives_way_to_a_leased_one(world: World) -> None:
     """What is being worked on is further than what was given up."""
     acme, true = both(world)
-    world.store.queue.settle(world.sent(acme), FAILED)
+    settle(world.store, world.sent(acme), FAILED)
     lease = world.sent(true, "r2")
     world.store.organizations.join(BASE_URL, "acme", "77")
-    world.store.queue.settle(lease, created(lease))
+    settle(world.store, lease, created(lease))
     assert world.states("r1")[0] is Status.CREATED
 
 
@@ -279,8 +280,10 @@ def test_what_a_live_run_has_queued_is_not_given_up(world: World, *, end: str, l
     world.store.runs.start(Run(id="old", job="old"), [plan])
     if end != "refused":
         lease = world.sent(old, "old")
-        world.store.queue.settle(
-            lease, replace(FAILED, duplicate_possible=True) if end == "failed" else created(lease)
+        settle(
+            world.store,
+            lease,
+            replace(FAILED, duplicate_possible=True) if end == "failed" else created(lease),
         )
     world.advance(SNAPSHOT_LIFETIME if end == "expired" else 3600)
     world.store.runs.start(Run(id="live", job="live"), [task(1, live)])
@@ -289,8 +292,8 @@ def test_what_a_live_run_has_queued_is_not_given_up(world: World, *, end: str, l
     assert before == (Counts(created=1) if end == "expired" else Counts(queued=1))
     lease = world.lease(learnt, "live")
     assert (lease.task.generation, lease.duplicate_possible) == (end == "expired", end == "failed")
-    world.store.queue.mark_sending(lease)
-    world.store.queue.settle(lease, created(lease))
+    mark_sending(world.store, lease)
+    settle(world.store, lease, created(lease))
     assert world.store.views.run("live").total == Counts(created=1)
     world.store.runs.start(Run(id="next", job="next"), [task(1, learnt)])
     assert world.store.views.run("next").total == Counts(existing=1)
@@ -313,7 +316,7 @@ def test_what_is_uncertain_is_reported_and_not_what_has_expired(world: World) ->
     acme, true = both(world)
     world.make(true, "r2")
     world.advance(SNAPSHOT_LIFETIME)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     world.store.organizations.join(BASE_URL, "acme", "77")
     world.store.runs.start(Run(id="r3", job="more"), world.tasks(1, true))
     assert world.states("r3") == [Status.UNCERTAIN]

@@ -20,6 +20,7 @@ from orchestrator.store.store import open_store
 from tests.store.mortal import Mortal, mortal
 from tests.store.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, created
 from tests.support.programs import find_program, skip_outside_ci
+from tests.support.single import give_back, settle
 
 pytestmark = pytest.mark.process
 
@@ -139,7 +140,7 @@ def test_a_process_that_stood_still_and_was_taken_for_dead_sends_nothing_of_what
         wipe_out(world)
         assert take_over(world) == 1
         lease = world.sent(acme)
-        world.store.queue.settle(lease, created(lease))
+        settle(world.store, lease, created(lease))
         other.tell("send")
         other.go_on()
         assert other.hear() in ("LeaseLost", "StoreUnavailable")
@@ -199,7 +200,7 @@ def test_a_process_is_seen_by_whatever_way_it_came_to_the_file(
         assert world.store.queue.recover() == 0
         lease = world.lease(acme)
         assert other.do("recover") == "0"
-        world.store.queue.give_back(lease)
+        give_back(world.store, lease)
         other.kill()
         assert world.store.queue.recover() == 1
     assert world.store.views.run("r1").total == Counts(uncertain=1, queued=2)

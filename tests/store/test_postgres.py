@@ -12,6 +12,7 @@ from orchestrator.store.postgres import NOTICING, PostgresDatabase
 from orchestrator.store.schema import VERSION
 from orchestrator.store.store import open_store
 from tests.store.world import PostgresWorld, created
+from tests.support.single import settle
 
 pytestmark = pytest.mark.postgres
 
@@ -42,7 +43,7 @@ def test_a_process_that_comes_back_in_time_keeps_its_leases(postgres_world: Post
     with pytest.raises(StoreUnavailable):
         other.now()
     assert other.queue.recover() == 0
-    world.store.queue.settle(lease, created(lease))
+    settle(world.store, lease, created(lease))
     assert world.store.views.run("r1").total == Counts(created=1)
 
 
@@ -82,7 +83,7 @@ def test_a_process_that_comes_back_under_another_name_keeps_its_leases(
     world.gone()
     assert world.store.queue.recover() == 0
     assert world.store.views.run("r1").total == Counts(queued=1, leased=1, sending=1)
-    world.store.queue.settle(sent, created(sent))
+    settle(world.store, sent, created(sent))
     world.store.queue.recover()
     assert [row["id"] for row in owners(world)] == [held.owner]
 
@@ -125,8 +126,8 @@ def test_a_newer_version_that_changes_the_tables_is_waited_for(postgres_world: P
     world._side.execute("ALTER TABLE tesnap.organization ADD COLUMN of_a_newer_version TEXT")
     world._side.execute("ALTER TABLE tesnap.task ADD COLUMN of_a_newer_version TEXT")
     with pytest.raises(StoreUnavailable, match="cached plan"):
-        world.store.queue.settle(lease, created(lease))
-    world.store.queue.settle(lease, created(lease))
+        settle(world.store, lease, created(lease))
+    settle(world.store, lease, created(lease))
     assert world.store.views.run("r1").total == Counts(created=5, queued=7)
 
 

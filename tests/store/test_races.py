@@ -13,6 +13,7 @@ import pytest
 from orchestrator.core.tasks import Counts, Lease, Run, RunState
 from orchestrator.store.store import Store
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, PostgresWorld, World
+from tests.support.single import grant, mark_sending, settle
 
 ROUNDS = 4
 
@@ -42,7 +43,7 @@ def granting(world: World, store: Store, acme: str) -> Callable[[], list[Lease]]
     ask = world.ask(acme)
 
     def take() -> list[Lease]:
-        grants = [store.queue.grant(ask) for _ in range(4)]
+        grants = [grant(store, ask) for _ in range(4)]
         return [granted for granted in grants if isinstance(granted, Lease)]
 
     return take
@@ -64,7 +65,7 @@ def test_threads_of_one_process_share_its_connection(world: World) -> None:
     """The `sending` commit comes from the pool's threads."""
     acme = world.begin(5)
     leases = [world.lease(acme) for _ in range(5)]
-    at_once(*(partial(world.store.queue.mark_sending, lease) for lease in leases))
+    at_once(*(partial(mark_sending, world.store, lease) for lease in leases))
     assert world.store.views.run("r1").total.sending == 5
 
 
@@ -222,7 +223,7 @@ def test_failed_tasks_are_queued_again_once(postgres_world: PostgresWorld, *, me
     """Two that ask for it at once do not get in each other's way, and a merger does not either."""
     world = postgres_world
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), FAILED)
+    settle(world.store, world.sent(acme), FAILED)
     true = world.store.organizations.join(BASE_URL, "acme-prod", "77")
     one, other = world.open(), world.open()
     first = (
@@ -244,7 +245,7 @@ def test_a_run_does_not_finish_while_a_task_of_it_is_queued_again(
     world = postgres_world
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.queue.settle(lease, UNCERTAIN)
+    settle(world.store, lease, UNCERTAIN)
     one, other = world.open(), world.open()
     acts: list[Callable[[], object]] = [
         lambda: one.uncertain.settle_by_hand("r1", lease.task.short_key, made=None),

@@ -9,6 +9,7 @@ import pytest
 from orchestrator.core.errors import UsageError
 from orchestrator.core.tasks import SNAPSHOT_LIFETIME, Counts, ListedEvents, Run, RunState, Snapshot, Status
 from tests.store.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
+from tests.support.single import grant, settle
 
 
 def second(world: World, acme: str, *, again: bool = False, **fields: object) -> Run:
@@ -70,7 +71,7 @@ def test_a_created_task_exists_for_another_run(world: World) -> None:
     acme = world.begin(1)
     world.make(acme)
     second(world, acme)
-    assert world.store.queue.grant(world.ask(acme, "r2")) is None
+    assert grant(world.store, world.ask(acme, "r2")) is None
     (result,) = world.store.views.results("r2")
     assert (result.status, result.made_here) == (Status.CREATED, False)
     assert world.store.views.run("r2").total == Counts(existing=1)
@@ -108,7 +109,7 @@ def test_a_saved_event_exists_while_it_is_listed(
     """Past the day on which it may have been deleted; where nobody could look, that is remembered with the run."""
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.queue.settle(lease, created(lease, snapshot=SAVED))
+    settle(world.store, lease, created(lease, snapshot=SAVED))
     world.advance(age)
     (wanted,) = world.tasks(1, acme)
     world.store.runs.start(Run(id="r2", job="nightly"), [replace(wanted, saved_events=listed)])
@@ -132,7 +133,7 @@ def test_again_adds_a_generation(world: World) -> None:
 def test_a_failed_task_is_queued_again_with_all_its_attempts(world: World) -> None:
     """What may have been made twice is not forgotten."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), replace(FAILED, duplicate_possible=True))
+    settle(world.store, world.sent(acme), replace(FAILED, duplicate_possible=True))
     second(world, acme)
     lease = world.lease(acme, "r2")
     assert (lease.tries, lease.first_sent_at, lease.duplicate_possible) == (0, None, True)
@@ -142,19 +143,19 @@ def test_a_failed_task_is_queued_again_with_all_its_attempts(world: World) -> No
 def test_an_uncertain_task_is_not_sent_and_is_looked_for_again(world: World) -> None:
     """At the next start of either run."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     world.advance(TIMEOUT + LIMIT.grace)
     ((lease, _),) = world.store.uncertain.due("r1")
     world.store.uncertain.conclude(lease, found=None)
     second(world, acme)
-    assert world.store.queue.grant(world.ask(acme, "r2")) is None
+    assert grant(world.store, world.ask(acme, "r2")) is None
     assert len(world.store.uncertain.due("r2")) == 1
 
 
 def test_a_run_that_is_carried_on_looks_for_evidence_again(world: World) -> None:
     """For its own uncertain tasks, once, and nothing else changes."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     world.store.runs.look_again("r1")
     assert world.store.uncertain.due("r1") == []  # the server may still carry the request out
     world.advance(TIMEOUT + LIMIT.grace)
@@ -164,13 +165,13 @@ def test_a_run_that_is_carried_on_looks_for_evidence_again(world: World) -> None
     assert world.store.uncertain.due("r1") == []
     world.store.runs.look_again("r1")
     assert [again for again, _ in world.store.uncertain.due("r1")] == [lease]
-    assert world.store.queue.grant(world.ask(acme)) is None
+    assert grant(world.store, world.ask(acme)) is None
 
 
 def test_a_new_start_does_not_hasten_the_search_for_evidence(world: World) -> None:
     """While the server may still carry the request out, looking is too early."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), UNCERTAIN)
+    settle(world.store, world.sent(acme), UNCERTAIN)
     second(world, acme)
     assert world.store.uncertain.due("r2") == []
 
@@ -181,8 +182,8 @@ def test_a_task_being_worked_on_is_waited_for(world: World) -> None:
     lease = world.sent(acme)
     second(world, acme)
     world.wait(acme, "r2")
-    world.store.queue.settle(lease, created(lease))
-    assert world.store.queue.grant(world.ask(acme, "r2")) is None
+    settle(world.store, lease, created(lease))
+    assert grant(world.store, world.ask(acme, "r2")) is None
     assert world.states("r2") == [Status.CREATED]
 
 
@@ -198,7 +199,7 @@ def test_a_queued_task_of_a_run_that_nobody_works_on_is_taken_over(world: World)
 def test_a_refused_task_is_stored_as_failed(world: World) -> None:
     """With the words of the refusal, and without a request."""
     acme = world.begin(2, refusal="the test is called otherwise")
-    assert world.store.queue.grant(world.ask(acme)) is None
+    assert grant(world.store, world.ask(acme)) is None
     results = list(world.store.views.results("r1"))
     assert [(r.status, r.problem and r.problem.title, r.final) for r in results] == [
         (Status.FAILED, "the test is called otherwise", True)
@@ -264,7 +265,7 @@ def test_a_run_finishes_when_nothing_of_it_is_pending(world: World) -> None:
     lease = world.sent(acme)
     world.store.runs.end("r1", RunState.FINISHED)
     assert world.store.views.find_run("r1").state == "active"
-    world.store.queue.settle(lease, UNCERTAIN)
+    settle(world.store, lease, UNCERTAIN)
     world.store.runs.end("r1", RunState.CANCELLED)
     world.store.runs.end("r1", RunState.FINISHED)
     assert world.store.views.find_run("r1").state == "cancelled"
@@ -295,7 +296,7 @@ def test_a_run_is_found_by_id_prefix_and_last(world: World) -> None:
 def test_a_backoff_seen_by_another_run_is_the_same(world: World) -> None:
     """A task's wait is its own, whichever run refers to it."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), queued(retry_in=30.0))
+    settle(world.store, world.sent(acme), queued(retry_in=30.0))
     second(world, acme)
     assert world.wait(acme, "r2").until == world.store.now() + 30
 

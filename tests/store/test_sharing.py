@@ -20,6 +20,7 @@ from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.sharing import Digest
 from orchestrator.store.store import Store
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, World, created, queued, task
+from tests.support.single import give_back, grant, mark_sending, settle
 
 
 def digest_of(token: str) -> Digest:
@@ -98,7 +99,7 @@ def test_names_for_which_the_files_name_one_id_share(world: World) -> None:
     begin(world, 5, true, east, west)
     for one in (true, east, west, true, east):
         world.make(one, run_of(one))
-    assert isinstance(world.store.queue.grant(world.ask(west, run_of(west))), Wait)
+    assert isinstance(grant(world.store, world.ask(west, run_of(west))), Wait)
 
 
 def test_a_bucket_that_is_joined_keeps_what_is_out_on_both_sides(world: World) -> None:
@@ -115,7 +116,7 @@ def test_a_bucket_that_is_joined_keeps_what_is_out_on_both_sides(world: World) -
     world.advance(LIMIT.hold - 10)
     world.make(east, run_of(east))
     world.make(west, run_of(west))
-    assert isinstance(world.store.queue.grant(world.ask(west, run_of(west))), Wait)
+    assert isinstance(grant(world.store, world.ask(west, run_of(west))), Wait)
 
 
 def test_a_token_that_was_exchanged_is_added_and_the_old_one_still_counts(world: World) -> None:
@@ -127,7 +128,7 @@ def test_a_token_that_was_exchanged_is_added_and_the_old_one_still_counts(world:
     for one in (east, *others, east, east):
         world.make(one, run_of(one))
     for one in (east, *others):
-        assert isinstance(world.store.queue.grant(world.ask(one, run_of(one))), Wait)
+        assert isinstance(grant(world.store, world.ask(one, run_of(one))), Wait)
 
 
 def test_the_store_has_a_digest_under_a_key_of_its_own_and_never_the_token(world: World) -> None:
@@ -150,15 +151,15 @@ def test_a_refusal_closes_the_gate_for_all_that_share_it(world: World) -> None:
     east, west = join(world.store, "east", "t"), join(world.store, "west", "t")
     begin(world, 5, east, west)
     lease = world.sent(east, run_of(east))
-    world.store.queue.settle(lease, queued(answered=True, closing=Closing(), counts=False))
+    settle(world.store, lease, queued(answered=True, closing=Closing(), counts=False))
     closed = world.wait(west, run_of(west))
     assert closed == world.wait(east, run_of(east))
     world.advance((closed.until or 0.0) - world.store.now())
     probe = world.lease(west, run_of(west))
     assert probe.probe
-    assert isinstance(world.store.queue.grant(world.ask(east, run_of(east))), Wait)
-    world.store.queue.mark_sending(probe)
-    world.store.queue.settle(probe, created(probe))
+    assert isinstance(grant(world.store, world.ask(east, run_of(east))), Wait)
+    mark_sending(world.store, probe)
+    settle(world.store, probe, created(probe))
     assert not world.lease(east, run_of(east)).probe
 
 
@@ -173,7 +174,7 @@ def test_priority_counts_over_all_that_share_a_bucket(world: World, *, one_run: 
             Run(id=run, job=run), [t for t, r in zip(tasks, runs, strict=True) if r == run]
         )
         world.store.queue.serve(run, {east, west})
-    assert isinstance(world.store.queue.grant(world.ask(east, runs[0])), Wait)
+    assert isinstance(grant(world.store, world.ask(east, runs[0])), Wait)
     world.make(west, runs[1])
     world.make(east, runs[0])
 
@@ -184,7 +185,7 @@ def test_who_shares_a_bucket_sees_a_change_on_the_other_side(world: World) -> No
     begin(world, 5, east, west)
     lease = world.sent(east, run_of(east))
     before = world.store.views.versions(run_of(west))
-    world.store.queue.settle(lease, created(lease))
+    settle(world.store, lease, created(lease))
     assert world.store.views.versions(run_of(west)) != before
 
 
@@ -220,7 +221,7 @@ def test_two_organizations_that_one_token_sees_part_when_both_ids_were_read(worl
     for true, run in ((one, run_of(east)), (other, run_of(west))):
         for _ in range(5):
             world.make(true, run)
-        assert isinstance(world.store.queue.grant(world.ask(true, run)), Wait)
+        assert isinstance(grant(world.store, world.ask(true, run)), Wait)
 
 
 def test_an_answer_after_the_parting_brings_no_token_back_early(world: World) -> None:
@@ -230,8 +231,8 @@ def test_an_answer_after_the_parting_brings_no_token_back_early(world: World) ->
     lease, given_back = world.sent(west, run_of(west)), world.lease(west, run_of(west))
     join(world.store, "east", "t", org_id="77")
     other = join(world.store, "west", "t", org_id="88")
-    world.store.queue.settle(lease, created(lease))
-    world.store.queue.give_back(given_back)
+    settle(world.store, lease, created(lease))
+    give_back(world.store, given_back)
     assert out(world.store, other) == [LIMIT.hold] * 3 + [TIMEOUT + LIMIT.grace + LIMIT.per] * 2
 
 
@@ -254,7 +255,7 @@ def test_an_unknown_name_shares_with_all_that_its_token_is_known_to_see(world: W
     for each in (one, other, new, one, other):
         world.make(each, run_of(each))
     for each in (one, other, new):
-        assert isinstance(world.store.queue.grant(world.ask(each, run_of(each))), Wait)
+        assert isinstance(grant(world.store, world.ask(each, run_of(each))), Wait)
     assert join(world.store, "new", "t", org_id="88") == other
     world.advance(LIMIT.hold)
     for each in (one, other):
@@ -271,7 +272,7 @@ def test_a_name_that_was_put_on_another_organization_s_token_shares_it_no_longer
     assert join(world.store, "east", "u") == one
     for each in (one, other, one, other, one):
         world.make(each, run_of(each))
-    assert isinstance(world.store.queue.grant(world.ask(other, run_of(other))), Wait)
+    assert isinstance(grant(world.store, world.ask(other, run_of(other))), Wait)
     assert join(world.store, "east", "u", org_id="88") == other
     world.advance(LIMIT.hold)
     for each in (one, other):
@@ -319,7 +320,7 @@ def test_grants_while_buckets_join_and_part_are_never_too_many(world: World) -> 
     stores = [world.open() for _ in range(3)]
 
     def ask(store: Store, organization: str) -> list[Lease]:
-        found = [store.queue.grant(world.ask(organization, run_of(organization))) for _ in range(6)]
+        found = [grant(store, world.ask(organization, run_of(organization))) for _ in range(6)]
         return [one for one in found if isinstance(one, Lease)]
 
     def change(store: Store) -> list[Lease]:
@@ -333,7 +334,7 @@ def test_grants_while_buckets_join_and_part_are_never_too_many(world: World) -> 
     )
     assert len(leases) == 3
     true = identity(BASE_URL, org_id="77")
-    assert isinstance(world.store.queue.grant(world.ask(true, run_of(east))), Wait)
+    assert isinstance(grant(world.store, world.ask(true, run_of(east))), Wait)
     granted = sum(len(some) for some in leases if isinstance(some, list))
     assert 5 <= granted <= 10  # before they joined each had five of its own
 
@@ -369,12 +370,12 @@ class Story:
         store, run, one = self._world.store, f"{self._chapter}-{self._number}", self._identities[name]
         store.runs.start(Run(id=run, job="x"), [task(self._number, one)])
         store.queue.serve(run, [one])
-        granted = store.queue.grant(self._world.ask(one, run))
+        granted = grant(store, self._world.ask(one, run))
         if isinstance(granted, Lease):
-            store.queue.mark_sending(granted)
+            mark_sending(store, granted)
             self._made[TRUTH[name]].append(self._world.clock.boot())
             if answered:
-                store.queue.settle(granted, created(granted))
+                settle(store, granted, created(granted))
 
     def go_on(self, step: str, what: str, *, yes: bool) -> None:
         """One step of it."""

@@ -26,6 +26,7 @@ from orchestrator.store.schema import VERSION
 from orchestrator.store.store import Store, open_store
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued, task
 from tests.support.clock import VirtualClock
+from tests.support.single import settle
 
 HOUR = 3600.0
 UNANSWERED = TIMEOUT + LIMIT.grace + LIMIT.per
@@ -91,7 +92,7 @@ def test_what_has_no_answer_is_out_for_longer_after_a_short_reboot(sqlite_world:
 def test_a_gate_stays_closed_over_a_short_reboot(sqlite_world: SqliteWorld) -> None:
     """For its whole time once more."""
     acme = sqlite_world.begin(2)
-    sqlite_world.store.queue.settle(sqlite_world.sent(acme), queued(answered=True, closing=Closing()))
+    settle(sqlite_world.store, sqlite_world.sent(acme), queued(answered=True, closing=Closing()))
     reboot(sqlite_world, wall=30)
     gate = sqlite_world.store.organizations.bucket(acme).gate
     assert gate is not None
@@ -101,7 +102,7 @@ def test_a_gate_stays_closed_over_a_short_reboot(sqlite_world: SqliteWorld) -> N
 def test_waits_go_on_by_the_calendar_over_a_reboot(sqlite_world: SqliteWorld) -> None:
     """A backoff of an hour is half over when half an hour has passed."""
     acme = sqlite_world.begin(1)
-    sqlite_world.store.queue.settle(sqlite_world.sent(acme), queued(retry_in=HOUR))
+    settle(sqlite_world.store, sqlite_world.sent(acme), queued(retry_in=HOUR))
     reboot(sqlite_world, wall=HOUR / 2)
     assert sqlite_world.wait(acme).until == sqlite_world.store.now() + HOUR / 2
     sqlite_world.advance(HOUR / 2)
@@ -111,7 +112,7 @@ def test_waits_go_on_by_the_calendar_over_a_reboot(sqlite_world: SqliteWorld) ->
 def test_the_wait_for_evidence_begins_anew_after_a_reboot(sqlite_world: SqliteWorld) -> None:
     """No calendar is believed about when a request can no longer be carried out."""
     acme = sqlite_world.begin(1)
-    sqlite_world.store.queue.settle(sqlite_world.sent(acme), UNCERTAIN)
+    settle(sqlite_world.store, sqlite_world.sent(acme), UNCERTAIN)
     reboot(sqlite_world, wall=HOUR)
     assert sqlite_world.store.uncertain.due("r1") == []
     sqlite_world.advance(TIMEOUT + LIMIT.grace)
@@ -329,8 +330,8 @@ def test_a_look_after_a_reboot_shows_what_the_next_run_will_find(sqlite_world: S
     for _ in range(3):
         world.make(acme)
     world.store.runs.start(Run(id="lost", job="lost"), [task(50, acme)])
-    world.store.queue.settle(world.sent(acme, "lost"), UNCERTAIN)
-    world.store.queue.settle(world.sent(acme), queued(answered=True, closing=Closing()))
+    settle(world.store, world.sent(acme, "lost"), UNCERTAIN)
+    settle(world.store, world.sent(acme), queued(answered=True, closing=Closing()))
     world.crash(world.store)
     world.clock.set_wall(world.clock.wall() + 60)
     world.clock.reboot("another boot", 20.0)

@@ -10,6 +10,7 @@ from orchestrator.core.jobs import Pace
 from orchestrator.core.tasks import Lease, Reason, Run, RunState, Status
 from orchestrator.ratelimit.bucket import Wait
 from tests.store.world import FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued
+from tests.support.single import give_back, grant, settle
 
 PESSIMISTIC = TIMEOUT + LIMIT.grace + LIMIT.per
 
@@ -55,7 +56,7 @@ def test_without_an_answer_the_pessimistic_return_stays(world: World, settlement
     start = world.store.now()
     lease = world.sent(acme)
     world.advance(3)
-    world.store.queue.settle(lease, settlement)  # type: ignore[arg-type] # a parameter
+    settle(world.store, lease, settlement)  # type: ignore[arg-type] # a parameter
     assert [token.returns_at for token in world.store.organizations.bucket(acme).tokens] == [
         start + PESSIMISTIC
     ]
@@ -66,7 +67,7 @@ def test_an_answer_brings_the_token_back_one_hold_from_now(world: World) -> None
     acme = world.begin()
     lease = world.sent(acme)
     world.advance(3)
-    world.store.queue.settle(lease, FAILED)
+    settle(world.store, lease, FAILED)
     assert [token.returns_at for token in world.store.organizations.bucket(acme).tokens] == [
         world.store.now() + LIMIT.hold
     ]
@@ -81,7 +82,7 @@ def test_only_the_lease_that_holds_a_token_changes_its_return(world: World) -> N
     world.advance(PESSIMISTIC)
     taken = world.lease(acme)
     assert taken.token == late.token
-    slow.queue.settle(late, created(late))
+    settle(slow, late, created(late))
     tokens = {token.number: token.returns_at for token in world.store.organizations.bucket(acme).tokens}
     assert tokens[late.token] == taken.granted_at + PESSIMISTIC
     assert world.states()[0] is Status.CREATED
@@ -91,7 +92,7 @@ def test_a_lease_given_back_frees_its_token_at_once(world: World) -> None:
     """Nothing was sent: the task is queued, no attempt is counted, the next asker gets both."""
     acme = world.begin(1)
     first = world.lease(acme)
-    world.store.queue.give_back(first)
+    give_back(world.store, first)
     again = world.lease(acme)
     assert (again.task, again.tries, again.first_sent_at) == (first.task, 0, None)
     assert again.attempt > first.attempt
@@ -100,7 +101,7 @@ def test_a_lease_given_back_frees_its_token_at_once(world: World) -> None:
 def test_another_attempt_waits_for_its_time(world: World) -> None:
     """The task is not due before the wait is over."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), queued(retry_in=7.0))
+    settle(world.store, world.sent(acme), queued(retry_in=7.0))
     assert world.wait(acme) == Wait(until=world.store.now() + 7, reason=Reason.BACKOFF)
     world.advance(7)
     world.lease(acme)
@@ -109,7 +110,7 @@ def test_another_attempt_waits_for_its_time(world: World) -> None:
 def test_a_backoff_is_not_cut_short_by_the_grant_of_another_task(world: World) -> None:
     """A task that waits is passed over, and has its place in the plan again afterwards."""
     acme = world.begin(3)
-    world.store.queue.settle(world.sent(acme), queued(retry_in=7.0))
+    settle(world.store, world.sent(acme), queued(retry_in=7.0))
     assert world.lease(acme).task.position == 1
     world.advance(7)
     assert world.lease(acme).task.position == 0
@@ -123,7 +124,7 @@ def test_a_lease_whose_token_went_on_gives_only_the_task_back(world: World) -> N
         world.lease(acme)
     world.advance(PESSIMISTIC)
     assert world.lease(acme).token == late.token
-    world.store.queue.give_back(late)
+    give_back(world.store, late)
     out = [
         token.number
         for token in world.store.organizations.bucket(acme).tokens
@@ -137,7 +138,7 @@ def test_a_smaller_use_takes_the_lower_numbers(world: World) -> None:
     acme = world.begin()
     two = replace(LIMIT, use=2)
     assert [world.lease(acme, limit=two).token for _ in range(2)] == [1, 2]
-    assert isinstance(world.store.queue.grant(world.ask(acme, limit=two)), Wait)
+    assert isinstance(grant(world.store, world.ask(acme, limit=two)), Wait)
     assert world.lease(acme).token == 3
 
 
@@ -191,7 +192,7 @@ def test_waiting_for_a_window_is_said_with_its_store_time(world: World) -> None:
     """The calendar's seconds, counted from now."""
     acme = world.begin(1, ready_at=world.store.epoch() + 40)
     assert world.wait(acme) == Wait(until=world.store.now() + 40, reason=Reason.WINDOW_NOT_OVER)
-    assert isinstance(world.store.queue.grant(world.ask(acme, epoch=world.store.epoch() + 41)), Lease)
+    assert isinstance(grant(world.store, world.ask(acme, epoch=world.store.epoch() + 41)), Lease)
 
 
 def test_nothing_left_is_none_and_what_others_hold_is_a_wait(world: World) -> None:
@@ -199,15 +200,15 @@ def test_nothing_left_is_none_and_what_others_hold_is_a_wait(world: World) -> No
     acme = world.begin(1)
     lease = world.sent(acme)
     assert world.wait(acme) == Wait(until=None, reason=Reason.OTHER_RUN)
-    world.store.queue.settle(lease, created(lease))
-    assert world.store.queue.grant(world.ask(acme)) is None
-    assert world.store.queue.grant(world.ask("https://nobody#name=x")) is None
+    settle(world.store, lease, created(lease))
+    assert grant(world.store, world.ask(acme)) is None
+    assert grant(world.store, world.ask("https://nobody#name=x")) is None
 
 
 def test_refused_kinds_are_left_out(world: World) -> None:
     """A process without the permission passes these tasks over; with nothing else left there is nothing to do."""
     acme = world.begin(2)
-    assert world.store.queue.grant(world.ask(acme, without=frozenset({("1", False)}))) is None
+    assert grant(world.store, world.ask(acme, without=frozenset({("1", False)}))) is None
     assert world.lease(acme, without=frozenset({("1", True), ("2", False)})).task.position == 0
 
 
@@ -215,6 +216,6 @@ def test_a_cancelled_run_is_granted_nothing(world: World) -> None:
     """What it has not sent is given up."""
     acme = world.begin(2)
     world.store.runs.end("r1", RunState.CANCELLED)
-    assert world.store.queue.grant(world.ask(acme)) is None
+    assert grant(world.store, world.ask(acme)) is None
     world.store.runs.end("r1", RunState.ACTIVE)
     world.lease(acme)

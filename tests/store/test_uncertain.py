@@ -23,12 +23,13 @@ from orchestrator.core.tasks import (
 )
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, SqliteWorld, World, created, task
 from tests.support.commands import ran
+from tests.support.single import give_back, grant, settle
 
 
 def test_failed_tasks_are_queued_again_with_all_their_attempts(world: World) -> None:
     """Those of the run alone; what exists stays."""
     acme = world.begin(2)
-    world.store.queue.settle(world.sent(acme), FAILED)
+    settle(world.store, world.sent(acme), FAILED)
     world.make(acme)
     world.store.runs.end("r1", RunState.FINISHED)
     assert world.store.views.run("r1").run.state is RunState.FINISHED
@@ -43,13 +44,13 @@ def test_a_task_refused_when_it_was_planned_is_never_sent(world: World) -> None:
     acme = world.store.organizations.join(BASE_URL, "acme", None)
     world.store.runs.start(Run(id="r1", job="nightly"), [task(1, acme, refusal="called otherwise")])
     assert world.store.runs.retry_failed("r1") == 0
-    assert world.store.queue.grant(world.ask(acme)) is None
+    assert grant(world.store, world.ask(acme)) is None
 
 
 def uncertain(world: World) -> tuple[str, Lease]:
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.queue.settle(lease, UNCERTAIN)
+    settle(world.store, lease, UNCERTAIN)
     return acme, lease
 
 
@@ -71,7 +72,7 @@ def test_what_somebody_else_answered_goes_again_once_it_was_looked_at(world: Wor
     """It waits in the queue, with its token out; then it is sent as itself, flagged, and not as a resend."""
     acme = world.begin(1)
     lease = world.sent(acme)
-    world.store.queue.settle(lease, STRANGER)
+    settle(world.store, lease, STRANGER)
     assert world.store.views.run("r1").total == Counts(queued=1)
     wait = world.wait(acme)
     assert (wait.reason, world.store.uncertain.due("r1")) == (Reason.EVIDENCE, [])
@@ -86,12 +87,12 @@ def test_what_somebody_else_answered_goes_again_once_it_was_looked_at(world: Wor
 def test_what_is_found_behind_somebody_else_s_answer_was_made(world: World) -> None:
     """The saved event settles it; nothing is sent."""
     acme = world.begin(1)
-    world.store.queue.settle(world.sent(acme), STRANGER)
+    settle(world.store, world.sent(acme), STRANGER)
     world.advance(91)
     ((looked, _),) = world.store.uncertain.due("r1")
     assert not world.store.uncertain.conclude(looked, found=Snapshot(id="7"), how="saved_event")
     (result,) = world.store.views.results("r1")
-    assert (result.status, result.found, world.store.queue.grant(world.ask(acme))) == (
+    assert (result.status, result.found, grant(world.store, world.ask(acme))) == (
         Status.CREATED,
         "saved_event",
         None,
@@ -103,7 +104,7 @@ def test_an_uncertain_task_that_was_not_made_is_queued_again(world: World) -> No
     acme, lease = uncertain(world)
     assert world.store.uncertain.settle_by_hand("r1", lease.task.short_key, made=None).status is Status.QUEUED
     with pytest.raises(LeaseLost):
-        world.store.queue.settle(lease, created(lease))
+        settle(world.store, lease, created(lease))
     assert world.lease(acme).tries == 0
 
 
@@ -116,13 +117,13 @@ def test_a_run_that_was_given_up_is_not_brought_back_by_hand(
     """One that had finished is: what is queued again in it has to be made. The rest of a cancelled one stays given up."""
     acme = world.begin(2)
     lease = world.sent(acme)
-    world.store.queue.settle(lease, UNCERTAIN)
+    settle(world.store, lease, UNCERTAIN)
     if before is RunState.FINISHED:
         world.make(acme)
     world.store.runs.end("r1", before)
     world.store.uncertain.settle_by_hand("r1", lease.task.short_key, made=None)
     assert world.store.views.find_run("r1").state == after
-    assert isinstance(world.store.queue.grant(world.ask(acme)), Lease) == (after is RunState.ACTIVE)
+    assert isinstance(grant(world.store, world.ask(acme)), Lease) == (after is RunState.ACTIVE)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_what_settle_says_of_a_snapshot_that_was_not_made_is_so(
 def test_failed_tasks_of_a_cancelled_run_do_not_bring_it_back(world: World) -> None:
     """Nor the rest of it."""
     acme = world.begin(2)
-    world.store.queue.settle(world.sent(acme), FAILED)
+    settle(world.store, world.sent(acme), FAILED)
     world.store.runs.end("r1", RunState.CANCELLED)
     assert world.store.runs.retry_failed("r1") == 1
     assert world.store.views.find_run("r1").state == "cancelled"
@@ -197,7 +198,7 @@ def test_the_last_list_before_the_first_grant_counts(world: World) -> None:
     later = plan(world, "r2", one, listing(one.title(), at=6.0))
     assert (later.listed, later.listed_at) == (True, 6.0)
     assert plan(world, "r3", one, None).listed is True  # who did not look has nothing to say
-    world.store.queue.give_back(world.lease(acme, "r1"))
+    give_back(world.store, world.lease(acme, "r1"))
     after = plan(world, "r4", one, listing(at=7.0))
     assert (after.listed, after.listed_at) == (True, 6.0)
 

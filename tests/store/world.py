@@ -14,6 +14,7 @@ from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store.queue import Ask
 from orchestrator.store.store import Store, open_store
 from tests.support.clock import VirtualClock
+from tests.support.single import grant, mark_sending, settle
 
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()
@@ -74,26 +75,26 @@ class World:
 
     def lease(self, identity: str, run: str = "r1", store: Store | None = None, **fields: object) -> Lease:
         """A grant that has to be there."""
-        granted = (store or self.store).queue.grant(self.ask(identity, run, **fields))
+        granted = grant(store or self.store, self.ask(identity, run, **fields))
         assert isinstance(granted, Lease), granted
         return granted
 
     def wait(self, identity: str, run: str = "r1", store: Store | None = None, **fields: object) -> Wait:
         """A wait that has to be there."""
-        granted = (store or self.store).queue.grant(self.ask(identity, run, **fields))
+        granted = grant(store or self.store, self.ask(identity, run, **fields))
         assert isinstance(granted, Wait), granted
         return granted
 
     def sent(self, identity: str, run: str = "r1", store: Store | None = None) -> Lease:
         """A lease whose first byte has left."""
         lease = self.lease(identity, run, store)
-        (store or self.store).queue.mark_sending(lease)
+        mark_sending(store or self.store, lease)
         return lease
 
     def make(self, identity: str, run: str = "r1", store: Store | None = None) -> Lease:
         """One snapshot, made in no time."""
         lease = self.sent(identity, run, store)
-        (store or self.store).queue.settle(lease, created(lease))
+        settle(store or self.store, lease, created(lease))
         return lease
 
     def states(self, run: str = "r1") -> list[Status]:

@@ -33,7 +33,7 @@ from orchestrator.planning.scheduler import make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.store.store import Store, open_store
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization
-from orchestrator.worker.sender import Looked, LostAnswer, Sent, commit_first_byte, read_evidence
+from orchestrator.worker.sender import Commit, Looked, LostAnswer, Sent, commit_first_byte, read_evidence
 from orchestrator.worker.worker import Worker
 from tests.support.clock import VirtualClock
 
@@ -70,7 +70,7 @@ class VirtualSender:
         self,
         simulator: Simulator,
         timeline: Timeline,
-        commit: Callable[[Lease], None],
+        commit: Commit,
         tokens: Mapping[str, str],
     ) -> None:
         self._simulator, self._timeline, self._commit, self._tokens = simulator, timeline, commit, tokens
