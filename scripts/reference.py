@@ -17,7 +17,8 @@ import click
 from click.testing import CliRunner
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from orchestrator.cli import COMMANDS, tesnap
+from orchestrator.cli import COMMANDS
+from orchestrator.cli.commands import tesnap
 from orchestrator.cli.options import output_options, pacing_options
 from orchestrator.jobfile import schema as grammar
 

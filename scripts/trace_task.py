@@ -130,12 +130,13 @@ def run_command_line() -> None:
     from orchestrator import cli
 
     try:
+        from orchestrator.cli.commands import run_words
         from orchestrator.cli.process import run_to_exit_code
     except ImportError:
         with suppress(SystemExit):
             cli.main()
     else:
-        run_to_exit_code(cli.tesnap)
+        run_to_exit_code(run_words, sys.argv[1:])
 
 
 def typical(traces: list[Trace]) -> Trace:

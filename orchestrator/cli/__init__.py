@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import signal
 import sys
 from collections.abc import Sequence
-
-import click
-
-from orchestrator import __version__
 
 COMMANDS = {
     "run": ("run", "Plan, queue and make the snapshots of job files; safe to repeat."),
@@ -33,81 +27,26 @@ COMMANDS = {
 """Every command with the module of its code and its line in `--help`, in the order in which that shows them."""
 
 
-class Commands(click.Group):
-    """The group of all commands, each imported only when it is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """In the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import the command's module and take it out."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"orchestrator.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
-        return command
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read what stands before the command: `help` means `--help`; for a command's own option, say where it belongs."""
-        if args[:1] == ["help"]:
-            args = [*args[1:2], "--help"]
-        typed = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            name = next((word for word in typed if word in COMMANDS), "")
-            if not name or typed[0] == name:
-                raise
-            raise click.UsageError(self._misplaced(ctx, name, error.option_name), ctx) from None
-
-    def _misplaced(self, ctx: click.Context, name: str, option: str) -> str:
-        """The sentence about an option that stands before its command."""
-        command = self.get_command(ctx, name)
-        if command is not None and any(option in (*one.opts, *one.secondary_opts) for one in command.params):
-            return f"{option} is before the command: write it after the command, as in `tesnap {name} {option} ...`"
-        return f"{option} is before the command, and `tesnap {name}` has no such option: see `tesnap {name} --help`"
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a misspelt one, say which is meant."""
-        from orchestrator.core import nearest_word
-
-        if args[0] not in COMMANDS and (meant := nearest_word(args[0], COMMANDS)):
-            ctx.fail(f"No such command {args[0]!r}: did you mean {meant!r}?")
-        name, command, rest = super().resolve_command(ctx, args)
-        if command is not None and not ctx.resilient_parsing:
-            from orchestrator.cli.variables import warn_of_unknown_variables
-
-            warn_of_unknown_variables(self, command, rest, ctx)
-        return name, command, rest
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """The list of commands, without importing any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="tesnap")
-def tesnap() -> None:
-    """Make ThousandEyes test snapshots in bulk, at the pace the API allows.
-
-    Never over the limit, nothing lost, nothing made twice without saying so.
-    Start with `tesnap init`, then `tesnap plan` and `tesnap run`.
-    """
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     from orchestrator.cli.process import Signals, open_streams, run_to_exit_code
 
     open_streams()
     Signals.hear()
-    code = run_to_exit_code(tesnap, arguments)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # how it ended stands, and Python's own exit would let them kill it
+    words = sys.argv[1:] if arguments is None else arguments
+    code = run_to_exit_code(_print_version if [*words] == ["--version"] else _run_words, words)
+    Signals.ignore()  # how it ended stands, and Python's own exit would let them kill it
     sys.exit(code)
+
+
+def _print_version(_: Sequence[str]) -> None:
+    """Say it as click does; importing click takes longer than all the rest."""
+    from orchestrator import __version__
+
+    print(f"tesnap, version {__version__}")
+
+
+def _run_words(words: Sequence[str]) -> object:
+    from orchestrator.cli.commands import run_words
+
+    return run_words(words)

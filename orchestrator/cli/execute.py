@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,10 +67,9 @@ def run_and_show(
 ) -> int:
     """Prepare a run, announce it, make its snapshots; the exit code. Lets the organizations' connections go."""
     from orchestrator.app import prepare
-    from orchestrator.output import View, check_report_path, last_line
+    from orchestrator.output import View, last_line
 
-    for path in output.reports:  # before anything is sent
-        check_report_path(path)
+    _check_reports(output.reports)  # before anything is sent
     with (
         closing(organizations),
         closing(View(_make_output(output, organizations, rehearsal=rehearsal))) as view,
@@ -80,6 +79,15 @@ def run_and_show(
         ending = _make_snapshots(preparation, view, output)
     leave_last_words(last_line(ending, rehearsal=rehearsal))
     return ending.exit_code
+
+
+def _check_reports(paths: Sequence[str]) -> None:
+    """Raise for a report that could not be written; without one, none of what makes reports is imported."""
+    if paths:
+        from orchestrator.output import check_report_path
+
+        for path in paths:
+            check_report_path(path)
 
 
 def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions) -> Ending:

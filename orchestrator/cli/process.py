@@ -10,14 +10,10 @@ import re
 import shlex
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, TextIO
-
-import click
 
 from orchestrator.core import (
     AccessRefused,
@@ -35,6 +31,8 @@ from orchestrator.core import (
 if TYPE_CHECKING:
     from datetime import tzinfo
     from types import FrameType
+
+    import click
 
     from orchestrator.api import OnPause
     from orchestrator.core import Clock
@@ -68,15 +66,15 @@ class Interrupted(BaseException):
     """A signal came while nothing was under way that has to be finished."""
 
 
-def run_to_exit_code(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and turn however it ends into an exit code, with its last words on standard error."""
+def run_to_exit_code(act: Callable[[Sequence[str]], object], words: Sequence[str]) -> int:
+    """Act on these words and turn however that ends into an exit code, with its last words on standard error."""
     try:
-        code = command.main(args=arguments, standalone_mode=False)
+        code = act(words)
         sys.stdout.flush()
     except SystemExit:  # click's way to end when whoever read standard output has gone
         return _discard_output()
     except (Exception, Interrupted) as error:  # noqa: BLE001 - the one place where any error ends as an exit code
-        _hide_typed(sys.argv[1:] if arguments is None else arguments)
+        _hide_typed(words)
         return exit_code_of(error)
     return code if isinstance(code, int) else ExitCode.DONE
 
@@ -124,6 +122,8 @@ def _text_stream(outlet: Outlet, like: TextIO | None) -> TextIO:
 
 def exit_code_of(error: BaseException) -> int:
     """The exit code of an error, whose last words are printed."""
+    import click
+
     match error := _name_the_lack(error):
         case click.exceptions.Exit():
             code = error.exit_code
@@ -158,6 +158,8 @@ def _name_the_lack(error: BaseException) -> BaseException:
     """The error; a usage error instead where a file is missing that any program may count on."""
     if not isinstance(error, FileNotFoundError):
         return error
+    from tempfile import gettempdir
+
     try:
         os.getcwd()  # noqa: PTH109 - whether there is one, not which
     except FileNotFoundError:
@@ -171,6 +173,8 @@ def _name_the_lack(error: BaseException) -> BaseException:
 
 def _name_variables(error: click.ClickException) -> None:
     """Let a usage error name the variable where that, and no option, was given."""
+    import click
+
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is None:
         return
@@ -205,6 +209,8 @@ def _discard_output() -> int:
 
 def _report_bug(error: BaseException) -> int:
     """Say where an error that nobody foresaw was raised, without its values, which may be secret."""
+    import traceback
+
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
     text = f"internal error: {type(error).__name__} at {place}: please report it; the store is intact, `tesnap status` shows the run"
@@ -239,6 +245,12 @@ class Signals:
         for number in ENDING_SIGNALS:
             if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, cls.receive)
+
+    @classmethod
+    def ignore(cls) -> None:
+        """Hear none that a supervisor or a terminal sends from now on."""
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
     @classmethod
     def receive(cls, number: int, frame: FrameType | None) -> None:  # noqa: ARG003 - the signature of a handler
@@ -308,6 +320,8 @@ def look_into_store(store_url: str | None, clock: Clock) -> Iterator[Store]:
     there = store_exists(default_store() if store_url is None else store_url)
     with ExitStack() as ended:
         if not there:
+            from tempfile import TemporaryDirectory
+
             folder = ended.enter_context(TemporaryDirectory(prefix="tesnap-"))
             store_url = sqlite_address(Path(folder) / "empty.db")
         yield ended.enter_context(use_store(store_url, clock, read_only=there))
@@ -315,6 +329,8 @@ def look_into_store(store_url: str | None, clock: Clock) -> Iterator[Store]:
 
 def typed_store() -> str:
     """The store's option for the command that comes next, without a password; empty when it was not typed."""
+    import click
+
     from orchestrator.store import shown_address
 
     if not is_typed("store_url"):
@@ -324,6 +340,8 @@ def typed_store() -> str:
 
 def is_typed(parameter: str) -> bool:
     """True if an option was written on the command line: it goes before any variable."""
+    import click
+
     source = click.get_current_context().get_parameter_source(parameter)
     return source is click.core.ParameterSource.COMMANDLINE
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -31,7 +32,9 @@ from orchestrator.cli.process import (
 )
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
-from orchestrator.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.store import Store
 
 SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
 """The characters of a snapshot's id, as far as one has been seen."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -83,6 +82,8 @@ def read_jobfiles(
 
 def starter() -> str:
     """A commented job file to start from."""
+    from importlib.resources import files
+
     return files("orchestrator.jobfile").joinpath("starter.yaml").read_text(encoding="utf-8")
 
 

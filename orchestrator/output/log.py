@@ -1,6 +1,7 @@
 """Records and log events on their way to a stream: each becomes a line, secrets masked.
 
-Log events are structlog's: they go to standard error, as sentences or as JSON Lines, and are no versioned format.
+Log events go to standard error, as sentences or as JSON Lines, and are no versioned format. The JSON Lines are
+structlog's, which is imported for them alone: it brings asyncio and rich along.
 """
 
 from __future__ import annotations
@@ -8,25 +9,32 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, MutableMapping
 from functools import partial
-from typing import Any, TextIO, cast
-
-import structlog
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from orchestrator.core import Event, change_texts, harmless, mask_secrets, utc_text, without_links
 from orchestrator.output.records import Record
 from orchestrator.output.streams import Lines
 from orchestrator.output.table import wrap_line
 
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
 LOG_KEYS = ("event", "time", "level", "run_id", "text")
 
 OWN_EVENTS = ("run.begun", "run.waiting", "run.ended")
 """Log events whose sentences stand for themselves, whatever their level."""
 
-LEVELS = ("debug", "info", "warning", "error")
-
-Log = structlog.typing.FilteringBoundLogger
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""The levels with the numbers that Python's and structlog's logging give them."""
 
 EventDict = MutableMapping[str, Any]
+
+
+class Log(Protocol):
+    """A logger as structlog's are."""
+
+    def log(self, level: int, event: str, **fields: Any) -> object:
+        """Write a log event, unless its level is not told."""
 
 
 def event_log(
@@ -41,22 +49,44 @@ def event_log(
 
     At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host.
     """
-    line = (
-        structlog.processors.JSONRenderer(default=str)
-        if as_json
-        else partial(_render_sentence, details=level == "debug", room=room)
+    hiding: list[Processor] = [] if show_links else [_hide_links]
+    processors: list[Processor] = [*hiding, _mask_event]
+    if as_json:
+        return _json_log(lines, level, processors)
+    return SentenceLog(
+        lines, level, [*processors, partial(_render_sentence, details=level == "debug", room=room)]
     )
-    hiding = [] if show_links else [_hide_links]
+
+
+class SentenceLog:
+    """Log events as sentences for people, each made by the same processors as those of JSON Lines."""
+
+    def __init__(self, lines: Lines, level: str, processors: list[Processor]) -> None:
+        self._lines, self._least, self._processors = lines, LEVELS[level], processors
+
+    def log(self, level: int, event: str, **fields: Any) -> None:
+        """Write a log event, unless its level is not told."""
+        if level < self._least:
+            return
+        name = next(name for name, number in LEVELS.items() if number == level)
+        made: Any = {"event": event, "level": name, **fields}
+        for process in self._processors:
+            made = process(None, name, made)
+        self._lines.write(f"{made}\n")
+
+
+def _json_log(lines: Lines, level: str, processors: list[Processor]) -> Log:
+    import structlog
+
     return cast(
         "Log",
         structlog.wrap_logger(  # of our own, whatever an application has configured globally
             structlog.WriteLogger(cast("TextIO", lines)),
             processors=[
-                *hiding,
-                _mask_event,
+                *processors,
                 structlog.processors.add_log_level,
                 _log_keys_first,
-                line,
+                structlog.processors.JSONRenderer(default=str),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(level),
             context_class=dict,
@@ -68,13 +98,13 @@ def write_event(log: Log, event: Event, *, now: float, run_id: str | None = None
     """Write one log event, `now` in epoch seconds. A field never replaces one of the event's own keys."""
     fields: dict[str, Any] = {key: value for key, value in event.fields if key not in LOG_KEYS}
     run = {} if run_id is None else {"run_id": run_id}
-    write = getattr(log, LEVELS[level_rank(event.level)])
-    write(event.name, time=utc_text(now, timespec="milliseconds"), text=event.text, **run, **fields)
+    time = utc_text(now, timespec="milliseconds")
+    log.log(level_rank(event.level), event.name, time=time, text=event.text, **run, **fields)
 
 
 def level_rank(level: str) -> int:
-    """The place of a level from debug to error; an unknown one is info."""
-    return LEVELS.index(level if level in LEVELS else "info")
+    """The number of a level, from debug to error; an unknown one is info."""
+    return LEVELS.get(level, LEVELS["info"])
 
 
 def write_record(lines: Lines, record: Record) -> None:

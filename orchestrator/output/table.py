@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
-
 GAP = "  "
 """The space between two columns."""
 
@@ -21,8 +19,28 @@ _HALF_FLAG = re.compile(
 )
 
 
+_ONE_COLUMN = re.compile("[ -~\u00a1-\u02ff\u2010-\u2026]*")  # Latin letters, dashes, quotes: one column each
+
 SHORTEST = 14
 """Columns of the terminal that are left to a cell which is cut: enough to recognize a name by."""
+
+
+def cell_len(text: str) -> int:
+    """The columns of a terminal that a text takes; only a text that is not plain has rich count them."""
+    if _ONE_COLUMN.fullmatch(text):
+        return len(text)
+    from rich.cells import cell_len as count
+
+    return count(text)
+
+
+def set_cell_size(text: str, columns: int) -> str:
+    """The text cut or filled with spaces to so many columns of a terminal."""
+    if _ONE_COLUMN.fullmatch(text):
+        return text[:columns].ljust(columns)
+    from rich.cells import set_cell_size as fit
+
+    return fit(text, columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, mask_secrets
 from orchestrator.output import log, records, sentences
 from orchestrator.output.formats import Output, make_writer
-from orchestrator.output.live import LiveLine
 from orchestrator.output.streams import Lines, terminal_room
+
+if TYPE_CHECKING:
+    from orchestrator.output.live import LiveLine
 
 ORGANIZATIONS_SHOWN = 5
 """How many organizations' waiting the live line explains: more would fill an incident's terminal."""
@@ -47,8 +50,7 @@ class View:
         self._stdout_open = True
         stderr = Lines(output.stderr)
         drawn = Lines(output.stderr, drawn=True)
-        live = LiveLine(drawn, no_color=output.no_color, environ=output.environ) if output.live else None
-        self._live = None if live is None or live.dumb else live
+        self._live = _live_line(drawn, output) if output.live else None
         self._log = log.event_log(
             stderr,
             level=output.level,
@@ -201,6 +203,14 @@ class _News:
     def _has(self, new: dict[tuple[str, Reason], float | None]) -> bool:
         """True if the same organizations wait for the same things until about the same times."""
         return self._waits.keys() == new.keys() and all(_near(self._waits[key], new[key]) for key in new)
+
+
+def _live_line(drawn: Lines, output: Output) -> LiveLine | None:
+    """The live line; None where the terminal cannot draw over what it shows. Off a terminal it is not even imported."""
+    from orchestrator.output.live import LiveLine
+
+    live = LiveLine(drawn, no_color=output.no_color, environ=output.environ)
+    return None if live.dumb else live
 
 
 def _near(one: float | None, other: float | None) -> bool:

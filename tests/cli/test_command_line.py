@@ -15,7 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator.cli import tesnap
+from orchestrator.cli.commands import tesnap
 from orchestrator.cli.options import OutputOptions, output_options
 from orchestrator.cli.resume import parse_answer, queue_failed_again
 from orchestrator.core.errors import UsageError

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
-from orchestrator.cli import tesnap
+from orchestrator.cli.commands import tesnap
 from orchestrator.cli.report import load_report, parse_made_since
 from orchestrator.core.errors import UsageError
 from orchestrator.windows.durations import DAY

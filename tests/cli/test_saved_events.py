@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator.cli import tesnap
+from orchestrator.cli.commands import tesnap
 from orchestrator.core import utc_text
 from orchestrator.core.clock import SystemClock
 from orchestrator.simulator import example_world, serve

@@ -17,7 +17,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator.cli import tesnap
+from orchestrator.cli.commands import tesnap
 from orchestrator.cli.options import OutputOptions
 from orchestrator.cli.process import exit_code_of
 from orchestrator.cli.snap import announcement

@@ -8,7 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator.cli import COMMANDS, tesnap
+from orchestrator.cli import COMMANDS
+from orchestrator.cli.commands import tesnap
 from orchestrator.cli.variables import unknown_variables, variables_of
 from tests.support.commands import ran
 

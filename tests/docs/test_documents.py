@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from orchestrator.cli import tesnap
+from orchestrator.cli.commands import tesnap
 from orchestrator.cli.snap import snap_command
 from orchestrator.simulator import Simulator, TenantTag, World, serve
 from tests.support.documents import COMMAND, AdhocRequest, code_of, pipelines

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 
+from orchestrator.output import table
 from orchestrator.output.table import Column, fit_text, table_lines
 
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
@@ -21,6 +22,13 @@ FLAG = "\U0001f1e9\U0001f1ea"
 def test_a_fitted_text_has_exactly_its_columns(text: str, columns: int) -> None:
     """Columns stay in line, wide characters and combining marks included."""
     assert cell_len(fit_text(text, columns)) == columns
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2030)), st.integers(1, 40))
+def test_a_plain_text_is_counted_without_rich_and_alike(text: str, columns: int) -> None:
+    """Importing rich takes longer than most commands do."""
+    assert table.cell_len(text) == cell_len(text)
+    assert table.set_cell_size(text, columns) == set_cell_size(text, columns)
 
 
 def test_a_cut_text_shows_that_it_is_cut() -> None:

@@ -69,13 +69,12 @@ BAD_JOBFILES = (
 )
 
 BROKEN = """
-import sys, click
+import sys
 from orchestrator.api import read_bearer
 from orchestrator.cli.process import open_streams, run_to_exit_code
 from orchestrator.core import CredentialSource
 
-@click.command()
-def broken():
+def broken(words):
     bearer = read_bearer(CredentialSource(file=sys.argv[1]), environ={})
     raise RuntimeError("a bug with " + bearer.reveal() + " and Bearer%20" + bearer.reveal())
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orchestrator
-from orchestrator.cli import tesnap
+from orchestrator.cli.commands import run_words
 from orchestrator.cli.process import run_to_exit_code
 
 LONGEST = 300.0
@@ -40,7 +40,7 @@ def ran(*words: str) -> Ran:
     """Run `tesnap` with these words in this process."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run_to_exit_code(tesnap, words)
+        code = run_to_exit_code(run_words, words)
     return Ran(code=code, stdout=out.getvalue(), stderr=err.getvalue())
 
 

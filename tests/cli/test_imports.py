@@ -1,0 +1,84 @@
+"""The libraries that each command imports: no more than it needs, since importing them is most of a start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.simulator import Simulator, example_world, serve
+
+pytestmark = [pytest.mark.process, pytest.mark.socket]
+
+LIBRARIES = "asyncio click jinja2 platformdirs psycopg pydantic requests rich sqlite3 structlog tenacity yaml"
+
+LISTING = f"""
+import atexit, sys
+atexit.register(lambda: print(*(one for one in {LIBRARIES!r}.split() if one in sys.modules), file=sys.stderr))
+from orchestrator.cli import main
+main()
+"""
+
+JOBFILE = """\
+version: 1
+jobs: [{name: a, tests: ["202701"], windows: [{start: 2026-11-20T14:00:00Z, duration: 1h}]}]
+"""
+
+NEEDED = {
+    "--version": "",
+    "--help": "click",
+    "run --help": "click",
+    "validate jobs.yaml": "click pydantic yaml",
+    "runs": "click sqlite3",
+    "status": "click sqlite3",
+    "list": "click sqlite3",
+    "report": "click jinja2 sqlite3",
+    "run jobs.yaml": "click pydantic requests sqlite3 yaml",
+    "snap 202702 --last 1h": "click pydantic requests sqlite3 yaml",
+    "snap 202703 --last 1h --log-format json": "asyncio click pydantic requests rich sqlite3 structlog yaml",
+}
+"""Each command line with the libraries that it needs. requests imports, and structlog asyncio and rich."""
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A folder with a job file and the store of a run, and an API that answers."""
+    folder = tmp_path_factory.mktemp("imports")
+    (folder / "jobs.yaml").write_text(JOBFILE, encoding="utf-8")
+    with serve(Simulator(example_world(1, 5), latency=(0.0, 0.0))) as url:
+        yield {
+            "HOME": str(folder),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TE_BASE_URL": url,
+            "TE_TOKEN": "token-1",
+            "TESNAP_STORE": f"sqlite:///{folder}/store.db",
+            "TZ": "UTC",
+        }
+
+
+def imported(words: str, environ: dict[str, str]) -> str:
+    """The libraries among `LIBRARIES` that the command has imported when it ends, in that order."""
+    command = [sys.executable, "-c", LISTING, *words.split()]
+    done = subprocess.run(
+        command, cwd=environ["HOME"], env=environ, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", NEEDED)
+def test_a_command_imports_what_it_needs(words: str, environ: dict[str, str]) -> None:
+    """And nothing of what only others need: a look never loads the HTTP client, nor a run the report."""
+    if words in ("runs", "status", "list", "report"):  # each by itself, too: there has to be a run
+        imported("run jobs.yaml", environ)
+    assert imported(words, environ) == NEEDED[words]
+
+
+def test_an_import_is_noticed(environ: dict[str, str]) -> None:
+    """The list is of what is imported, whoever does it."""
+    assert "jinja2" in imported(f"report --output {os.devnull} --format html", environ)
