@@ -8,6 +8,7 @@ Where to look:
     errors     all that is raised on purpose, and the exit codes
     clock      time: the only module that reads a clock or sleeps
     text       quotes, lists of names, the nearest word
+    hidden     secrets, found in any text
     redact     text without secrets, harmless where it is shown
     patterns   parts of names and what matches them
     urls       addresses

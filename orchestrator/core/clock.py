@@ -101,4 +101,4 @@ def _boot_id() -> str:
 
 def utc_text(epoch: float, *, timespec: str = "seconds") -> str:
     """The instant as a record has it: `2026-11-20T14:00:00Z`, finer parts dropped."""
-    return datetime.fromtimestamp(epoch, UTC).replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"

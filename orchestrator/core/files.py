@@ -7,7 +7,8 @@ import os
 import stat
 from pathlib import Path
 
-from orchestrator.core.redact import MASK, is_plain, looks_secret
+from orchestrator.core.hidden import MASK
+from orchestrator.core.redact import is_plain, looks_secret
 
 _STREAMS = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")  # where a shell puts its own pipes: `<(…)`, `|`
 

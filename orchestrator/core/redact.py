@@ -6,11 +6,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
+from orchestrator.core.hidden import MASK, Hidden
+
 _LOOKED_AT = 4096  # characters: no credential begins later in a text that somebody typed
 
+_SCHEMES = ("bearer", "basic")
+_NAMES = ("token", "secret", "password", "authorization", "apikey", "api-key", "api_key")
+"""The words, in any case, after which a credential may stand: a text without them has none."""
+
+_SPACE = r"(?:\s|\\+(?:[tnrfv]|x[0-9a-f]{2}|u[0-9a-f]{4}))"  # also as JSON and Python escape it
+
 _ANNOUNCED = re.compile(
-    r"(\b(?:bearer|basic)(?:\s|%20|\+)+"
-    r"|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)([a-z0-9._~+/=-]{8,})",
+    rf"((?a:{'|'.join(_SCHEMES)})(?:{_SPACE}|%20|\+)+"
+    rf"|(?a:{'|'.join(_NAMES)})(?:\\*[\"'])?{_SPACE}*[:=]{_SPACE}*(?:\\*[\"'])?)([a-z0-9._~+/=-]{{8,}})",
     re.IGNORECASE,
 )
 
@@ -67,6 +75,9 @@ def _find_credentials(text: str) -> Iterator[re.Match[str]]:
     A value has a digit: "Bearer token" is no credential. Where it has none, no other one within it has, and the search
     goes on where a name may begin that is its end: whatever the text is, each character is looked at a few times.
     """
+    lowered = text.lower()
+    if not any(word in lowered for word in (*_SCHEMES, *_NAMES)):
+        return
     at = 0
     while (found := _ANNOUNCED.search(text, at)) is not None:
         if any(map(str.isdigit, found[2])):
@@ -109,11 +120,6 @@ def is_secret_key(key: str) -> bool:
     return _SECRET_KEY.search(snake) is not None
 
 
-MASK = "[masked]"
-
-SHORTEST_SECRET = 8
-"""Shorter secrets are not looked for: they would mask innocent words (an API token has 36 characters)."""
-
 _URL = re.compile(r"(https?://[^\s/\"'<>]+)/[^\s\"'<>]+", re.IGNORECASE)
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~])")
@@ -122,51 +128,45 @@ _ADDRESS = re.compile(r"(\w)(:(?=//)|(?<=www)\.)", re.IGNORECASE)  # what is mad
 
 _LINE_PARTS = re.compile(r"(?:(?!\r?\n)[^\t])+")  # what stands between tabs and the ends of lines
 
+_SPELLED_ALIKE = re.compile(r"[0-9A-Za-z-]*")  # in whatever form, as ThousandEyes' tokens are
+
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # OWASP's list, with the full-width ones
 
 
-_hidden: dict[
-    str, frozenset[str]
-] = {}  # secrets in each form that could be printed, by their first characters
+_hidden = Hidden()
 
 
 def hide(secret: str) -> None:
     """Keep a secret that this process has read out of all that it prints from now on, in any usual spelling."""
-    import html  # not before there is something to hide: both take their time to be loaded
+    for form in spellings(secret):
+        _hidden.add(form)
+
+
+def spellings(secret: str) -> set[str]:
+    """The secret in each form in which this program could print it."""
+    if _SPELLED_ALIKE.fullmatch(secret):
+        return {secret}
+    import html  # not before they are needed: both take their time to be loaded
     import json
 
-    escaped = json.dumps(secret)[1:-1]
-    for form in {
+    quoted = quote(secret), quote(secret, safe="")
+    return {
         secret,
-        escaped,
+        json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(secret, safe=""),
+        repr(secret)[1:-1],  # in a traceback
+        secret.replace('"', '""'),  # in CSV
+        *quoted,
+        *(re.sub("%..", lambda found: found[0].lower(), text) for text in quoted),
         html.escape(secret),
         escape_markdown(secret),
-    }:
-        if len(form) >= SHORTEST_SECRET:
-            head = form[:SHORTEST_SECRET]
-            _hidden[head] = _hidden.get(head, frozenset()) | {form}
-
-
-def _without_hidden(text: str) -> str:
-    """The text with the mask in place of what is hidden: looked through once, however many secrets there are."""
-    starts = [
-        at for at in range(len(text) - SHORTEST_SECRET + 1) if text[at : at + SHORTEST_SECRET] in _hidden
-    ]
-    shown, end = [], 0
-    for at in starts:
-        forms = _hidden[text[at : at + SHORTEST_SECRET]]
-        length = max((len(form) for form in forms if text.startswith(form, at)), default=0)
-        if length and at >= end:
-            shown += [text[end:at], MASK]
-            end = at + length
-    return "".join((*shown, text[end:])) if end else text
+        harmless(secret),
+    }
 
 
 def mask_secrets(text: str) -> str:
     """The text without what is hidden and without whatever is said to be a credential."""
-    return without_credentials(_without_hidden(text), MASK)
+    return without_credentials(_hidden.without(text), MASK)
 
 
 def without_links(text: str) -> str:
@@ -195,7 +195,9 @@ def harmless(text: str) -> str:
 def leaving_text(text: str) -> str:
     """Lines as they may leave the program: secrets masked, and nothing in them that a terminal obeys."""
     masked = mask_secrets(text)
-    return masked if is_plain(masked) else _LINE_PARTS.sub(lambda found: harmless(found[0]), masked)
+    if masked.replace("\n", "").isprintable():
+        return masked
+    return _LINE_PARTS.sub(lambda found: harmless(found[0]), masked)
 
 
 def escape_markdown(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import cast
 
 from orchestrator.core.errors import ExitCode
 from orchestrator.core.jobs import Limit, OnUncertain, Priority, Window
@@ -137,11 +138,14 @@ class Task:
     sent_as: str | None = None
     unverified: bool = False
     saved_events: ListedEvents | None = field(default=None, compare=False, repr=False)
+    _key: str | None = field(default=None, init=False, compare=False, repr=False)  # made once: all ask for it
 
     @property
     def key(self) -> str:
         """The stable key: the same snapshot asked for twice is one task."""
-        return task_key(self, self.generation)
+        if self._key is None:
+            object.__setattr__(self, "_key", task_key(self, self.generation))
+        return cast("str", self._key)
 
     @property
     def base_key(self) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TextIO
 from urllib.parse import quote
 
-from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown
+from orchestrator.core import Clock, Ending, Result, Run, escape_formula, escape_markdown, mask_secrets
 from orchestrator.output import log, records, sentences
 from orchestrator.output.streams import Lines, terminal_room
 from orchestrator.output.table import GAP, align_cells
@@ -143,6 +143,7 @@ class _Table:
         if row.linked and len(below) > self._columns:  # on a line of its own it can be clicked
             lines = [indent + about, GAP + row.about]
         elif not row.linked:
+            below = mask_secrets(below)  # a secret in two parts would be found by nobody
             lines = textwrap.wrap(below, self._columns, initial_indent="", subsequent_indent=indent)
         if row.unknown_end:
             lines.append(indent + row.unknown_end)

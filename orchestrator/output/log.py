@@ -1,4 +1,4 @@
-"""Records and log events on their way to a stream: each becomes a line, secrets masked.
+"""Records and log events on their way to a stream, which masks secrets: each becomes a line.
 
 Log events go to standard error, as sentences or as JSON Lines, and are no versioned format. The JSON Lines are
 structlog's, which is imported for them alone: it brings asyncio and rich along.
@@ -11,7 +11,7 @@ from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
-from orchestrator.core import Event, change_texts, harmless, mask_secrets, utc_text, without_links
+from orchestrator.core import Event, change_texts, harmless, utc_text, without_links
 from orchestrator.output.records import Record
 from orchestrator.output.streams import Lines
 from orchestrator.output.table import wrap_line
@@ -49,8 +49,7 @@ def event_log(
 
     At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host.
     """
-    hiding: list[Processor] = [] if show_links else [_hide_links]
-    processors: list[Processor] = [*hiding, _mask_event]
+    processors: list[Processor] = [] if show_links else [_hide_links]
     if as_json:
         return _json_log(lines, level, processors)
     return SentenceLog(
@@ -109,12 +108,7 @@ def level_rank(level: str) -> int:
 
 def write_record(lines: Lines, record: Record) -> None:
     """Write one record as a line of JSON. OSError when the stream is gone."""
-    lines.write(json.dumps(change_texts(record, mask_secrets)) + "\n")
-
-
-def _mask_event(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Mask the secrets in all texts of an event, however deep."""
-    return cast("EventDict", change_texts(event, mask_secrets))
+    lines.write(json.dumps(record) + "\n")
 
 
 def _render_sentence(

@@ -90,6 +90,8 @@ _SNAPSHOT_FIELDS: Mapping[str, Callable[[Result], object]] = {
 
 SNAPSHOT_KEYS = ("event", "time", "schema", "run_id", *_SNAPSHOT_FIELDS)
 
+_NUMBERS = (int, float)  # which are known also where they are zero
+
 COUNT_KEYS = ("created", "existing", "failed", "uncertain", "pending")
 
 
@@ -114,11 +116,16 @@ def snapshot_record(result: Result, *, run_id: str, show_links: bool) -> Record:
 
     ValueError for a task that is not settled: it has no record yet.
     """
-    fields = {key: read(result) for key, read in _SNAPSHOT_FIELDS.items()}
+    record = _common_fields(event_name(result), result.settled_wall, run_id)
+    for key, read in _SNAPSHOT_FIELDS.items():
+        value = read(result)
+        if value or type(value) in _NUMBERS:
+            record[key] = value
     if not show_links:
-        fields |= {"link": None, "error": change_texts(fields["error"], without_links)}
-    record = {**_common_fields(event_name(result), result.settled_wall, run_id), **fields}
-    return {key: value for key, value in record.items() if _is_known(value)}
+        record.pop("link", None)
+        if "error" in record:
+            record["error"] = change_texts(record["error"], without_links)
+    return record
 
 
 def event_name(result: Result) -> str:
@@ -159,7 +166,3 @@ def wait_fields(why: Waiting) -> Record:
 def _common_fields(event: str, at: float | None, run_id: str) -> Record:
     when = {} if at is None else {"time": utc_text(at, timespec="milliseconds")}
     return {"event": event, **when, "schema": SCHEMA, "run_id": run_id}
-
-
-def _is_known(value: object) -> bool:
-    return value is not None and value is not False and value not in ("", {})

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.core import mask_secrets
+
 GAP = "  "
 """The space between two columns."""
 
@@ -125,6 +127,7 @@ def wrap_line(line: str, room: int | None) -> Iterator[str]:
     if room is None or fits(line, room):
         yield line
         return
+    line = mask_secrets(line)  # a secret in two parts would be found by nobody
     start = line[: _text_starts_at(line)]
     below, written, empty = " " * (cell_len(start) or len(GAP)), start, True
     for word in line[len(start) :].split(" "):
@@ -153,6 +156,8 @@ def align_cells(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def fit_text(text: str, columns: int) -> str:
     """The text in exactly that many columns of the terminal: filled with spaces, or cut with an ellipsis."""
+    if cell_len(text) > columns:
+        text = mask_secrets(text)  # before a part of it is cut off, by which the rest would not be found
     if cell_len(text) > columns:
         text = _HALF_FLAG.sub(r"\1", set_cell_size(text, columns - 1)) + "…"
     return set_cell_size(text, columns)

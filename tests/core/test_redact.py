@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
+from collections.abc import Callable
+from html import escape
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.api.response import clean
+from orchestrator.core.hidden import Hidden
 from orchestrator.core.redact import (
     escape_formula,
     escape_markdown,
@@ -17,6 +24,7 @@ from orchestrator.core.redact import (
     holds_secret,
     looks_secret,
     mask_secrets,
+    spellings,
     without_credentials,
     without_links,
 )
@@ -59,6 +67,40 @@ def test_a_credential_that_is_announced_never_passes(text: str) -> None:
     assert looks_secret(f"got {text} here")
 
 
+@pytest.mark.parametrize("text", [*ANNOUNCED, f"\nbearer {WORD}", f"token\t=\u00a0'{WORD}"])
+@pytest.mark.parametrize("wrapped", [json.dumps, repr, harmless, lambda text: json.dumps(json.dumps([text]))])
+def test_a_credential_is_known_after_it_was_escaped(text: str, wrapped: Callable[[str], str]) -> None:
+    """Lines are masked when they leave: as JSON, as Python or a terminal shows them."""
+    assert WORD not in mask_secrets(wrapped(f"got {text} here"))
+
+
+def in_csv(text: str) -> str:
+    """The text as a cell."""
+    line = io.StringIO()
+    csv.writer(line).writerow([text])
+    return line.getvalue()
+
+
+def unquoted(text: str) -> str:
+    """The text as JSON and Python write it, without the quotes around it."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+PRINTED = (str, json.dumps, unquoted, repr, harmless, escape_markdown, escape, quote, in_csv)
+"""The ways in which the program may print a text."""
+
+
+@given(st.text(min_size=8, max_size=50), st.text(max_size=5), st.text(max_size=5), st.sampled_from(PRINTED))
+def test_a_hidden_secret_is_found_in_every_spelling(
+    secret: str, before: str, after: str, printed: Callable[[str], str]
+) -> None:
+    """Whatever characters it is made of, and wherever it stands."""
+    hidden = Hidden()
+    for form in spellings(secret):
+        hidden.add(form)
+    assert hidden.without(before + printed(secret) + after) != before + printed(secret) + after
+
+
 @pytest.mark.parametrize("text", FORMS)
 def test_what_has_the_form_of_a_credential_is_not_quoted(text: str) -> None:
     """In a job file it is one; ids that the API speaks of have the same form and are shown."""
@@ -86,6 +128,7 @@ def test_a_long_text_is_looked_through_at_once() -> None:
     """Nobody who sends a long answer keeps this program busy."""
     hostile = ("token=" * 200_000, "a-" * 500_000, "bearer" + "+" * 1_000_000, "bearer " * 150_000)
     assert [len(clean(text, 500)) for text in hostile] == [500] * 4
+    assert mask_secrets("token" + "\\" * 1_000_000 + "token\\t" * 150_000).endswith("token\\t")
 
 
 def test_a_credential_at_the_end_of_what_is_shown_is_masked() -> None:
@@ -134,7 +177,7 @@ def test_a_link_is_cut_to_its_host() -> None:
 
 
 PLAINLY = re.compile(
-    r"(\b(?:bearer|basic)(?:\s|%20|\+)+|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
+    r"((?:bearer|basic)(?:\s|%20|\+)+|(?:token|secret|password|authorization|api[-_]?key)[\"']?\s*[:=]\s*[\"']?)"
     r"(?=[a-z._~+/=-]*\d)[a-z0-9._~+/=-]{8,}",
     re.IGNORECASE,
 )

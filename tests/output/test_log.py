@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.events import Event
-from orchestrator.core.redact import MASK, hide
+from orchestrator.core.hidden import MASK
+from orchestrator.core.redact import hide
 from orchestrator.output import log
 from orchestrator.output.streams import Lines
 

@@ -15,11 +15,9 @@ from hypothesis import strategies as st
 
 from orchestrator.core import clock
 from orchestrator.core.events import Ending
+from orchestrator.core.hidden import MASK
 from orchestrator.core.jobs import Priority, Window
-from orchestrator.core.redact import (
-    MASK,
-    hide,
-)
+from orchestrator.core.redact import hide
 from orchestrator.core.tasks import (
     SNAPSHOT_LIFETIME,
     Counts,

@@ -7,8 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len, set_cell_size
 
+from orchestrator.core.redact import hide
 from orchestrator.output import table
-from orchestrator.output.table import Column, fit_text, table_lines
+from orchestrator.output.table import Column, fit_text, table_lines, wrap_line
 
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
 WARNING = "\u26a0\ufe0f"
@@ -35,6 +36,13 @@ def test_a_cut_text_shows_that_it_is_cut() -> None:
     """An ellipsis stands for what is missing."""
     assert fit_text("Checkout", 5) == "Chec…"
     assert fit_text("決済テスト", 5) == "決済…"
+
+
+def test_a_secret_is_masked_before_a_part_of_it_is_cut_off_or_stands_in_the_next_line() -> None:
+    """The rest would be found by nobody."""
+    hide("canary of a table 7")
+    assert fit_text("the canary of a table 7", 20) == f"{'the [masked]':20}"
+    assert list(wrap_line("see the canary of a table 7 at once", 20)) == ["see the [masked] at", "  once"]
 
 
 def test_what_is_one_character_to_a_reader_is_not_cut_in_two() -> None:
