@@ -63,6 +63,12 @@ def test_every_secret_is_found_wherever_it_stands(data: st.DataObject) -> None:
     assert hidden(secrets).without(text) == masked_naively(text, secrets)
 
 
+def test_a_secret_within_another_one_uncovers_nothing_of_it() -> None:
+    """The mask reaches to the end of the longer one."""
+    longer, within = "begins-0123456789-and-goes-on-to-its-end", "0123456789"
+    assert hidden([longer, within]).without(f"a {longer} b") == f"a {MASK} b"
+
+
 def test_a_text_costs_the_same_with_ten_secrets_and_with_ten_thousand() -> None:
     """Counted in places at which something is looked up, of which an ordinary line has next to none."""
     chance = random.Random(0)
@@ -75,10 +81,7 @@ def test_a_text_costs_the_same_with_ten_secrets_and_with_ten_thousand() -> None:
 
 def test_a_strange_secret_makes_no_sentence_dear() -> None:
     """One with spaces is looked for on its own: what may hold a token is looked at as before."""
-    token, phrase = (
-        str(uuid.UUID(int=0x123456789ABCDEF << 60)),
-        "a pass phrase of quite a few words in its time",
-    )
+    token, phrase = "0123456789abcdef" * 2, "a pass phrase of quite a few words in its time"
     secrets = hidden([token, phrase])
     sentence = "0123 4567 89 " * 20
     assert not hidden([token]).places(sentence)

@@ -11,7 +11,7 @@ from html import escape
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.api.response import clean
@@ -90,6 +90,8 @@ PRINTED = (str, json.dumps, unquoted, repr, harmless, escape_markdown, escape, q
 """The ways in which the program may print a text."""
 
 
+@example('it\'s "my" own', "", "", repr)
+@example('a/b\\c d\n"é"', "", "", json.dumps)
 @given(st.text(min_size=8, max_size=50), st.text(max_size=5), st.text(max_size=5), st.sampled_from(PRINTED))
 def test_a_hidden_secret_is_found_in_every_spelling(
     secret: str, before: str, after: str, printed: Callable[[str], str]

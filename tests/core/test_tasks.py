@@ -14,7 +14,7 @@ def test_a_task_makes_its_key_once() -> None:
         organization="acme",
         account_group="1",
         test_id="2",
-        window=Window(start=0.0, end=60.0),
+        window=Window(start=0, end=60),
         is_public=False,
         display_name="",
         job_name="",
