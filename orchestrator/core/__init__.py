@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         UsageError,
         WindowError,
     )
-    from orchestrator.core.events import Ending, Event, Observer, Progress, Waiting
+    from orchestrator.core.events import TROUBLE, Ending, Event, Observer, Progress, Waiting, urgency
     from orchestrator.core.files import printable, read_start
     from orchestrator.core.jobs import (
         DEFAULT_BASE_URL,

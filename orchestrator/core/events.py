@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator.core.tasks import Counts, Reason, Result, Run
+
+TROUBLE = frozenset(
+    {
+        Reason.FOREIGN_QUOTA,
+        Reason.API_UNREACHABLE,
+        Reason.STORE,
+        Reason.TOKEN_REFUSED,
+        Reason.PERMISSION_REFUSED,
+        Reason.CONNECTION_REFUSED,
+        Reason.NOT_THE_API,
+        Reason.UNEXPECTED_SNAPSHOT,
+        Reason.NOBODY_RUNNING,
+    }
+)
+"""Reasons to wait that are warnings: they may need somebody to act."""
+
+Urgency = tuple[bool, float, str]
+"""The key by which waits are ordered: no trouble, the time until which, the name."""
+
+
+def urgency(reason: Reason, until: float | None, organization: str) -> Urgency:
+    """The order in which waits are told: trouble first, then what can go soonest."""
+    return reason not in TROUBLE, until or math.inf, organization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +49,28 @@ class Waiting:
     done: float | None = None
     slots: int = 5
 
+    @property
+    def urgency(self) -> Urgency:
+        """Its place among the waits that are told."""
+        return urgency(self.reason, self.until, self.organization)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run is at one moment: `now` is epoch seconds."""
+    """Where a run is at one moment: `now` is epoch seconds.
+
+    `waiting` are the most urgent waits in their order, `others` how many more organizations wait, by reason.
+    """
 
     now: float
     counts: Counts
     waiting: Sequence[Waiting] = ()
+    others: Mapping[Reason, int] = field(default_factory=dict)
+
+    @property
+    def organizations_waiting(self) -> int:
+        """How many organizations wait, those that are named and the others."""
+        return len(self.waiting) + sum(self.others.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from orchestrator.core import (
     Counts,
     Ending,
     Problem,
+    Progress,
     Reason,
     Result,
     Run,
@@ -30,21 +31,6 @@ from orchestrator.core import (
 )
 from orchestrator.store import Loss
 from orchestrator.windows import clock_time, day_text, window_texts
-
-TROUBLE = frozenset(
-    {
-        Reason.FOREIGN_QUOTA,
-        Reason.API_UNREACHABLE,
-        Reason.STORE,
-        Reason.TOKEN_REFUSED,
-        Reason.PERMISSION_REFUSED,
-        Reason.CONNECTION_REFUSED,
-        Reason.NOT_THE_API,
-        Reason.UNEXPECTED_SNAPSHOT,
-        Reason.NOBODY_RUNNING,
-    }
-)
-"""Reasons to wait that are warnings: they may need somebody to act."""
 
 _WHY = {
     Reason.OTHER_RUN: "{name}: other run goes first, or has the same snapshot; {next}",
@@ -184,18 +170,12 @@ def waiting_text(why: Waiting, now: float, zone: tzinfo) -> str:
     return _WHY[why.reason].replace("{next}", coming).replace("{name}", name) + left
 
 
-def waitings_text(whys: Sequence[Waiting], now: float, zone: tzinfo) -> str:
+def waitings_text(progress: Progress, zone: tzinfo) -> str:
     """All waits of a run on one line: the most urgent sentence, and the reasons of the other organizations."""
-    first, *others = by_urgency(whys)
-    if not others:
-        return waiting_text(first, now, zone)
-    reasons = _reasons_text(Counter(why.reason for why in others), len(others))
-    return f"{waiting_text(first, now, zone)}; and {len(others)} more: {reasons}"
-
-
-def by_urgency(whys: Sequence[Waiting]) -> list[Waiting]:
-    """The waits in the order in which they are told: trouble first, then what can go soonest."""
-    return sorted(whys, key=lambda why: (why.reason not in TROUBLE, why.until or math.inf, why.organization))
+    first, *rest = progress.waiting
+    text, more = waiting_text(first, progress.now, zone), Counter(why.reason for why in rest)
+    more.update(progress.others)
+    return f"{text}; and {more.total()} more: {_reasons_text(more, more.total())}" if more else text
 
 
 def refusal_text(organization: str, until: float | None, zone: tzinfo, now: float | None = None) -> str:

@@ -123,7 +123,7 @@ def status_lines(status: RunStatus, zone: tzinfo, *, store: str = "") -> Iterato
     yield sentences.progress_text(run.id, status.view.total, live=status.view.processes > 0)
     for name, counts in status.organizations.items():
         yield f"  {harmless(name)}: {sentences.counts_text(counts)}"
-    for why in sentences.by_urgency(status.waiting):
+    for why in sorted(status.waiting, key=lambda why: why.urgency):
         yield sentences.waiting_text(why, status.now, zone)
     if status.loss is not None:
         yield sentences.loss_text(status.loss, status.now, zone)

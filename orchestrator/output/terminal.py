@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from orchestrator.core import Ending, Event, Progress, Reason, Result, Run, Waiting, mask_secrets
+from orchestrator.core import TROUBLE, Ending, Event, Progress, Reason, Result, Run, mask_secrets
 from orchestrator.output import log, records, sentences
 from orchestrator.output.formats import Output, make_writer
 from orchestrator.output.streams import Lines, terminal_room
@@ -82,16 +82,15 @@ class View:
     def on_progress(self, progress: Progress) -> None:
         """Show how far the run is and what it waits for."""
         name_of = self._output.name_of
-        waits = sentences.by_urgency(
-            [replace(wait, organization=name_of(wait.organization)) for wait in progress.waiting]
-        )
+        waits = [replace(wait, organization=name_of(wait.organization)) for wait in progress.waiting]
+        progress = replace(progress, waiting=waits)
         if self._live:
-            self._live.show([mask_secrets(line) for line in self._live_lines(progress, waits)])
+            self._live.show([mask_secrets(line) for line in self._live_lines(progress)])
             return
         if self._output.quiet:
-            waits = [wait for wait in waits if wait.reason in sentences.TROUBLE]
-        if self._news.add_waits(waits, self._output.clock.boot()):
-            self._tell(self._waiting_event(waits, progress.now))
+            progress = _only_trouble(progress)
+        if self._news.add_waits(progress, self._output.clock.boot()):
+            self._tell(self._waiting_event(progress))
 
     def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
@@ -161,19 +160,24 @@ class View:
             if self._live and lines:
                 self._live.show(lines)
 
-    def _live_lines(self, progress: Progress, waits: Sequence[Waiting]) -> list[str]:
+    def _live_lines(self, progress: Progress) -> list[str]:
         """The state of the run, the reasons of the most urgent organizations to wait, and how many more wait."""
-        zone = self._output.zone
-        reasons = [sentences.waiting_text(wait, progress.now, zone) for wait in waits[:ORGANIZATIONS_SHOWN]]
-        more = [f"and {len(waits) - ORGANIZATIONS_SHOWN} more"] if len(waits) > ORGANIZATIONS_SHOWN else []
-        return [sentences.progress_text(self._run_id or "", progress.counts), *reasons, *more]
+        shown, zone = progress.waiting[:ORGANIZATIONS_SHOWN], self._output.zone
+        reasons = [sentences.waiting_text(wait, progress.now, zone) for wait in shown]
+        more = progress.organizations_waiting - len(shown)
+        return [
+            sentences.progress_text(self._run_id or "", progress.counts),
+            *reasons,
+            *([f"and {more} more"] if more else []),
+        ]
 
-    def _waiting_event(self, waits: Sequence[Waiting], now: float) -> Event:
+    def _waiting_event(self, progress: Progress) -> Event:
         """The sentence, and for machines the most urgent organizations one by one."""
+        waits = progress.waiting
         shown = [records.known_fields(records.wait_fields(wait)) for wait in waits[:ORGANIZATIONS_SHOWN]]
-        level = "warning" if waits[0].reason in sentences.TROUBLE else "info"
-        text = sentences.waitings_text(waits, now, self._output.zone)
-        fields = (("waiting", shown), ("organizations", len(waits)))
+        level = "warning" if waits[0].reason in TROUBLE else "info"
+        text = sentences.waitings_text(progress, self._output.zone)
+        fields = (("waiting", shown), ("organizations", progress.organizations_waiting))
         return Event(name="run.waiting", text=text, level=level, fields=fields)
 
 
@@ -182,15 +186,16 @@ class _News:
 
     def __init__(self) -> None:
         self._waits: dict[tuple[str, Reason], float | None] = {}
+        self._others: Mapping[Reason, int] = {}
         self._at = -math.inf
         self._unsent_at: dict[str, float] = {}
 
-    def add_waits(self, waits: Sequence[Waiting], boot: float) -> bool:
-        """Take these waits for told; False if no line about them is due."""
-        new = {(wait.organization, wait.reason): wait.until for wait in waits}
-        if not new or boot - self._at < MINUTE_BETWEEN_LINES or self._has(new):
+    def add_waits(self, progress: Progress, boot: float) -> bool:
+        """Take its waits for told; False if no line about them is due."""
+        new = {(wait.organization, wait.reason): wait.until for wait in progress.waiting}
+        if not new or boot - self._at < MINUTE_BETWEEN_LINES or self._has(new, progress.others):
             return False
-        self._waits, self._at = new, boot
+        self._waits, self._others, self._at = new, progress.others, boot
         return True
 
     def add_unsent(self, organization: str, boot: float) -> bool:
@@ -200,9 +205,19 @@ class _News:
         self._unsent_at[organization] = boot
         return True
 
-    def _has(self, new: dict[tuple[str, Reason], float | None]) -> bool:
+    def _has(self, new: dict[tuple[str, Reason], float | None], others: Mapping[Reason, int]) -> bool:
         """True if the same organizations wait for the same things until about the same times."""
-        return self._waits.keys() == new.keys() and all(_near(self._waits[key], new[key]) for key in new)
+        alike = self._waits.keys() == new.keys() and self._others == others
+        return alike and all(_near(self._waits[key], new[key]) for key in new)
+
+
+def _only_trouble(progress: Progress) -> Progress:
+    """The progress without the waits that need nobody to act."""
+    return replace(
+        progress,
+        waiting=[wait for wait in progress.waiting if wait.reason in TROUBLE],
+        others={reason: number for reason, number in progress.others.items() if reason in TROUBLE},
+    )
 
 
 def _live_line(drawn: Lines, output: Output) -> LiveLine | None:

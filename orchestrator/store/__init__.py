@@ -35,6 +35,6 @@ if TYPE_CHECKING:
     from orchestrator.store.clocks import ClockReading
     from orchestrator.store.queue import Ask, End
     from orchestrator.store.store import Store, open_store, store_exists
-    from orchestrator.store.views import Loss, RunView, ServingProcess, Views
+    from orchestrator.store.views import Loss, RunView, Search, ServingProcess, Views
 else:
     __getattr__ = lazy_face(__name__)

@@ -209,7 +209,7 @@ RESULTS = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.position > :after ORDER BY r.position LIMIT :some"""
 
 SETTLED_POSITIONS = """
-SELECT position FROM run_task WHERE run = :run AND phase = 4 AND until >= :since ORDER BY position"""
+SELECT position, until FROM run_task WHERE run = :run AND phase = 4 AND until >= :since ORDER BY position"""
 
 RESULTS_AT = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
@@ -253,6 +253,11 @@ NEXT_TASK = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.priority = :priority
   AND r.until = 0 AND NOT (r.kind = ANY(:without))
 ORDER BY r.position LIMIT 1"""
+
+# Seeks in the index run_task_turn: what is settled is not read.
+LEFT = """
+SELECT i.identity, COUNT(*) AS tasks FROM identity i JOIN run_task r ON r.organization = i.organization
+WHERE i.identity = ANY(:identities) AND r.run = :run AND r.phase IN (0, 1, 2, 3, 5) GROUP BY i.identity"""
 
 COUNT_OPEN = """
 SELECT COUNT(*) AS tasks FROM run_task r JOIN identity i ON i.organization = r.organization
@@ -345,8 +350,9 @@ WHERE t.evidence_due <= :now AND t.status IN ('uncertain', 'queued') AND r.task 
 SEARCHES = """
 SELECT o.identity, COUNT(*) AS tasks, MIN(t.evidence_due) AS due, MAX(t.evidence_at - t.granted_at) AS reach,
     (SELECT MAX(s.until) FROM run_task s WHERE s.run = :run AND s.phase = 4) AS settled_at
-FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
-WHERE r.run = :run AND t.status = 'uncertain' AND t.evidence_due IS NOT NULL GROUP BY o.identity"""
+FROM task t CROSS JOIN run_task r CROSS JOIN organization o
+WHERE t.evidence_due IS NOT NULL AND t.status = 'uncertain' AND r.task = t.id AND r.run = :run
+  AND o.id = t.organization GROUP BY o.identity"""
 
 KNOWN_SNAPSHOTS = """
 SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND snapshot_id IS NOT NULL"""

@@ -114,6 +114,12 @@ class Views:
         with self._database.read() as tx:
             return int(tx.rows(sql.COUNT_OPEN, **row)[0]["tasks"])
 
+    def left(self, run_id: str, identities: Sequence[str]) -> Mapping[str, int]:
+        """How many tasks some organizations of a run have that are not settled; by identity, where there are any."""
+        with self._database.read() as tx:
+            rows = tx.rows(sql.LEFT, run=run_id, identities=list(identities))
+        return {row["identity"]: row["tasks"] for row in rows}
+
     def searches(self, run_id: str) -> Mapping[str, Search]:
         """The lost answers of a run that are still looked for, by organization identity."""
         with self._database.read() as tx:
@@ -145,10 +151,19 @@ class Views:
             yield from map(_result, rows)
             position = rows[-1]["position"]
 
+    def settled(self, run_id: str, since: float) -> dict[int, float]:
+        """The positions of a run's tasks that were settled at or after a store time, and when each of them was."""
+        with self._database.read() as tx:
+            rows = tx.rows(sql.SETTLED_POSITIONS, run=run_id, since=since)
+        return {row["position"]: row["until"] for row in rows}
+
     def _settled_results(self, run_id: str, since: float) -> Iterator[Result]:
         with self._database.read() as tx:
             rows = tx.rows(sql.SETTLED_POSITIONS, run=run_id, since=since)
-        positions = array("q", (row["position"] for row in rows))
+        return self.results_at(run_id, array("q", (row["position"] for row in rows)))
+
+    def results_at(self, run_id: str, positions: Sequence[int]) -> Iterator[Result]:
+        """Those of a run's tasks at these positions that are settled, in the order of the plan."""
         for first in range(0, len(positions), BATCH):
             some = list(positions[first : first + BATCH])
             with self._database.read() as tx:

@@ -41,8 +41,8 @@ class ClockGuard:
         self, store: Store, organizations: ServedOrganizations, clock: Clock, observer: Observer
     ) -> None:
         self._store, self._clock, self._observer = store, clock, observer
-        self._gain = Gain([served.limit for served in organizations])
-        self._holds = [Hold(served=served) for served in organizations]
+        self._organizations, self._gain = organizations, Gain([served.limit for served in organizations])
+        self._holds: list[Hold] = []  # of each organization, from the first time on that slots are held
         self._to_hold: list[Hold] = []
         self._ahead, self._held_anew = -math.inf, False
         self._noted_at: float | None = None
@@ -62,13 +62,13 @@ class ClockGuard:
             after, least=at - after, most=at - before
         )  # it was read somewhere in between
         if gained or (self._noted_at is None and self._has_gained_unseen(at, after)):
-            self._to_hold = list(self._holds)
+            self._have_all_held()
 
     def check_grant(self, lease: Lease) -> bool:
         """Tell if a clock that had gained since it was last read made this grant; all slots are to be held then."""
         gained = self._gain.is_beyond(lease.granted_at - self._clock.boot())
         if gained:
-            self._to_hold = list(self._holds)
+            self._have_all_held()
         return gained
 
     def hold_all_tokens(self) -> None:
@@ -85,6 +85,11 @@ class ClockGuard:
             self._held_anew = False
             self._observer.on_event(notices.CLOCK_STEP)
         self._note_clocks()
+
+    def _have_all_held(self) -> None:
+        """Note that the slots of all organizations are to be held."""
+        self._holds = self._holds or [Hold(served=served) for served in self._organizations]
+        self._to_hold = list(self._holds)
 
     def _has_gained_unseen(self, at: float, boot: float) -> bool:
         """True if the store's clock gained on ours while no process lived that would have seen it."""

@@ -6,9 +6,10 @@ Nothing here is durable; what has to survive a crash or be seen by other process
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.core import Clock, Limit, Reason, RetryRules, Task
@@ -153,6 +154,24 @@ class ServedOrganization:
             self.calendar = other.calendar
 
 
+class Witness:
+    """Knows an organization for which something holds: however many there are, it is nearly always the one before."""
+
+    def __init__(
+        self, organizations: Sequence[ServedOrganization], holds: Callable[[ServedOrganization], bool]
+    ) -> None:
+        self._all, self._holds, self._at = organizations, holds, 0
+
+    @property
+    def found(self) -> bool:
+        """True if it holds for any of them; the last one for which it did is asked first."""
+        for at in itertools.chain(range(self._at, len(self._all)), range(self._at)):
+            if self._holds(self._all[at]):
+                self._at = at
+                return True
+        return False
+
+
 class ServedOrganizations:
     """The organizations that a process holds a credential for, by identity and by the time of their next look.
 
@@ -166,6 +185,8 @@ class ServedOrganizations:
         self._by_identity: dict[str, ServedOrganization | None] = dict(served)  # None for a stranger
         self._looks: list[tuple[float, int, ServedOrganization]] = []  # a heap; `look_at` is what counts
         self._looks_ever = 0
+        self._open = Witness(self._all, lambda one: one.stopped is None and not one.empty)
+        self._hopeful = Witness(self._all, lambda one: not (one.empty or one.stopped or one.connect_failures))
         self.unreachable_since: float | None = None
         self.registration_due = True
         for one in self._all:
@@ -177,7 +198,7 @@ class ServedOrganizations:
     @property
     def idle(self) -> bool:
         """True if nothing more is to be granted to any of them."""
-        return all(served.empty or served.stopped is not None for served in self._all)
+        return not self._open.found
 
     def find(self, identity: str) -> ServedOrganization | None:
         """The organization of this identity; None where this process has no credential for it."""
@@ -214,12 +235,11 @@ class ServedOrganizations:
         return self._looks[0][0] if self._looks else math.inf
 
     # -- who can be reached ------------------------------------------------------------------------------
-    def silent_for(self, now: float) -> float:
-        """For how long nothing has answered; an organization that merely waits for its time still has hope."""
-        if self.unreachable_since is None:
+    def silent_for(self, now: float, *, at_least: float = 0.0) -> float:
+        """For how long nothing has answered, 0 for shorter times; one that merely waits for its time still has hope."""
+        if self.unreachable_since is None or now - self.unreachable_since < at_least:
             return 0.0
-        hopeful = any(not (one.empty or one.stopped or one.connect_failures) for one in self._all)
-        return 0.0 if hopeful else now - self.unreachable_since
+        return 0.0 if self._hopeful.found else now - self.unreachable_since
 
     def register(self, run_id: str) -> None:
         """Tell other processes for whom this one can send, if that has changed."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
 
-from orchestrator.core import Observer, Result, Status
+from orchestrator.core import Counts, Observer, Result, Run, Status
 from orchestrator.store import Store
 from orchestrator.worker.clock_guard import ClockGuard
 
@@ -15,29 +16,39 @@ OVERLAP = 5.0
 POLLS_PER_RECOVERY = 10
 """Dead processes are looked for at every so-manieth look."""
 
-TOLD_AS = {Status.FAILED: 1, Status.UNCERTAIN: 2, Status.CREATED: 3}
-"""The status with which a task was told, in one byte; 0: nothing yet."""
+
+class Told(IntEnum):
+    """What was told of a task, in one byte."""
+
+    NOTHING = 0
+    FAILED = 1
+    UNCERTAIN = 2
+    CREATED = 3
+    EXISTING = 4
+
+
+MADE = (Told.CREATED, Told.EXISTING)
 
 
 class Watch:
     """Reports each settled task of a run once, by whatever process it was settled, and says what changed.
 
-    `reported` counts the tasks that were told; `lost` has, by position, the organization of each answer that
-    was lost and the store time from which it is looked for; `renamed` is True if organizations of the run are
-    known by other identities than at the look before.
+    `lost` are the positions of answers that were lost and are looked for; `renamed` is True if organizations of the
+    run are known by other identities than at the look before.
     """
 
-    def __init__(
-        self, run_id: str, store: Store, observer: Observer, guard: ClockGuard, *, poll: float
-    ) -> None:
-        self._run_id, self._store, self._observer, self._guard = run_id, store, observer, guard
+    def __init__(self, run: Run, store: Store, observer: Observer, guard: ClockGuard, *, poll: float) -> None:
+        self._run_id, self._store, self._observer, self._guard = run.id, store, observer, guard
         self._poll, self._recovered = poll, -math.inf
-        self._told = bytearray()  # by position, so that memory grows one byte a task
+        self._told = bytearray(run.tasks)  # by position, so that memory grows one byte a task
+        self._tally = [run.tasks, *(0 for _ in list(Told)[1:])]  # how many were told as what
         self._versions: Mapping[str, int] = {}
         self._state = ""
         self._since, self._setbacks = -math.inf, 0
-        self.reported = 0
-        self.lost: dict[int, tuple[str, float]] = {}
+        self._seen: dict[
+            int, float
+        ] = {}  # when those were settled that the next thorough look finds once more
+        self.lost: set[int] = set()
         self.renamed = False
 
     def find_changed(self, now: float) -> set[str]:
@@ -64,15 +75,18 @@ class Watch:
         """Tell about every task that was settled since the last report; `thorough` looks back a little further."""
         if self._guard.setbacks != self._setbacks:  # what is settled now is settled before what was reported
             self._since, self._setbacks = -math.inf, self._guard.setbacks
-        at = self._store.now()
-        for result in self._store.views.results(self._run_id, settled_since=self._since - OVERLAP * thorough):
-            position = result.task.position
-            if not result.final:
-                self.lost[position] = (result.task.organization, result.evidence_due or at)
-                continue
-            self.lost.pop(position, None)
-            self._tell(result)
-        self._since = at
+        at, views = self._store.now(), self._store.views
+        if self._since == -math.inf:
+            settled: dict[int, float] = {}
+            self._take(views.results(self._run_id, settled_since=self._since))
+        else:
+            settled = views.settled(self._run_id, self._since - OVERLAP * thorough)
+            self._take(
+                views.results_at(
+                    self._run_id, [one for one in settled if self._seen.get(one) != settled[one]]
+                )
+            )
+        self._since, self._seen = at, settled if thorough else self._seen | settled
 
     def report_rest(self) -> None:
         """Tell about what is uncertain and was still to be looked for: the run ends before that."""
@@ -81,14 +95,50 @@ class Watch:
 
     def has_told(self, position: int) -> bool:
         """True if the task at this position was reported."""
-        return position < len(self._told) and bool(self._told[position])
+        return position < len(self._told) and self._told[position] != Told.NOTHING
+
+    @property
+    def reported(self) -> int:
+        """How many tasks were told."""
+        return len(self._told) - self._tally[Told.NOTHING]
+
+    def counts(self, *, under_way: int, lost: int) -> Counts:
+        """The run's tasks as they were told; of the others so many are under way here, and of so many the answer is lost."""
+        left = self._tally[Told.NOTHING]
+        lost = min(lost, left)
+        sending = min(under_way, left - lost)
+        return Counts(
+            created=self._tally[Told.CREATED],
+            existing=self._tally[Told.EXISTING],
+            failed=self._tally[Told.FAILED],
+            uncertain=self._tally[Told.UNCERTAIN] + lost,
+            queued=left - lost - sending,
+            sending=sending,
+        )
+
+    def _take(self, results: Iterable[Result]) -> None:
+        """Tell of these, but not yet of those whose answers are looked for."""
+        for result in results:
+            if result.final:
+                self.lost.discard(result.task.position)
+                self._tell(result)
+            else:
+                self.lost.add(result.task.position)
 
     def _tell(self, result: Result) -> None:
         """Tell it, if it is news: what was not made may have been queued again, or noted as made, meanwhile."""
-        position, told = result.task.position, TOLD_AS[result.status]
+        position, told = result.task.position, _told_as(result)
         if position >= len(self._told):
+            self._tally[Told.NOTHING] += position + 1 - len(self._told)
             self._told.extend(bytes(position + 1 - len(self._told)))
         before, self._told[position] = self._told[position], told
-        self.reported += not before
-        if before not in (told, TOLD_AS[Status.CREATED]):
+        self._tally[before] -= 1
+        self._tally[told] += 1
+        if before != told and before not in MADE:
             self._observer.on_result(result)
+
+
+def _told_as(result: Result) -> Told:
+    if result.status is Status.CREATED:
+        return Told.CREATED if result.made_here else Told.EXISTING
+    return Told.FAILED if result.status is Status.FAILED else Told.UNCERTAIN

@@ -69,7 +69,8 @@ class Worker:
         draw, poll = Random(seed), min((one.limit.poll for one in served), default=1.0)
         self._poll, self._looked, self._thorough = poll, -math.inf, -math.inf
         ends_at = math.inf if deadline is None else self._started + deadline
-        self._shutdown = Shutdown(sender, observer, patience=rules.within, ends_at=ends_at)
+        self._patience = rules.within
+        self._shutdown = Shutdown(sender, observer, patience=self._patience, ends_at=ends_at)
         self._guard = ClockGuard(store, served, clock, observer)
         self._in_flight = InFlight(store, sender, served, clock, observer=observer, rules=rules, draw=draw)
         self._grants = Grants(
@@ -78,9 +79,16 @@ class Worker:
         self._lost_answers = LostAnswers(
             run.id, store, sender, served, clock, observer=observer, rules=rules, draw=draw
         )
-        self._watch = Watch(run.id, store, observer, self._guard, poll=poll)
+        self._watch = Watch(run, store, observer, self._guard, poll=poll)
         self._progress = RunProgress(
-            run, store, served, clock, observer=observer, watch=self._watch, lost_answers=self._lost_answers
+            run,
+            store,
+            served,
+            clock,
+            observer=observer,
+            watch=self._watch,
+            in_flight=self._in_flight,
+            lost_answers=self._lost_answers,
         )
 
     # -- driving it --------------------------------------------------------------------------------------
@@ -109,7 +117,7 @@ class Worker:
     def step(self) -> float | None:
         """Do what can be done now; the boot time of the next look, or None when the run has ended."""
         now = self._clock.boot()
-        self._shutdown.check(now, silent_for=self._organizations.silent_for(now))
+        self._shutdown.check(now, silent_for=self._organizations.silent_for(now, at_least=self._patience))
         try:
             do_all(self._ends())
             self._look(now)
@@ -138,7 +146,7 @@ class Worker:
             self._store.queue.serve(self.run.id, ())
         except StoreTrouble:
             self._shutdown.begin("the store does not answer", self._clock.boot())
-            view, early = self._progress.last_view, True
+            view, early = self._progress.told, True
             reasons = dict.fromkeys(view.counts, Reason.STORE.value)
         seconds = self._clock.boot() - self._started
         ending = make_ending(view, self._organizations, reasons, early=early, seconds=seconds)
@@ -203,17 +211,28 @@ class Worker:
         """True if there is nothing left to do here but to look for lost answers."""
         if not self._in_flight.settled:
             return False
-        return self._organizations.idle or not self._progress.count().total.pending
+        return self._organizations.idle or (self._may_be_over and not self._progress.count().total.pending)
+
+    @property
+    def _may_be_over(self) -> bool:
+        """True if nothing may be left but answers that were lost: then it is worth asking the store."""
+        return self._watch.reported + len(self._watch.lost) >= self.run.tasks
 
     def _is_finished(self) -> bool:
         if self._lost_answers.under_way or not self._in_flight.settled:
             return False
         if self._shutdown.begun:
             return True
+        if not self._seems_finished():
+            return False
+        self._progress.note_change()  # since the last look another process may have settled the last of them
+        return self._seems_finished()
+
+    def _seems_finished(self) -> bool:
+        """True if nothing is left to do, by what the store said when it was asked last."""
         idle = self._organizations.idle
         if not idle and self._watch.reported < self.run.tasks:
             return False
-        self._progress.note_change()  # since the last look another process may have settled the last of them
         view = self._progress.count()
         if self._grants.reopen(view):
             return False

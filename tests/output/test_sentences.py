@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.events import Ending, Waiting
+from orchestrator.core.events import Ending, Progress, Waiting
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, RunState, Snapshot, Status, Task
 from orchestrator.output import sentences
@@ -115,16 +116,26 @@ def test_a_length_of_time_has_two_units(seconds: float, text: str) -> None:
     assert sentences.duration_text(seconds) == text
 
 
+def told(*whys: Waiting, others: Mapping[Reason, int] | None = None) -> str:
+    """The line about these waits and so many others."""
+    waiting = sorted(whys, key=lambda one: one.urgency)
+    progress = Progress(now=NOW, counts=Counts(), waiting=waiting, others=others or {})
+    return sentences.waitings_text(progress, BERLIN)
+
+
 def test_several_organizations_are_one_line() -> None:
     """Trouble comes first, the others are counted by reason."""
     quota = why(Reason.OWN_QUOTA)
     whys = [quota, why(Reason.TOKEN_REFUSED, None, organization="beta"), why(Reason.OWN_QUOTA, NOW + 9)]
-    line = sentences.waitings_text(whys, NOW, BERLIN)
+    line = told(*whys)
     assert line.startswith("beta: token refused; next when the token is replaced")
     assert line.endswith("; and 2 more: own quota")
-    mixed = sentences.waitings_text([*whys, why(Reason.STORE)], NOW, BERLIN)
+    mixed = told(*whys, why(Reason.STORE))
     assert mixed.endswith("and 3 more: 1 token refused, 2 own quota")
-    assert sentences.waitings_text([quota], NOW, BERLIN) == sentences.waiting_text(quota, NOW, BERLIN)
+    assert told(quota) == sentences.waiting_text(quota, NOW, BERLIN)
+    assert told(*whys, others={Reason.OWN_QUOTA: 9_000, Reason.BACKOFF: 1}).endswith(
+        "; and 9003 more: 9002 own quota, 1 backoff"
+    )
 
 
 def test_the_last_line_word_for_word() -> None:

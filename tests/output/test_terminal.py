@@ -100,7 +100,13 @@ class Stage:
             Waiting(organization=TASK.organization if n == 0 else f"org{n}", reason=why, until=due, left=37)
             for n, why in enumerate(reasons)
         ]
-        self.view.on_progress(Progress(now=now, counts=Counts(created=3, queued=37), waiting=whys))
+        self.view.on_progress(
+            Progress(
+                now=now,
+                counts=Counts(created=3, queued=37),
+                waiting=sorted(whys, key=lambda one: one.urgency),
+            )
+        )
 
     def end(self, exit_code: int = 0, **counts: int) -> None:
         """End the run."""

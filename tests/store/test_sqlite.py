@@ -402,6 +402,8 @@ def test_there_is_nothing_to_read_before_the_first_run(tmp_path: Path) -> None:
         "EVIDENCE_DUE",
         "RESULTS",
         "SETTLED_POSITIONS",
+        "LEFT",
+        "SEARCHES",
         "LEASED_TASK",
     ],
 )
