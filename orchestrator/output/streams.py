@@ -7,6 +7,7 @@ import io
 import os
 import queue
 import select
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -96,27 +97,36 @@ class _Piece:
 
 
 class Outlet(io.RawIOBase):
-    """A standard stream, written by a thread of its own: a reader who stopped reading cannot keep the program from ending.
+    """A standard stream: a reader who stopped reading cannot keep the program from ending.
 
-    A write takes as long as the reader does, until `is_ending` says that the program is to end: then the reader has
-    some seconds more, and from then on the stream is gone. Writing to one that is gone is an OSError; with `unfailing`
-    it is nothing, since there is nobody left to tell.
+    A file, and a pipe with room for all of it, are written at once. Anything else is written by a thread of its own,
+    for which a write waits as long as the reader does, until `is_ending` says that the program is to end: then the
+    reader has some seconds more, and from then on the stream is gone. Writing to one that is gone is an OSError; with
+    `unfailing` it is nothing, since there is nobody left to tell.
     """
 
     def __init__(self, number: int, is_ending: Callable[[], bool], *, unfailing: bool = False) -> None:
         super().__init__()
         self._number, self._is_ending, self._unfailing = number, is_ending, unfailing
+        mode = os.fstat(number).st_mode
+        self._is_file = stat.S_ISREG(mode)
+        self._tries_pipe = stat.S_ISFIFO(mode) and hasattr(os, "RWF_NOWAIT")
+        self._turn = threading.RLock()  # a signal's receiver may write while something is written
         self._pieces: queue.SimpleQueue[_Piece] = queue.SimpleQueue()
+        self._unwritten = 0
         self._writer: threading.Thread | None = None
         self._stalled = False
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write all of it; returns the number of its bytes."""
-        piece = _Piece(bytes(data))
-        error = self._wait_for(piece)
-        if error is not None and not self._unfailing:
-            raise error
-        return len(piece.data)
+        whole = bytes(data)
+        try:
+            if not self._write_at_once(whole):
+                self._have_written(_Piece(whole))
+        except OSError:
+            if not self._unfailing:
+                raise
+        return len(whole)
 
     def discard(self) -> None:
         """Drop from now on what is written, without an error."""
@@ -134,21 +144,45 @@ class Outlet(io.RawIOBase):
         """True, always."""
         return True
 
-    def _wait_for(self, piece: _Piece) -> OSError | None:
-        """Have a piece written; the reason why it was not."""
-        if not self._stalled:
-            self._start()
-            self._pieces.put(piece)
-            looks = LAST_LOOKS
-            while looks and not piece.done.wait(LOOK):
-                looks -= self._is_ending()
-            self._stalled = not looks
-        return OSError(errno.ETIMEDOUT, "nobody reads it") if self._stalled else piece.error
+    def _write_at_once(self, data: bytes) -> bool:
+        """Write all of it without waiting for a reader; False where that cannot be, or what came before is not written."""
+        with self._turn:
+            if self._unwritten or self._stalled:
+                return False
+            if self._is_file:
+                self._write_whole(memoryview(data))
+                return True
+            return self._tries_pipe and len(data) <= select.PIPE_BUF and self._write_into_pipe(data)
 
-    def _start(self) -> None:
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write_pieces, name="outlet", daemon=True)
-            self._writer.start()
+    def _write_into_pipe(self, data: bytes) -> bool:
+        """Write it as a whole, as POSIX promises up to PIPE_BUF; False if it is full, or the kernel older than Linux 6.4."""
+        try:
+            os.pwritev(self._number, [data], -1, os.RWF_NOWAIT)
+        except OSError as error:
+            self._tries_pipe = isinstance(error, BlockingIOError)
+            return False
+        return True
+
+    def _have_written(self, piece: _Piece) -> None:
+        """Have it written by the thread; OSError if it is not."""
+        looks = 0 if self._stalled else LAST_LOOKS
+        if looks:
+            self._hand_over(piece)
+        while looks and not piece.done.wait(LOOK):
+            looks -= self._is_ending()
+        self._stalled = not looks
+        if self._stalled:
+            raise OSError(errno.ETIMEDOUT, "nobody reads it")
+        if piece.error is not None:
+            raise piece.error
+
+    def _hand_over(self, piece: _Piece) -> None:
+        with self._turn:
+            self._unwritten += 1
+            self._pieces.put(piece)
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_pieces, name="outlet", daemon=True)
+                self._writer.start()
 
     def _write_pieces(self) -> None:
         while True:
@@ -157,6 +191,8 @@ class Outlet(io.RawIOBase):
                 self._write_whole(memoryview(piece.data))
             except OSError as error:
                 piece.error = error
+            with self._turn:
+                self._unwritten -= 1
             piece.done.set()
 
     def _write_whole(self, rest: memoryview) -> None:

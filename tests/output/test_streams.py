@@ -57,6 +57,54 @@ def test_an_outlet_writes_everything_and_knows_its_errors() -> None:
             outlet.write(b"lost")
 
 
+def count_writers() -> int:
+    """The threads that write for outlets; one never ends."""
+    return sum(thread.name == "outlet" for thread in threading.enumerate())
+
+
+def test_lines_for_which_there_is_room_are_written_without_a_thread(tmp_path: Path) -> None:
+    """Into a file of any size, and into a pipe while nobody reads it; what does not fit is handed over."""
+    before = count_writers()
+    with (tmp_path / "out.jsonl").open("wb") as file:
+        outlet = Outlet(file.fileno(), lambda: True)
+        assert sum(outlet.write(bytes(size)) for size in (10, 200_000, 10)) == 200_020
+    assert (tmp_path / "out.jsonl").stat().st_size == 200_020
+    with pipe_to() as (reading, outlet):
+        for _ in range(100):
+            outlet.write(b"x" * 99 + b"\n")
+        assert os.read(reading, 65_536) == (b"x" * 99 + b"\n") * 100
+        assert count_writers() == before
+        drain = threading.Thread(target=_read_line, args=(reading,))
+        drain.start()
+        outlet.write(bytes(100_000) + b"\n")
+        drain.join()
+        assert count_writers() == before + 1
+        os.close(reading)
+
+
+def test_a_line_that_fits_waits_for_one_that_did_not() -> None:
+    """However often the reader makes room in between."""
+    long = b"a" * 150_000 + b"\n"
+    with pipe_to() as (reading, outlet):
+        for _ in range(20):
+            writer = threading.Thread(target=outlet.write, args=(long,))
+            writer.start()
+            read = os.read(reading, 65_536)
+            other = threading.Thread(target=outlet.write, args=(b"b\n",))
+            other.start()
+            while read.count(b"\n") < 2:
+                read += os.read(reading, 65_536)
+            writer.join()
+            other.join()
+            assert read == long + b"b\n"
+        os.close(reading)
+
+
+def _read_line(reading: int) -> None:
+    while b"\n" not in os.read(reading, 4096):
+        pass
+
+
 def test_an_unfailing_outlet_has_nobody_left_to_tell() -> None:
     """Writing to one that is gone is nothing."""
     with pipe_to(unfailing=True) as (reading, outlet):
@@ -94,11 +142,14 @@ AROUND = {"__stdout__", "__stderr__", "TextIOWrapper", "buffer"}
 """Attributes by which text gets to a stream, and not through `CleanText` or `Lines`."""
 
 
+WRITES = {"os.write", "os.writev", "os.pwrite", "os.pwritev"}
+
+
 def ways_around(tree: ast.Module) -> list[str]:
     """The places where something is written past them."""
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     named = [node.attr for node in attributes if node.attr in AROUND]
-    return named + ["os.write" for node in attributes if ast.unparse(node) == "os.write"]
+    return named + [ast.unparse(node) for node in attributes if ast.unparse(node) in WRITES]
 
 
 def test_nothing_is_written_past_the_place_where_secrets_are_masked() -> None:
