@@ -62,10 +62,14 @@ class Attempt:
 
     def remaining(self) -> float:
         """Real seconds until the deadline; TimeoutError when there are none."""
-        left = self.deadline - self.clock.boot()
+        left = self.seconds_left()
         if left <= 0:
             raise TimeoutError
-        return self.clock.real(left)
+        return left
+
+    def seconds_left(self) -> float:
+        """Real seconds until the deadline, fewer than none after it."""
+        return self.clock.real(self.deadline - self.clock.boot())
 
     def describe_lateness(self) -> str:
         """The words for a deadline that passes now: before the first byte nothing is connected, after it nothing answered."""
@@ -158,54 +162,58 @@ CURRENT: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class Watchdog:
-    """Cuts attempts off at their deadline: one thread, which lives while attempts are under way."""
+    """Cuts attempts off at their deadline: one thread for all, which lives while attempts are under way.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    It looks once a second, and is woken only for an attempt that ends sooner.
+    """
+
+    def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._attempts: set[Attempt] = set()
+        self._attempts: dict[Attempt, object] = {}
         self._running = False
 
     @contextmanager
-    def watch(self, attempt: Attempt) -> Iterator[None]:
+    def watch(self, attempt: Attempt, sender: object) -> Iterator[None]:
         """Make this attempt the thread's current one, and cut it off if it is still made at its deadline."""
         current = CURRENT.set(attempt)
         with self._changed:
-            self._attempts.add(attempt)
-            self._changed.notify()
+            self._attempts[attempt] = sender
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name="tesnap-watchdog", daemon=True).start()
+            elif attempt.seconds_left() < _LOOK:
+                self._changed.notify()
         try:
             yield
         finally:
             with self._changed:
-                self._attempts.discard(attempt)
-                self._changed.notify()
+                self._attempts.pop(attempt, None)
             CURRENT.reset(current)
 
-    def cut_all(self, why: str) -> None:
-        """Cut off everything that is under way."""
+    def cut_all(self, sender: object, why: str) -> None:
+        """Cut off everything of this sender that is under way."""
         with self._changed:
-            attempts = tuple(self._attempts)
+            attempts = [attempt for attempt, its in self._attempts.items() if its is sender]
         for attempt in attempts:
             attempt.cut_off(why)
 
     def _run(self) -> None:
         with self._changed:
             while self._attempts:
-                now = self._clock.boot()
-                for attempt in tuple(self._attempts):
-                    if attempt.deadline <= now:
-                        attempt.cut_off(attempt.describe_lateness())
-                        self._attempts.discard(attempt)
-                self._changed.wait(self._pause(now))
+                for attempt in [one for one in self._attempts if one.seconds_left() <= 0]:
+                    attempt.cut_off(attempt.describe_lateness())
+                    del self._attempts[attempt]
+                self._changed.wait(self._pause())
             self._running = False
 
-    def _pause(self, now: float) -> float:
+    def _pause(self) -> float:
         """Real seconds to the next look: suspended time passes on the boot clock alone."""
-        nearest = min((attempt.deadline for attempt in self._attempts), default=now)
-        return max(0.001, min(_LOOK, self._clock.real(nearest - now)))
+        nearest = min((attempt.seconds_left() for attempt in self._attempts), default=0.0)
+        return max(0.001, min(_LOOK, nearest))
+
+
+WATCHDOG = Watchdog()
+"""The one that watches every attempt of this process."""
 
 
 def _look_up(host: str, port: int, tell: Callable[[Addresses | OSError], None]) -> None:

@@ -21,7 +21,11 @@ MOST_LISTED = 64 * 2**20
 MOST_ANSWERED = 2**20
 """The most bytes of any other answer: a snapshot has about 2 KiB."""
 
-_ACCEPT = "application/hal+json, application/json, application/problem+json"
+_HEADERS = {
+    "Accept": "application/hal+json, application/json, application/problem+json",
+    "Accept-Encoding": "identity",
+    "Authorization": CREDENTIAL_MARK,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,8 @@ class Client:
     bundle that cannot be used.
     """
 
+    __slots__ = ("_bearer", "_clock", "_timeout", "_transport", "_user_agent", "base_url")
+
     def __init__(
         self,
         base_url: str,
@@ -53,12 +59,7 @@ class Client:
     ) -> None:
         self.base_url = check_base_url(base_url)
         self._bearer, self._clock, self._timeout = bearer, clock, http.timeout
-        self._headers = {
-            "Accept": _ACCEPT,
-            "Accept-Encoding": "identity",
-            "Authorization": CREDENTIAL_MARK,
-            "User-Agent": user_agent,
-        }
+        self._user_agent = user_agent
         self._transport = Transport(self.base_url, clock=clock, http=http, environ=environ)
 
     def __repr__(self) -> str:
@@ -103,8 +104,10 @@ class Client:
         url = self.base_url.rstrip("/") + call.path
         if call.query:
             url += "?" + urlencode(call.query, quote_via=quote)
-        headers = {} if call.body is None else {"Content-Type": "application/json"}
-        return Request(call.method, url, headers=self._headers | headers, data=call.body)
+        headers = _HEADERS | {"User-Agent": self._user_agent}
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        return Request(call.method, url, headers=headers, data=call.body)
 
 
 def snapshot_call(task: Task) -> Call:

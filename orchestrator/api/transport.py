@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -24,11 +26,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
-from orchestrator.api.attempt import CURRENT, Attempt, Stopped, Watchdog
+from orchestrator.api.attempt import CURRENT, WATCHDOG, Attempt, Stopped
 from orchestrator.api.failures import FAILURES, judge_failure
 from orchestrator.api.proxy import find_proxy
 from orchestrator.api.response import Answer, date_offset
-from orchestrator.core import Clock, Http, UsageError, host_port
+from orchestrator.core import Clock, Http, UsageError, host_port, normalise_url
 
 if TYPE_CHECKING:
     import socket
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from urllib3 import HTTPResponse
     from urllib3._base_connection import BaseHTTPConnection
 
-CONNECTIONS = 5
-"""Connections kept open per organization: as many as it has tokens."""
+CONNECTIONS = 128
+"""Connections kept open to one server: as many as there are requests under way at once (`worker.sender`)."""
 
 IDLE = 10.0
 """Seconds after which an idle connection is not used again: balancers drop such ones silently."""
@@ -55,16 +57,17 @@ logging.getLogger("urllib3.connection").addFilter(lambda _: False)
 
 
 class Transport:
-    """The way to one server; any number of threads may use it at once.
+    """The way to one server, for one of those who send there; any number of threads may use it at once.
 
-    UsageError for a proxy or CA bundle that cannot be used.
+    Connections are shared with all others who send to the same server by the same proxy and CA bundle: who sends
+    stands in each request alone. UsageError for a proxy or CA bundle that cannot be used.
     """
 
+    __slots__ = ("_clock", "_way", "closed")
+
     def __init__(self, url: str, *, clock: Clock, http: Http, environ: Mapping[str, str]) -> None:
-        proxy = find_proxy(url, http.proxy, environ)
-        self._proxies = {"https": proxy} if proxy else {}
-        self._adapter = Adapter(_find_context(url, http, environ))
-        self._clock, self._watchdog = clock, Watchdog(clock)
+        self._way = share_way(url, http, environ)
+        self._clock = clock
         self.closed = False
 
     def exchange(
@@ -74,7 +77,7 @@ class Transport:
 
         With `only_refusals` the body of a 2xx is not waited for.
         """
-        with self._watchdog.watch(attempt):  # before the look at `closed`: closing cuts off what is watched
+        with WATCHDOG.watch(attempt, self):  # before the look at `closed`: closing cuts off what is watched
             answer = (
                 Answer(sent=False, failure=_ABORTED)
                 if self.closed
@@ -85,20 +88,19 @@ class Transport:
         return answer
 
     def abort_all(self) -> None:
-        """Cut off whatever is under way, at once; the threads that wait for it get their answers."""
-        self._watchdog.cut_all(_ABORTED)
+        """Cut off whatever is under way here, at once; the threads that wait for it get their answers."""
+        WATCHDOG.cut_all(self, _ABORTED)
 
     def close(self) -> None:
-        """Cut off what is under way and close all connections; nothing more is sent."""
-        self.closed = True
-        self.abort_all()
-        self._adapter.close()
+        """Cut off what is under way here and let the connections go; nothing more is sent."""
+        if not self.closed:
+            self.closed = True
+            self.abort_all()
+            self._way.let_go()
 
     def _send(self, request: Request, attempt: Attempt, most: int, *, only_refusals: bool) -> Answer:
         try:
-            response = self._adapter.send(
-                request.prepare(), stream=True, timeout=attempt.remaining(), proxies=self._proxies
-            )
+            response = self._way.send(request, attempt)
         except FAILURES as error:
             failed = judge_failure(error, attempt)
             return Answer(sent=attempt.sent, failure=failed.text, lasting=failed.lasting)
@@ -116,6 +118,58 @@ class Transport:
             failure=failure,
             date_offset=offset,
         )
+
+
+class Way:
+    """Connections to one server by one proxy and CA bundle; they are closed when the last who sends there lets go."""
+
+    def __init__(self, proxy: str | None, context: ssl.SSLContext | None) -> None:
+        self.adapter = Adapter(context)
+        self._proxies = {"https": proxy} if proxy else {}
+        self._users = 0
+
+    def send(self, request: Request, attempt: Attempt) -> Response:
+        """Send the request over a connection that nobody else uses meanwhile; the body of the answer is not read yet."""
+        return self.adapter.send(
+            request.prepare(), stream=True, timeout=attempt.remaining(), proxies=self._proxies
+        )
+
+    def join(self) -> Way:
+        """Send over it, too; returns it."""
+        with _SHARING:
+            self._users += 1
+        return self
+
+    def let_go(self) -> None:
+        """Send nothing more over it."""
+        with _SHARING:
+            self._users -= 1
+            left = self._users
+        if not left:
+            self.adapter.close()  # whoever comes later opens connections anew
+
+
+_WAYS: WeakValueDictionary[tuple[str | None, ...], Way] = WeakValueDictionary()
+"""The ways that are in use: by server, proxy (with its password) and CA bundle."""
+
+_SHARING = threading.Lock()
+
+
+def share_way(url: str, http: Http, environ: Mapping[str, str]) -> Way:
+    """The way to this server that all who send there share."""
+    proxy = find_proxy(url, http.proxy, environ)
+    parts = urlsplit(url)
+    bundle = None
+    if parts.scheme == "https":
+        bundle = http.ca_bundle or environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE") or None
+    key = normalise_url(f"{parts.scheme}://{parts.netloc}"), proxy, bundle
+    with _SHARING:
+        way = _WAYS.get(key)
+    if way is None:
+        made = Way(proxy, tls_context(bundle) if parts.scheme == "https" else None)
+        with _SHARING:
+            way = _WAYS.setdefault(key, made)
+    return way.join()
 
 
 class Connection(HTTPConnection):
@@ -282,13 +336,6 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 def _describe_bundle(source: Path, why: str) -> str:
     return f"the CA bundle {source} cannot be used ({why}): name a PEM file in http.ca_bundle or REQUESTS_CA_BUNDLE"
-
-
-def _find_context(url: str, http: Http, environ: Mapping[str, str]) -> ssl.SSLContext | None:
-    if urlsplit(url).scheme == "http":
-        return None
-    from_environ = environ.get("REQUESTS_CA_BUNDLE") or environ.get("SSL_CERT_FILE")
-    return tls_context(http.ca_bundle or from_environ or None)
 
 
 def _read(response: Response, most: int, attempt: Attempt) -> tuple[bytes, str | None]:

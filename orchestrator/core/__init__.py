@@ -112,6 +112,7 @@ if TYPE_CHECKING:
         host_port,
         is_loopback,
         is_unencrypted,
+        normalise_url,
         split_url,
     )
 else:

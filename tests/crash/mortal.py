@@ -79,7 +79,9 @@ def _work(life: Life, fate: Fate, ledger: Ledger, stdout: TextIO, stderr: TextIO
         read=lambda organization: Bearer(token_of(organization.name)),
     )
     for client in organizations.clients.values():
-        client._transport._adapter.poolmanager.pool_classes_by_scheme = {"http": mortal_pool(fate, life.seed)}
+        client._transport._way.adapter.poolmanager.pool_classes_by_scheme = {
+            "http": mortal_pool(fate, life.seed)
+        }
     view = View(Output(stdout=stdout, stderr=stderr, clock=clock, name_of=organizations.name_of))
     try:
         options = RunOptions(run_id=life.errand.run_id, seed=life.seed)
