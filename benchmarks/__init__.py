@@ -5,6 +5,7 @@ startup    the command line against bare interpreters
 jobfile    20,000 lines against a plain YAML load
 queue      enqueuing, and a task's three commits, in short and long queues
 memory     a worker over a short and a long queue
+long_plans a plan of 100,000 snapshots and one of a million, on their way into the store
 makespan   whole runs against the shortest time the limit allows, and against a simple loop
 scale      10,000 organizations at the API's own ceiling
 whole      the whole command over HTTP, beside a bare loop of requests

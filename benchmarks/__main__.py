@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import customers, jobfile, makespan, memory, queue, scale, startup, whole
+from benchmarks import customers, jobfile, long_plans, makespan, memory, queue, scale, startup, whole
 from benchmarks.row import HEADING, Row
 
 GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
@@ -19,6 +19,7 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "jobfile": jobfile.rows,
     "queue": queue.rows,
     "memory": memory.rows,
+    "long_plans": long_plans.rows,
     "makespan": makespan.rows,
     "scale": scale.rows,
     "whole": whole.rows,
@@ -30,6 +31,8 @@ def main() -> None:
     """Measure the groups that are named, or all of them."""
     wanted = _arguments()
     groups = {name: GROUPS[name] for name in wanted.groups or GROUPS}
+    if "long_plans" in groups and wanted.organizations:
+        groups["long_plans"] = partial(long_plans.rows, organizations=wanted.organizations[0])
     if "whole" in groups:
         groups["whole"] = partial(whole.rows, sizes=_sizes(wanted))
     if wanted.postgres:
@@ -54,7 +57,7 @@ def _arguments() -> argparse.Namespace:
         "--organizations",
         type=int,
         nargs="+",
-        help="whole: run with so many organizations, one run after the other",
+        help="whole: run with so many organizations, one run after the other; long_plans: the first of them",
     )
     parser.add_argument("--tasks", type=int, help="whole: snapshots of each organization, at least 2")
     parser.add_argument("--latency", type=float, help="whole: of the server, in seconds")

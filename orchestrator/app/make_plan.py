@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.api import OnPause
@@ -17,14 +16,14 @@ from orchestrator.core import (
     Result,
     Status,
     Task,
-    plural,
 )
 from orchestrator.planning import (
     OrganizationSurvey,
     Plan,
+    PlannedOrganization,
     Preview,
     make_plan,
-    make_preview,
+    order_snapshots,
     survey_events,
 )
 from orchestrator.ratelimit import ForecastStart, forecast_starts
@@ -56,8 +55,7 @@ def plan_tasks(
     """The tasks of a run, for the organizations that were surveyed."""
     now = _api_epoch(organizations, served)
     plan = make_plan(organizations.jobfile, surveys, organizations.identities, now=now)
-    plan = replace(plan, notes=(*plan.notes, *_ends_notes(organizations, plan)))
-    if any(task.expect_saved_event is None for task in plan.tasks):
+    if plan.asked and any(job.expect_saved_event is None for job in organizations.jobfile.jobs):
         plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
     return plan
 
@@ -70,30 +68,94 @@ def preview_plan(
     again: bool = False,
 ) -> Preview:
     """The tasks of a plan that are made already, and when a run would make the rest: all, when `again`."""
-    store = organizations.store
-    latest = {} if again else store.views.latest_results(plan.tasks)
-    listed = {task.base_key: task.saved_events for task in plan.tasks}
-    known = {key: one for key, one in latest.items() if not is_to_make(one, store.epoch(), listed.get(key))}
-    open_tasks: dict[str, list[Task]] = defaultdict(list)
-    for task in plan.tasks:
-        stopped = served[task.organization].stopped is not None
-        if task.base_key not in known and task.refusal is None and not stopped:
-            open_tasks[task.organization].append(task)
-    starts: list[ForecastStart] = []
-    for identity, tasks in open_tasks.items():
-        bucket, limit = store.organizations.bucket(identity), served[identity].limit
-        epoch = _api_epoch(organizations, served)
-        starts += forecast_starts(tasks, bucket, limit, now=store.now(), epoch=epoch)
-    return make_preview(
-        organizations.jobfile,
-        plan.tasks,
-        shown={one.identity: (one.name, one.limit) for one in served.values()},
-        known=known,
-        starts=starts,
+    return Preview(
+        jobfile=organizations.jobfile,
+        make=_Previewing(organizations, plan, served, again=again).organizations_by_name,
+        asked=plan.asked,
         notes=plan.notes,
         now=organizations.clock.wall(),
         stopped=tuple(one.stopped for one in served.values() if one.stopped is not None),
     )
+
+
+class _Previewing:
+    """Looks up the tasks of a plan, and forecasts when a run would make them, one bucket after another."""
+
+    def __init__(
+        self,
+        organizations: Organizations,
+        plan: Plan,
+        served: Mapping[str, ServedOrganization],
+        *,
+        again: bool,
+    ) -> None:
+        self._organizations, self._store = organizations, organizations.store
+        self._plan, self._served, self._again = plan, served, again
+
+    def organizations_by_name(self) -> Iterator[PlannedOrganization]:
+        """The organizations by name; those that share a bucket are forecast together, and the others wait here for their turn."""
+        names = {identity: self._served[identity].name for identity in self._plan.organizations}
+        sharing = self._organizations.store.organizations.sharing(list(names))
+        ready: dict[str, PlannedOrganization] = {}
+        for identity in sorted(names, key=lambda one: (names[one], one)):
+            if identity not in ready:
+                ready |= self._preview_bucket(sharing.get(identity, (identity,)))
+            yield ready.pop(identity)
+
+    def _preview_bucket(self, identities: Sequence[str]) -> dict[str, PlannedOrganization]:
+        """The organizations that share a bucket."""
+        looked = {identity: self._look_up(identity) for identity in identities}
+        open_tasks = [task for one in looked.values() for task in one.open]
+        starts = {start.task.key: start for start in self._forecast(open_tasks)}
+        return {
+            identity: PlannedOrganization(
+                name=self._served[identity].name,
+                limit=self._served[identity].limit,
+                snapshots=order_snapshots(
+                    one.tasks,
+                    known=one.known,
+                    ended=one.ended,
+                    starts=starts,
+                    now=self._organizations.clock.wall(),
+                ),
+            )
+            for identity, one in looked.items()
+        }
+
+    def _look_up(self, identity: str) -> _LookedUp:
+        tasks, epoch = self._plan.make(identity), self._store.epoch()
+        latest = self._store.views.latest_results(tasks)
+        found = _LookedUp(tasks)
+        for task in tasks:
+            key = task.base_key
+            result = latest.get(key)
+            if result is not None and result.may_expire_at is not None:
+                there = result.existence(task.saved_events, epoch)
+                found.ended |= {} if there is Existence.THERE else {key: there}
+            if result is not None and not self._again and not is_to_make(result, epoch, task.saved_events):
+                found.known[key] = result
+            elif task.refusal is None and self._served[identity].stopped is None:
+                found.open.append(task)
+        return found
+
+    def _forecast(self, tasks: Sequence[Task]) -> list[ForecastStart]:
+        """When the tasks of one bucket will start; the settings of the first organization hold for it."""
+        if not tasks:
+            return []
+        first = self._served[tasks[0].organization]
+        bucket = self._store.organizations.bucket(first.identity, limit=first.limit, timeout=first.timeout)
+        epoch = _api_epoch(self._organizations, self._served)
+        return forecast_starts(tasks, bucket, first.limit, now=self._store.now(), epoch=epoch)
+
+
+class _LookedUp:
+    """The tasks of one organization: those that are known, those whose saved event may have ended, by base key; and those to be made."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
+        self.known: dict[str, Result] = {}
+        self.ended: dict[str, Existence] = {}
+        self.open: list[Task] = []
 
 
 def is_to_make(result: Result, epoch: float, listed: ListedEvents | None = None) -> bool:
@@ -103,35 +165,14 @@ def is_to_make(result: Result, epoch: float, listed: ListedEvents | None = None)
     return result.status is not Status.UNCERTAIN
 
 
-def _ends_notes(organizations: Organizations, plan: Plan) -> Iterator[str]:
-    """Notes on saved events whose thirty days are over: made again, or treated as existing unseen."""
-    latest, epoch = organizations.store.views.latest_results(plan.tasks), organizations.store.epoch()
-    seen: Counter[tuple[str, Existence]] = Counter()
-    for task in plan.tasks:
-        result = latest.get(task.base_key)
-        if result is not None and result.may_expire_at is not None:
-            seen[task.organization_name, result.existence(task.saved_events, epoch)] += 1
-    for (name, there), count in seen.items():
-        snapshots = plural(count, "saved event")
-        if there is Existence.GONE:
-            yield f"{name}: {snapshots} made over 30 days ago and no longer in the list of tests: made again"
-        elif there is Existence.UNVERIFIED:
-            yield (
-                f"{name}: {snapshots} made over 30 days ago may be gone, and the list of tests cannot be read: treated "
-                "as existing (unverified); --again makes new ones"
-            )
-
-
 def accept_names(plan: Plan) -> Plan:
     """The plan as it is if every test is called what the job file says: offline nobody can check it."""
-    unchecked = len({task.test_id for task in plan.tasks if task.refusal is not None})
+    unchecked = len({task.test_id for task in plan if task.refusal is not None})
     if not unchecked:
         return plan
     tests = "the name of 1 test is" if unchecked == 1 else f"the names of {unchecked} tests are"
-    tasks = tuple(replace(task, refusal=None) for task in plan.tasks)
-    return replace(
-        plan, tasks=tasks, notes=(*plan.notes, f"{tests} not checked offline; a run checks before it sends")
-    )
+    note = f"{tests} not checked offline; a run checks before it sends"
+    return plan.change(lambda tasks: [replace(task, refusal=None) for task in tasks], note)
 
 
 def leave_out_unchecked(
@@ -146,20 +187,27 @@ def leave_out_unchecked(
     it had been all that was meant.
     """
     in_doubt = {organizations.identities[name] for name, survey in surveys.items() if survey.in_doubt}
-    left_out = [task for task in plan.tasks if task.refusal is not None and task.organization in in_doubt]
-    if not left_out:
+    counts = {
+        identity: sum(task.refusal is not None for task in plan.make(identity))
+        for identity in plan.organizations
+        if identity in in_doubt
+    }
+    counts = {identity: count for identity, count in counts.items() if count}
+    if not counts:
         return plan
-    counts = Counter(task.organization for task in left_out)
     notes = [_left_out_note(served[identity].name, count) for identity, count in counts.items()]
     for identity in counts:
         if served[identity].stopped is None:
             served[identity].stop(Reason.API_UNREACHABLE, "it cannot be reached")
-    kept = tuple(task for task in plan.tasks if task.refusal is None or task.organization not in in_doubt)
-    if not kept:
+    kept = plan.change(
+        lambda tasks: [task for task in tasks if task.refusal is None or task.organization not in in_doubt],
+        *notes,
+    )
+    if next(iter(kept), None) is None:
         refused = any(served[identity].stopped in _REFUSED for identity in counts)
         error = AccessRefused if refused else ApiUnavailable
         raise error(f"{'; '.join(notes)}. Nothing is planned and nothing was sent")
-    return replace(plan, tasks=kept, notes=(*plan.notes, *notes))
+    return kept
 
 
 def _left_out_note(name: str, count: int) -> str:

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from typing import Any
 
 from orchestrator.app.history import (
     absolute_files,
@@ -29,10 +30,11 @@ from orchestrator.core import (
     Observer,
     Reason,
     Run,
+    RunBeingPlanned,
     choice,
 )
 from orchestrator.output import pause_text
-from orchestrator.planning import OrganizationSurvey, Plan, survey_events
+from orchestrator.planning import EndedEvents, OrganizationSurvey, Plan, survey_events
 from orchestrator.store import Views
 from orchestrator.worker import PoolSender, ServedOrganization, Worker, stop_on_unexpected_snapshots
 
@@ -40,6 +42,9 @@ RUN_ID_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 """The letters of a run id: nothing that looks like something else."""
 
 RUN_ID_LENGTH = 4
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at a run that another process is planning: a million snapshots take it some minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,9 +171,30 @@ def _queue_plan(preparation: Preparation, plan: Plan, observer: Observer) -> Run
         job=organizations.jobfile.name,
         files=absolute_files(organizations.jobfile),
         created_at=organizations.clock.wall(),
-        tasks=len(plan.tasks),
     )
-    return organizations.store.runs.start(run, plan.tasks, again=options.again)
+    ended = EndedEvents()
+    run = _start_when_free(organizations, run, plan, observer, again=options.again, on_ended=ended.add)
+    _report(observer, (Event(name="plan.note", text=note, level="warning") for note in ended.notes()))
+    return run
+
+
+def _start_when_free(
+    organizations: Organizations, run: Run, plan: Plan, observer: Observer, **how: Any
+) -> Run:
+    """Start the run, or carry on with it once another process that plans the same run at this moment has done so."""
+    told = False
+    while True:
+        try:
+            return organizations.store.runs.start(run, plan, **how)
+        except RunBeingPlanned as error:
+            if not told:
+                observer.on_event(
+                    Event(
+                        name="run.planned_elsewhere", text=f"{error}: it is carried on as it is planned there"
+                    )
+                )
+            told = True
+            organizations.clock.sleep(LOOK_AGAIN)
 
 
 def _free_run_id(views: Views) -> str:

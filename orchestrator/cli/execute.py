@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from orchestrator.cli.options import OutputOptions
 from orchestrator.cli.process import (
     Signals,
-    document_lines,
     is_typed,
     leave_last_words,
     look_into_store,
     pause_printer,
     print_lines,
+    stream_document,
     yield_terminal,
 )
 from orchestrator.core import Ending, Event, JobFile, Run, TesnapError
@@ -49,11 +49,11 @@ def show_plan(
         ) as organizations,
     ):
         preview = preview_run(organizations, again=again, tell=pause_printer(output.zone, quiet=output.quiet))
-    print_lines(
-        document_lines(plan_document(preview))
-        if output.as_json
-        else plan_lines(preview, output.zone, deployed=deployed)
-    )
+        print_lines(
+            stream_document(plan_document(preview))
+            if output.as_json
+            else plan_lines(preview, output.zone, deployed=deployed)
+        )
     return preview.exit_code
 
 

@@ -399,3 +399,35 @@ def document_lines(value: Any) -> list[str]:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=2)
     return text.split("\n")
+
+
+def stream_document(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
+    """The lines of a JSON object, made pair by pair; the items of an iterator among the values come one by one, too."""
+    yield "{"
+    before = ""  # a line that may need a comma behind it
+    for key, value in pairs:
+        (name,) = document_lines(key)
+        if before:
+            yield f"{before},"
+        if isinstance(value, Iterator):
+            yield f"  {name}: ["
+            yield from _stream_items(value)
+            before = "  ]"
+            continue
+        first, *rest = document_lines(value)
+        *lines, before = [f"  {name}: {first}", *(f"  {line}" for line in rest)]
+        yield from lines
+    yield before
+    yield "}"
+
+
+def _stream_items(items: Iterator[object]) -> Iterator[str]:
+    """The lines of a list's items, each but the last with a comma behind it."""
+    before = ""
+    for item in items:
+        if before:
+            yield f"{before},"
+        *lines, before = [f"    {line}" for line in document_lines(item)]
+        yield from lines
+    if before:
+        yield before

@@ -246,7 +246,7 @@ def _announce(preparation: Preparation, *, meant: AdhocJob, output: OutputOption
     stops = [survey.stopped.exit_code for survey in surveys if survey.stopped is not None]
     if isinstance(plan, Run):  # carried on: that was said when it was planned
         return
-    if not plan.tasks and stops:
+    if next(iter(plan), None) is None and stops:
         raise click.exceptions.Exit(max(stops))  # why has been told; there is nothing to carry on
     again = preparation.options.again
     preview = preview_plan(preparation.organizations, plan, preparation.served, again=again)
@@ -258,7 +258,8 @@ def announcement(preview: Preview, output: OutputOptions, *, terminal: bool) -> 
     from orchestrator.output import match_text
     from orchestrator.windows import clock_time, window_text
 
-    zone, snapshots, now = output.zone, preview.snapshots, preview.now
+    zone, now = output.zone, preview.now
+    snapshots = [snapshot for organization in preview for snapshot in organization.snapshots]
     tasks = [snapshot.task for snapshot in snapshots]
     for window in sorted({task.window for task in tasks}):
         yield f"window {window_text(window, zone, now)}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         JobFileError,
         LeaseLost,
         Located,
+        RunBeingPlanned,
         SelectionError,
         StoreGone,
         StoreTrouble,

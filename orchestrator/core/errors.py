@@ -104,6 +104,10 @@ class StoreUnavailable(StoreTrouble):
     """The store does not answer for now; nothing is sent without it."""
 
 
+class RunBeingPlanned(StoreUnavailable):
+    """Another process is storing the plan of the same run at this moment: it is there to be carried on soon."""
+
+
 class StoreGone(StoreUnavailable):
     """The store's file was moved, replaced, removed or written over: this process grants nothing more."""
 

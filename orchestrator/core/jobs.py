@@ -15,8 +15,8 @@ from fnmatch import fnmatchcase
 from orchestrator.core.errors import UsageError
 from orchestrator.core.urls import normalise_url
 
-MOST_SNAPSHOTS = 100_000
-"""Snapshots of one run: at the documented limit an organization needs ten weeks for them."""
+MOST_SNAPSHOTS = 1_000_000
+"""Snapshots of one run: a hundred for each of ten thousand organizations."""
 
 DEFAULT_BASE_URL = "https://api.thousandeyes.com/v7"
 """The documented production address of version 7 of the API."""

@@ -51,6 +51,7 @@ class Status(StrEnum):
 class RunState(StrEnum):
     """Where a run is in its life."""
 
+    PLANNING = "planning"  # its plan is still being stored: nobody sees it, and nothing of it is granted
     ACTIVE = "active"  # to be worked on
     FINISHED = "finished"  # sends nothing more; what is pending all the same, another run has queued again
     CANCELLED = "cancelled"  # what was not sent is given up; also why its tasks are pending

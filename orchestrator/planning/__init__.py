@@ -7,6 +7,7 @@ Where to look:
     selection    the tests that a job means
     alerts       moments at which alerts matter
     scheduler    the plan: tasks in order, each with its window and earliest time
+    ended_events  saved events whose thirty days are over
     preview      the plan with the time at which each snapshot would be made
 """
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
         survey_events,
         survey_organization,
     )
-    from orchestrator.planning.preview import PlannedSnapshot, Preview, make_preview
+    from orchestrator.planning.ended_events import EndedEvents
+    from orchestrator.planning.preview import (
+        PlannedOrganization,
+        PlannedSnapshot,
+        PlanTotals,
+        Preview,
+        order_snapshots,
+    )
     from orchestrator.planning.scheduler import Plan, make_plan
     from orchestrator.planning.selection import (
         Scope,

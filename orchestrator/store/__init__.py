@@ -5,7 +5,8 @@ Where to look:
     address         which file or database an address means
     store           opening a store by its address; its parts:
     queue           grants, and whom this process still answers for
-    runs            freezing a plan, trying again, ending
+    runs            starting with a plan, trying again, ending
+    freezing        a plan on its way into the store, and what a dead process left of one
     organizations   names and identities, and what a bucket holds
     sharing         who shares a bucket: joining, and parting again
     merging         two organizations that turn out to be one

@@ -90,6 +90,8 @@ NOTE_LOSS = "UPDATE meta SET lost_cause = :cause, lost_at = :now, lost_wall = :w
 
 LOSS = "SELECT lost_cause, lost_wall, clean_wall FROM meta WHERE lost_wall IS NOT NULL"
 
+LOST_AT = "SELECT lost_at FROM meta WHERE lost_at IS NOT NULL"
+
 # A run has ended with all of its snapshots made; one without any says nothing of what is there.
 END_LOSS = """
 UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS NULL

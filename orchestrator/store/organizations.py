@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.core import Limit, Priority, identity
 from orchestrator.ratelimit import Bucket, Gate, Token, longest_hold
-from orchestrator.store import sharing_sql, sql
+from orchestrator.store import loss, sharing_sql, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.merging import merge
 from orchestrator.store.rows import NO_PROBE, Probe, from_gate, to_gate, to_limit
@@ -61,11 +63,31 @@ class KnownOrganizations:
         with self._database.read() as tx:
             return {row["identity"]: row["name"] for row in tx.rows(sql.NAMES)}
 
-    def bucket(self, organization: str) -> Bucket:
-        """The organization's tokens, gate and held classes, as they are now."""
+    def sharing(self, identities: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Those of these organizations that share a bucket, for each that is known: itself among them."""
+        groups: dict[int, list[str]] = defaultdict(list)
+        with self._database.read() as tx:
+            for row in tx.rows(sql.BUCKETS, identities=list(identities)):
+                groups[row["bucket"]].append(row["identity"])
+        return {identity: group for group in groups.values() for identity in group}
+
+    def bucket(self, organization: str, *, limit: Limit | None = None, timeout: float = 0.0) -> Bucket:
+        """The organization's tokens, gate and held classes, as they are now.
+
+        With a `limit`, all of its tokens as those who grant see them: out for a hold after the store was lost.
+        """
         with self._database.read() as tx:
             found = find(tx, organization)
-            return Bucket(tokens=(), held={}) if found is None else load_bucket(tx, found)
+            bucket = Bucket(tokens=(), held={}) if found is None else load_bucket(tx, found)
+            lost = tx.row(loss.LOST_AT) if limit is not None else None
+        if limit is None or lost is None:
+            return bucket
+        known = {token.number: token.returns_at for token in bucket.tokens}
+        until = lost["lost_at"] + longest_hold(limit, timeout)
+        held = (
+            Token(number=n, returns_at=max(known.get(n, until), until)) for n in range(1, limit.snapshots + 1)
+        )
+        return replace(bucket, tokens=tuple(held))
 
     def hold_all_tokens(
         self, organization: str, limit: Limit, *, timeout: float = 0.0, gained: float = math.inf
@@ -121,6 +143,18 @@ def lock_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
         missing = {organization["bucket"] for organization in found.values()} - locked
         if not missing:
             return found
+        lock_buckets(tx, missing)
+        locked |= missing
+
+
+def lock_rows(tx: Transaction, read: Callable[[], list[Row]]) -> list[Row]:
+    """Rows that each name a bucket, read behind the locks of all these buckets."""
+    locked: set[int] = set()
+    while True:
+        rows = read()
+        missing = {row["bucket"] for row in rows} - locked
+        if not missing:
+            return rows
         lock_buckets(tx, missing)
         locked |= missing
 

@@ -124,7 +124,7 @@ class Queue:
         The kinds `refused` it there it does not send; `stopped` says why it sends nothing there at present, and `until`
         for how long that may change by itself (epoch seconds).
         """
-        owner, kinds, why = self._register().owner, refused or {}, stopped or {}
+        owner, kinds, why = self.register().owner, refused or {}, stopped or {}
         served: list[Row] = [
             {
                 "identity": identity,
@@ -160,7 +160,7 @@ class Queue:
 
     def _grant_one(self, ask: Ask) -> Lease | Wait | None:
         self._database.verify()
-        claim = self._register()
+        claim = self.register()
         with self._granting:
             with self._database.write() as tx:
                 if self._database.claim() != claim:
@@ -228,7 +228,7 @@ class Queue:
         known to live.
         """
         self._follow_clock()
-        own = self._register().owner if self._claim is not None else None
+        own = self.register().owner if self._claim is not None else None
         with self._database.read() as tx:
             owners = [row["id"] for row in tx.rows(sql.NAMED_OWNERS)]
             dead = [owner for owner in owners if owner != own and not tx.alive(owner)]
@@ -253,7 +253,7 @@ class Queue:
         if not held:
             self._database.forget(owner)
 
-    def _register(self) -> Claim:
+    def register(self) -> Claim:
         """This process's claim, known to the store with all that it serves: written again whenever it is taken anew."""
         claim = self._database.claim()
         if claim != self._claim:

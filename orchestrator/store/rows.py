@@ -145,11 +145,11 @@ def to_bare_task(row: Row) -> Task:
     return to_task({**row, **said, "unverified": 0})
 
 
-def from_task(task: Task, organization: int) -> dict[str, object]:
+def from_task(task: Task, organization: int, *, base_key: str) -> dict[str, object]:
     """A new task as its columns, whichever run refers to it."""
     return {
-        "key": task.key,
-        "base_key": task.base_key,
+        "key": task.key if task.generation else base_key,
+        "base_key": base_key,
         "generation": task.generation,
         "organization": organization,
         "account_group": task.account_group,
@@ -175,7 +175,6 @@ def from_listing(task: Task) -> dict[str, object]:
 def from_reference(task: Task) -> dict[str, object]:
     """A run's reference to a task, as its columns."""
     return {
-        "position": task.position,
         "organization_name": task.organization_name,
         "priority": int(task.priority),
         "kind": kind(task.account_group, task.is_public),

@@ -228,7 +228,17 @@ FIFTH = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH)
+SIXTH = (
+    # The process that is still storing the run's plan; NULL once it is whole. Until then the run is nobody's but its.
+    "ALTER TABLE run ADD COLUMN planner TEXT",
+    "CREATE INDEX run_planned ON run (id) WHERE planner IS NOT NULL",
+    # Set where the plan found the task failed or uncertain, until the run has taken it up once it is whole: '' or the
+    # problem (JSON) for which it is refused.
+    "ALTER TABLE run_task ADD COLUMN afresh TEXT",
+    "CREATE INDEX run_task_afresh ON run_task (run) WHERE afresh IS NOT NULL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
 """Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
 
 VERSION = len(MIGRATIONS)

@@ -56,6 +56,10 @@ ON CONFLICT (identity) DO UPDATE SET organization = excluded.organization"""
 
 RENAME_ORGANIZATION = "UPDATE organization SET name = :name WHERE id = :organization"
 
+BUCKETS = """
+SELECT i.identity, o.bucket FROM identity i JOIN organization o ON o.id = i.organization
+WHERE i.identity = ANY(:identities) ORDER BY o.id, i.identity"""
+
 NAMES = "SELECT identity, name FROM organization ORDER BY id"
 
 TOUCH_BUCKET = """
@@ -134,15 +138,12 @@ WHERE id = :bucket"""
 
 # -- runs --------------------------------------------------------------------------------------------------
 
-ADD_RUN = """
-INSERT INTO run (id, job, files, created_at, state, tasks)
-VALUES (:id, :job, :files, :created_at, :state, :tasks) ON CONFLICT (id) DO NOTHING"""
+# A run whose plan is still being stored is none yet: only who stores it, or removes it, looks at it.
+RUN = "SELECT * FROM run WHERE id = :run AND planner IS NULL"
 
-RUN = "SELECT * FROM run WHERE id = :run"
+RUN_IDS = "SELECT id FROM run WHERE planner IS NULL ORDER BY created_at DESC, id DESC"
 
-RUN_IDS = "SELECT id FROM run ORDER BY created_at DESC, id DESC"
-
-RUNS = "SELECT * FROM run ORDER BY created_at DESC, id DESC"
+RUNS = "SELECT * FROM run WHERE planner IS NULL ORDER BY created_at DESC, id DESC"
 
 SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
 
@@ -158,7 +159,44 @@ WHERE id = :run AND state = 'active'
 REVIVE_RUN = """
 UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END WHERE id = :run"""
 
-SET_TASKS = "UPDATE run SET tasks = (SELECT COUNT(*) FROM run_task WHERE run = :run) WHERE id = :run"
+# -- a plan that is being stored ---------------------------------------------------------------------------
+
+ADD_RUN = """
+INSERT INTO run (id, job, files, created_at, state, tasks, planner)
+VALUES (:id, :job, :files, :created_at, 'planning', 0, :planner) ON CONFLICT (id) DO NOTHING"""
+
+PLANNED_RUNS = "SELECT id, planner FROM run WHERE planner IS NOT NULL"
+
+LOCK_PLANNED = "SELECT id FROM run WHERE id = :run AND planner = :planner FOR UPDATE"
+
+ADD_TO_RUN = "UPDATE run SET tasks = tasks + :tasks WHERE id = :run"
+
+ACTIVATE_RUN = "UPDATE run SET state = 'active', planner = NULL WHERE id = :run"
+
+NUMBERS = "SELECT key, id FROM task WHERE key = ANY(:keys)"
+
+REFERRED_TASKS = "SELECT task FROM run_task WHERE run = :run AND task = ANY(:tasks)"
+
+SOME_RUN_TASKS = """
+SELECT r.task, o.bucket FROM run_task r JOIN organization o ON o.id = r.organization
+WHERE r.run = :run ORDER BY r.position LIMIT :some"""
+
+# Nobody else's, and never granted to anybody.
+DROP_PLANNED_TASKS = """
+DELETE FROM task WHERE id = ANY(:tasks) AND attempt = 0
+  AND NOT EXISTS (SELECT 1 FROM run_task r WHERE r.task = task.id AND r.run <> :run)"""
+
+DROP_REFERENCES = "DELETE FROM run_task WHERE run = :run AND task = ANY(:tasks)"
+
+DROP_ORGANIZATIONS_OF_RUN = "DELETE FROM run_organization WHERE run = :run"
+
+DROP_RUN = "DELETE FROM run WHERE id = :run"
+
+TO_TAKE_UP = f"""{TASK_COLUMNS}, r.afresh
+FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
+WHERE r.run = :run AND r.afresh IS NOT NULL LIMIT :some"""
+
+TAKEN_UP = "UPDATE run_task SET afresh = NULL WHERE run = :run AND task = ANY(:tasks)"
 
 ADD_TASK = """
 INSERT INTO task (key, base_key, generation, organization, account_group, test_id, test_name, window_start,
@@ -182,17 +220,22 @@ WHERE t.base_key = ANY(:keys)
 
 ADD_RUN_TASK = """
 INSERT INTO run_task (run, position, task, organization, organization_name, priority, kind, phase, until,
-    job_name, on_uncertain, expect_saved_event, unverified)
+    job_name, on_uncertain, expect_saved_event, unverified, afresh)
 VALUES (:run, :position, :task, :organization, :organization_name, :priority, :kind, :phase, :until,
-    :job_name, :on_uncertain, :expect_saved_event, :unverified)
+    :job_name, :on_uncertain, :expect_saved_event, :unverified, :afresh)
 ON CONFLICT (task, run) DO NOTHING"""
 
 ADD_RUN_ORGANIZATION = """
-INSERT INTO run_organization (run, organization, name) VALUES (:run, :organization, :name)"""
+INSERT INTO run_organization (run, organization, name) VALUES (:run, :organization, :name)
+ON CONFLICT (run, organization) DO UPDATE SET name = excluded.name"""
 
 RUN_ORGANIZATIONS = """
 SELECT r.run, o.identity, COALESCE(NULLIF(r.name, ''), o.name) AS name
 FROM run_organization r JOIN organization o ON o.id = r.organization WHERE r.run = :run ORDER BY o.id"""
+
+LOOK_AGAIN_AT = """
+UPDATE task SET evidence_due = evidence_at
+WHERE status = 'uncertain' AND evidence_due IS NULL AND id = ANY(:tasks)"""
 
 LOOK_AGAIN = """
 UPDATE task SET evidence_due = evidence_at

@@ -26,7 +26,7 @@ class Store:
         self._database = database
         self.queue = Queue(database)
         self.organizations = KnownOrganizations(database)
-        self.runs = Runs(database)
+        self.runs = Runs(database, self.queue.register)
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)
         self.clocks = ClockReadings(database)

@@ -174,8 +174,10 @@ class Views:
         """Results of the latest generation of these tasks, where the store knows one, by their base key."""
         found: dict[str, Result] = {}
         with self._database.read() as tx:
+            names = {task.organization for task in tasks}
+            present = {name: (organizations.find(tx, name) or {}).get("identity", name) for name in names}
             for first in range(0, len(tasks), BATCH):
-                keys = {_present_key(tx, task): task for task in tasks[first : first + BATCH]}
+                keys = {_key_under(present, task): task for task in tasks[first : first + BATCH]}
                 for base_key, row in latest_rows(tx, list(keys)).items():
                     task = keys[base_key]
                     known = replace(task, organization=row["identity"], generation=row["generation"])
@@ -271,9 +273,7 @@ def _result(row: Row) -> Result:
     return to_result(row, to_task(row), row["run"])
 
 
-def _present_key(tx: Transaction, task: Task) -> str:
+def _key_under(identities: Mapping[str, str], task: Task) -> str:
     """The task's key under the identity that its organization has by now."""
-    organization = organizations.find(tx, task.organization)
-    if organization is None:
-        return task.base_key
-    return replace(task, organization=organization["identity"]).base_key
+    identity = identities[task.organization]
+    return task.base_key if identity == task.organization else replace(task, organization=identity).base_key

@@ -24,6 +24,7 @@ from orchestrator.core.text import plural
 from orchestrator.output import status_text
 from orchestrator.output.formats import Format, Output
 from orchestrator.store.database import Database
+from orchestrator.store.queue import Queue
 from orchestrator.store.runs import Runs
 from orchestrator.store.store import Store
 from orchestrator.store.views import RunView, Views
@@ -282,7 +283,7 @@ class _Refused(Store):
 
     def __init__(self) -> None:
         nowhere = cast("Database", None)
-        self.runs, self.views = self._Runs(nowhere), self._Views(nowhere)
+        self.runs, self.views = self._Runs(nowhere, Queue(nowhere).register), self._Views(nowhere)
 
 
 def test_what_was_refused_while_planning_is_planned_anew_instead_of_retried() -> None:

@@ -22,9 +22,9 @@ from orchestrator.cli.options import OutputOptions
 from orchestrator.cli.process import exit_code_of
 from orchestrator.cli.snap import announcement
 from orchestrator.core.errors import SelectionError, UsageError
-from orchestrator.core.jobs import JobFile, Window
+from orchestrator.core.jobs import JobFile, Limit, Window
 from orchestrator.core.tasks import Task
-from orchestrator.planning.preview import PlannedSnapshot, Preview
+from orchestrator.planning.preview import PlannedOrganization, PlannedSnapshot, Preview
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.simulator.world import VIEW_ALERTS, VIEW_TESTS
 from tests.support.incident import (
@@ -431,13 +431,14 @@ def announced(matches: int, *, terminal: bool = True, used: bool = False) -> lis
             job_name="j",
         )
         starts = NOW + 300 * (at // 5 + used)
-        snapshots.append(PlannedSnapshot(task=task, organization="o", starts_at=starts, group=at // 5 + 1))
+        snapshots.append(PlannedSnapshot(task=task, starts_at=starts, group=at // 5 + 1))
+    planned = PlannedOrganization(name="o", limit=Limit(), snapshots=tuple(snapshots))
     view = Preview(
         jobfile=JobFile(name="j", jobs=(), organizations={}),
-        snapshots=tuple(snapshots),
+        make=lambda: iter([planned]),
+        asked=matches,
         notes=(),
         now=NOW,
-        limits={},
     )
     return list(announcement(view, OutputOptions(timezone="Europe/Berlin"), terminal=terminal))
 

@@ -148,9 +148,9 @@ def _is_queued(end: End) -> bool:
 class MortalRuns(Runs):
     """The runs; in the middle of freezing a plan there is a place to die."""
 
-    def start(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
+    def start(self, run: Run, tasks: Iterable[Task], **how: Any) -> Run:
         with at(Point.ENQUEUING):
-            return super().start(run, list(tasks), again=again)
+            return super().start(run, list(tasks), **how)
 
 
 Part = type[MortalQueue] | type[MortalRuns] | type[UncertainTasks]
@@ -164,7 +164,8 @@ class MortalStore(Store):
         super().__init__(database)
         queue = bug if bug is not None and issubclass(bug, MortalQueue) else MortalQueue
         runs = bug if bug is not None and issubclass(bug, MortalRuns) else MortalRuns
-        self.queue, self.runs = queue(database, fate, ledger), runs(database)
+        self.queue = queue(database, fate, ledger)
+        self.runs = runs(database, self.queue.register)
         if bug is not None and issubclass(bug, UncertainTasks):
             self.uncertain = bug(database)
 

@@ -118,14 +118,14 @@ class NoRecovery(MortalQueue):
 class SplitEnqueue(MortalRuns):
     """A plan is frozen in two commits."""
 
-    def start(self, run: Run, tasks: Iterable[Task], *, again: bool = False) -> Run:
+    def start(self, run: Run, tasks: Iterable[Task], **how: Any) -> Run:
         plan = list(tasks)
-        super(MortalRuns, self).start(run, plan[: len(plan) // 2], again=again)
+        super(MortalRuns, self).start(run, plan[: len(plan) // 2], **how)
         with at(Point.ENQUEUING), self._database.write() as tx:
             tx.change("DELETE FROM run_task WHERE run = :run", run=run.id)
             tx.change("DELETE FROM run_organization WHERE run = :run", run=run.id)
             tx.change("DELETE FROM run WHERE id = :run", run=run.id)
-        return super().start(run, plan, again=again)
+        return super().start(run, plan, **how)
 
 
 PLANTED: Mapping[str, Part] = {

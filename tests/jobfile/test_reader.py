@@ -429,7 +429,7 @@ def test_a_small_file_cannot_ask_for_more_than_a_run_may_have() -> None:
     jobs = "".join(f"- {{name: j{n}}}\n" for n in range(3000))
     said = errors(f"{HEAD}defaults: {{tests: [{tests}], windows: [{{last: 1h}}]}}\njobs:\n{jobs}", ACME="x")
     assert said == (
-        "<stdin>:5:1: error: 3000 jobs ask for 15,000,000 snapshots, more than the 100,000 that one run may have:"
+        "<stdin>:5:1: error: 3000 jobs ask for 15,000,000 snapshots, more than the 1,000,000 that one run may have:"
         " name fewer tests or windows, or split the file"
     )
 

@@ -39,13 +39,13 @@ def plan(*jobs: Job, **surveys: OrganizationSurvey) -> Plan:
 
 def test_a_task_belongs_to_the_identity_that_the_store_knows() -> None:
     """People read the name, the queue the identity; the test's name comes from the list."""
-    (task,) = plan(job("night", "acme"), acme=SURVEY).tasks
+    (task,) = plan(job("night", "acme"), acme=SURVEY)
     assert (task.organization, task.organization_name, task.test_name) == ("ACME", "acme", "Checkout EU")
 
 
 def test_an_organization_that_was_not_surveyed_has_no_task() -> None:
     """A plan is for those organizations alone that are served."""
-    tasks = plan(job("night", "acme", "globex"), acme=SURVEY).tasks
+    tasks = plan(job("night", "acme", "globex"), acme=SURVEY)
     assert [task.organization_name for task in tasks] == ["acme"]
 
 
@@ -55,7 +55,7 @@ def test_one_snapshot_for_two_jobs_is_one_task_of_the_higher_priority() -> None:
     found = plan(
         job("night", "acme"), job("now", "acme", tests=expects, priority=Priority.INCIDENT), acme=SURVEY
     )
-    (task,) = found.tasks
+    (task,) = found
     assert (task.job_name, task.priority, task.position) == ("night", Priority.INCIDENT, 0)
     assert task.refusal == "test 1 is called 'Checkout EU', the job file says 'Login'"
     assert found.notes == ("test 1, window 18 Nov 11:00–12:00 UTC: wanted by night and now; made once",)
@@ -80,7 +80,7 @@ def _tests(test_id: str) -> dict[str, ConfiguredTest]:
 
 def groups_of(found: Plan) -> list[str]:
     """The account group of each task."""
-    return [task.account_group for task in found.tasks]
+    return [task.account_group for task in found]
 
 
 def test_a_shared_test_that_two_jobs_want_is_made_once_unless_both_write_a_group() -> None:
@@ -99,7 +99,7 @@ def test_the_own_account_group_is_one_however_it_is_written() -> None:
     """By its id or by none."""
     survey = in_groups(own="1", g900="1")
     jobs = job("plain", "acme"), job("typed", "acme", account_group="900", priority=Priority.INCIDENT)
-    (task,) = plan(*jobs, acme=survey).tasks
+    (task,) = plan(*jobs, acme=survey)
     assert (task.account_group, task.priority) == ("900", Priority.INCIDENT)
 
 

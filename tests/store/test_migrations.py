@@ -88,10 +88,12 @@ def older_file(path: Path, clock: Clock, older: int) -> Iterator[sqlite3.Connect
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         tx = SqliteTransaction(connection, clock, Owners(path))
-        with program_of(older):
+        with program_of(1):
             schema.migrate(tx, str(path), sqlite_store.SERIAL)
         tx.remember_calendar(tx.now())
         written_long_ago(tx)
+        with program_of(older):
+            schema.migrate(tx, str(path), sqlite_store.SERIAL)
         connection.execute("COMMIT")
         yield connection
 
@@ -105,11 +107,13 @@ def older_world(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int
             with older_file(tmp_path / "store.db", VirtualClock(), older):
                 pass
             return SqliteWorld(tmp_path / "store.db")
-        with program_of(older):
+        with program_of(1):
             world = PostgresWorld(request.getfixturevalue("postgres_url"))
             with world.store._database.write() as tx:
                 written_long_ago(tx)
             world.end(world.store)
+        with program_of(older):
+            world.end(world.open())
         world.store = world.open()
         return world
 

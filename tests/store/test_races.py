@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import psycopg
 import pytest
 
-from orchestrator.core.tasks import Counts, Lease, Run, RunState
+from orchestrator.core.errors import RunBeingPlanned
+from orchestrator.core.tasks import Counts, Lease, Run, RunState, Task
 from orchestrator.store.store import Store
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, PostgresWorld, World
 from tests.support.single import grant, mark_sending, settle
@@ -69,13 +71,18 @@ def test_threads_of_one_process_share_its_connection(world: World) -> None:
     assert world.store.views.run("r1").total.sending == 5
 
 
+def start_when_free(store: Store, tasks: list[Task]) -> Run:
+    """Start run r2, or have it as another process has planned it."""
+    while True:
+        with suppress(RunBeingPlanned):
+            return store.runs.start(Run(id="r2", job="nightly"), tasks)
+
+
 def test_two_processes_that_start_one_run_freeze_one_plan(world: World) -> None:
-    """A replaced pod may meet the one it replaces."""
+    """A replaced pod may meet the one it replaces: it waits while that one stores the plan."""
     acme = world.begin(0)
-    run, tasks = world.store.views.find_run("r1"), world.tasks(50, acme)
-    other = world.open()
-    started = type(run)(id="r2", job="nightly")
-    at_once(lambda: world.store.runs.start(started, tasks), lambda: other.runs.start(started, tasks))
+    tasks, other = world.tasks(50, acme), world.open()
+    at_once(partial(start_when_free, world.store, tasks), partial(start_when_free, other, tasks))
     assert world.store.views.run("r2").total.queued == 50
 
 

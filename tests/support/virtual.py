@@ -347,8 +347,8 @@ class Stage:
             identities[name] = identity
         plan = make_plan(jobfile, surveys, identities, now=self.clock.wall())
         run = store.runs.start(
-            Run(id=run_id, job=jobfile.name, created_at=self.clock.wall(), tasks=len(plan.tasks)),
-            plan.tasks,
+            Run(id=run_id, job=jobfile.name, created_at=self.clock.wall()),
+            plan,
             again=again,
         )
         sender = VirtualSender(self.simulator, self.timeline, store.queue.mark_sending, self.tokens)
