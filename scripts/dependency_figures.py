@@ -20,7 +20,6 @@ IMPORTS = {
     "tenacity": "tenacity",
     "PyYAML": "yaml",
     "structlog": "structlog",
-    "pydantic": "pydantic",
     "click": "click",
     "rich": "rich.live",
     "platformdirs": "platformdirs",

@@ -15,18 +15,18 @@ from typing import Any
 
 import click
 from click.testing import CliRunner
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from orchestrator.cli import COMMANDS
 from orchestrator.cli.commands import tesnap
 from orchestrator.cli.options import output_options, pacing_options
 from orchestrator.jobfile import schema as grammar
+from orchestrator.jobfile.kinds import Entry, Issue, Kind
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- (?P<name>[\w-]+): begin -->\n).*?(<!-- (?P=name): end -->)", re.DOTALL)
 TOLD_DEFAULT = re.compile(r" \(([^()]+)\)\.$")
 
-SECTIONS: dict[str, type[BaseModel]] = {
+SECTIONS: dict[str, type[Entry]] = {
     "top": grammar.FileEntry,
     "organization": grammar.OrganizationEntry,
     "limit": grammar.LimitEntry,
@@ -147,7 +147,7 @@ def key_table(section: str) -> str:
     """The keys of one mapping of a job file."""
     rows = [
         f"| `{name}` | {held(section, name)} | {default(section, name)} | {meaning(section, name)} | `{EXAMPLES[section][name]}` |"
-        for name in SECTIONS[section].model_fields
+        for name in SECTIONS[section].keys
     ]
     return "\n".join(["| key | holds | default | meaning | example |", "|---|---|---|---|---|", *rows]) + "\n"
 
@@ -157,21 +157,19 @@ def held(section: str, name: str) -> str:
     if (section, name) in WORDS:
         return WORDS[section, name]
     model = SECTIONS[section]
-    schema = model.model_json_schema()
-    written = schema["properties"][name]
+    defined: dict[str, Any] = {}
+    written = model.schema(defined)["properties"][name]
     if "(ms|" in str(written):
-        zero = takes(model.model_fields[name].annotation, "0s")
+        zero = takes(model.keys[name].kind, "0s")
         return "duration, may be `0s`" if zero else "duration, over zero"
-    return described(written, schema.get("$defs", {}))
+    return described(written, defined)
 
 
-def takes(annotation: Any, value: object) -> bool:
+def takes(kind: Kind, value: object) -> bool:
     """Whether the grammar reads this value."""
-    try:
-        TypeAdapter(annotation).validate_python(value)
-    except ValidationError:
-        return False
-    return True
+    issues: list[Issue] = []
+    kind.read(value, (), issues)
+    return not issues
 
 
 def described(schema: Mapping[str, Any], models: Mapping[str, Any]) -> str:
@@ -219,10 +217,10 @@ def plain(schema: Mapping[str, Any]) -> str:
 
 def default(section: str, name: str) -> str:
     """What holds when the key is left out."""
-    field = SECTIONS[section].model_fields[name]
-    if field.is_required() or (section, name) in REQUIRED:
+    key = SECTIONS[section].keys[name]
+    if key.required or (section, name) in REQUIRED:
         return "**required**"
-    told = TOLD_DEFAULT.search(field.description or "")
+    told = TOLD_DEFAULT.search(key.about)
     if told is None:
         return "`" + grammar_default(name) + "`" if name == "display_name" else ""
     words = told[1]
@@ -238,7 +236,7 @@ def grammar_default(name: str) -> str:
 
 def meaning(section: str, name: str) -> str:
     """The grammar's own description, without the default that it ends with."""
-    text = SECTIONS[section].model_fields[name].description or ""
+    text = SECTIONS[section].keys[name].about
     return TOLD_DEFAULT.sub(".", text).replace("|", "\\|")
 
 

@@ -240,7 +240,7 @@ def test_a_name_that_nobody_uses_is_found() -> None:
 
 IMPORT_EACH = """
 import importlib, os, sys
-import click, jinja2, psycopg, pydantic, requests, rich.live, structlog, tenacity, yaml
+import click, jinja2, psycopg, requests, rich.live, structlog, tenacity, yaml
 for name in sys.argv[1:]:
     child = os.fork()
     if not child:

@@ -8,6 +8,7 @@ Where to look:
     grammar         nodes -> the entries of the schema, and its errors in words
     schema          the keys: what each may hold
     types           the scalars that they hold
+    kinds           kinds of values: how each is read, what is wrong with it, its JSON Schema
     builder         entries -> organizations, windows, settings, jobs
     adhoc           the words of `tesnap snap` -> a job file with one job
     typed_ids       ids of tests as people bring them

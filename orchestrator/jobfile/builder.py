@@ -33,7 +33,8 @@ from orchestrator.core import (
     word,
 )
 from orchestrator.jobfile.document import Document, StopReading
-from orchestrator.jobfile.document import Path as Where
+from orchestrator.jobfile.kinds import Entry, Wrong
+from orchestrator.jobfile.kinds import Path as Where
 from orchestrator.jobfile.schema import (
     FileEntry,
     JobEntry,
@@ -146,9 +147,8 @@ class FileBuilder:
             return DEFAULT_BASE_URL
         try:
             url = read_base_url(written)
-        except ValueError as error:
-            text = error.message() if hasattr(error, "message") else "not a base URL"
-            self.document.error(where, f"the variable TE_BASE_URL: {text}", key=True)
+        except Wrong as wrong:
+            self.document.error(where, f"the variable TE_BASE_URL: {wrong.text}", key=True)
             return DEFAULT_BASE_URL
         return f"{url}/v7" if url.count("/") == 2 else url  # as ThousandEyes' own command line does
 
@@ -346,9 +346,9 @@ class JobBuilder:
         return f"unknown {kind} {quoted}{self._document.nearest(text, known) or others}"
 
 
-def _entry_values(entry: Any) -> dict[str, Any]:
+def _entry_values(entry: Entry | None) -> dict[str, Any]:
     """The keys of an entry that were written, with their values."""
-    return {} if entry is None else {key: getattr(entry, key) for key in entry.model_fields_set}
+    return {} if entry is None else entry.written()
 
 
 def _window_error(spec: WindowSpec) -> WindowError | None:

@@ -11,11 +11,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from orchestrator.core import Located, is_secret_key, nearest_word, quote, word
+from orchestrator.jobfile.kinds import Path
 from orchestrator.jobfile.schema import keys_at
 from orchestrator.jobfile.yaml_document import KeyedNode, ListNode, MappingNode, Node, ScalarNode, parse
-
-Path: TypeAlias = tuple[str | int, ...]
-"""Where something stands: keys and list positions from the root."""
 
 _SHOWN = 100  # errors of one file: nobody reads more before mending the first ones
 

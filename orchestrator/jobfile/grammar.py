@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from orchestrator.core import choice, holds_secret, is_plain, is_secret_key, looks_secret, quote, word
-from orchestrator.jobfile.document import Document, Path
+from orchestrator.jobfile.document import Document
+from orchestrator.jobfile.kinds import MISSING, SENTENCE, TOO_MANY, UNKNOWN, Issue, Keyed, Path
 from orchestrator.jobfile.schema import FileEntry, keys_at
-from orchestrator.jobfile.types import PHRASE, SENTENCE, TOO_MANY
 from orchestrator.jobfile.yaml_document import ListNode, MappingNode, Node, ScalarNode
 
 _ROUNDS = 3  # how often what is wrong is taken out before the rest is left unread
@@ -27,7 +25,7 @@ _NOT_HERE = (
 
 _ONE_OF_THEM = "this looks like a token, and no job file may hold one: take it out, even if it is not one"
 
-_ALTERNATIVES = ("<text>", "<mapping>", "[key]")  # names that the schema gives to alternatives
+_FILE = Keyed(FileEntry)
 
 
 def read_entry(document: Document, environ: Mapping[str, str]) -> FileEntry | None:
@@ -38,14 +36,11 @@ def read_entry(document: Document, environ: Mapping[str, str]) -> FileEntry | No
         if document.root is None:
             return None
         values = _Values(document, environ)
-        issues: list[Any] = []
-        try:
-            entry = FileEntry.model_validate(values.read(document.root, ()))
-        except ValidationError as error:
-            issues = error.errors(include_url=False, include_context=True, include_input=False)
+        issues: list[Issue] = []
+        entry: FileEntry | None = _FILE.read(values.read(document.root, ()), (), issues)
         if round_number == 0:
             _describe_issues(document, issues, frozenset(values.wrong))
-        wrong = values.wrong + [_path(issue) for issue in issues]
+        wrong = values.wrong + [issue.path for issue in issues]
         if not wrong:
             return entry
         if len(issues) >= TOO_MANY:
@@ -131,23 +126,23 @@ class _Values:
         return None
 
 
-def _describe_issues(document: Document, issues: list[Any], unfilled: frozenset[Path]) -> None:
+def _describe_issues(document: Document, issues: list[Issue], unfilled: frozenset[Path]) -> None:
     """Say what the schema has against the document."""
     for issue in issues:
-        path = _path(issue)
+        path = issue.path
         name = word(str(path[-1])) if path else ""
-        if issue["type"] == "missing":
+        if issue.form == MISSING:
             if not document.means(path):
                 document.error(path[:-1], f"{name} is missing")
-        elif issue["type"] == "extra_forbidden":
+        elif issue.form == UNKNOWN:
             if not is_secret_key(str(path[-1])):  # which has been said
                 document.error(path, _unknown_key(document, path), key=True)
         elif any(path[:length] in unfilled for length in range(1, len(path) + 1)):
             pass  # has been said: the value is not there
-        elif "[key]" in issue["loc"]:
-            document.error(path, f"{name}: {_wanted_text(issue)}", key=True)
+        elif issue.at_key:
+            document.error(path, f"{name}: {issue.text}", key=True)
         else:
-            document.error(path, _wrong_value(document, path, issue))
+            document.error(path, _wrong_value(document, issue))
 
 
 def _unknown_key(document: Document, path: Path) -> str:
@@ -156,43 +151,20 @@ def _unknown_key(document: Document, path: Path) -> str:
     return f"unknown key {word(key)}{hint}"
 
 
-def _wrong_value(document: Document, path: Path, issue: Any) -> str:
+def _wrong_value(document: Document, issue: Issue) -> str:
     """The error of a value, after the name of the key that it belongs to."""
-    keys = [part for part in document.existing_part(path) if isinstance(part, str)]
+    keys = [part for part in document.existing_part(issue.path) if isinstance(part, str)]
     about = f"{word(keys[-1])}: " if keys else ""
-    quoted = document.quote_value(path)
-    if issue["type"] != SENTENCE:
-        return f"{about}{_wanted_text(issue)}, not {quoted}{_near_choice(document, path, issue)}"
-    if document.from_environment(path) or any(map(is_secret_key, keys)):
+    quoted = document.quote_value(issue.path)
+    if issue.form != SENTENCE:
+        return f"{about}{issue.text}, not {quoted}{_near_choice(document, issue)}"
+    if document.from_environment(issue.path) or any(map(is_secret_key, keys)):
         return f"{about}{quoted} is not valid with its variables filled in"
-    return about + str(issue["ctx"]["text"])
+    return about + issue.text
 
 
-def _near_choice(document: Document, path: Path, issue: Any) -> str:
-    node = document.node(path)
-    if issue["type"] not in ("enum", "literal_error") or not isinstance(node, ScalarNode):
+def _near_choice(document: Document, issue: Issue) -> str:
+    node = document.node(issue.path)
+    if not issue.choices or not isinstance(node, ScalarNode) or looks_secret(node.text):
         return ""
-    return "" if looks_secret(node.text) else document.nearest(node.text, _choices(issue))
-
-
-def _wanted_text(issue: Any) -> str:
-    """The schema's wish instead."""
-    kind = issue["type"]
-    if kind in (PHRASE, SENTENCE):
-        return str(issue["ctx"]["text"])
-    if kind in ("enum", "literal_error"):
-        return f"write {choice(_choices(issue))}"
-    if kind in ("list_type", "tuple_type"):
-        return "write a list, `[…]`"
-    if kind in ("dict_type", "model_type", "model_attributes_type"):
-        return "write a mapping, `key: value`"
-    return "write a text"
-
-
-def _choices(issue: Any) -> list[str]:
-    return re.findall(r"'([^']*)'", str(issue["ctx"]["expected"]))
-
-
-def _path(issue: Any) -> Path:
-    """The place of an error, without the names of alternatives."""
-    return tuple(part for part in issue["loc"] if part not in _ALTERNATIVES)
+    return document.nearest(node.text, issue.choices)

@@ -7,279 +7,236 @@ here; what keys and entries mean to each other is checked in `orchestrator.jobfi
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
-
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    Tag,
-    TypeAdapter,
-    model_validator,
-)
-from pydantic_core import CoreSchema, core_schema
+from typing import Any, get_args
 
 from orchestrator.core import MOST_SLOTS, Fit, OnUncertain, Pace
-from orchestrator.jobfile.types import (
-    DISPLAY_FIELDS,
-    IN_PIECES,
-    TOO_MANY,
-    BaseUrl,
-    Digits,
-    DisplayName,
-    Duration,
-    FilePath,
-    Flag,
-    JobName,
-    Name,
+from orchestrator.jobfile.kinds import (
+    Entry,
+    Issue,
+    Key,
+    Keyed,
+    Many,
+    Named,
+    OneOf,
     OneOrMany,
-    Period,
-    Proxy,
+    Path,
+    Schema,
+    Words,
+    key,
+)
+from orchestrator.jobfile.types import (
+    ANY_TEXT,
+    BASE_URL,
+    DIGITS,
+    DISPLAY_FIELDS,
+    DISPLAY_NAME,
+    DURATION,
+    FILE_PATH,
+    FLAG,
+    JOB_NAME,
+    NAME,
+    PERIOD,
+    PROXY,
+    TEXT,
+    TEXT_OR_DIGITS,
+    TOKEN_PATH,
+    VARIABLE,
+    VERSION,
     TestType,
-    Text,
-    TextOrDigits,
-    TokenPath,
-    Variable,
-    Version,
     whole_number,
 )
 
 
-class _Closed(BaseModel):
-    """A mapping whose keys are all known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_too_many(cls, value: Any) -> Any:
-        """Let a thousand unknown keys stand for all of them."""
-        if not isinstance(value, dict) or len(value) <= TOO_MANY:
-            return value
-        known = {key: value[key] for key in cls.model_fields if key in value}
-        return dict(islice(value.items(), TOO_MANY)) | known
-
-
-def _about(text: str) -> Any:
-    """A key that may be left out, and what the JSON Schema says of it."""
-    return Field(default=None, description=text)
-
-
-class LimitEntry(_Closed):
+class LimitEntry(Entry):
     """The snapshot limit of an organization, and how much of it to use."""
 
-    snapshots: Annotated[int, *whole_number(1, MOST_SLOTS)] | None = _about(
-        "Snapshots allowed in a period (5)."
+    snapshots: int | None = key(whole_number(1, MOST_SLOTS), "Snapshots allowed in a period (5).")
+    per: float | None = key(PERIOD, "The period (5m).")
+    guard: float | None = key(DURATION, "Added to the period against rounding (1s).")
+    grace: float | None = key(DURATION, "How long a server may still act on an aborted request (30s).")
+    use: int | None = key(whole_number(1, MOST_SLOTS), "How many of the snapshots to use (all).")
+    pace: Pace | None = key(
+        OneOf(Pace), "burst: as soon as slots are free; even: spread over the period (burst)."
     )
-    per: Period | None = _about("The period (5m).")
-    guard: Duration | None = _about("Added to the period against rounding (1s).")
-    grace: Duration | None = _about("How long a server may still act on an aborted request (30s).")
-    use: Annotated[int, *whole_number(1, MOST_SLOTS)] | None = _about(
-        "How many of the snapshots to use (all)."
-    )
-    pace: Pace | None = _about("burst: as soon as slots are free; even: spread over the period (burst).")
 
 
-class OrganizationEntry(_Closed):
+class OrganizationEntry(Entry):
     """A ThousandEyes organization and where its API token is read from."""
 
-    token_file: TokenPath | None = _about(
-        "File that holds the API token; {organization} stands for the organization's name here."
+    token_file: str | None = key(
+        TOKEN_PATH, "File that holds the API token; {organization} stands for the organization's name here."
     )
-    token_env: Variable | None = _about("Name of the environment variable that holds the API token.")
-    account_group: Digits | None = _about("Account group (aid) that the tests are in.")
-    org_id: Digits | None = _about("Checked against the API before anything is sent.")
-    base_url: BaseUrl | None = _about("The API's address, used as written (https://api.thousandeyes.com/v7).")
-    limit: LimitEntry | None = _about("The snapshot limit.")
+    token_env: str | None = key(VARIABLE, "Name of the environment variable that holds the API token.")
+    account_group: str | None = key(DIGITS, "Account group (aid) that the tests are in.")
+    org_id: str | None = key(DIGITS, "Checked against the API before anything is sent.")
+    base_url: str | None = key(
+        BASE_URL, "The API's address, used as written (https://api.thousandeyes.com/v7)."
+    )
+    limit: LimitEntry | None = key(Keyed(LimitEntry), "The snapshot limit.")
 
 
-class HttpEntry(_Closed):
+class HttpEntry(Entry):
     """How the API is reached."""
 
-    timeout: Period | None = _about("Total time for one attempt (60s).")
-    proxy: Proxy | None = _about("The proxy's URL.")
-    ca_bundle: FilePath | None = _about("File with the certificate authorities to trust.")
+    timeout: float | None = key(PERIOD, "Total time for one attempt (60s).")
+    proxy: str | None = key(PROXY, "The proxy's URL.")
+    ca_bundle: str | None = key(FILE_PATH, "File with the certificate authorities to trust.")
 
 
-class RetryEntry(_Closed):
+class RetryEntry(Entry):
     """How often and for how long one snapshot is attempted."""
 
-    attempts: Annotated[int, *whole_number(1, 100)] | None = _about("Attempts for one snapshot (8).")
-    within: Period | None = _about("Time for all of them, counted from the first request (1h).")
+    attempts: int | None = key(whole_number(1, 100), "Attempts for one snapshot (8).")
+    within: float | None = key(PERIOD, "Time for all of them, counted from the first request (1h).")
 
 
-class NotifyEntry(_Closed):
+class NotifyEntry(Entry):
     """Somebody to tell when a run ends."""
 
-    format: Literal["slack", "webex", "teams", "json"] = Field(description="What the receiver understands.")
-    url_file: FilePath = Field(description="File that holds the address; the address itself is a secret.")
-    on: Literal["always", "failure"] | None = _about("When to tell (always).")
+    format: str = key(
+        Words("slack", "webex", "teams", "json"), "What the receiver understands.", required=True
+    )
+    url_file: str = key(
+        FILE_PATH, "File that holds the address; the address itself is a secret.", required=True
+    )
+    on: str | None = key(Words("always", "failure"), "When to tell (always).")
 
 
-class SelectEntry(_Closed):
+class SelectEntry(Entry):
     """Which tests are meant: every key has to hold, of a list any value."""
 
-    test_name: Annotated[tuple[Text, ...], IN_PIECES, OneOrMany()] | None = _about(
-        "A part of the name, or a pattern with * and ?."
-    )
-    type: Annotated[tuple[TestType, ...], IN_PIECES, OneOrMany()] | None = _about("The test's type.")
-    tag: Annotated[tuple[Text, ...], IN_PIECES, OneOrMany()] | None = _about(
-        "A tag of the test, as key:value."
-    )
-    alerting: Flag | None = _about("Whether an alert was active at any moment of the window.")
-    enabled: Flag | None = _about("Whether the test is enabled.")
+    test_name: tuple[str, ...] | None = key(OneOrMany(TEXT), "A part of the name, or a pattern with * and ?.")
+    type: tuple[TestType, ...] | None = key(OneOrMany(Words(*get_args(TestType))), "The test's type.")
+    tag: tuple[str, ...] | None = key(OneOrMany(TEXT), "A tag of the test, as key:value.")
+    alerting: bool | None = key(FLAG, "Whether an alert was active at any moment of the window.")
+    enabled: bool | None = key(FLAG, "Whether the test is enabled.")
 
 
-class TestEntry(_Closed):
+class TestEntry(Entry):
     """A test by its id, and the name it must have before anything is sent."""
 
     __test__ = False  # not a pytest class
 
-    id: Digits = Field(description="The test's id.")
-    test_name: Text | None = _about("Nothing is sent if the test has another name.")
+    id: str = key(DIGITS, "The test's id.", required=True)
+    test_name: str | None = key(TEXT, "Nothing is sent if the test has another name.")
 
 
-class WindowEntry(_Closed):
+class WindowEntry(Entry):
     """A time window: start and end, one of them and a duration, last (with until), or around and duration."""
 
-    start: Text | None = _about("Its start: 2026-11-20T14:00:00Z, or wall-clock time in the file's timezone.")
-    end: Text | None = _about("Its end.")
-    duration: Duration | None = _about(
-        "Its length: 1h, 2h, 4h, 6h, 12h, 24h or 48h unless fit says otherwise."
+    start: str | None = key(
+        TEXT, "Its start: 2026-11-20T14:00:00Z, or wall-clock time in the file's timezone."
     )
-    last: Duration | None = _about("The time up to the last full minute, or up to until.")
-    until: Text | None = _about("The latest such time of day (HH:MM) is the end.")
-    around: Text | None = _about("The middle of the window.")
-    fit: Fit | None = _about(
+    end: str | None = key(TEXT, "Its end.")
+    duration: float | None = key(
+        DURATION, "Its length: 1h, 2h, 4h, 6h, 12h, 24h or 48h unless fit says otherwise."
+    )
+    last: float | None = key(DURATION, "The time up to the last full minute, or up to until.")
+    until: str | None = key(TEXT, "The latest such time of day (HH:MM) is the end.")
+    around: str | None = key(TEXT, "The middle of the window.")
+    fit: Fit | None = key(
+        OneOf(Fit),
         "What becomes of a length that the API does not take: exact refuses it, cover moves the start back,"
-        " split tiles it (exact)."
+        " split tiles it (exact).",
     )
 
 
-class _WrittenTest:
+class _WrittenTest(Keyed):
     """A test as an id alone, or as a mapping with one."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            lambda value: {"id": value} if isinstance(value, str) else value, handler(source)
-        )
+    def read(self, value: Any, path: Path, issues: list[Issue]) -> Any:
+        return super().read({"id": value} if isinstance(value, str) else value, path, issues)
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [*TypeAdapter(Digits).json_schema()["anyOf"], handler(schema)]}
+    def schema(self, defined: dict[str, Schema]) -> Schema:
+        return {"anyOf": [*DIGITS.schema(defined)["anyOf"], super().schema(defined)]}
 
 
-def _form_of(value: Any) -> str:
-    return "<mapping>" if isinstance(value, dict) else "<text>"
+class _WrittenWindow(Keyed):
+    """A window by its name, or written out."""
+
+    def read(self, value: Any, path: Path, issues: list[Issue]) -> Any:
+        if isinstance(value, dict):
+            return super().read(value, path, issues)
+        return ANY_TEXT.read(value, path, issues)
+
+    def schema(self, defined: dict[str, Schema]) -> Schema:
+        return {"oneOf": [ANY_TEXT.schema(defined), super().schema(defined)]}
 
 
-_WrittenWindow: TypeAlias = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[WindowEntry, Tag("<mapping>")], Discriminator(_form_of)
-]
-
-
-class JobEntry(_Closed):
+class JobEntry(Entry):
     """Which tests to snapshot over which windows, and how; `defaults` has the same keys."""
 
-    name: JobName | None = _about("What records and reports call the job.")
-    organization: Annotated[tuple[Text, ...], IN_PIECES, OneOrMany()] | None = _about(
-        "An organization's name, a list of names, or a pattern with * and ?; required when there are several."
+    name: str | None = key(JOB_NAME, "What records and reports call the job.")
+    organization: tuple[str, ...] | None = key(
+        OneOrMany(TEXT),
+        "An organization's name, a list of names, or a pattern with * and ?; required when there are several.",
     )
-    account_group: Digits | None = _about("Another account group (aid) of the same organization.")
-    tests: Annotated[tuple[Annotated[TestEntry, _WrittenTest()], ...], IN_PIECES] | None = _about(
-        "Tests by id."
+    account_group: str | None = key(DIGITS, "Another account group (aid) of the same organization.")
+    tests: tuple[TestEntry, ...] | None = key(Many(_WrittenTest(TestEntry)), "Tests by id.")
+    select: SelectEntry | None = key(
+        Keyed(SelectEntry), "Tests by name, type, tag or alert, in addition to `tests`."
     )
-    select: SelectEntry | None = _about("Tests by name, type, tag or alert, in addition to `tests`.")
-    exclude: Annotated[tuple[TextOrDigits, ...], IN_PIECES] | None = _about(
-        "Test ids or name patterns to leave out."
+    exclude: tuple[str, ...] | None = key(Many(TEXT_OR_DIGITS), "Test ids or name patterns to leave out.")
+    max_tests: int | None = key(whole_number(1, 1_000_000), "Refuse to send if more tests match.")
+    windows: tuple[str | WindowEntry, ...] | None = key(
+        Many(_WrittenWindow(WindowEntry)), "Time windows, each by its name or written out."
     )
-    max_tests: Annotated[int, *whole_number(1, 1_000_000)] | None = _about(
-        "Refuse to send if more tests match."
+    priority: str | None = key(Words("incident", "normal", "batch"), "Which job goes first (normal).")
+    display_name: str | None = key(
+        DISPLAY_NAME, "What a snapshot is called, with fields in braces: " + ", ".join(DISPLAY_FIELDS) + "."
     )
-    windows: Annotated[tuple[_WrittenWindow, ...], IN_PIECES] | None = _about(
-        "Time windows, each by its name or written out."
+    is_public: bool | None = key(FLAG, "The API's isPublic, sent exactly as written (false).")
+    expect_saved_event: bool | None = key(FLAG, "Stop an organization whose first answer contradicts this.")
+    on_uncertain: OnUncertain | None = key(
+        OneOf(OnUncertain),
+        "What to do when nobody knows whether a snapshot was made: hold, or resend once (hold).",
     )
-    priority: Literal["incident", "normal", "batch"] | None = _about("Which job goes first (normal).")
-    display_name: DisplayName | None = _about(
-        "What a snapshot is called, with fields in braces: " + ", ".join(DISPLAY_FIELDS) + "."
-    )
-    is_public: Flag | None = _about("The API's isPublic, sent exactly as written (false).")
-    expect_saved_event: Flag | None = _about("Stop an organization whose first answer contradicts this.")
-    on_uncertain: OnUncertain | None = _about(
-        "What to do when nobody knows whether a snapshot was made: hold, or resend once (hold)."
-    )
-    data_delay: Duration | None = _about("How long after a window's end its data is complete (60s).")
+    data_delay: float | None = key(DURATION, "How long after a window's end its data is complete (60s).")
 
 
-class FileEntry(_Closed):
+class FileEntry(Entry):
     """A job file for tesnap."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "patternProperties": {"^x-": {"description": "Yours; not read."}},
-            "required": ["version"],
-        }
+    version: str | None = key(VERSION, "The grammar's version.")
+    name: str | None = key(TEXT, "What the run is called (the file's name).")
+    timezone: str | None = key(TEXT, "Zone of times without Z or an offset, such as Europe/Berlin.")
+    organizations: dict[str, OrganizationEntry | None] | None = key(
+        Named(NAME, Keyed(OrganizationEntry), may_be_empty=True), "Organizations by your own names for them."
     )
-
-    version: Version | None = _about("The grammar's version.")
-    name: Text | None = _about("What the run is called (the file's name).")
-    timezone: Text | None = _about("Zone of times without Z or an offset, such as Europe/Berlin.")
-    organizations: Annotated[dict[Name, OrganizationEntry | None], IN_PIECES] | None = _about(
-        "Organizations by your own names for them."
+    organization_defaults: OrganizationEntry | None = key(
+        Keyed(OrganizationEntry), "For organizations that do not say otherwise."
     )
-    organization_defaults: OrganizationEntry | None = _about("For organizations that do not say otherwise.")
-    defaults: JobEntry | None = _about("For jobs that do not say otherwise.")
-    windows: Annotated[dict[Name, WindowEntry], IN_PIECES] | None = _about(
-        "Time windows by name, for jobs to refer to."
+    defaults: JobEntry | None = key(Keyed(JobEntry), "For jobs that do not say otherwise.")
+    windows: dict[str, WindowEntry] | None = key(
+        Named(NAME, Keyed(WindowEntry)), "Time windows by name, for jobs to refer to."
     )
-    jobs: Annotated[tuple[JobEntry, ...], IN_PIECES] | None = _about("The jobs.")
-    http: HttpEntry | None = _about("How the API is reached.")
-    retry: RetryEntry | None = _about("How often and for how long one snapshot is attempted.")
-    notify: Annotated[tuple[NotifyEntry, ...], IN_PIECES] | None = _about("Whom to tell when a run ends.")
+    jobs: tuple[JobEntry, ...] | None = key(Many(Keyed(JobEntry)), "The jobs.")
+    http: HttpEntry | None = key(Keyed(HttpEntry), "How the API is reached.")
+    retry: RetryEntry | None = key(Keyed(RetryEntry), "How often and for how long one snapshot is attempted.")
+    notify: tuple[NotifyEntry, ...] | None = key(Many(Keyed(NotifyEntry)), "Whom to tell when a run ends.")
 
 
-def keys_at(path: tuple[str | int, ...]) -> tuple[str, ...]:
+def keys_at(path: Path) -> tuple[str, ...]:
     """The keys that the mapping at this path of a job file may have."""
-    model: type[BaseModel] = FileEntry
+    entry: type[Entry] = FileEntry
     named = False
     for part in path:
-        field = None if named or not isinstance(part, str) else model.model_fields.get(part)
-        named = False
-        if field is not None:
-            model = _model_in(field.annotation) or model
-            named = any(
-                get_origin(option) is dict for option in (field.annotation, *get_args(field.annotation))
-            )
-    return tuple(model.model_fields)
+        found: Key | None = None if named or not isinstance(part, str) else entry.keys.get(part)
+        named = found is not None and isinstance(found.kind, Named)
+        if found is not None:
+            entry = found.kind.entry or entry
+    return tuple(entry.keys)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that an annotation holds, in a list, a mapping or a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
-
-
-def json_schema() -> dict[str, Any]:
+def json_schema() -> Schema:
     """The job file's JSON Schema (draft 2020-12), for editors."""
-    schema = _plain(FileEntry.model_json_schema())
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "tesnap job file", **schema}
-
-
-def _plain(schema: Any) -> Any:
-    """The schema without what pydantic adds for itself: titles, and null as the default of what is left out."""
-    if isinstance(schema, list):
-        return [_plain(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    plain = {key: _plain(part) for key, part in schema.items() if (key, type(part)) != ("title", str)}
-    if "default" in plain and plain["default"] is None:
-        del plain["default"]
-        written = [part for part in plain.pop("anyOf") if part != {"type": "null"}]
-        plain = {**written[0], **plain} if len(written) == 1 else {"anyOf": written, **plain}
-    return plain
+    defined: dict[str, Schema] = {}
+    top = FileEntry.schema(defined)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tesnap job file",
+        **top,
+        "required": ["version"],  # which is said of the whole file, and not of a part that was wrong
+        "patternProperties": {"^x-": {"description": "Yours; not read."}},
+        "$defs": dict(sorted(defined.items())),
+    }

@@ -1,4 +1,4 @@
-"""The scalar types of a job file, lists of them, and how each is read from text: for the entries of `schema`.
+"""The scalar kinds of a job file and how each is read from text: for the entries of `schema`.
 
 A reader raises an error with a phrase, which goes on with what was written (`digits only, not 'x'`), or with a
 sentence of its own.
@@ -8,23 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import chain, islice
 from string import Formatter
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    ValidationError,
-    WithJsonSchema,
-    WrapValidator,
-)
-from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from typing import Any, Literal
 
 from orchestrator.core import choice, is_plain, is_unencrypted, looks_secret, nearest_word, quote
+from orchestrator.jobfile.kinds import Scalar, phrase, sentence
 from orchestrator.windows import parse_duration
 
 TestType = Literal[
@@ -35,17 +23,6 @@ TestType = Literal[
 
 DISPLAY_FIELDS = ("test", "test_id", "start", "end", "duration", "key", "job", "organization")
 """The fields that a `display_name` may have in braces."""
-
-PHRASE: Final = "phrase"
-"""Type of an error whose text goes on with what was written: `digits only, not 'x'`."""
-
-SENTENCE: Final = "sentence"
-"""Type of an error whose text is complete, and may itself quote what was written."""
-
-TOO_MANY = 1000
-"""Errors of a list or mapping after which it is given up."""
-
-_AT_ONCE = 50  # entries of a list or mapping that are read in one go
 
 _LONGEST_TEXT = 1000  # characters: no name or path that means anything is longer
 
@@ -67,245 +44,193 @@ _NOT_HERE = (
 )
 
 
-def _phrase(text: str) -> PydanticCustomError:
-    return PydanticCustomError(PHRASE, "{text}", {"text": text})
-
-
-def _sentence(text: str) -> PydanticCustomError:
-    return PydanticCustomError(SENTENCE, "{text}", {"text": text})
-
-
-def _text_like(pattern: str, text: str) -> Any:
+def _text_like(pattern: str, text: str) -> Callable[[Any], str]:
     """A text that the pattern describes whole; otherwise the phrase says what to write."""
 
-    def read(value: Any) -> Any:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise _phrase(text)
-        return value
+    def read(value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        raise phrase(text)
 
     return read
 
 
-def _read_pieces(value: Any, read: Callable[[Any], Any]) -> Any:
-    """The entries as `read` makes them of all together, or of the errors as many as anybody wants to see.
-
-    A file with a wrong entry in every line would otherwise cost more memory in errors than it has in bytes.
-    """
-    if not isinstance(value, list | dict) or len(value) <= _AT_ONCE:
-        return read(value)
-    wrong: list[InitErrorDetails] = []
-    results: list[Any] = []
-    entries = iter(value if isinstance(value, list) else value.items())
-    for start in range(0, len(value), _AT_ONCE):
-        some = list(islice(entries, _AT_ONCE))
-        try:
-            results.append(read(some if isinstance(value, list) else dict(some)))
-        except ValidationError as error:
-            wrong += [_move_error(issue, start) for issue in error.errors(include_url=False)]
-        if len(wrong) >= TOO_MANY:
-            break
-    if wrong:
-        raise ValidationError.from_exception_data("entries", wrong)
-    if isinstance(value, list):
-        return tuple(chain.from_iterable(results))
-    return {key: entry for result in results for key, entry in result.items()}
+def _any_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    raise phrase("write a text")
 
 
-def _move_error(issue: ErrorDetails, start: int) -> InitErrorDetails:
-    """The error with its place in the whole list."""
-    kind: str | PydanticCustomError = issue["type"]
-    if kind in (PHRASE, SENTENCE):
-        kind = PydanticCustomError(PHRASE if kind == PHRASE else SENTENCE, "{text}", issue["ctx"])
-    first, *rest = issue["loc"]
-    place = first + start if isinstance(first, int) else first
-    return InitErrorDetails(type=kind, loc=(place, *rest), input=None, ctx=issue.get("ctx", {}))
-
-
-IN_PIECES = WrapValidator(_read_pieces)
-"""A list or mapping of many entries, read a few at a time, and given up when too much is wrong with it."""
-
-
-class OneOrMany:
-    """One value, or a list of them: both become a tuple."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            lambda value: value if isinstance(value, list) else [value], handler(source)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        several = handler(schema)
-        return {"anyOf": [several["items"], several]}
-
-
-def _text(value: str) -> str:
+def _text(written: Any) -> str:
+    value = _any_text(written)
     if not value.strip():
-        raise _sentence("an empty text: write something, or leave the key out")
+        raise sentence("an empty text: write something, or leave the key out")
     if len(value) > _LONGEST_TEXT:
-        raise _phrase(f"at most {_LONGEST_TEXT} characters")
+        raise phrase(f"at most {_LONGEST_TEXT} characters")
     if not is_plain(value):
-        raise _phrase("one line of printable characters only")
+        raise phrase("one line of printable characters only")
     return value
 
 
-def whole_number(low: int, high: int) -> Any:
-    """Annotations of a whole number between the two."""
+def whole_number(low: int, high: int) -> Scalar:
+    """A whole number between the two."""
     digits = _text_like("[0-9]{1,9}", "write a whole number, in digits only")
 
     def read(value: Any) -> int:
         number = int(digits(value))
         if not low <= number <= high:
-            raise _phrase(f"a number from {low} to {high}")
+            raise phrase(f"a number from {low} to {high}")
         return number
 
-    schema = {"type": "integer", "minimum": low, "maximum": high}
-    return (BeforeValidator(read), WithJsonSchema({"anyOf": [schema, _FILLED]}))
+    return Scalar(read, {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, _FILLED]})
 
 
 def _seconds(value: Any) -> float:
     if not isinstance(value, str):
-        raise _phrase("write a duration such as 90s, 5m or 1h30m")
+        raise phrase("write a duration such as 90s, 5m or 1h30m")
     try:
         return parse_duration(value)
     except ValueError as error:
-        raise _sentence(str(error)) from None
+        raise sentence(str(error)) from None
 
 
-def _over_zero(seconds: float) -> float:
+def _over_zero(value: Any) -> float:
+    seconds = _seconds(value)
     if not seconds:
-        raise _phrase("a duration over zero")
+        raise phrase("a duration over zero")
     return seconds
 
 
-def _variable(value: str) -> str:
-    if looks_secret(value):
-        raise _sentence(_NOT_HERE)
-    return value
+def _flag(value: Any) -> bool:
+    return _flag_text(value).lower() == "true"
 
 
-def _token_path(value: str) -> str:
+def _variable(value: Any) -> str:
+    if looks_secret(_any_text(value)):
+        raise sentence(_NOT_HERE)
+    return _variable_name(value)
+
+
+def _file_path(value: Any) -> str:
+    return _path(_text(value))
+
+
+def _token_path(written: Any) -> str:
+    value = _text(written)
     if "/" not in value and looks_secret(value):
-        raise _sentence(_NOT_HERE)
+        raise sentence(_NOT_HERE)
     return _path(value, ("organization",))
 
 
 def _path(value: str, fields: tuple[str, ...] = ()) -> str:
     if "://" in value:
-        raise _sentence("this is an address, not a path: write it into a file, and that file's path here")
+        raise sentence("this is an address, not a path: write it into a file, and that file's path here")
     for written in re.findall(r"\{[^{}]*\}?|\}", value):
         if written[1:-1] not in fields:
             allowed = "only {organization} is allowed in braces" if fields else "braces mean nothing here"
-            raise _phrase(f"a path in which {allowed}")
+            raise phrase(f"a path in which {allowed}")
     return value
 
 
-def read_base_url(value: str) -> str:
-    """The URL as written, without a trailing slash and with scheme and host in lower case."""
-    match = _URL.fullmatch(value)
+def read_base_url(value: Any) -> str:
+    """The URL as written, without a trailing slash and with scheme and host in lower case; `Wrong` if it is none."""
+    match = _URL.fullmatch(_any_text(value))
     if match is None or "/../" in f"{match['path']}/" or int(match["port"] or 1) not in range(1, 65536):
-        raise _sentence(
+        raise sentence(
             "not a base URL: write https://HOST/PATH, without user, password, query and fragment, such as"
             " https://api.thousandeyes.com/v7"
         )
     scheme, host = match["scheme"].lower(), match["host"].lower()
     if is_unencrypted(scheme, host):
-        raise _sentence("the token would be sent unencrypted: write https:// (http:// is for loopback only)")
+        raise sentence("the token would be sent unencrypted: write https:// (http:// is for loopback only)")
     port = f":{int(match['port'])}" if match["port"] else ""
     return f"{scheme}://{host}{port}{match['path'].rstrip('/')}"
 
 
-def _proxy(value: str) -> str:
+def _proxy(written: Any) -> str:
+    value = _any_text(written)
     if not _PROXY.fullmatch(value):
-        raise _sentence("not the URL of a proxy: write http://HOST:PORT")
+        raise sentence("not the URL of a proxy: write http://HOST:PORT")
     return value
 
 
-def _display_name(value: str) -> str:
+def _display_name(written: Any) -> str:
+    value = _text(written)
     try:
         parts = list(Formatter().parse(value))
     except ValueError:
-        raise _phrase(
+        raise phrase(
             "a template whose braces come in pairs ({{ and }} stand for braces themselves)"
         ) from None
     for _, field, spec, conversion in parts:
         if field in DISPLAY_FIELDS and (spec or conversion):
-            raise _sentence(
+            raise sentence(
                 f"{{{field}}} takes no format after a colon or an exclamation mark: write it alone"
             )
         if field is not None and field not in DISPLAY_FIELDS:
             near = nearest_word(field, DISPLAY_FIELDS)
             fields = choice([f"{{{name}}}" for name in DISPLAY_FIELDS], last="and")
             hint = f"did you mean {{{near}}}?" if near else f"the fields are {fields}"
-            raise _sentence(f"a field {quote(field)} is not known: {hint}")
+            raise sentence(f"a field {quote(field)} is not known: {hint}")
     return value
 
 
-Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"minLength": 1})]
+_flag_text = _text_like("true|True|TRUE|false|False|FALSE", "write true or false")
 
-Name = Annotated[
-    Text,
-    AfterValidator(
-        _text_like(
-            r"(?![. ])[^/\\*?\[\]{},]+(?<! )",
-            r"a name without / \ * ? [ ] { } and commas, and not starting with a dot or space",
-        )
-    ),
-]
+_variable_name = _text_like(
+    "[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as TE_TOKEN_ACME"
+)
 
-JobName = Annotated[Text, AfterValidator(_text_like(r"\S.*\S|\S", "a name without spaces around it"))]
+_name = _text_like(
+    r"(?![. ])[^/\\*?\[\]{},]+(?<! )",
+    r"a name without / \ * ? [ ] { } and commas, and not starting with a dot or space",
+)
 
-DisplayName = Annotated[Text, AfterValidator(_display_name)]
+_job_name = _text_like(r"\S.*\S|\S", "a name without spaces around it")
 
-Digits = Annotated[
-    str,
-    AfterValidator(_text_like("[0-9]{1,20}", "digits only, as in the web app's address bar")),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": "^[0-9]{1,20}$"},
-                {"type": "integer", "minimum": 0},
-                _FILLED,
-            ]
-        }
-    ),
-]
+_digits = _text_like("[0-9]{1,20}", "digits only, as in the web app's address bar")
 
-TextOrDigits = Annotated[Text, WithJsonSchema({"type": ["string", "integer"]})]
+_PLAIN, _SOME = {"type": "string"}, {"type": "string", "minLength": 1}
 
-Flag = Annotated[
-    bool,
-    BeforeValidator(_text_like("true|True|TRUE|false|False|FALSE", "write true or false")),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, _FILLED]}),
-]
+_DURATION = {"anyOf": [{"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$"}, _FILLED]}
 
-Duration = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^([0-9]+(ms|[smhd]))+$"}, _FILLED]}),
-]
+ANY_TEXT = Scalar(_any_text, _PLAIN)
 
-Period = Annotated[Duration, AfterValidator(_over_zero)]
+TEXT = Scalar(_text, _SOME)
 
-Version = Annotated[
-    Literal["1"],
-    BeforeValidator(_text_like("1", "this version of tesnap reads `version: 1`")),
-    WithJsonSchema({"const": 1}),
-]
+NAME = Scalar(lambda value: _name(_text(value)), _SOME)
 
-FilePath = Annotated[Text, AfterValidator(_path)]
+JOB_NAME = Scalar(lambda value: _job_name(_text(value)), _SOME)
 
-TokenPath = Annotated[Text, AfterValidator(_token_path)]
+DISPLAY_NAME = Scalar(_display_name, _SOME)
 
-Variable = Annotated[
-    str,
-    AfterValidator(_variable),
-    AfterValidator(
-        _text_like("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable, such as TE_TOKEN_ACME")
-    ),
-]
+DIGITS = Scalar(
+    lambda value: _digits(_any_text(value)),
+    {
+        "anyOf": [
+            {"type": "string", "pattern": "^[0-9]{1,20}$"},
+            {"type": "integer", "minimum": 0},
+            _FILLED,
+        ]
+    },
+)
 
-BaseUrl = Annotated[str, AfterValidator(read_base_url)]
+TEXT_OR_DIGITS = Scalar(_text, {"type": ["string", "integer"]})
 
-Proxy = Annotated[str, AfterValidator(_proxy)]
+FLAG = Scalar(_flag, {"anyOf": [{"type": "boolean"}, _FILLED]})
+
+DURATION = Scalar(_seconds, _DURATION)
+
+PERIOD = Scalar(_over_zero, _DURATION)
+
+VERSION = Scalar(_text_like("1", "this version of tesnap reads `version: 1`"), {"const": 1})
+
+FILE_PATH = Scalar(_file_path, _SOME)
+
+TOKEN_PATH = Scalar(_token_path, _SOME)
+
+VARIABLE = Scalar(_variable, _PLAIN)
+
+BASE_URL = Scalar(read_base_url, _PLAIN)
+
+PROXY = Scalar(_proxy, _PLAIN)

@@ -14,7 +14,7 @@ from orchestrator.simulator import Simulator, example_world, serve
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
-LIBRARIES = "asyncio click jinja2 platformdirs psycopg pydantic requests rich sqlite3 structlog tenacity yaml"
+LIBRARIES = "asyncio click jinja2 platformdirs psycopg requests rich sqlite3 structlog tenacity yaml"
 
 LISTING = f"""
 import atexit, sys
@@ -32,14 +32,14 @@ NEEDED = {
     "--version": "",
     "--help": "click",
     "run --help": "click",
-    "validate jobs.yaml": "click pydantic yaml",
+    "validate jobs.yaml": "click yaml",
     "runs": "click sqlite3",
     "status": "click sqlite3",
     "list": "click sqlite3",
     "report": "click jinja2 sqlite3",
-    "run jobs.yaml": "click pydantic requests sqlite3 yaml",
-    "snap 202702 --last 1h": "click pydantic requests sqlite3 yaml",
-    "snap 202703 --last 1h --log-format json": "asyncio click pydantic requests rich sqlite3 structlog yaml",
+    "run jobs.yaml": "click requests sqlite3 yaml",
+    "snap 202702 --last 1h": "click requests sqlite3 yaml",
+    "snap 202703 --last 1h --log-format json": "asyncio click requests rich sqlite3 structlog yaml",
 }
 """Each command line with the libraries that it needs. requests imports, and structlog asyncio and rich."""
 
