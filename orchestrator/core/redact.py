@@ -14,7 +14,8 @@ _SCHEMES = ("bearer", "basic")
 _NAMES = ("token", "secret", "password", "authorization", "apikey", "api-key", "api_key")
 """The words, in any case, after which a credential may stand: a text without them has none."""
 
-_SPACE = r"(?:\s|\\+(?:[tnrfv]|x[0-9a-f]{2}|u[0-9a-f]{4}))"  # also as JSON and Python escape it
+_SPACE = r"(?:\s|\\{1,8}(?:[tnrfv]|x(?:0[bc]|85|a0)|u(?:00[028a][059a-d]|1680|20[0-5][0-9af]|3000)))"
+"""White space, also as JSON and Python escape it, once or within a text that is escaped again."""
 
 _ANNOUNCED = re.compile(
     rf"((?a:{'|'.join(_SCHEMES)})(?:{_SPACE}|%20|\+)+"

@@ -437,9 +437,9 @@ def test_selectors_count_as_one_test_for_each_window() -> None:
     """Nobody knows yet how many they find."""
     names = ", ".join(f"w{n}" for n in range(400))
     windows = "".join(f"  w{n}: {{start: 2026-11-20T14:00:00Z, duration: 1h}}\n" for n in range(400))
-    jobs = "".join(f"- {{name: j{n}}}\n" for n in range(251))
+    jobs = "".join(f"- {{name: j{n}}}\n" for n in range(2501))
     text = f"windows:\n{windows}defaults: {{select: {{type: bgp}}, windows: [{names}]}}\njobs:\n{jobs}"
-    assert "251 jobs ask for 100,400 snapshots" in errors(HEAD + text, ACME="x")
+    assert "2501 jobs ask for 1,000,400 snapshots" in errors(HEAD + text, ACME="x")
 
 
 @pytest.mark.parametrize("template", ["{test:>9}", "{test!r}"])
