@@ -202,19 +202,18 @@ def examine_store(opened: Callable[[], AbstractContextManager[Store]]) -> list[C
     try:
         with opened() as store:
             store.touch()
-            where, views, loss = store.describe(), store.views.runs(), store.views.loss()
+            where, live, loss = store.describe(), store.history.live_runs(), store.views.loss()
+            held = plural(store.history.count_runs(), "run")
     except (UsageError, StoreUnavailable) as error:
         remedy = (
             "fix that, or name another store with --store or TESNAP_STORE; without a store nothing is sent"
         )
         return [trouble("store", str(error), remedy)]
-    live = [view for view in views if view.processes]
     shared = [
         f"run {view.run.id} of {view.run.job} ({plural(view.processes, 'process', 'es')})" for view in live
     ]
     now = f"in use right now by {choice(shared, last='and')}" if shared else "used by nobody else right now"
-    found = f"{where} can be written; {now}; it holds {plural(len(views), 'run')}"
-    return [Check(about="store", text=found), *_check_loss(loss)]
+    return [Check(about="store", text=f"{where} can be written; {now}; it holds {held}"), *_check_loss(loss)]
 
 
 def _check_loss(loss: Loss | None) -> list[Check]:

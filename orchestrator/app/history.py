@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.core import Event, JobFile, Run, RunState, UsageError
 from orchestrator.output import loss_text
 from orchestrator.ratelimit import longest_hold
-from orchestrator.store import Store, Views
+from orchestrator.store import History, Store, Views
 from orchestrator.worker import ServedOrganization
 
 
@@ -21,7 +21,7 @@ def find_run(views: Views, jobfile: JobFile, run_id: str | None) -> Run | None:
     """
     if run_id is None:
         return None
-    run = next((view.run for view in views.runs() if view.run.id == run_id), None)
+    run = views.find_exact(run_id)
     if run is not None and run.job != jobfile.name:
         raise UsageError(
             f"run {run_id} belongs to the job {run.job!r}, not to {jobfile.name!r}: choose another run id"
@@ -34,12 +34,10 @@ def absolute_files(jobfile: JobFile) -> tuple[str, ...]:
     return tuple(file if file == "-" else str(Path(file).absolute()) for file in jobfile.files)
 
 
-def describe_unfinished(views: Views, jobfile: JobFile) -> Iterator[Event]:
+def describe_unfinished(history: History, jobfile: JobFile) -> Iterator[Event]:
     """Earlier runs of the same job that nobody works on and that have something left to make."""
-    for view in views.runs():
-        run, left = view.run, view.total.pending
-        mine = run.job == jobfile.name and (jobfile.named or not _is_of_other_files(run, jobfile))
-        if mine and run.state is RunState.ACTIVE and left and not view.processes:
+    for run, left in history.unfinished(jobfile.name):
+        if jobfile.named or not _is_of_other_files(run, jobfile):
             commands = f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
             text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
             yield Event(name="run.unfinished", text=text, level="warning")
@@ -73,12 +71,10 @@ def describe_loss(
 
 def limit_conflicts(store: Store, served: Mapping[str, ServedOrganization]) -> Iterator[Event]:
     """Live runs that pace an organization otherwise: the settings of the run that asks hold, for each grant."""
-    live = {identity for view in store.views.runs() if view.processes for identity in view.counts}
-    theirs = {identity: store.organizations.bucket(identity).last_limit for identity in live & served.keys()}
     names = [
         served[identity].name
-        for identity, limit in theirs.items()
-        if limit not in (None, served[identity].limit)
+        for identity, limit in store.history.limits_in_use().items()
+        if identity in served and served[identity].limit != limit
     ]
     if names:
         text = f"{', '.join(sorted(names))}: another run in progress has different limit settings; make them the same"

@@ -6,6 +6,7 @@ In three steps, so that the command line can say in between what is about to be 
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ RUN_ID_LENGTH = 4
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at a run that another process is planning: a million snapshots take it some minutes."""
+TRIES_PER_LENGTH = 4
+"""Ids that are tried before longer ones are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,7 @@ def prepare(
         _report(observer, describe_resumption(run, jobfile))
         store.runs.look_again(run.id)
     else:
-        _report(observer, describe_unfinished(store.views, jobfile))
+        _report(observer, describe_unfinished(store.history, jobfile))
         require_answers(organizations, surveys)
     return Preparation(
         organizations=organizations,
@@ -198,9 +201,12 @@ def _start_when_free(
 
 
 def _free_run_id(views: Views) -> str:
-    used = {view.run.id for view in views.runs()}
-    while (run_id := "".join(secrets.choice(RUN_ID_LETTERS) for _ in range(RUN_ID_LENGTH))) in used:
-        pass
+    """An id that no run has; the more of them are taken, the longer it is."""
+    for tries in itertools.count():
+        length = RUN_ID_LENGTH + tries // TRIES_PER_LENGTH
+        run_id = "".join(secrets.choice(RUN_ID_LETTERS) for _ in range(length))
+        if views.find_exact(run_id) is None:
+            break
     return run_id
 
 

@@ -88,6 +88,13 @@ json_option = option(
     "--json", "as_json", is_flag=True, envvar="TESNAP_JSON", help="Write JSON on standard output."
 )
 
+
+def limit_option(shown: int) -> Callable[[Command], Command]:
+    """The option for how long a list is: without it `shown` as a table, and all as JSON."""
+    text = f"Show so many [{shown}; with --json all]."
+    return click.option("--limit", type=click.IntRange(1), metavar="N", envvar="TESNAP_LIST_LIMIT", help=text)
+
+
 _ZONE: Mapping[str, str] = {
     "metavar": "ZONE",
     "help": "Show times in this zone, e.g. Europe/Berlin [default: the terminal's]",

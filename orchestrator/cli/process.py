@@ -389,6 +389,17 @@ def print_text(lines: Iterable[str], *, file: TextIO | None = None) -> None:
     print_lines((part for line in lines for part in wrap_line(line, room)), file=file)
 
 
+def array_lines(values: Iterable[Any]) -> Iterator[str]:
+    """The lines of a JSON array whose members are taken one by one, as they are printed."""
+    before = "["
+    for value in values:
+        yield before
+        *lines, before = (f"  {line}" for line in document_lines(value))
+        yield from lines
+        before += ","
+    yield from (before.removesuffix(","), "]") if before != "[" else ("[]",)
+
+
 def document_lines(value: Any) -> list[str]:
     """The lines of a JSON document, with escapes where standard output's encoding lacks a character."""
     import json

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import duration, json_option, option, store_option, zone_option
-from orchestrator.cli.process import document_lines, look_into_store, print_lines, typed_store
+from orchestrator.cli.options import (
+    duration,
+    json_option,
+    limit_option,
+    option,
+    store_option,
+    zone_option,
+)
+from orchestrator.cli.process import array_lines, look_into_store, print_lines, typed_store
 from orchestrator.cli.timezone import clock_zone, terminal_zone
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator.output import Report, ReportFormat
     from orchestrator.store import Store
 
+SNAPSHOTS_SHOWN = 50
+"""Snapshots that a list has unless more are asked for: what somebody reads through."""
 
 links_option = option(
     "--links", type=click.Choice(["show", "id"]), default="show", help="`id` keeps links out of it [show]."
@@ -141,15 +150,17 @@ def _write(report: Report, kind: ReportFormat, output: str | None) -> None:
     metavar="TIME",
     help="Only those that ThousandEyes deletes, or may delete, within this time, e.g. 7d.",
 )
+@limit_option(SNAPSHOTS_SHOWN)
 @links_option
 @store_option
 @json_option
 @zone_option
 def list_command(**settings: Any) -> None:
-    """List the snapshots of all runs that still exist, those that are deleted first on top."""
+    """List the latest snapshots of all runs that still exist, those that are deleted first on top."""
     from orchestrator.core import SystemClock
     from orchestrator.output import (
         SnapshotFilter,
+        choose_shown,
         find_snapshots,
         snapshots_documents,
         snapshots_table,
@@ -157,6 +168,7 @@ def list_command(**settings: Any) -> None:
     )
 
     zone, _ = terminal_zone(settings["timezone"], os.environ)
+    show_links = settings["links"] == "show"
     with look_into_store(settings["store_url"], SystemClock()) as store:
         now = store.epoch()
         wanted = SnapshotFilter(
@@ -165,12 +177,18 @@ def list_command(**settings: Any) -> None:
             made_since=parse_made_since(settings["made_since"], now, settings["timezone"]),
             within=settings["expiring_within"],
         )
-        found = find_snapshots(store, wanted)
-    show_links = settings["links"] == "show"
+        found, limit = find_snapshots(store, wanted), settings["limit"] or SNAPSHOTS_SHOWN
+        if settings["as_json"] and settings["limit"] is None:
+            print_lines(array_lines(snapshots_documents(found, show_links=show_links)))
+            return
+        shown, more = choose_shown(found, wanted, limit)
     if settings["as_json"]:
-        print_lines(document_lines(snapshots_documents(found, show_links=show_links)))
+        print_lines(array_lines(snapshots_documents(shown, show_links=show_links)))
         return
-    print_lines(snapshots_table(found, now, zone, show_links=show_links, room=terminal_room(sys.stdout)))
+    print_lines(snapshots_table(shown, now, zone, show_links=show_links, room=terminal_room(sys.stdout)))
+    if more:
+        rest = "older ones" if wanted.within is None else "those that are deleted later"
+        print(f"{rest} are not shown: --limit {limit * 10} shows more")
 
 
 def parse_made_since(text: str | None, now: float, timezone: str | None) -> float | None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.output.sentences import duration_text, last_line, loss_text, match_text, pause_text
     from orchestrator.output.snapshots import (
         SnapshotFilter,
+        choose_shown,
         find_snapshots,
         snapshots_documents,
         snapshots_table,

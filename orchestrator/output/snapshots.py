@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from fnmatch import fnmatchcase
+from heapq import nsmallest
+from itertools import islice
 
 from orchestrator.core import SNAPSHOT_LIFETIME, Result, UsageError, harmless, is_like, nearest_words
 from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, fits, table_rows, wrap_line
-from orchestrator.store import Store, Views
+from orchestrator.store import History, Store
 from orchestrator.windows import DAY, clock_time
 
 CLOCKS_APART = DAY
@@ -37,6 +39,11 @@ class SnapshotFilter:
     test: str | None = None
     made_since: float | None = None
     within: float | None = None
+
+    def earliest(self, now: float) -> float:
+        """When the first of them can have been stored, in epoch seconds: it may be stored later than it was made."""
+        sooner = 0.0 if self.within is None else now - SNAPSHOT_LIFETIME
+        return max(self.made_since or 0.0, sooner) - CLOCKS_APART
 
     def matches(self, one: ListedSnapshot, now: float) -> bool:
         """True if the snapshot still exists and is meant."""
@@ -65,34 +72,45 @@ class ListedSnapshot:
         return self.ends_at - SNAPSHOT_LIFETIME
 
 
-def find_snapshots(store: Store, wanted: SnapshotFilter) -> list[ListedSnapshot]:
-    """The snapshots that are meant and still exist, or may, those that are deleted first first.
+def find_snapshots(store: Store, wanted: SnapshotFilter) -> Iterator[ListedSnapshot]:
+    """The snapshots that are meant and still exist, or may: the latest first, read as far as they are taken.
 
-    UsageError when the store knows no such organization.
+    UsageError at the end when there is none, and the store knows no such organization.
     """
-    now = store.epoch()
-    since = (wanted.made_since or 0.0) - CLOCKS_APART
-    found = [one for one in _read_snapshots(store.views, since) if wanted.matches(one, now)]
+    now, found, names = store.epoch(), False, set()
+    for one in _read_snapshots(store.history, wanted.earliest(now)):
+        names.add(one.result.task.organization_name)
+        if wanted.matches(one, now):
+            found = True
+            yield one
     if not found and wanted.organization is not None:
-        names = {one.result.task.organization_name for one in _read_snapshots(store.views, since)}
         _check_organization(wanted.organization, names | set(store.organizations.names().values()))
-    return sorted(found, key=lambda one: (one.ends_at, one.result.task.organization_name))
 
 
-def _read_snapshots(views: Views, since: float) -> Iterator[ListedSnapshot]:
+def choose_shown(
+    found: Iterable[ListedSnapshot], wanted: SnapshotFilter, most: int
+) -> tuple[list[ListedSnapshot], bool]:
+    """As many as fit, those that are deleted first on top; True if there are more.
+
+    Those that were made last; where it is asked what is deleted `within` a time, those that are deleted first.
+    """
+    some = list(islice(found, most + 1)) if wanted.within is None else nsmallest(most + 1, found, key=_end)
+    return sorted(some[:most], key=_end), len(some) > most
+
+
+def _end(one: ListedSnapshot) -> tuple[float, str]:
+    return one.ends_at, one.result.task.organization_name
+
+
+def _read_snapshots(history: History, since: float) -> Iterator[ListedSnapshot]:
     """All that were made since then, but saved events that were gone, as one that was made in their place shows."""
-    newer: dict[str, float] = {}  # when the latest one of each task was made
-    for run_id, result in views.snapshots(settled_since=since):
-        if result.expires_at is not None:
-            yield ListedSnapshot(run_id=run_id, result=result, ends_at=result.expires_at)
-        elif result.may_expire_at is not None:
-            replaced = newer.get(result.task.base_key, 0.0) >= result.may_expire_at
-            if not replaced:
-                yield ListedSnapshot(
-                    run_id=run_id, result=result, ends_at=result.may_expire_at, ends_unknown=True
-                )
-        if result.task.generation:
-            newer.setdefault(result.task.base_key, result.settled_wall or 0.0)
+    for made in history.snapshots(settled_since=since):
+        result, ends_at = made.result, made.result.expires_at
+        unknown = ends_at is None
+        ends_at = result.may_expire_at if ends_at is None else ends_at
+        if ends_at is None or (unknown and made.made_again is not None and made.made_again >= ends_at):
+            continue
+        yield ListedSnapshot(run_id=made.run_id, result=result, ends_at=ends_at, ends_unknown=unknown)
 
 
 def _check_organization(pattern: str, known: Collection[str]) -> None:
@@ -137,8 +155,9 @@ def _below(row: sentences.SnapshotRow, room: int | None) -> Iterator[str]:
     yield from wrap_line(f"  {row.about}", room)
 
 
-def snapshots_documents(found: Sequence[ListedSnapshot], *, show_links: bool) -> list[records.Record]:
+def snapshots_documents(found: Iterable[ListedSnapshot], *, show_links: bool) -> Iterator[records.Record]:
     """The list as records of snapshots (docs/records.md), without what only a run knows."""
     only_a_run_knows = ("job_name", "priority", "event", "schema")
-    made = [records.snapshot_record(one.result, run_id=one.run_id, show_links=show_links) for one in found]
-    return [{key: record[key] for key in record if key not in only_a_run_knows} for record in made]
+    for one in found:
+        record = records.snapshot_record(one.result, run_id=one.run_id, show_links=show_links)
+        yield {key: record[key] for key in record if key not in only_a_run_knows}

@@ -22,7 +22,7 @@ from orchestrator.core import (
 from orchestrator.output import records, sentences
 from orchestrator.output.table import Column, table_lines
 from orchestrator.ratelimit import estimate_done
-from orchestrator.store import Ask, Loss, RunView, ServingProcess, Store
+from orchestrator.store import Ask, Loss, RunSummary, RunView, ServingProcess, Store
 from orchestrator.windows import clock_time, window_text
 
 _RUN_COLUMNS = (
@@ -170,7 +170,7 @@ def _describe_possible(result: Result, event: PossibleEvent, zone: tzinfo) -> st
     return f"there is one: ID {harmless(event.id)}, {dated}, {age}"
 
 
-def _state(view: RunView) -> RunState:
+def _state(view: RunView | RunSummary) -> RunState:
     """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
     if view.run.state is RunState.ACTIVE and not view.total.pending and not view.processes:
         return RunState.FINISHED
@@ -192,10 +192,10 @@ def status_document(status: RunStatus) -> dict[str, object]:
     organizations = {name: _count_fields(counts) for name, counts in status.organizations.items()}
     loss = status.loss
     lost = {} if loss is None else {"store_lost": {"at": core.utc_text(loss.at), "cause": loss.cause}}
-    return {**run_document(status.view), "organizations": organizations, "waiting": waiting, **lost}
+    return {**run_document(status.view.summary), "organizations": organizations, "waiting": waiting, **lost}
 
 
-def run_document(view: RunView) -> dict[str, object]:
+def run_document(view: RunSummary) -> dict[str, object]:
     """A run as JSON has it."""
     return {
         "run_id": view.run.id,
@@ -212,9 +212,9 @@ def _count_fields(counts: Counts) -> dict[str, int]:
 
 
 def runs_table(
-    views: Sequence[RunView], now: float, zone: tzinfo, *, room: int | None = None
+    views: Sequence[RunSummary], now: float, zone: tzinfo, *, room: int | None = None
 ) -> Iterator[str]:
-    """All runs as a table, in the terminal's `room`."""
+    """Runs as a table, in the terminal's `room`."""
     if not views:
         yield "no runs yet"
         return
@@ -223,7 +223,7 @@ def runs_table(
         yield "* a process is working on it"
 
 
-def _run_cells(view: RunView, now: float, zone: tzinfo) -> tuple[str, ...]:
+def _run_cells(view: RunSummary, now: float, zone: tzinfo) -> tuple[str, ...]:
     started = clock_time(view.run.created_at, now, zone)
     state = f"{_state(view)}*" if view.processes else _state(view)
     return view.run.id, started, state, harmless(view.run.job), sentences.counts_text(view.total)

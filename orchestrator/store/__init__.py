@@ -12,11 +12,13 @@ Where to look:
     merging         two organizations that turn out to be one
     uncertain       what became of lost answers
     views           looks that change nothing
+    history         all runs and snapshots, page by page
     clocks          the store's clock beside those of machines
     leases          a task from its grant to its end
     rows            rows <-> nouns
     sql             every statement, by name
     sharing_sql     those of sharing and merging
+    history_sql     those that look at many runs at once
     schema          the tables, and how an older store becomes a present one
     database        the seam between all of these and a database
     sqlite          one file
@@ -34,8 +36,9 @@ from orchestrator import lazy_face
 if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
     from orchestrator.store.clocks import ClockReading
+    from orchestrator.store.history import History
     from orchestrator.store.queue import Ask, End
     from orchestrator.store.store import Store, open_store, store_exists
-    from orchestrator.store.views import Loss, RunView, Search, ServingProcess, Views
+    from orchestrator.store.views import Loss, RunSummary, RunView, Search, ServingProcess, Views
 else:
     __getattr__ = lazy_face(__name__)

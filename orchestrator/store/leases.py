@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from orchestrator.core import Lease, LeaseLost, Problem, Settlement, Status
 from orchestrator.ratelimit import IN_SINCE_EVER, Gate, close_gate, gate_after_probe, settled_return
-from orchestrator.store import organizations, sql
+from orchestrator.store import history_sql, organizations, sql
 from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import (
     find_phase,
@@ -81,6 +81,8 @@ def save_task(tx: Transaction, task: Row, now: float, **changes: object) -> Row:
     phase, until = find_phase(after, now)
     tx.change(sql.PLACE_TASK, task=task["id"], phase=int(phase), until=until)
     tx.change(sql.TOUCH_BUCKET, organization=task["organization"])
+    if Status(task["status"]).settled:
+        tx.change(history_sql.FORGET_COUNTS, task=task["id"])
     return after
 
 

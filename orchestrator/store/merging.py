@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.core import Existence, Status
-from orchestrator.store import sharing_sql, sql
+from orchestrator.store import history_sql, sharing_sql, sql
 from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import find_existence, find_phase, to_bare_task
 
@@ -101,6 +101,7 @@ def _turn(row: Row) -> tuple[int, int]:
 def _drop(tx: Transaction, lesser: Row, kept: Row, target: Row, now: float) -> None:
     """Have all runs refer to the task that is kept; that a duplicate is possible is not forgotten."""
     phase, until = find_phase(kept, now)
+    tx.change(history_sql.FORGET_COUNTS, task=lesser["id"])
     tx.change(sharing_sql.REPOINT, kept=kept["id"], dropped=lesser["id"], phase=int(phase), until=until)
     tx.change(sharing_sql.DROP_RUN_TASKS, task=lesser["id"])
     tx.change(sharing_sql.DROP_PROBE, bucket=target["bucket"], task=lesser["id"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from orchestrator.core import Run, RunState, Status, Task, UsageError
-from orchestrator.store import freezing, loss, organizations, sql
+from orchestrator.store import freezing, history_sql, loss, organizations, sql
 from orchestrator.store.database import Claim, Database, Row, Transaction
 from orchestrator.store.freezing import Freezing, OnEnded
 from orchestrator.store.leases import queue_afresh
@@ -72,6 +72,7 @@ class Runs:
             if state is RunState.FINISHED:
                 tx.row(sql.LOCK_RUN, run=run_id)
                 if tx.change(sql.FINISH_RUN, run=run_id):
+                    tx.change(history_sql.KEEP_COUNTS, run=run_id)
                     tx.change(loss.END_LOSS, run=run_id, wall=tx.epoch())
             else:
                 tx.change(sql.SET_STATE, run=run_id, state=state.value)

@@ -236,6 +236,28 @@ SIXTH = (
     # problem (JSON) for which it is refused.
     "ALTER TABLE run_task ADD COLUMN afresh TEXT",
     "CREATE INDEX run_task_afresh ON run_task (run) WHERE afresh IS NOT NULL",
+    # How many tasks of a run that has ended are where; NULL in `created`: they have to be counted.
+    *(
+        f"ALTER TABLE run ADD COLUMN {name} BIGINT"
+        for name in ("created", "existing", "failed", "refused", "uncertain")
+    ),
+    """UPDATE run SET (created, existing, failed, refused, uncertain) = (
+        SELECT
+            SUM(CASE WHEN t.status = 'created' AND t.lease_run = r.run THEN 1 ELSE 0 END),
+            SUM(CASE WHEN t.status = 'created' AND t.lease_run = r.run THEN 0 WHEN t.status = 'created' THEN 1 ELSE 0 END),
+            SUM(CASE WHEN t.status = 'failed' THEN 1 ELSE 0 END),
+            SUM(CASE WHEN t.status = 'failed' AND t.tries = 0 THEN 1 ELSE 0 END),
+            SUM(CASE WHEN t.status = 'uncertain' THEN 1 ELSE 0 END)
+        FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = run.id)
+    WHERE state = 'finished' AND NOT EXISTS (SELECT 1 FROM run_task q WHERE q.run = run.id AND q.phase <> 4)""",
+    # The latest runs, those whose id begins with some letters, and those of a job that may be unfinished.
+    "CREATE INDEX run_created ON run (created_at, id)",
+    'CREATE INDEX run_beginning ON run (id COLLATE "C")',
+    "CREATE INDEX run_active ON run (job) WHERE state = 'active'",
+    # A saved event that was listed is looked up by its id, among all that an organization ever made.
+    "DROP INDEX task_made",
+    "CREATE INDEX task_snapshot ON task (organization, snapshot_id) WHERE snapshot_id IS NOT NULL",
+    "CREATE INDEX task_event ON task (organization, event_id) WHERE event_id IS NOT NULL",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)

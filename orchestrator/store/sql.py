@@ -1,7 +1,8 @@
 """All SQL of the queue, written once in what SQLite and PostgreSQL have in common.
 
-Parameters are `:name`. Two idioms are PostgreSQL's and are put into its own words by SQLite's dialect:
-`FOR UPDATE` (a SQLite transaction that writes excludes all others anyway) and `= ANY(:list)`.
+Parameters are `:name`. Three idioms are PostgreSQL's and are put into its own words by SQLite's dialect:
+`FOR UPDATE` (a SQLite transaction that writes excludes all others anyway), `= ANY(:list)` and `COLLATE "C"` (SQLite
+compares bytes in any case).
 """
 
 from __future__ import annotations
@@ -141,19 +142,15 @@ WHERE id = :bucket"""
 # A run whose plan is still being stored is none yet: only who stores it, or removes it, looks at it.
 RUN = "SELECT * FROM run WHERE id = :run AND planner IS NULL"
 
-RUN_IDS = "SELECT id FROM run WHERE planner IS NULL ORDER BY created_at DESC, id DESC"
-
-RUNS = "SELECT * FROM run WHERE planner IS NULL ORDER BY created_at DESC, id DESC"
-
 SET_STATE = "UPDATE run SET state = :state WHERE id = :run"
 
 LOCK_RUN = "SELECT id FROM run WHERE id = :run FOR UPDATE"
 
-# A run ends with nothing of it to be sent; `phase <= 3` is what is not settled.
+# A run ends with nothing of it to be sent: all of it is settled, which is phase 4.
 FINISH_RUN = """
 UPDATE run SET state = 'finished'
 WHERE id = :run AND state = 'active'
-  AND NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run = run.id AND t.phase <= 3)"""
+  AND NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run = run.id AND t.phase <> 4)"""
 
 # Always writes, so that it waits for whoever ends the run at the same time, and sees how that ended.
 REVIVE_RUN = """
@@ -256,14 +253,6 @@ SELECT position, until FROM run_task WHERE run = :run AND phase = 4 AND until >=
 
 RESULTS_AT = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
-
-MADE = """
-SELECT t.*, o.identity, COALESCE(NULLIF(r.organization_name, ''), o.name) AS organization_name
-FROM task t JOIN organization o ON o.id = t.organization
-    LEFT JOIN run_task r ON r.task = t.id AND r.run = t.lease_run
-WHERE t.status = 'created' AND t.settled_wall >= :since
-    AND (t.settled_wall < :wall OR (t.settled_wall = :wall AND t.id < :before))
-ORDER BY t.settled_wall DESC, t.id DESC LIMIT :some"""
 
 RUN_TASKS_IN = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
@@ -398,7 +387,8 @@ WHERE t.evidence_due IS NOT NULL AND t.status = 'uncertain' AND r.task = t.id AN
   AND o.id = t.organization GROUP BY o.identity"""
 
 KNOWN_SNAPSHOTS = """
-SELECT snapshot_id, event_id FROM task WHERE organization = :organization AND snapshot_id IS NOT NULL"""
+SELECT snapshot_id AS id FROM task WHERE organization = :organization AND snapshot_id = ANY(:ids)
+UNION SELECT event_id FROM task WHERE organization = :organization AND event_id = ANY(:ids)"""
 
 # -- clocks ------------------------------------------------------------------------------------------------
 

@@ -333,9 +333,8 @@ class SqliteTransaction:
 @functools.cache
 def in_sqlite(text: str) -> str:
     """A statement in SQLite's words."""
-    return re.sub(
-        r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text.replace(" FOR UPDATE", "")
-    )
+    plain = text.replace(" FOR UPDATE", "").replace(' COLLATE "C"', "")
+    return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", plain)
 
 
 def _bound(values: Mapping[str, object]) -> dict[str, object]:

@@ -8,6 +8,7 @@ from orchestrator.store.address import is_there, read_address, sqlite_address
 from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
 from orchestrator.store.files import StoreFiles
+from orchestrator.store.history import History
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.queue import Queue
 from orchestrator.store.runs import Runs
@@ -29,6 +30,7 @@ class Store:
         self.runs = Runs(database, self.queue.register)
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)
+        self.history = History(database)
         self.clocks = ClockReadings(database)
 
     def now(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from orchestrator.core import Lease, PossibleEvent, Result, RunState, Snapshot, Status, UsageError
@@ -44,13 +45,14 @@ class UncertainTasks:
                 found.append((replace(to_lease(row, task), run_id=run_id), to_result(row, task, run_id)))
         return found
 
-    def known_snapshots(self, organization: str) -> frozenset[str]:
-        """Ids of saved events and snapshots that the store already has for an organization."""
+    def known_snapshots(self, organization: str, ids: Collection[str]) -> frozenset[str]:
+        """Those of these ids that the store already has for an organization, as a snapshot's or a saved event's."""
         with self._database.read() as tx:
             found = organizations.find(tx, organization)
-            rows = [] if found is None else tx.rows(sql.KNOWN_SNAPSHOTS, organization=found["id"])
-        ids = (known for row in rows for known in (row["snapshot_id"], row["event_id"]))
-        return frozenset(known for known in ids if known is not None)
+            if found is None or not ids:
+                return frozenset()
+            rows = tx.rows(sql.KNOWN_SNAPSHOTS, organization=found["id"], ids=list(ids))
+        return frozenset(row["id"] for row in rows)
 
     def conclude(
         self,

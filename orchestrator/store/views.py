@@ -9,12 +9,31 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError
 from orchestrator.ratelimit import search_end
-from orchestrator.store import loss, organizations, sql
+from orchestrator.store import history_sql, loss, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.rows import BATCH, kind, to_bare_task, to_result, to_run, to_task
+from orchestrator.store.rows import BATCH, kind, to_result, to_run, to_task
+
+FIRST: Mapping[str, Any] = {"created_at": sys.float_info.max, "id": ""}
+"""The place before all runs, of which the latest is the first."""
+
+NEAR = 100
+"""Runs among which a word that means none may be nearest to one."""
+
+NAMED = 5
+"""Run ids that an error names at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run, its counts over all organizations, and how many live processes serve it."""
+
+    run: Run
+    total: Counts = field(default_factory=Counts)
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +49,11 @@ class RunView:
     def total(self) -> Counts:
         """Counts over all organizations."""
         return sum(self.counts.values(), Counts())
+
+    @property
+    def summary(self) -> RunSummary:
+        """The run without its organizations."""
+        return RunSummary(run=self.run, total=self.total, processes=self.processes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,21 +100,23 @@ class Views:
 
     def find_run(self, text: str) -> Run:
         """The run with this id, unique prefix, or the latest for `last`; raises `UsageError` naming near ones."""
+        text = text.encode(errors="replace").decode()  # a word of the command line may be any bytes
         with self._database.read() as tx:
-            ids = [str(row["id"]) for row in tx.rows(sql.RUN_IDS)]
-            return load_run(tx, _choose(text, ids))
+            found = _find_latest(tx, 1) if text == "last" else _find_by_id(tx, text)
+            if len(found) == 1:
+                return to_run(found[0])
+            raise _not_one_run(text, [row["id"] for row in found or _find_latest(tx, NEAR)], many=bool(found))
 
-    def runs(self) -> list[RunView]:
-        """All runs, the latest first."""
+    def find_exact(self, run_id: str) -> Run | None:
+        """The run with exactly this id, if there is one."""
         with self._database.read() as tx:
-            processes = _count_processes(tx)
-            found = [to_run(row) for row in tx.rows(sql.RUNS)]
-            return [_view(tx, run, processes[run.id]) for run in found]
+            row = tx.row(sql.RUN, run=run_id)
+        return None if row is None else to_run(row)
 
     def run(self, run_id: str) -> RunView:
         """One run with its counts by organization."""
         with self._database.read() as tx:
-            return _view(tx, load_run(tx, run_id), _count_processes(tx)[run_id])
+            return _view(tx, load_run(tx, run_id), count_processes(tx)[run_id])
 
     def loss(self) -> Loss | None:
         """The last loss of the store that was noticed, if there ever was one."""
@@ -104,7 +130,7 @@ class Views:
         """The live processes of a run with what they have declared, by organization identity."""
         found: dict[str, list[ServingProcess]] = defaultdict(list)
         with self._database.read() as tx:
-            for row in _of_live_owners(tx, tx.rows(sql.SERVED, run=run_id)):
+            for row in of_live_owners(tx, tx.rows(sql.SERVED, run=run_id)):
                 found[row["identity"]].append(_to_serving_process(row))
         return dict(found)
 
@@ -184,22 +210,6 @@ class Views:
                     found[task.base_key] = to_result(row, known, None)
         return found
 
-    def snapshots(self, *, settled_since: float | None = None) -> Iterator[tuple[str, Result]]:
-        """Every snapshot that is known as created, over all runs and each once, the latest first.
-
-        With the id of the run that made it (empty: none did), which says what its organization is called.
-        `settled_since` is epoch seconds. The tasks have neither job nor priority.
-        """
-        wall, before = sys.float_info.max, 0
-        while True:
-            with self._database.read() as tx:
-                rows = tx.rows(sql.MADE, since=settled_since or 0.0, wall=wall, before=before, some=BATCH)
-            if not rows:
-                return
-            for row in rows:
-                yield str(row["lease_run"] or ""), to_result(row, to_bare_task(row), None)
-            wall, before = rows[-1]["settled_wall"], rows[-1]["id"]
-
 
 # -- what others load, too ---------------------------------------------------------------------------------
 
@@ -220,41 +230,53 @@ def latest_rows(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
 # -- the parts of a view -----------------------------------------------------------------------------------
 
 
-def _choose(text: str, ids: Sequence[str]) -> str:
-    """The id that is meant by one, by its beginning or by `last`, of ids of which the latest is the first."""
+def _find_latest(tx: Transaction, most: int) -> list[Row]:
+    return tx.rows(history_sql.RUNS_BEFORE, **FIRST, some=most)
+
+
+def _find_by_id(tx: Transaction, text: str) -> list[Row]:
+    """The run with this id, or else those whose ids begin so."""
+    beyond = text + chr(sys.maxunicode)
+    exact = tx.rows(sql.RUN, run=text)
+    ids = tx.rows(history_sql.RUNS_BEGINNING, text=text, beyond=beyond, some=NAMED + 1) if not exact else ()
+    return exact or [row for one in ids for row in tx.rows(sql.RUN, run=one["id"])]
+
+
+def _not_one_run(text: str, ids: Sequence[str], *, many: bool) -> UsageError:
+    """The error of a word that means several runs (`many`), or none of these ids."""
+    if many:
+        return UsageError(f"{text!r} begins several run ids: {', '.join(ids[:NAMED])}")
     if not ids:
-        raise UsageError(f"there is no run {text!r}: nothing has been run with this store yet")
-    if text == "last":
-        return ids[0]
-    meant = [text] if text in ids else [name for name in ids if name.startswith(text)]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        raise UsageError(f"{text!r} begins several run ids: {', '.join(meant[:5])}")
+        return UsageError(f"there is no run {text!r}: nothing has been run with this store yet")
     near = difflib.get_close_matches(text, ids, n=3, cutoff=0.5) or ids[:3]
-    raise UsageError(f"there is no run {text!r}; there are {', '.join(near)}: `tesnap runs` lists all")
+    return UsageError(f"there is no run {text!r}; there are {', '.join(near)}: `tesnap runs` lists all")
+
+
+def to_counts(row: Row) -> Counts:
+    """The counts of some tasks that are alike."""
+    status = Status(row["status"])
+    name = "existing" if status is Status.CREATED and not row["here"] else status.value
+    refused = row["tasks"] if status is Status.FAILED and row["untried"] else 0
+    return Counts(**{name: row["tasks"]}, refused=refused)
 
 
 def _view(tx: Transaction, run: Run, processes: int) -> RunView:
     counts: dict[str, Counts] = defaultdict(Counts)
     for row in tx.rows(sql.COUNTS, run=run.id):
-        status = Status(row["status"])
-        name = "existing" if status is Status.CREATED and not row["here"] else status.value
-        refused = row["tasks"] if status is Status.FAILED and row["untried"] else 0
-        counts[row["identity"]] += Counts(**{name: row["tasks"]}, refused=refused)
+        counts[row["identity"]] += to_counts(row)
     names = {row["identity"]: row["name"] for row in tx.rows(sql.RUN_ORGANIZATIONS, run=run.id)}
     return RunView(run=run, counts=dict(counts), names=names, processes=processes)
 
 
-def _count_processes(tx: Transaction) -> Mapping[str, int]:
+def count_processes(tx: Transaction) -> Mapping[str, int]:
     """How many live processes serve each run."""
     found: dict[str, int] = defaultdict(int)
-    for row in _of_live_owners(tx, tx.rows(sql.SERVERS)):
+    for row in of_live_owners(tx, tx.rows(sql.SERVERS)):
         found[row["run"]] += 1
     return found
 
 
-def _of_live_owners(tx: Transaction, rows: Sequence[Row]) -> Iterator[Row]:
+def of_live_owners(tx: Transaction, rows: Sequence[Row]) -> Iterator[Row]:
     """The rows that name a living process; each of the processes is looked at once."""
     alive = {owner for owner in {row["owner"] for row in rows} if tx.alive(owner)}
     return (row for row in rows if row["owner"] in alive)

@@ -22,8 +22,9 @@ from orchestrator.app.examine import (
 from orchestrator.core.errors import StoreUnusable
 from orchestrator.core.jobs import Notify
 from orchestrator.core.tasks import Run
+from orchestrator.store.history import History
 from orchestrator.store.store import Store, open_store
-from orchestrator.store.views import RunView, Views
+from orchestrator.store.views import RunSummary, Views
 from tests.support.clock import VirtualClock
 
 
@@ -82,14 +83,24 @@ def test_the_worst_check_decides_the_exit_code() -> None:
 # -- the store -------------------------------------------------------------------------------------------
 
 
-class ListedViews(Views):
+class ListedRuns(History):
     """Some runs, which are in no database."""
 
-    def __init__(self, *views: RunView) -> None:
-        self._views = views
+    def __init__(self, *runs: RunSummary) -> None:
+        self._runs = runs
 
-    def runs(self) -> list[RunView]:
-        return list(self._views)
+    def live_runs(self) -> list[RunSummary]:
+        return [one for one in self._runs if one.processes]
+
+    def count_runs(self, *, before: Run | None = None, most: int = 0) -> int:
+        return len(self._runs)
+
+
+class NoLoss(Views):
+    """A store that was never lost."""
+
+    def __init__(self) -> None:
+        pass
 
     def loss(self) -> None:
         return None
@@ -98,8 +109,8 @@ class ListedViews(Views):
 class Shelf(Store):
     """A store with runs in it."""
 
-    def __init__(self, *views: RunView) -> None:
-        self.views = ListedViews(*views)
+    def __init__(self, *runs: RunSummary) -> None:
+        self.views, self.history = NoLoss(), ListedRuns(*runs)
 
     def describe(self) -> str:
         return "sqlite:////srv/tesnap.db"
@@ -110,8 +121,8 @@ class Shelf(Store):
 
 def test_a_store_in_use_names_who_else_uses_it() -> None:
     """Live runs of other processes are named; ended ones are only counted."""
-    live = RunView(run=Run(id="k7f2", job="nightly-edge"), processes=2)
-    (check,) = examine_store(lambda: nullcontext(Shelf(live, RunView(run=Run(id="aaaa", job="old")))))
+    live = RunSummary(run=Run(id="k7f2", job="nightly-edge"), processes=2)
+    (check,) = examine_store(lambda: nullcontext(Shelf(live, RunSummary(run=Run(id="aaaa", job="old")))))
     assert check.text == (
         "sqlite:////srv/tesnap.db can be written; in use right now by run k7f2 of nightly-edge (2 processes);"
         " it holds 2 runs"

@@ -127,7 +127,7 @@ def _judge(place: Place, crews: Crews, troubles: Troubles, endless: list[str], s
     log = read_log(place.folder / "server.jsonl")
     store = open_store(place.store, clock=SystemClock())
     try:
-        known = {view.run.id for view in store.views.runs()}
+        known = {view.run.id for view in store.history.runs()}
         results = {run: list(store.views.results(run)) for run in crews.plans if run in known}
     finally:
         store.close()

@@ -216,7 +216,7 @@ class Campaign:
         """All that there is to judge by."""
         store = open_store(self._orders.store, clock=SystemClock())
         try:
-            known = {view.run.id for view in store.views.runs()}
+            known = {view.run.id for view in store.history.runs()}
             results = {run_id: list(store.views.results(run_id)) for run_id in self._plans if run_id in known}
         finally:
             store.close()

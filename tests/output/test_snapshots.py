@@ -9,7 +9,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from orchestrator.core.errors import UsageError
-from orchestrator.output.snapshots import SnapshotFilter, find_snapshots, snapshots_documents, snapshots_table
+from orchestrator.output.snapshots import (
+    SnapshotFilter,
+    choose_shown,
+    find_snapshots,
+    snapshots_documents,
+    snapshots_table,
+)
 from orchestrator.windows.durations import DAY
 from tests.support.reports import START
 from tests.support.shelf import Shelf, shelf
@@ -17,8 +23,10 @@ from tests.support.shelf import Shelf, shelf
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def found(store: Shelf, **wanted: Any) -> list[str]:
-    return [one.result.task.test_id for one in find_snapshots(store, SnapshotFilter(**wanted))]  # type: ignore[arg-type]  # as much as is read
+def found(store: Shelf, *, most: int = 50, **words: Any) -> list[str]:
+    wanted = SnapshotFilter(**words)
+    shown, _ = choose_shown(find_snapshots(store, wanted), wanted, most)  # type: ignore[arg-type]  # as much as is read
+    return [one.result.task.test_id for one in shown]
 
 
 def test_a_list_has_what_still_exists_and_ends_first_on_top() -> None:
@@ -61,7 +69,7 @@ def test_a_list_asks_the_store_for_no_more_than_it_needs() -> None:
 def test_a_list_is_text_or_records() -> None:
     """Each has the run, the link and when it is deleted."""
     store = shelf(1)
-    rows = find_snapshots(store, SnapshotFilter())  # type: ignore[arg-type]  # as above
+    rows = list(find_snapshots(store, SnapshotFilter()))  # type: ignore[arg-type]  # as above
     text = "\n".join(snapshots_table(rows, store.epoch(), BERLIN))
     assert "k7f2" in text
     assert "deleted by ThousandEyes on" in text

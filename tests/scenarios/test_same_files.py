@@ -39,7 +39,7 @@ def told(organizations: Organizations) -> list[str]:
     """Which unfinished runs the user hears of."""
     return [
         event.text.split(",")[1].strip()
-        for event in history.describe_unfinished(organizations.store.views, organizations.jobfile)
+        for event in history.describe_unfinished(organizations.store.history, organizations.jobfile)
     ]
 
 

@@ -62,22 +62,24 @@ def test_a_run_is_in_no_list_while_it_is_planned(world: World) -> None:
 
     def look() -> None:
         other = world.open()
-        assert (other.views.runs(), rows_of(world)) == ([], (2 * SOME, 2 * SOME))
-        with pytest.raises(UsageError):
-            other.views.find_run(NEW.id)
+        assert (list(other.history.runs()), rows_of(world)) == ([], (2 * SOME, 2 * SOME))
+        assert other.history.count_runs() == 0
+        for text in (NEW.id, NEW.id[:1], "last"):
+            with pytest.raises(UsageError):
+                other.views.find_run(text)
         other.queue.serve(NEW.id, [acme])
         seen.append(grant(other, world.ask(acme, NEW.id)))
 
     run = world.store.runs.start(NEW, plan(world.tasks(MANY, acme), look))
     assert (run.tasks, seen) == (MANY, [None])
-    assert [view.run.id for view in world.store.views.runs()] == [NEW.id]
+    assert [view.run.id for view in world.store.history.runs()] == [NEW.id]
 
 
 def test_a_run_whose_planner_died_never_was(world: World) -> None:
     """Whoever starts a run next removes it and all that it alone refers to."""
     acme = acme_of(world)
     die_while_planning(world, world.tasks(MANY, acme))
-    assert (world.store.views.runs(), rows_of(world)) == ([], (2 * SOME, 2 * SOME))
+    assert (list(world.store.history.runs()), rows_of(world)) == ([], (2 * SOME, 2 * SOME))
     world.store.runs.start(Run(id="r2", job="nightly"), world.tasks(1, acme, account_group="7"))
     assert rows_of(world) == (1, 0)
 
@@ -184,7 +186,7 @@ def test_a_planner_that_was_taken_for_dead_stores_nothing_more(world: World) -> 
 
     with pytest.raises(StoreUnavailable, match="run the same command again"):
         world.store.runs.start(NEW, plan(world.tasks(MANY, acme), remove))
-    assert (world.store.views.runs(), rows_of(world)) == ([], (0, 0))
+    assert (list(world.store.history.runs()), rows_of(world)) == ([], (0, 0))
 
 
 class CountingDatabase:

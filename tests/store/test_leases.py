@@ -262,10 +262,12 @@ def test_evidence_is_concluded_once(world: World) -> None:
 
 def test_known_snapshots_are_those_of_the_organization(world: World) -> None:
     """Both ids of each: the snapshot's and its saved event's."""
-    acme = world.begin(2)
+    acme, listed = world.begin(2), ["e0", "s0", "e1"]
     world.make(acme)
-    assert world.store.uncertain.known_snapshots(acme) == {"s0", "e0"}
-    assert world.store.uncertain.known_snapshots("https://nobody#name=x") == frozenset()
+    assert world.store.uncertain.known_snapshots(acme, listed) == {"s0", "e0"}
+    assert world.store.uncertain.known_snapshots(acme, ["e1"]) == frozenset()
+    assert world.store.uncertain.known_snapshots(acme, []) == frozenset()
+    assert world.store.uncertain.known_snapshots("https://nobody#name=x", listed) == frozenset()
 
 
 def test_every_change_of_a_task_or_token_changes_the_version(world: World) -> None:

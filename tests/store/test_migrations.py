@@ -20,6 +20,7 @@ from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store import schema
 from orchestrator.store import sqlite as sqlite_store
 from orchestrator.store.database import Transaction
+from orchestrator.store.history import KEPT
 from orchestrator.store.locks import Owners
 from orchestrator.store.sqlite import SqliteTransaction
 from orchestrator.store.store import open_store
@@ -31,7 +32,7 @@ OLDER = range(1, schema.VERSION)
 
 
 def written_long_ago(tx: Transaction) -> str:
-    """A run of three tasks and five tokens that are out, in the words of the first version; its identity.
+    """A run of three tasks and five tokens that are out, in the words of the older version; its identity.
 
     Not by the program's own statements, which are those of the present version.
     """
@@ -58,10 +59,15 @@ def written_long_ago(tx: Transaction) -> str:
             number=number,
             task=number + 1,
         )
+    owns = "organization"
+    if schema.version(tx) >= 5:  # from there on a bucket is a thing of its own
+        owns = "bucket"
+        tx.change("INSERT INTO bucket (founder) VALUES (1)")
+        tx.change("UPDATE organization SET bucket = 1")
     for number in range(1, 6):
         tx.change(
-            """INSERT INTO token (organization, number, returns_at, written_at, written_wall, full_hold)
-            VALUES (1, :number, :returns_at, :now, :wall, :hold)""",
+            f"""INSERT INTO token ({owns}, number, returns_at, written_at, written_wall, full_hold)
+            VALUES (1, :number, :returns_at, :now, :wall, :hold)""",  # noqa: S608 - one of two names
             number=number,
             returns_at=now + 100,
             now=now,
@@ -69,6 +75,38 @@ def written_long_ago(tx: Transaction) -> str:
             hold=LIMIT.hold,
         )
     return acme
+
+
+ENDS = [
+    ("created", "ended", 1),
+    ("created", "another", 1),
+    ("failed", "ended", 1),
+    ("failed", None, 0),
+    ("uncertain", "ended", 1),
+]
+"""The state of each task of a run that has ended, the run that attempted it, and how often it did."""
+
+
+def ended_long_ago(tx: Transaction) -> None:
+    """A run that has ended, beside the one that is there."""
+    tx.change(
+        "INSERT INTO run (id, job, files, created_at, state, tasks) VALUES ('ended', 'nightly', '[]', 1, 'finished', 5)"
+    )
+    for number, (status, attempted_by, tries) in enumerate(ENDS, start=4):
+        tx.change(
+            """INSERT INTO task (key, base_key, generation, organization, account_group, test_id, window_start,
+                window_end, is_public, display_name, ready_at, status, lease_run, tries, settled_at)
+            VALUES (:key, :key, 0, 1, '1', '1', 0, 3600, 0, 'x', 0, :status, :run, :tries, 1)""",
+            key=f"key-{number}",
+            status=status,
+            run=attempted_by,
+            tries=tries,
+        )
+        tx.change(
+            """INSERT INTO run_task (run, position, task, organization, priority, kind, phase, until, job_name,
+                on_uncertain) VALUES ('ended', :number, :number, 1, 1, '1/0', 4, 1, 'checkout', 'hold')""",
+            number=number,
+        )
 
 
 @contextmanager
@@ -92,6 +130,7 @@ def older_file(path: Path, clock: Clock, older: int) -> Iterator[sqlite3.Connect
             schema.migrate(tx, str(path), sqlite_store.SERIAL)
         tx.remember_calendar(tx.now())
         written_long_ago(tx)
+        ended_long_ago(tx)
         with program_of(older):
             schema.migrate(tx, str(path), sqlite_store.SERIAL)
         connection.execute("COMMIT")
@@ -111,6 +150,7 @@ def older_world(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int
             world = PostgresWorld(request.getfixturevalue("postgres_url"))
             with world.store._database.write() as tx:
                 written_long_ago(tx)
+                ended_long_ago(tx)
             world.end(world.store)
         with program_of(older):
             world.end(world.open())
@@ -135,6 +175,21 @@ def test_an_older_store_is_brought_forward(older_world: Callable[[int], World], 
     for _ in range(3):
         world.make(acme)
     assert world.states() == [Status.CREATED] * 3
+    world.close()
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_the_counts_of_runs_that_have_ended_are_kept_from_then_on(
+    older_world: Callable[[int], World], older: int
+) -> None:
+    """They are counted once, when the store is brought forward; of what goes on nothing is kept."""
+    world = older_world(older)
+    with world.store._database.read() as tx:
+        kept = tx.rows("SELECT id, created, existing, failed, refused, uncertain FROM run ORDER BY id")
+    assert kept[0] == {"id": "ended", "created": 1, "existing": 1, "failed": 2, "refused": 1, "uncertain": 1}
+    assert kept[1] == {"id": "r1", **dict.fromkeys(KEPT)}
+    for one in world.store.history.runs():
+        assert one.total == world.store.views.run(one.run.id).total
     world.close()
 
 

@@ -63,7 +63,7 @@ def test_a_plan_is_frozen_all_or_nothing(world: World) -> None:
     broken = [task(1, acme), task(2, acme, display_name=None)]
     with pytest.raises(Exception, match=r"(?i)null"):
         world.store.runs.start(Run(id="r1", job="nightly"), broken)
-    assert world.store.views.runs() == []
+    assert list(world.store.history.runs()) == []
 
 
 def test_a_created_task_exists_for_another_run(world: World) -> None:
@@ -251,7 +251,7 @@ def test_runs_are_listed_the_latest_first(world: World) -> None:
     world.advance(5)
     world.begin(1, run="r2")
     world.store.runs.end("r1", RunState.FINISHED)
-    assert [(view.run.id, view.run.state) for view in world.store.views.runs()] == [
+    assert [(view.run.id, view.run.state) for view in world.store.history.runs()] == [
         ("r2", "active"),
         ("r1", "finished"),
     ]

@@ -260,7 +260,7 @@ def test_a_full_disk_is_waited_for(sqlite_world: SqliteWorld) -> None:
     database._connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreUnavailable, match="the disk is full"):
         sqlite_world.begin(2000, run="big")
-    assert [view.run.id for view in sqlite_world.store.views.runs()] == ["r1"]
+    assert [view.run.id for view in sqlite_world.store.history.runs()] == ["r1"]
     database._connection.execute("PRAGMA max_page_count = 1000000")
     sqlite_world.lease(acme)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Counts, Result, Snapshot
 from orchestrator.ratelimit.bucket import Bucket
+from orchestrator.store.history import MadeSnapshot
 from orchestrator.store.views import RunView, ServingProcess
 from orchestrator.windows.durations import DAY
 from tests.support.clock import VirtualClock
@@ -26,7 +27,9 @@ class Shelf:
     def __init__(self, made: Iterable[tuple[str, Result]], now: float) -> None:
         self.made, self.clock = list(made), VirtualClock(wall=now)
         self.asked: dict[str, object] = {}
-        self.views = self.organizations = self  # the parts of a store; no two of their methods share a name
+        self.views = self.history = self.organizations = (
+            self  # the parts of a store; no two of their methods share a name
+        )
 
     def find_run(self, text: str) -> object:
         return RUN
@@ -49,9 +52,9 @@ class Shelf:
     def names(self) -> dict[str, str]:
         return NAMES
 
-    def snapshots(self, *, settled_since: float | None = None) -> Iterable[tuple[str, Result]]:
+    def snapshots(self, *, settled_since: float = 0.0) -> Iterable[MadeSnapshot]:
         self.asked = {"settled_since": settled_since}
-        return iter(self.made)
+        return (MadeSnapshot(run_id=run_id, result=result, made_again=None) for run_id, result in self.made)
 
 
 def shelf(*days_ago: float) -> Shelf:
