@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from html import unescape
 from http import HTTPStatus
 from http.client import responses
 from typing import Any
@@ -268,6 +267,8 @@ def _read_field(error: object) -> tuple[str, str] | None:
 
 
 def _read_html(body: bytes) -> tuple[str, str]:
+    from html import unescape  # with its table of entities: only where a page came
+
     lower = body.lower()  # of bytes: ASCII alone, so that places stay places
     titles = (clean(unescape(_without_tags(_find_heading(body, lower, name))), _TITLE) for name in _HEADINGS)
     title = next(filter(None, titles), "")

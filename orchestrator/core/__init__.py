@@ -105,7 +105,16 @@ if TYPE_CHECKING:
         Status,
         Task,
     )
-    from orchestrator.core.text import choice, first_names, nearest_word, nearest_words, plural, quote, word
+    from orchestrator.core.text import (
+        choice,
+        closest,
+        first_names,
+        nearest_word,
+        nearest_words,
+        plural,
+        quote,
+        word,
+    )
     from orchestrator.core.urls import (
         USUAL_PORTS,
         check_base_url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import functools
 import re
@@ -10,6 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from orchestrator.core.redact import LONGEST_WORD
+from orchestrator.core.text import closest
 
 _COMPARED = 5000  # words: comparing with more takes longer than anybody waits for a suggestion
 
@@ -36,10 +36,10 @@ def nearest_names(pattern: str, known: Iterable[str]) -> tuple[str, ...]:
     """The known texts that may have been meant: near as a whole, or with a word that is."""
     texts = list(islice(dict.fromkeys(known), _COMPARED))
     wanted = pattern.replace("*", "").replace("?", "").casefold()[:LONGEST_WORD]
-    whole = difflib.get_close_matches(wanted, [text.casefold() for text in texts], n=_SHOWN)
+    whole = closest(wanted, [text.casefold() for text in texts], most=_SHOWN)
     words = {word for text in texts for word in _WORD.findall(text.casefold())}
     known_words = list(islice(sorted(words), _COMPARED))
-    near = difflib.get_close_matches(wanted, known_words, n=_SHOWN, cutoff=_WORDS_ALIKE)
+    near = closest(wanted, known_words, most=_SHOWN, cutoff=_WORDS_ALIKE)
     meant = [text for text in texts if text.casefold() in whole]
     meant += [text for word in near for text in texts if word in _WORD.findall(text.casefold())]
     return tuple(islice(dict.fromkeys(meant), _SHOWN))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -49,16 +48,23 @@ def nearest_word(text: str, known: Iterable[str], *, compared: int = _COMPARED) 
     by_lower = {name.lower(): name for name in islice(known, compared)}
     written = text[:LONGEST_WORD].lower()
     several = sum(name.startswith(written) for name in by_lower) > 1  # dns: dns-server, dns-trace or dnssec?
-    near = difflib.get_close_matches(written, by_lower, n=1, cutoff=_SURE if several else _LIKELY)
+    near = closest(written, by_lower, most=1, cutoff=_SURE if several else _LIKELY)
     near = near or [name for name in by_lower if written and name.startswith(f"{written}_")]  # url: url_file
     return by_lower[near[0]] if near else None
 
 
 def nearest_words(text: str, known: Sequence[str]) -> str:
     """The three known words nearest to the text, or the first five where none is near: `a, b, c`."""
-    return ", ".join(difflib.get_close_matches(text[:LONGEST_WORD], known, n=3) or known[:5])
+    return ", ".join(closest(text[:LONGEST_WORD], known, most=3) or known[:5])
 
 
 def plural(number: int, noun: str, ending: str = "s") -> str:
     """The number with its noun: `1 job`, `2 jobs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}{ending}"
+
+
+def closest(text: str, known: Iterable[str], *, most: int, cutoff: float = 0.6) -> list[str]:
+    """The known texts that are most like this one, the likest first; `cutoff` between 0 and 1 as difflib has it."""
+    from difflib import get_close_matches  # only where something was misspelt
+
+    return get_close_matches(text, list(known), n=most, cutoff=cutoff)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -258,7 +257,7 @@ class Queue:
         claim = self._database.claim()
         if claim != self._claim:
             with self._database.write() as tx:
-                values = {"host": platform.node(), "pid": os.getpid(), "started": tx.epoch()}
+                values = {"host": os.uname().nodename, "pid": os.getpid(), "started": tx.epoch()}
                 tx.change(sql.ADD_OWNER, id=claim.owner, **values)
                 for run_id, served in self._serving.items():
                     _declare(tx, claim.owner, run_id, served)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from array import array
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError
+from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError, closest
 from orchestrator.ratelimit import search_end
 from orchestrator.store import history_sql, loss, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
@@ -248,7 +247,7 @@ def _not_one_run(text: str, ids: Sequence[str], *, many: bool) -> UsageError:
         return UsageError(f"{text!r} begins several run ids: {', '.join(ids[:NAMED])}")
     if not ids:
         return UsageError(f"there is no run {text!r}: nothing has been run with this store yet")
-    near = difflib.get_close_matches(text, ids, n=3, cutoff=0.5) or ids[:3]
+    near = closest(text, ids, most=3, cutoff=0.5) or ids[:3]
     return UsageError(f"there is no run {text!r}; there are {', '.join(near)}: `tesnap runs` lists all")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import struct
@@ -10,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from io import BytesIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from orchestrator.core import choice, quote
+from orchestrator.core import choice, closest, quote
 
 _FIXED = {
     "EST": "America/New_York",
@@ -94,7 +93,7 @@ def _alike(timezone: str) -> list[str]:
         there, _, place = name.rpartition("/")
         if (there not in ("", "Etc") and not area) or there.casefold() == area.casefold():
             known.setdefault(_plain(place), []).append(name)
-    near = difflib.get_close_matches(_plain(city), known, n=_SUGGESTED, cutoff=_ALIKE if area else 1.0)
+    near = closest(_plain(city), known, most=_SUGGESTED, cutoff=_ALIKE if area else 1.0)
     return [name for place in near for name in known[place]][:_SUGGESTED]
 
 

@@ -14,7 +14,7 @@ from orchestrator.simulator import Simulator, example_world, serve
 
 pytestmark = [pytest.mark.process, pytest.mark.socket]
 
-LIBRARIES = "asyncio click jinja2 platformdirs psycopg requests rich sqlite3 structlog tenacity yaml"
+LIBRARIES = "asyncio click html jinja2 platformdirs psycopg requests rich sqlite3 structlog tenacity yaml"
 
 LISTING = f"""
 import atexit, sys
@@ -39,7 +39,7 @@ NEEDED = {
     "report": "click jinja2 sqlite3",
     "run jobs.yaml": "click requests sqlite3 yaml",
     "snap 202702 --last 1h": "click requests sqlite3 yaml",
-    "snap 202703 --last 1h --log-format json": "asyncio click requests rich sqlite3 structlog yaml",
+    "snap 202703 --last 1h --log-format json": "asyncio click html requests rich sqlite3 structlog yaml",
 }
 """Each command line with the libraries that it needs. requests imports, and structlog asyncio and rich."""
 
