@@ -1,21 +1,21 @@
-"""How long until the command line does something, against interpreters that do nothing."""
+"""What a start of the command line costs: CPU of the whole process, against interpreters that do little or nothing."""
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from benchmarks.probe import ROOT
 from benchmarks.row import Row, milliseconds
+from benchmarks.server import Settings, served
+from benchmarks.whole import STANDARD, run_loop, run_tesnap, spend
 from orchestrator.simulator import Simulator, serve
 from tests.support.incident import alerting_world, install, start
 
 ROUNDS = 11
+JOBS = 5_000
 INCIDENTS = 3
 INCIDENT = [
     "snap",
@@ -32,34 +32,69 @@ INCIDENT = [
     "500ms",
 ]
 
-COMMANDS = {
-    "bare": ["-c", "pass"],
-    "libraries": ["-c", "import requests, pydantic"],
-    "help": ["-m", "orchestrator", "--help"],
-    "validate": ["-m", "orchestrator", "validate", "jobs.example.yaml"],
-}
+HEAD = """\
+version: 1
+organizations: {acme: {token_env: TE_TOKEN_ACME}}
+windows: {outage: {start: 2026-11-20T14:00:00Z, duration: 1h}}
+jobs:
+"""
+LOAD = "import yaml; yaml.load(open({!r}, encoding='utf-8'), Loader=yaml.CSafeLoader)"
+
+COMPARED = (
+    ("`tesnap --version`", "`python -c pass`", "5"),
+    ("`tesnap --help`", "`python -c pass`", "6"),
+    (f"`tesnap validate` of {JOBS:,} jobs", "PyYAML's C loader of the same file", "3"),
+    ("`tesnap run` of one snapshot", "a bare `requests` loop's single post", "2.0 on 3.11, 2.8 on 3.13"),
+)
+"""Each start with its reference and the target."""
 
 
 def rows(folder: Path) -> Iterator[Row]:
-    """`--help`, `validate` of the example, and the links of an incident."""
-    took: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(ROUNDS):  # in turns: what else the machine does hits all alike
-        for name, arguments in COMMANDS.items():
-            took[name].append(_seconds(arguments))
-    medians = {name: statistics.median(times) for name, times in took.items()}
-    names = {"bare": "`python -c pass`", "libraries": "`python -c 'import requests, pydantic'`"}
-    for command, title in (("help", "`tesnap --help`"), ("validate", "`tesnap validate jobs.example.yaml`")):
-        for base, to in names.items():
-            ratio = medians[command] / medians[base]
-            yield Row(name=title, figure=milliseconds(medians[command]), ratio=ratio, to=to)
+    """The starts beside their references, then the links of an incident."""
+    with TemporaryDirectory(dir=folder) as name, served(Settings(latency=0.02)) as origin:
+        medians = _measure(_starts(install(Path(name)), origin))
+    for start_, reference, target in COMPARED:
+        figure, ratio = milliseconds(medians[start_]), medians[start_] / medians[reference]
+        yield Row(name=f"{start_}, CPU", figure=figure, ratio=ratio, to=reference, target=target)
     fifth = statistics.median(_until_the_fifth_link(folder / f"incident-{at}") for at in range(INCIDENTS))
     yield Row(
         name="`tesnap snap --alerting` of 500 tests, until the fifth link",
         figure=milliseconds(fifth),
-        ratio=fifth / medians["libraries"],
-        to=names["libraries"],
         target="2 s",
     )
+
+
+def _starts(place: Path, origin: str) -> Mapping[str, Callable[[], float]]:
+    """Each start as a function that makes it once, and returns its CPU seconds."""
+    jobs = place / "jobs.yaml"
+    entry = '- {{name: job-{}, organization: acme, tests: ["{}"], windows: [outage]}}\n'
+    jobs.write_text(HEAD + "".join(entry.format(at, 200_000 + at) for at in range(JOBS)), encoding="utf-8")
+    starts = [
+        lambda: _cpu(place, "-m", "orchestrator", "--version"),
+        lambda: _cpu(place, "-c", "pass"),
+        lambda: _cpu(place, "-m", "orchestrator", "--help"),
+        lambda: _cpu(place, "-m", "orchestrator", "validate", f"{jobs}"),
+        lambda: _cpu(place, "-c", LOAD.format(f"{jobs}")),
+        lambda: run_tesnap(place, origin, 1, 1, STANDARD).cpu,
+        lambda: run_loop(place, origin, 1, 1).cpu,
+    ]
+    names = dict.fromkeys(name for row in COMPARED for name in row[:2])
+    return dict(zip(names, starts, strict=True))
+
+
+def _cpu(place: Path, *arguments: str) -> float:
+    return spend([sys.executable, *arguments], place).cpu
+
+
+def _measure(starts: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """The median of each; in turns, so that what else the machine does hits all alike."""
+    took: dict[str, list[float]] = {name: [] for name in starts}
+    for _ in range(ROUNDS):
+        for name, start_ in starts.items():
+            took[name].append(start_())
+    return {
+        name: statistics.median(times[1:]) for name, times in took.items()
+    }  # the first one makes byte code
 
 
 def _until_the_fifth_link(folder: Path) -> float:
@@ -71,13 +106,3 @@ def _until_the_fifth_link(folder: Path) -> float:
         started = start(installed, *INCIDENT, environ=environ)
     links = [seconds for seconds, line in started.lines if "https://" in line]
     return links[4]
-
-
-def _seconds(arguments: list[str]) -> float:
-    # As installed: with byte code, which a rehearsal of the Makefile leaves out.
-    environ = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    before = time.perf_counter()
-    subprocess.run(  # noqa: S603 - this interpreter, with arguments from above
-        [sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT, env=environ
-    )
-    return time.perf_counter() - before
