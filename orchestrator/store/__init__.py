@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
     from orchestrator.store.clocks import ClockReading
     from orchestrator.store.history import History
-    from orchestrator.store.queue import Ask, End
+    from orchestrator.store.queue import Ask, End, Grant
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import Loss, RunSummary, RunView, Search, ServingProcess, Views
 else:

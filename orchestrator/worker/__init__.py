@@ -6,6 +6,7 @@ Where to look:
     organization   the organizations as this process serves them, and whom to look at next
     grants         asking the store for leases, and waiting for what it says
     sender         between the loop and the wire: sends side by side, ends in one place
+    commits        one commit for all threads that want one at the same time
     renewal        tokens that were refused, and whose files are read again
     in_flight      the requests under way, and what is learnt from their ends
     settlement     what the end of an attempt makes of its task

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.core import Clock, Lease, Observer, Reason
+from orchestrator.core import Clock, Event, Lease, Reason
 from orchestrator.worker import notices
 from orchestrator.worker.organization import ServedOrganization, ServedOrganizations
 
@@ -26,11 +26,11 @@ class RefusedTokens:
         self,
         organizations: ServedOrganizations,
         clock: Clock,
-        observer: Observer,
+        tell: Callable[[Event], None],
         stop: Callable[[ServedOrganization, Reason, str], None],
     ) -> None:
         self._organizations, self._clock = organizations, clock
-        self._observer, self._stop = observer, stop
+        self._tell, self._stop = tell, stop
 
     def note(self, served: ServedOrganization, lease: Lease, because: str) -> None:
         """Note a 401. What was granted before the token changed went out with the old one, and says nothing of it."""
@@ -50,7 +50,7 @@ class RefusedTokens:
         if served.reload():
             served.take_token(now)
             self._organizations.registration_due = True
-            self._observer.on_event(notices.new_token(served))
+            self._tell(notices.new_token(served))
             return True
         if now >= until:
             self._stop(served, Reason.TOKEN_REFUSED, served.refused_because)
@@ -66,5 +66,5 @@ class RefusedTokens:
         if served.waiting is not Reason.TOKEN_REFUSED:
             served.wait_for(Reason.TOKEN_REFUSED, self._clock.wall() + max(0.0, served.reread_until - now))
             self._organizations.registration_due = True
-            self._observer.on_event(notices.awaited_token(served, served.reread_until - now))
+            self._tell(notices.awaited_token(served, served.reread_until - now))
         return served.reread_until

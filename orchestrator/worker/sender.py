@@ -16,8 +16,9 @@ from http import HTTPStatus
 from typing import Protocol
 
 from orchestrator.api import Answer, CatalogError, Client, ConfiguredTest, Getter, read_tests, snapshot_call
-from orchestrator.core import Clock, GrantStale, Lease, LeaseLost, Result, Task, TesnapError
+from orchestrator.core import Clock, GrantStale, Lease, Result, Task, TesnapError
 from orchestrator.ratelimit import may_send
+from orchestrator.worker.commits import Commit, GroupCommit
 
 POOL_THREADS = 128
 """Requests on the wire at once: 10,000 organizations need 167 a second, at half a second each."""
@@ -88,10 +89,6 @@ class Sender(Protocol):
         """Let threads and connections go."""
 
 
-Commit = Callable[[Sequence[Lease]], list[LeaseLost | None]]
-"""Has the store know that the first bytes of some leases are about to leave; those that were lost are told."""
-
-
 def commit_first_byte(lease: Lease, clock: Clock, commit: Commit, *, stopping: bool) -> None:
     """The check and the commit right before the first byte; raises `GrantStale`, `LeaseLost` or what the commit raises.
 
@@ -121,9 +118,9 @@ class PoolSender:
         commit: Commit,
     ) -> None:
         self._clients, self._client_of = clients, client_of
-        self._clock, self._commit, self.capacity = clock, commit, POOL_THREADS
-        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="send")
+        self._clock, self._commit, self.capacity = clock, GroupCommit(commit), POOL_THREADS
         self._ended: queue.SimpleQueue[Sent | Looked | BaseException | None] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="send")  # starts them by need
         self._ready: list[Sent | Looked] = []
         self._stopping = threading.Event()
 

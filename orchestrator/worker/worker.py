@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -29,11 +29,11 @@ from orchestrator.store import RunView, Store
 from orchestrator.worker.clock_guard import ClockGuard
 from orchestrator.worker.ending import Shutdown, make_ending, pending_reasons
 from orchestrator.worker.grants import Grants
-from orchestrator.worker.in_flight import InFlight
+from orchestrator.worker.in_flight import InFlight, do_all
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization, ServedOrganizations
 from orchestrator.worker.progress import RunProgress
 from orchestrator.worker.reconcile import LostAnswers
-from orchestrator.worker.sender import Looked, Sender
+from orchestrator.worker.sender import Looked, Sender, Sent
 from orchestrator.worker.watch import Watch
 
 POLLS_PER_THOROUGH_LOOK = 10
@@ -72,23 +72,13 @@ class Worker:
         self._patience = rules.within
         self._shutdown = Shutdown(sender, observer, patience=self._patience, ends_at=ends_at)
         self._guard = ClockGuard(store, served, clock, observer)
-        self._in_flight = InFlight(store, sender, served, clock, observer=observer, rules=rules, draw=draw)
-        self._grants = Grants(
-            run.id, store, served, clock, guard=self._guard, in_flight=self._in_flight, poll=poll
-        )
-        self._lost_answers = LostAnswers(
-            run.id, store, sender, served, clock, observer=observer, rules=rules, draw=draw
-        )
-        self._watch = Watch(run, store, observer, self._guard, poll=poll)
+        flying = InFlight(store, sender, served, clock, observer=observer, rules=rules, draw=draw)
+        lost = LostAnswers(run.id, store, sender, served, clock, observer=observer, rules=rules, draw=draw)
+        self._in_flight, self._lost_answers = flying, lost
+        self._grants = Grants(run.id, store, served, clock, guard=self._guard, in_flight=flying, poll=poll)
+        self._watch = watch = Watch(run, store, observer, self._guard, poll=poll)
         self._progress = RunProgress(
-            run,
-            store,
-            served,
-            clock,
-            observer=observer,
-            watch=self._watch,
-            in_flight=self._in_flight,
-            lost_answers=self._lost_answers,
+            run, store, served, clock, observer=observer, watch=watch, in_flight=flying, lost_answers=lost
         )
 
     # -- driving it --------------------------------------------------------------------------------------
@@ -119,7 +109,7 @@ class Worker:
         now = self._clock.boot()
         self._shutdown.check(now, silent_for=self._organizations.silent_for(now, at_least=self._patience))
         try:
-            do_all(self._ends())
+            self._land()
             self._look(now)
             self._guard.hold_all_tokens()
             if not self._shutdown.begun:
@@ -160,14 +150,16 @@ class Worker:
             self._watch.report_rest()
 
     # -- one step ----------------------------------------------------------------------------------------
-    def _ends(self) -> Iterator[Callable[[], None]]:
-        """Each end of a request or a look that is to be stored now; nothing may be forgotten."""
-        yield from self._in_flight.store_again()
+    def _land(self) -> None:
+        """Store the ends of requests and of looks; nothing may be forgotten."""
+        stopping, sent, looked = self._shutdown.begun, list[Sent](), list[Looked]()
         for end in self._sender.take_ended():
             if isinstance(end, Looked):
-                yield partial(self._lost_answers.end_look, end, stopping=self._shutdown.begun)
+                looked.append(end)
             else:
-                yield partial(self._in_flight.land, end, stopping=self._shutdown.begun)
+                sent.append(end)
+        looks = [partial(self._lost_answers.end_look, end, stopping=stopping) for end in looked]
+        do_all([partial(self._in_flight.land, sent, stopping=stopping), *looks])
 
     def _look(self, now: float) -> None:
         """See what other processes did, and tell them what changed here."""
@@ -176,8 +168,8 @@ class Worker:
             self._in_flight.stop_serving(identity, reason, because)
         self._organizations.register(self.run.id)
         if now - self._looked >= self._poll:
-            self._looked = now
             self._see_others(now)
+            self._looked = now
         if self._in_flight.stored:
             self._in_flight.stored = False
             self._progress.note_change()
@@ -251,15 +243,3 @@ class Worker:
             return None
         self._progress.show_outage()
         return now + STORE_RETRY
-
-
-def do_all(acts: Iterable[Callable[[], None]]) -> None:
-    """Do each of them, even when the store fails at one; raises the last of its errors in the end."""
-    trouble: StoreTrouble | None = None
-    for act in acts:
-        try:
-            act()
-        except StoreTrouble as error:
-            trouble = error
-    if trouble is not None:
-        raise trouble

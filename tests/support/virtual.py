@@ -32,8 +32,9 @@ from orchestrator.planning.discovery import OrganizationSurvey, survey_organizat
 from orchestrator.planning.scheduler import make_plan
 from orchestrator.simulator import Reply, Request, Simulator, example_world
 from orchestrator.store.store import Store, open_store
+from orchestrator.worker.commits import Commit
 from orchestrator.worker.organization import ApiCalendar, ServedOrganization
-from orchestrator.worker.sender import Commit, Looked, LostAnswer, Sent, commit_first_byte, read_evidence
+from orchestrator.worker.sender import Looked, LostAnswer, Sent, commit_first_byte, read_evidence
 from orchestrator.worker.worker import Worker
 from tests.support.clock import VirtualClock
 

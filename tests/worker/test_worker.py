@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.errors import StoreTrouble, StoreUnavailable, StoreUnusable
-from orchestrator.worker.worker import do_all
+from orchestrator.worker.in_flight import do_all
 
 AWAY = StoreUnavailable("the session was cut")
 

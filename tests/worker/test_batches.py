@@ -1,0 +1,74 @@
+"""Many organizations for the price of a few: how often the worker turns to the store. Whole runs in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.store.queue import Ask, End, Grant, Queue
+from orchestrator.store.store import Store
+from orchestrator.worker.grants import MOST_ASKED
+from tests.support.virtual import Stage, drive
+
+
+class CountedQueue(Queue):
+    """A queue that remembers how many members each of its commits had."""
+
+    def __init__(self, store: Store) -> None:
+        vars(self).update(vars(store.queue))
+        self.asked: list[int] = []
+        self.granted: list[int] = []
+        self.settled: list[int] = []
+        self.reached: Callable[[Ask], bool] = lambda _: True
+
+    def grant(self, asks: Sequence[Ask]) -> list[Grant]:
+        self.asked.append(len(asks))
+        grants = [
+            super(CountedQueue, self).grant([ask])[0] if self.reached(ask) else Grant(reached=False)
+            for ask in asks
+        ]
+        self.granted += [len(grant.leases) for grant in grants if grant.leases]
+        return grants
+
+    def settle(self, ends: Sequence[End]) -> list[Any]:
+        self.settled.append(len(ends))
+        return super().settle(ends)
+
+
+def counted(stage: Stage, count: int) -> tuple[CountedQueue, Callable[[], int]]:
+    """A run's queue, and the run: how many snapshots it makes."""
+    store = stage.open()
+    queue = store.queue = CountedQueue(store)
+    worker, notebook = stage.worker(stage.jobfile(count), store=store)
+
+    def run() -> int:
+        drive(stage.timeline, [worker])
+        return len(notebook.results)
+
+    return queue, run
+
+
+def test_all_that_are_due_are_asked_for_at_once(tmp_path: Path) -> None:
+    """As many as one commit takes, and each with as many requests as it has room for."""
+    organizations = MOST_ASKED + 10
+    queue, run = counted(Stage(tmp_path / "s.db", organizations=organizations), 5)
+    assert run() == 5 * organizations
+    assert queue.asked[:2] == [MOST_ASKED, 10]
+    assert queue.granted == [1] * organizations + [4] * organizations
+
+
+def test_answers_that_have_come_are_settled_at_once(tmp_path: Path) -> None:
+    """All of one moment with one call."""
+    queue, run = counted(Stage(tmp_path / "s.db", organizations=20), 5)
+    run()
+    assert [count for count in queue.settled if count] == [20, 80]
+
+
+def test_an_organization_that_somebody_else_had_locked_is_asked_for_again(tmp_path: Path) -> None:
+    """Soon, and the others do not wait for it."""
+    queue, run = counted(Stage(tmp_path / "s.db", organizations=3), 1)
+    answers = iter([False] * 5)  # of the second one's lock
+    queue.reached = lambda ask: not ask.organization.endswith("2") or next(answers, True)
+    assert run() == 3
+    assert queue.asked[:6] == [3, 1, 1, 1, 1, 1]
