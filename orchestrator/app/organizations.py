@@ -91,6 +91,7 @@ class Organizations:
             name: make_client(jobfile.organizations[name], bearer, jobfile, clock=clock, environ=environ)
             for name, bearer in self._bearers.items()
         }
+        self._jobs = {job.name: frozenset(job.organizations) for job in reversed(jobfile.jobs)}
 
     def name_of(self, identity: str) -> str:
         """The user's name of an organization; also under an identity that another process has learnt since."""
@@ -274,20 +275,25 @@ class Organizations:
             for name in sorted(self._unshared):
                 self._share(name)
             raise GrantStale
+        return self.clients[self._name_for(task)]
+
+    def _name_for(self, task: Task) -> str:
+        """The name whose credential serves a task: nearly always its own, which is seen without a look at all others."""
+        own, job = task.organization_name, self._jobs.get(task.job_name)
+        known = own in self.clients and self.identities.get(own) == task.organization
+        if known and own not in self._refused and (job is None or own in job):
+            return own
         names = self._names_under(task.organization)
-        if not names or (task.organization_name in self.clients and task.organization_name not in names):
+        if not names or (own in self.clients and own not in names):
             for name, before in list(self.identities.items()):  # it was learnt since who an organization is
                 self.identities[name] = self.store.organizations.present_identity(before)
             names = self._names_under(task.organization)
         if not names:
             raise GrantStale
-        job = next((job for job in self.jobfile.jobs if job.name == task.job_name), None)
-        meant = [name for name in names if job is None or name in job.organizations] or names
+        meant = [name for name in names if job is None or name in job] or names
         usable = [name for name in meant if name not in self._refused] or meant
         groups = {name: self.jobfile.organizations[name].account_group or "" for name in usable}
-        return self.clients[
-            min(usable, key=lambda one: (one != task.organization_name, groups[one] != task.account_group))
-        ]
+        return min(usable, key=lambda one: (one != own, groups[one] != task.account_group))
 
     def _names_under(self, identity: str) -> list[str]:
         return [name for name in self.clients if self.identities.get(name) == identity]

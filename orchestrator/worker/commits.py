@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from orchestrator.core import GrantStale, Lease, LeaseLost, TesnapError
 
 MOST_IN_A_COMMIT = 50
-"""So many first bytes are committed at once: whoever waits for a later commit waits for no more of them (docs/laws.md)."""
+"""So many first bytes are committed at once: whoever waits for a later commit waits for no more of them."""
 
 Commit = Callable[[Sequence[Lease]], list[LeaseLost | None]]
 """Has the store know that the first bytes of some leases are about to leave; those that were lost are told."""

@@ -19,7 +19,7 @@ TIMED = (Reason.OWN_QUOTA, Reason.FOREIGN_QUOTA, Reason.WINDOW_NOT_OVER, Reason.
 """Waits whose end is known: a look without the organization's lock can tell whether it has moved."""
 
 MOST_ASKED = 50
-"""Organizations that are asked for at once: as many as the store takes into one commit (docs/laws.md). Answers that
+"""Organizations that are asked for at once: as many as the store takes into one commit. Answers that
 come meanwhile are stored before the next ones are asked for."""
 
 ASKED_AGAIN = 0.02
