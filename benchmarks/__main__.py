@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import customers, jobfile, long_plans, makespan, memory, queue, scale, startup, whole
+from benchmarks import customers, jobfile, long_plans, makespan, memory, queue, record, scale, startup, whole
 from benchmarks.row import HEADING, Row
 
 GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "startup": startup.rows,
     "customers": customers.rows,
     "jobfile": jobfile.rows,
+    "record": record.rows,
     "queue": queue.rows,
     "memory": memory.rows,
     "long_plans": long_plans.rows,
