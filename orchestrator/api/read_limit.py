@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from orchestrator.api.catalog import LISTS, Getter, Query
 from orchestrator.api.response import Answer, general_reset, retry_after
@@ -23,6 +24,8 @@ RETRY_WAIT = 1.0
 
 NAP = 1.0
 """Seconds slept at once: no wait keeps a program from ending for longer."""
+
+_SOON = 0.05  # seconds: a read may be back the moment after
 
 _LONGEST_COUNT = 16  # characters: Python refuses to read a number of some thousand digits
 
@@ -54,8 +57,23 @@ OnPause = Callable[[Pause], None]
 """Shows a wait to whoever waits."""
 
 
+class Reservation(Protocol):
+    """The reads of an organization, of which several processes take."""
+
+    def take(self) -> tuple[float, object | None]:
+        """The seconds until somebody should ask again, and no ticket; or the ticket of a read that may go now."""
+
+    def give(self, ticket: object) -> None:
+        """Say that a read is answered."""
+
+    def belong_to(self, org_id: str | None) -> None:
+        """Say whose reads these are; None: nobody knows it."""
+
+
 class PacedGetter:
-    """A getter within the general limit: with nothing remaining it waits until the reset, and says so.
+    """A getter within the general limit: with nothing remaining it waits until the reset, and says so once.
+
+    Any number of threads may read through it at once. With a `reservation` each read is reserved there first.
 
     `offset` is the API's clock minus ours in seconds, `remaining` and `most` what the last answer said of
     the general limit; None until an answer says so.
@@ -70,8 +88,9 @@ class PacedGetter:
         tell: OnPause | None = None,
         patience: float = PATIENCE,
         stopped: Callable[[], bool] = lambda: False,
+        reservation: Reservation | None = None,
     ) -> None:
-        self.base_url = getter.base_url
+        self.base_url, self.reservation = getter.base_url, reservation
         self.offset: float | None = None
         self.remaining: int | None = None
         self.most: int | None = None
@@ -79,9 +98,11 @@ class PacedGetter:
         self._getter, self._clock, self._patience = getter, clock, patience
         self._name, self._tell = name, tell
         self._stopped = stopped
+        self._lock = threading.Lock()
         self._closed_until, self._spent = clock.boot(), False
+        self._told_until = self._closed_until  # of the wait that was told last
         self._refusal: Answer | None = None
-        self._waited = 0.0  # since the last answer that was no 429
+        self._waits_since: float | None = None  # when the first wait since an answer that was no 429 began
 
     def get(self, path: str, query: Query = ()) -> Answer:
         """Read something when the limit allows it; the answer may still be a 429 when others are quicker.
@@ -91,9 +112,13 @@ class PacedGetter:
         for attempt in range(1, TRIES + 1):
             if not self._wait(path) and self._refusal is not None:
                 return self._refusal
+            ticket = self._reserve(path)
             begun = self._clock.boot()
-            with self._watch_answer(path):
-                answer = self._getter.get(path, query)
+            try:
+                with self._watch_answer(path):
+                    answer = self._getter.get(path, query)
+            finally:
+                self._give_back(ticket)
             self._note(answer)
             hung = answer.status is None and self._clock.boot() - begun >= SLOW_AGAIN
             if attempt == TRIES or hung or not self._may_retry(answer):
@@ -102,10 +127,28 @@ class PacedGetter:
             self._tell_wait(path, self._remaining_wait(), skipped=True)
         return answer
 
+    def _reserve(self, path: str) -> object | None:
+        """The ticket of a read, after a wait if others read as well; none when nobody waits for one any more."""
+        if self.reservation is None:
+            return None
+        begun, told = self._clock.boot(), False
+        while True:
+            seconds, ticket = self.reservation.take()
+            if ticket is not None or self._stopped() or self._clock.boot() - begun >= self._patience:
+                return ticket
+            if not told:
+                self._tell_wait(path, seconds, spent=True)
+            told = True
+            self._sleep(min(NAP, max(seconds, _SOON)))
+
+    def _give_back(self, ticket: object | None) -> None:
+        if self.reservation is not None and ticket is not None:
+            self.reservation.give(ticket)
+
     def _may_retry(self, answer: Answer) -> bool:
         """True if asking again may help, after the wait that trouble with the server takes."""
         if answer.status == 429:
-            return self._remaining_wait() <= self._patience - self._waited and not self._stopped()
+            return self._is_worth_waiting() and not self._stopped()
         if not self._patience or answer.lasting or (answer.status is not None and answer.status < 500):
             return False
         self._sleep(RETRY_WAIT)
@@ -120,18 +163,30 @@ class PacedGetter:
     def _remaining_wait(self) -> float:
         return self._closed_until - self._clock.boot()
 
+    def _is_worth_waiting(self) -> bool:
+        """False when the API may be asked again only after more time than there is patience."""
+        since = self._clock.boot() if self._waits_since is None else self._waits_since
+        return self._closed_until - since <= self._patience
+
     def _wait(self, path: str) -> bool:
         """Wait until the API may be asked; False when that is too long, and is not waited for."""
-        seconds = self._remaining_wait()
-        if seconds > self._patience - self._waited:
-            return False
-        if seconds > 0:
+        with self._lock:
+            seconds = self._remaining_wait()
+            if seconds <= 0:
+                return True
+            if not self._is_worth_waiting():
+                return False
+            if self._waits_since is None:
+                self._waits_since = self._clock.boot()
+            told, self._told_until = self._told_until >= self._closed_until, self._closed_until
+        if not told:
             self._tell_wait(path, seconds)
-            self._waited += seconds
-            self._sleep(seconds)
+        self._sleep(self._remaining_wait())
         return True
 
-    def _tell_wait(self, path: str, seconds: float, *, skipped: bool = False) -> None:
+    def _tell_wait(
+        self, path: str, seconds: float, *, skipped: bool = False, spent: bool | None = None
+    ) -> None:
         if self._tell is None or not self._patience or self._stopped():
             return
         pause = Pause(
@@ -140,7 +195,7 @@ class PacedGetter:
             what=_describe(path),
             until=self._clock.wall() + seconds,
             most=self.most,
-            spent=self._spent,
+            spent=self._spent if spent is None else spent,
             skipped=skipped,
         )
         self._tell(pause)
@@ -169,6 +224,10 @@ class PacedGetter:
 
     def _note(self, answer: Answer) -> None:
         """Learn from an answer's headers."""
+        with self._lock:
+            self._note_limit(answer)
+
+    def _note_limit(self, answer: Answer) -> None:
         if answer.date_offset is not None:
             self.offset = answer.date_offset
         left = _read_count(answer, "remaining", None)
@@ -177,11 +236,13 @@ class PacedGetter:
         self.reset_in = general_reset(answer.headers)
         if answer.status == 429 or left == 0:
             asked = retry_after(answer.headers) if answer.status == 429 else None
-            self._closed_until = self._clock.boot() + (asked or self.reset_in)
+            self._closed_until = max(self._closed_until, self._clock.boot() + (asked or self.reset_in))
             self._spent = left == 0
-        self._refusal = answer if answer.status == 429 else None
-        if answer.status not in (None, 429):
-            self._waited = 0.0
+        if answer.status == 429:
+            self._refusal = answer
+        elif self._remaining_wait() <= 0:  # otherwise it was on its way when another one was refused
+            self._refusal = None
+            self._waits_since = self._waits_since if answer.status is None else None
 
 
 def _describe(path: str) -> str:

@@ -5,6 +5,7 @@ Where to look:
     make_snapshots   prepare a run, freeze its plan, work until nothing is left
     make_plan        what a run would do now, without doing it
     organizations    with which credential each organization is served, and who it turns out to be
+    reading          reads that are reserved in the store
     identities       asking again who an organization is, while a run goes on
     history          the runs that a store holds already
     find_tests       the tests that selectors mean
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.app.identities import ask_again
     from orchestrator.app.make_plan import preview_plan, preview_run
     from orchestrator.app.make_snapshots import Preparation, RunOptions, prepare, start_run
-    from orchestrator.app.organizations import SURVEYS_AT_ONCE, USER_AGENT, Organizations
+    from orchestrator.app.organizations import USER_AGENT, Organizations
     from orchestrator.app.rehearsal import rehearse
 else:
     __getattr__ = lazy_face(__name__)

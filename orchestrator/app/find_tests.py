@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import closing
 
-from orchestrator.api import OnPause
+from orchestrator.api import OnPause, PacedGetter
 from orchestrator.app.organizations import open_client
 from orchestrator.core import Clock, JobFile
 from orchestrator.output import FoundTest
 from orchestrator.planning import (
     OrganizationSurvey,
     Selection,
+    SideBySide,
     alert_windows,
     check_lists,
     check_selection,
@@ -29,9 +30,16 @@ def read_lists(
     surveys = {}
     for name, organization in jobfile.organizations.items():
         groups = [jobfile.jobs[0].account_group or organization.account_group or ""]
-        with closing(open_client(organization, jobfile, clock=clock, environ=environ)) as client:
+        client = open_client(organization, jobfile, clock=clock, environ=environ)
+        with SideBySide() as lookups, closing(client):  # closed before the threads that read are waited for
             surveys[name] = survey_organization(
-                client, organization, groups, jobs=jobfile.jobs, clock=clock, tell=tell, all_lists=True
+                PacedGetter(client, clock, name=name, tell=tell),
+                organization,
+                groups,
+                jobs=jobfile.jobs,
+                clock=clock,
+                all_lists=True,
+                lookups=lookups,
             )
     return surveys
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
+from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from orchestrator import __version__
-from orchestrator.api import Bearer, Client, OnPause, Pause, ReadBearer, read_bearer, read_bearers
+from orchestrator.api import (
+    Bearer,
+    Client,
+    OnPause,
+    PacedGetter,
+    Pause,
+    ReadBearer,
+    read_bearer,
+    read_bearers,
+)
+from orchestrator.app.reading import ReservedReads
 from orchestrator.core import (
     Clock,
     GrantStale,
@@ -18,12 +29,9 @@ from orchestrator.core import (
     Task,
     identity,
 )
-from orchestrator.planning import OrganizationSurvey, survey_organization
+from orchestrator.planning import OrganizationSurvey, SideBySide, survey_organization
 from orchestrator.store import Store
 from orchestrator.worker import REREAD_EVERY, REREAD_WITHIN, ApiCalendar, ServedOrganization
-
-SURVEYS_AT_ONCE = 8
-"""Organizations that are asked side by side before planning, or by the doctor."""
 
 LOOKS_PER_WORD = 6
 """Looks into a file for a new token between two words about it: half a minute."""
@@ -79,7 +87,9 @@ class Organizations:
     ) -> None:
         self.jobfile, self.store, self.clock, self.offline = jobfile, store, clock, offline
         self.identities: dict[str, str] = {}
+        self._reads: ReservedReads | None = None
         self.late: frozenset[str] = frozenset()
+        self._groups, self._jobs_of = jobfile.account_groups, jobfile.jobs_by_organization
         self._names: dict[str, str] = {}
         self._refused: set[str] = set()
         self.unread: set[str] = set()
@@ -111,14 +121,26 @@ class Organizations:
 
         One that has not answered `within` so many seconds is out of reach, and is sent nothing more. Offline
         nothing is asked. With `reread` the file of a token that was refused is read again: by the worker, or here
-        where nothing can be planned without lists and no other organization would have to wait.
+        where nothing can be planned without lists and no other organization would have to wait. And the reads are
+        reserved in the store, which several runs may want to make at once; a command that only looks writes nothing there.
         """
         if self.offline:
             return {name: OrganizationSurvey() for name in self.jobfile.wanted_organizations}
-        groups, survey = self.jobfile.account_groups, self._survey_patiently if reread else self._survey_one
-        pool = ThreadPoolExecutor(SURVEYS_AT_ONCE, thread_name_prefix="survey")
+        self._reads = ReservedReads(self.store, self.clock, self.jobfile.http.timeout) if reread else None
+        with SideBySide() as lookups:
+            surveys = self._survey_all(lookups, tell, within=within, reread=reread)
+        if self._reads is not None:
+            self._reads.give_back()
+        return surveys
+
+    def _survey_all(
+        self, lookups: SideBySide, tell: OnPause | None, *, within: float | None, reread: bool
+    ) -> dict[str, OrganizationSurvey]:
+        survey = self._survey_patiently if reread else self._survey_one
         try:
-            answers = {name: pool.submit(survey, name, groups[name], tell) for name in sorted(self.clients)}
+            answers = {
+                name: lookups.start(partial(survey, name, lookups, tell)) for name in sorted(self.clients)
+            }
             late = wait(answers.values(), None if within is None else self.clock.real(within)).not_done
             if late:
                 self.close()
@@ -127,27 +149,33 @@ class Organizations:
         except BaseException:  # a signal: nobody waits for the answers any more
             self.close()
             raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
-    def _survey_one(self, name: str, groups: Sequence[str], tell: OnPause | None) -> OrganizationSurvey:
-        client = self.clients[name]
-        return survey_organization(
+    def _survey_one(self, name: str, lookups: SideBySide, tell: OnPause | None) -> OrganizationSurvey:
+        client, organization, reads = self.clients[name], self.jobfile.organizations[name], self._reads
+        digest = self.bearer(name).digest
+        getter = PacedGetter(
             client,
-            self.jobfile.organizations[name],
-            groups,
-            jobs=self.jobfile.jobs_of(name),
-            clock=self.clock,
+            self.clock,
+            name=name,
             tell=tell,
             stopped=lambda: client.closed,
+            reservation=None if reads is None else reads.reader(organization.base_url, digest),
+        )
+        return survey_organization(
+            getter,
+            organization,
+            self._groups[name],
+            jobs=self._jobs_of[name],
+            clock=self.clock,
+            lookups=lookups,
         )
 
-    def _survey_patiently(self, name: str, groups: Sequence[str], tell: OnPause | None) -> OrganizationSurvey:
+    def _survey_patiently(self, name: str, lookups: SideBySide, tell: OnPause | None) -> OrganizationSurvey:
         """The survey; after a 401 its token's file is read again, and asked with what is new there."""
-        survey = self._survey_one(name, groups, tell)
+        survey = self._survey_one(name, lookups, tell)
         if not (survey.unauthorized and self._is_in_file(name)):
             return survey
-        if len(self.clients) > 1 or not any(job.needs_lists for job in self.jobfile.jobs_of(name)):
+        if len(self.clients) > 1 or not any(job.needs_lists for job in self._jobs_of[name]):
             return replace(survey, reread=True)
         client, file = self.clients[name], self.jobfile.organizations[name].credential.file
         for look in range(round(REREAD_WITHIN / REREAD_EVERY)):
@@ -156,7 +184,7 @@ class Organizations:
                 tell(Pause(organization=name, seconds=look * REREAD_EVERY, what=what))
             self._nap(REREAD_EVERY, client)
             if self._bearers[name].reload():
-                survey = self._survey_one(name, groups, tell)
+                survey = self._survey_one(name, lookups, tell)
             if client.closed or not survey.unauthorized:
                 break
         return survey

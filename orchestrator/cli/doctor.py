@@ -22,6 +22,9 @@ from orchestrator.cli.process import (
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
 
+AT_ONCE = 8
+"""Organizations that are examined at once."""
+
 
 @click.command("doctor")
 @click.argument("jobfile", required=False)
@@ -46,7 +49,7 @@ def doctor_command(
 
     clock, tell = SystemClock(), pause_printer(OutputOptions().zone)
     known = _read_organizations(jobfile, organizations)
-    with ThreadPoolExecutor(app.SURVEYS_AT_ONCE, thread_name_prefix="doctor") as pool:
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="doctor") as pool:
         examined = pool.map(
             lambda name: app.examine_organization(name, known, clock, os.environ, tell), known.organizations
         )

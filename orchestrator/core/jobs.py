@@ -258,6 +258,15 @@ class JobFile:
         return tuple(job for job in self.jobs if organization in job.organizations)
 
     @property
+    def jobs_by_organization(self) -> dict[str, list[Job]]:
+        """The jobs that mean each organization, in one pass over all of them."""
+        jobs: dict[str, list[Job]] = defaultdict(list)
+        for job in self.jobs:
+            for name in job.organizations:
+                jobs[name].append(job)
+        return jobs
+
+    @property
     def account_groups(self) -> dict[str, list[str]]:
         """The account groups whose tests each organization's jobs mean; an empty text is the credential's own."""
         groups: dict[str, dict[str, None]] = defaultdict(dict)

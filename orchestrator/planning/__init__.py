@@ -3,6 +3,7 @@
 Where to look:
 
     discovery    the survey of an organization: who it is, what its lists say
+    side_by_side  many look-ups at once
     unreadable   lists that could not be read
     selection    the tests that a job means
     alerts       moments at which alerts matter
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         make_scope,
         select_tests,
     )
+    from orchestrator.planning.side_by_side import SideBySide
     from orchestrator.planning.unreadable import UnreadableCause, merge_alike
 else:
     __getattr__ = lazy_face(__name__)

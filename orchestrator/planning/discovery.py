@@ -15,7 +15,6 @@ from orchestrator.api import (
     AccountGroup,
     CatalogError,
     Getter,
-    OnPause,
     PacedGetter,
     read_account_groups,
     read_alerts,
@@ -26,6 +25,7 @@ from orchestrator.api import (
 from orchestrator.core import Clock, Event, Job, Organization, Reason, Window, choice, first_names
 from orchestrator.planning.alerts import alert_windows
 from orchestrator.planning.selection import Listing
+from orchestrator.planning.side_by_side import GROUPS_AT_ONCE, SideBySide
 from orchestrator.planning.unreadable import (
     PASSING_CAUSES,
     UnreadableCause,
@@ -78,22 +78,23 @@ def survey_organization(
     *,
     clock: Clock,
     jobs: Sequence[Job] = (),
-    tell: OnPause | None = None,
-    stopped: Callable[[], bool] = lambda: False,
     all_lists: bool = False,
+    lookups: SideBySide | None = None,
 ) -> OrganizationSurvey:
     """Ask an organization who it is, then for the lists that the jobs need of these account groups.
 
-    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others.
-    `all_lists` reads tags and alerts without a job that asks.
+    `groups` are aids, `""` the credential's own; a job that looks everywhere adds all others. `all_lists` reads tags
+    and alerts without a job that asks. With `lookups` the lists of several account groups are read side by side.
     """
     if not isinstance(getter, PacedGetter):
-        getter = PacedGetter(getter, clock, name=organization.name, tell=tell, stopped=stopped)
+        getter = PacedGetter(getter, clock, name=organization.name)
     known = ask_who_it_is(getter, organization)
     if known.stopped is not None:
         return known
     now = clock.wall() + known.offset
-    lists = _ListReader(getter, organization, jobs, now, known=known.groups, all_lists=all_lists)
+    lists = _ListReader(
+        getter, organization, jobs, now, known=known.groups, all_lists=all_lists, lookups=lookups
+    )
     try:
         listings = lists.read(groups)
     except CatalogError as error:
@@ -125,6 +126,8 @@ def ask_who_it_is(reader: PacedGetter, organization: Organization) -> Organizati
         )
     else:
         survey = OrganizationSurvey(org_id=_org_id(groups, organization.account_group), groups=groups)
+    if reader.reservation is not None:
+        reader.reservation.belong_to(survey.org_id or organization.org_id)
     if organization.org_id is not None and survey.org_id not in (None, organization.org_id):
         because = (
             f"the token belongs to organization {survey.org_id}, the job file says org_id {organization.org_id}:"
@@ -212,24 +215,64 @@ class _ListReader:
         *,
         known: Sequence[AccountGroup],
         all_lists: bool,
+        lookups: SideBySide | None,
     ) -> None:
         self.notes: list[str] = []
         self.debug_notes: list[str] = []
         self.stranger = ""  # who answered in the API's place when the tests were asked for
         self._getter, self._organization, self._jobs, self._now = getter, organization, jobs, now
-        self._known, self._all_lists = known, all_lists
+        self._known, self._all_lists, self._lookups = known, all_lists, lookups
+        self._refused = False  # somewhere: no other list is asked for
 
     def read(self, groups: Collection[str]) -> dict[str, Listing]:
         """The lists by account group; CatalogError when the credential or the way is refused, and only then."""
-        found: dict[str, Listing] = {}
-        for aid, label in self._labels(groups).items():
-            jobs = self._jobs_in(aid)
-            if self._is_needed(jobs, found):
-                own = own_group(self._known)
-                group_id = aid or (own.aid if own else "")
-                listing = Listing(aid=aid, group_id=group_id, label=label, read_at=self._now)
-                found[aid] = self._read_group(listing, jobs)
-        return found
+        labels = self._labels(groups)
+        read: dict[str, _GroupLists] = {}
+        for wave in self._waves(list(labels), read):
+            lists = [self._begin(aid, labels[aid]) for aid in wave]
+            if self._lookups is None or len(lists) == 1:
+                for one in lists:
+                    self._read_group(one)
+            else:
+                self._lookups.read_each(self._read_group, lists)
+            read |= zip(wave, lists, strict=True)
+        for one in (read[aid] for aid in labels if aid in read):
+            self._conclude(one)
+        return {aid: read[aid].listing for aid in labels if aid in read}
+
+    def _waves(self, aids: Sequence[str], read: Mapping[str, _GroupLists]) -> Iterator[Sequence[str]]:
+        """Account groups to be read side by side; those in which ids alone are looked for, while one is missing."""
+        first = [aid for at, aid in enumerate(aids) if not at or not self._seeks_ids(self._jobs_in(aid))]
+        yield first
+        others = [aid for aid in aids if aid not in set(first)]
+        for begin in range(0, len(others), GROUPS_AT_ONCE):
+            listings = {aid: one.listing for aid, one in read.items()}
+            wave = [
+                aid
+                for aid in others[begin : begin + GROUPS_AT_ONCE]
+                if any(_lacks_tests(job, listings) for job in self._jobs_in(aid))
+            ]
+            if wave:
+                yield wave
+
+    def _seeks_ids(self, jobs: Sequence[Job]) -> bool:
+        """True if ids alone are looked for, anywhere."""
+        ids_alone = all(job.everywhere and job.select is None for job in jobs)
+        return bool(jobs) and ids_alone and not self._all_lists
+
+    def _begin(self, aid: str, label: str) -> _GroupLists:
+        own = own_group(self._known)
+        group_id = aid or (own.aid if own else "")
+        return _GroupLists(Listing(aid=aid, group_id=group_id, label=label, read_at=self._now))
+
+    def _conclude(self, lists: _GroupLists) -> None:
+        """Take over what reading an account group has shown."""
+        if lists.refusal is not None:
+            raise lists.refusal
+        self.notes += lists.notes
+        self.debug_notes += lists.debug_notes
+        if lists.listing.tests is None:
+            self.stranger = lists.stranger
 
     def _labels(self, groups: Collection[str]) -> dict[str, str]:
         """Account groups in the order of reading, with their labels; the credential's own goes by no aid."""
@@ -245,46 +288,51 @@ class _ListReader:
         own = self._organization.account_group or ""
         return [job for job in self._jobs if job.everywhere or (job.account_group or own) == aid]
 
-    def _is_needed(self, jobs: Sequence[Job], found: Mapping[str, Listing]) -> bool:
-        """False for an account group when ids alone are looked for and all of them are found."""
-        if not found or self._all_lists or not jobs:
-            return True
-        ids_alone = all(job.everywhere and job.select is None for job in jobs)
-        return not ids_alone or any(_lacks_tests(job, found) for job in jobs)
-
-    def _read_group(self, listing: Listing, jobs: Sequence[Job]) -> Listing:
-        """The lists that the jobs need of an account group, the tests first: without them no other is read."""
-        group = listing.aid or None
+    def _read_group(self, lists: _GroupLists) -> None:
+        """Read the lists that the jobs need of an account group, unless something is refused already."""
+        if self._refused:
+            return
         try:
-            listing = replace(listing, tests={test.id: test for test in read_tests(self._getter, group)})
+            self._read_lists(lists)
         except CatalogError as error:
-            missing = self._missing("tests", listing, error)
-            self.notes.append(f"{missing.short}, so they are known by id alone: {missing.because}")
-            return replace(listing, unreadable=(missing,))
+            lists.refusal, self._refused = error, True
+
+    def _read_lists(self, lists: _GroupLists) -> None:
+        """The tests first: without them no other list is read."""
+        jobs, group = self._jobs_in(lists.listing.aid), lists.listing.aid or None
+        try:
+            tests = {test.id: test for test in read_tests(self._getter, group)}
+        except CatalogError as error:
+            missing = self._missing(lists.listing, "tests", error)
+            lists.stranger = error.stranger
+            lists.notes.append(f"{missing.short}, so they are known by id alone: {missing.because}")
+            lists.listing = replace(lists.listing, unreadable=(missing,))
+            return
+        lists.listing = replace(lists.listing, tests=tests)
         selects = [job.select for job in jobs if job.select is not None]
         if self._all_lists or any(select.tag for select in selects):
-            listing = self._add(listing, "tags", lambda: read_tags(self._getter, group), self.notes)
+            self._add(lists, "tags", lambda: read_tags(self._getter, group), lists.notes)
         span = self._alert_span(jobs)
         if span is None:
-            return listing
+            return
         asked = any(job.starts_with_alert for job in jobs) or any(
             select.alerting is not None for select in selects
         )  # where no job asks for alerts they only sort
-        return self._add(
-            listing,
+        self._add(
+            lists,
             "alerts",
             lambda: read_alerts(self._getter, group, span, now=self._now),
-            self.notes if asked else self.debug_notes,
+            lists.notes if asked else lists.debug_notes,
         )
 
-    def _add(self, listing: Listing, of: str, read: Callable[[], Any], notes: list[str]) -> Listing:
-        """The lists with one more, or with the reason why it is missing, which goes to the notes."""
+    def _add(self, lists: _GroupLists, of: str, read: Callable[[], Any], notes: list[str]) -> None:
+        """Add one more list, or the reason why it is missing, which goes to the notes."""
         try:
-            return replace(listing, **{of: read()})
+            lists.listing = replace(lists.listing, **{of: read()})
         except CatalogError as error:
-            missing = self._missing(of, listing, error)
+            missing = self._missing(lists.listing, of, error)
             notes.append(missing.text)
-            return replace(listing, unreadable=(*listing.unreadable, missing))
+            lists.listing = replace(lists.listing, unreadable=(*lists.listing.unreadable, missing))
 
     def _alert_span(self, jobs: Sequence[Job]) -> Window | None:
         """From the first to the last moment in which an alert matters; None when none does."""
@@ -294,13 +342,11 @@ class _ListReader:
             return Window(start=int(self._now), end=int(self._now)) if self._all_lists else None
         return Window(start=min(m.start for m in moments), end=max(m.end for m in moments))
 
-    def _missing(self, of: str, listing: Listing, error: CatalogError) -> UnreadableList:
+    def _missing(self, listing: Listing, of: str, error: CatalogError) -> UnreadableList:
         """The list that is missing, unless the credential or the way is refused, which ends the reading."""
         if _is_refusal(error):
             raise error
         known = {one.aid for one in self._known}
-        if of == "tests":
-            self.stranger = error.stranger
         if (
             error.status in _NO_SUCH_GROUP
             and not error.stranger
@@ -310,6 +356,17 @@ class _ListReader:
             because = f"it is not open to this token, which sees {group_names(self._known)}"
             return UnreadableList(of=of, where=listing.label, because=because, cause=UnreadableCause.CLOSED)
         return unreadable_list(of, listing.label, error)
+
+
+@dataclass(slots=True)
+class _GroupLists:
+    """The lists of one account group as they are read: with notes, who answered in the API's place, and a refusal."""
+
+    listing: Listing
+    notes: list[str] = field(default_factory=list)
+    debug_notes: list[str] = field(default_factory=list)
+    stranger: str = ""
+    refusal: CatalogError | None = None
 
 
 def _label(aid: str, name: str) -> str:

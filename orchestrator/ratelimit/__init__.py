@@ -5,6 +5,7 @@ Where to look:
     bucket     tokens, and the gate that a 429 closes: who may send, and when
     backoff    the wait before another attempt after a server's error
     forecast   when the next ones will start
+    reads      what may be read within the general limit
 """
 
 from typing import TYPE_CHECKING
@@ -35,5 +36,6 @@ if TYPE_CHECKING:
         settled_return,
     )
     from orchestrator.ratelimit.forecast import ASSUMED_LATENCY, ForecastStart, estimate_done, forecast_starts
+    from orchestrator.ratelimit.reads import USABLE, ReadShare, end_reads, reserve_reads
 else:
     __getattr__ = lazy_face(__name__)

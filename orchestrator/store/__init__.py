@@ -10,6 +10,7 @@ Where to look:
     organizations   names and identities, and what a bucket holds
     sharing         who shares a bucket: joining, and parting again
     merging         two organizations that turn out to be one
+    reads           reads that are reserved, within the general limit
     uncertain       what became of lost answers
     views           looks that change nothing
     history         all runs and snapshots, page by page
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from orchestrator.store.clocks import ClockReading
     from orchestrator.store.history import History
     from orchestrator.store.queue import Ask, End, Grant
+    from orchestrator.store.reads import ReadAsk, ReadGrant
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import Loss, RunSummary, RunView, Search, ServingProcess, Views
 else:

@@ -258,6 +258,14 @@ SIXTH = (
     "DROP INDEX task_made",
     "CREATE INDEX task_snapshot ON task (organization, snapshot_id) WHERE snapshot_id IS NOT NULL",
     "CREATE INDEX task_event ON task (organization, event_id) WHERE event_id IS NOT NULL",
+    # Reads that were reserved together, until they count no more. The row without a ticket is the lock of all others.
+    """CREATE TABLE read_share (
+        reader TEXT NOT NULL,                    -- an organization's identity, or the sign of a token
+        ticket TEXT NOT NULL,
+        reads BIGINT NOT NULL,
+        returns_at DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (reader, ticket)
+    )""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)

@@ -390,6 +390,22 @@ KNOWN_SNAPSHOTS = """
 SELECT snapshot_id AS id FROM task WHERE organization = :organization AND snapshot_id = ANY(:ids)
 UNION SELECT event_id FROM task WHERE organization = :organization AND event_id = ANY(:ids)"""
 
+# -- reads -------------------------------------------------------------------------------------------------
+
+ADD_READER = """
+INSERT INTO read_share (reader, ticket, reads, returns_at) VALUES (:reader, '', 0, 0) ON CONFLICT DO NOTHING"""
+
+LOCK_READERS = (
+    "SELECT reader FROM read_share WHERE reader = ANY(:readers) AND ticket = '' ORDER BY reader FOR UPDATE"
+)
+
+READ_SHARES = "SELECT * FROM read_share WHERE reader = ANY(:readers) AND ticket <> ''"
+
+DROP_READ_SHARES = "DELETE FROM read_share WHERE reader = ANY(:readers) AND ticket <> ''"
+
+ADD_READ_SHARE = """
+INSERT INTO read_share (reader, ticket, reads, returns_at) VALUES (:reader, :ticket, :reads, :returns_at)"""
+
 # -- clocks ------------------------------------------------------------------------------------------------
 
 NOTE_CLOCK = """
@@ -420,4 +436,5 @@ SHIFT = (
     "UPDATE held SET since = since + :shift",
     "UPDATE bucket SET last_grant = last_grant + :shift",
     "UPDATE meta SET lost_at = lost_at + :wait",
+    "UPDATE read_share SET returns_at = returns_at + :wait",
 )

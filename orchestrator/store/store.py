@@ -11,6 +11,7 @@ from orchestrator.store.files import StoreFiles
 from orchestrator.store.history import History
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.queue import Queue
+from orchestrator.store.reads import Reads
 from orchestrator.store.runs import Runs
 from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.uncertain import UncertainTasks
@@ -31,6 +32,7 @@ class Store:
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)
         self.history = History(database)
+        self.reads = Reads(database)
         self.clocks = ClockReadings(database)
 
     def now(self) -> float:

@@ -61,6 +61,42 @@ def test_without_patience_a_refusal_is_the_answer() -> None:
     assert (script.times, reader.reset_in) == ([0.0], 30.0)
 
 
+def test_a_wait_is_told_once_to_all_who_read_meanwhile() -> None:
+    """Whoever comes while somebody waits waits as long, and says nothing."""
+    clock, told, answers = VirtualClock(), list[Pause](), list[int | None]()
+    script = Script(clock, (200, limit(0, 42)), (200, limit(239, 60)))
+
+    def tell(pause: Pause) -> None:
+        told.append(pause)
+        answers.append(reader.get("/tags").status)
+
+    reader = PacedGetter(script, clock, name="acme", tell=tell)
+    answers += [reader.get("/tests").status for _ in range(2)]
+    assert (len(told), answers, script.times) == (1, [200, 200, 200], [0.0, 42.0, 42.0])
+
+
+def test_an_answer_that_was_on_its_way_does_not_end_the_wait() -> None:
+    """It was sent before another one was refused."""
+    clock = VirtualClock()
+
+    class Overtaken(Script):
+        """While the first list is on its way the second one is refused."""
+
+        nested = False
+
+        def get(self, path: str, query: Query = ()) -> Answer:
+            if not self.nested:
+                self.nested = True
+                assert reader.get("/tags").status == 429
+                return Answer(sent=True, status=200, body=b"{}")
+            return super().get(path, query)
+
+    script = Overtaken(clock, (429, {"retry-after": "3600"}))
+    reader = PacedGetter(script, clock)
+    assert [reader.get("/tests").status, reader.get("/tests").status] == [200, 429]
+    assert script.times == [0.0]
+
+
 def test_an_answer_without_the_limits_headers_closes_nothing() -> None:
     """The wait of before is over, whatever became of the request after it."""
     clock, told = VirtualClock(), list[Pause]()
