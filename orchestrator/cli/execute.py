@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -135,7 +135,6 @@ def _report_run(
     if not (output.reports or organizations.jobfile.notify):
         return
     from orchestrator.cli.report import load_report
-    from orchestrator.output import write_report
 
     try:
         report = load_report(
@@ -145,15 +144,29 @@ def _report_run(
             show_links=output.links == "show",
             ending=ending,
         )
-        for path in output.reports:
-            write_report(path, report)
-            view.on_event(Event(name="report.written", text=f"report written: {path}", level="debug"))
-        for event in _notify(organizations, report):
+        for event in (*_write_reports(output.reports, report), *_notify(organizations, report)):
             view.on_event(event)
     except (TesnapError, OSError) as error:
-        view.on_event(
-            Event(name="report.failed", text=f"the report could not be made: {error}", level="warning")
-        )
+        view.on_event(_report_failed(error))
+
+
+def _write_reports(paths: Sequence[str], report: Report) -> Iterator[Event]:
+    """Write each, whatever becomes of the others."""
+    if not paths:
+        return
+    from orchestrator.output import write_report
+
+    for path in paths:
+        try:
+            write_report(path, report)
+        except (TesnapError, OSError) as error:
+            yield _report_failed(error)
+        else:
+            yield Event(name="report.written", text=f"report written: {path}", level="debug")
+
+
+def _report_failed(error: Exception) -> Event:
+    return Event(name="report.failed", text=f"the report could not be made: {error}", level="warning")
 
 
 def _notify(organizations: Organizations, report: Report) -> list[Event]:

@@ -54,6 +54,9 @@ SUFFIXES = {
 }
 """The form of a file, by the end of its name."""
 
+MOST_ON_A_PAGE = 20_000
+"""Snapshots on a page: of more a browser is slow to make one, and nobody reads them."""
+
 _OWN_STREAM = re.compile(r"/dev/(std(?:in|out|err))|(?:/dev|/proc/self)/fd/([0-9]+)")
 
 
@@ -65,12 +68,23 @@ def render(report: Report, kind: ReportFormat) -> str:
 
 
 def print_report(report: Report, stream: TextIO, kind: ReportFormat) -> None:
-    """Write rows as a run itself writes them to that stream, a page as one text."""
+    """Write rows as a run itself writes them to that stream, a page as one text; UsageError where it would be too long."""
+    check_size(report, kind)
     if kind in _FORMATS:
         _write_rows(report, stream, kind)
         return
     text = _html_page(report) if kind is ReportFormat.HTML else _markdown_text(report)
     stream.write(mask_secrets(text))
+
+
+def check_size(report: Report, kind: ReportFormat) -> None:
+    """Raise for a page of more snapshots than anybody looks through; rows may be as many as there are."""
+    count = len(report.results)
+    if kind not in _FORMATS and count > MOST_ON_A_PAGE:
+        raise UsageError(
+            f"run {report.run.id} has {count:,} snapshots, and a page has {MOST_ON_A_PAGE:,} at most: write a .csv file,"
+            f" or one organization's page with `tesnap report {report.run.id} --organization NAME`"
+        )
 
 
 def check_report_path(path: str) -> ReportFormat:
@@ -95,15 +109,15 @@ def write_report(path: str, report: Report, kind: ReportFormat | None = None) ->
     What is there already and is no file (a device, a pipe) is not replaced: it is written into. Without a `kind`
     the suffix decides. UsageError when it cannot be written.
     """
-    text = render(report, kind or check_report_path(path)).encode("utf-8", "backslashreplace")
-    target = Path(path)
+    kind, target = kind or check_report_path(path), Path(path)
+    check_size(report, kind)
     try:
         if is_stream(target):
             with _stream(path) as stream:
-                stream.write(text)
+                stream.write(render(report, kind).encode("utf-8", "backslashreplace"))
         else:
             _check_place(target, path)
-            _put(target.resolve(), text)  # resolved, so that a link to a file stays one
+            _put(target.resolve(), report, kind)  # resolved, so that a link to a file stays one
     except OSError as error:
         raise UsageError(f"report {path} cannot be written ({error.strerror})") from None
 
@@ -216,11 +230,12 @@ def _check_place(target: Path, path: str) -> None:
         raise UsageError(f"report {path}: that is not a file: choose another name")
 
 
-def _put(target: Path, text: bytes) -> None:
+def _put(target: Path, report: Report, kind: ReportFormat) -> None:
     with tempfile.NamedTemporaryFile(**_beside(target), delete=False) as file:
         try:
-            file.write(text)
-            file.flush()
+            text = io.TextIOWrapper(file.file, "utf-8", "backslashreplace")
+            print_report(report, text, kind)  # row by row: never the whole text, where rows are written
+            text.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(target)
         except OSError:

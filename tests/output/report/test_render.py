@@ -24,7 +24,13 @@ from orchestrator.core.errors import UsageError
 from orchestrator.core.redact import hide
 from orchestrator.core.tasks import Result, RunState
 from orchestrator.output.report.page import Report, safe_link
-from orchestrator.output.report.render import ReportFormat, check_report_path, render, write_report
+from orchestrator.output.report.render import (
+    MOST_ON_A_PAGE,
+    ReportFormat,
+    check_report_path,
+    render,
+    write_report,
+)
 from tests.support.reports import (
     ACME,
     GLOBEX,
@@ -402,3 +408,27 @@ def test_a_report_goes_into_a_stream_of_the_shell(tmp_path: Path, stream: str) -
         file.flush()
         subprocess.run([sys.executable, "-c", program], check=True, stdout=file, stderr=file)
     assert seen.read_text("utf-8") == "before\n" + render(report(mixed()), ReportFormat.CSV)
+
+
+@pytest.mark.parametrize("kind", ReportFormat)
+def test_a_page_has_a_bound_and_rows_have_none(kind: ReportFormat) -> None:
+    """Nobody looks through a million rows in a browser: the error says what to write instead."""
+    many = report([created(1, 1.0)] * (MOST_ON_A_PAGE + 1))
+    if kind in (ReportFormat.HTML, ReportFormat.MD):
+        with pytest.raises(UsageError, match=r"run \w+ has 20,001 snapshots, .* write a \.csv file"):
+            render(many, kind)
+    else:
+        assert len(render(many, kind).splitlines()) > MOST_ON_A_PAGE
+
+
+def test_what_is_written_is_what_is_printed(tmp_path: Path) -> None:
+    """Rows go into the file one by one."""
+    results = report(mixed())
+    for suffix, kind in (
+        (".csv", ReportFormat.CSV),
+        (".jsonl", ReportFormat.JSONL),
+        (".md", ReportFormat.MD),
+    ):
+        path = tmp_path / f"run{suffix}"
+        write_report(str(path), results)
+        assert path.read_text(encoding="utf-8") == render(results, kind)
