@@ -167,7 +167,7 @@ def write_jobfile(home: Path, origin: str, organizations: int, tasks: int, sizes
     for number, name in enumerate(names, start=1):
         (home / "tokens" / name).write_text(f"{token_of(number)}\n")
     tests = ", ".join(f'"{FIRST_TEST + number}"' for number in range(tasks))
-    limit = f"{{per: {sizes.period(organizations) * 1000:.0f}ms, guard: 10ms, grace: 500ms}}"
+    limit = f"{{per: {sizes.period(organizations) * 1000:.0f}ms, guard: 10ms, grace: 30s}}"
     path = home / "jobs.yaml"
     path.write_text(
         "version: 1\nname: nightly\n"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import IntEnum
+from functools import lru_cache
 
 from orchestrator.core import (
     MOST_RESENDS,
@@ -236,11 +237,14 @@ def to_lease(row: Row, task: Task, *, granted_boot: float = 0.0, probe: bool = F
     )
 
 
+# Written and read with every grant and every end of an attempt; all organizations of a run have a few limits between them.
+@lru_cache(maxsize=64)
 def from_limit(limit: Limit) -> str:
     """A limit as JSON."""
     return json.dumps(asdict(limit))
 
 
+@lru_cache(maxsize=64)
 def to_limit(text: str) -> Limit:
     """A limit from JSON."""
     found = json.loads(text)

@@ -43,7 +43,7 @@ def counted(stage: Stage, count: int) -> tuple[CountedQueue, Callable[[], int]]:
     worker, notebook = stage.worker(stage.jobfile(count), store=store)
 
     def run() -> int:
-        drive(stage.timeline, [worker])
+        drive(stage.timeline, [worker], longest=4000.0)
         return len(notebook.results)
 
     return queue, run
