@@ -12,6 +12,8 @@ VENV := .venv-$(VERSION)
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 DEV_READY := $(VENV)/.dev-ready
+PEERS := .venv-peers-$(VERSION)
+PEERS_READY := $(PEERS)/.ready
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 WORKERS ?= 2
 SPEED ?= 100
@@ -43,8 +45,9 @@ types: $(DEV_READY)
 imports: $(DEV_READY)
 	$(BIN)/lint-imports
 
-bench: $(DEV_READY)  ## the figures in docs/, measured here
+bench: $(DEV_READY) $(PEERS_READY)  ## the figures in docs/, measured here, and the table of its peers in docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.peers $(PEERS)/bin/python docs/benchmarks.md
 
 crash: $(DEV_READY)  ## real processes, killed again and again
 	$(BIN)/python -m tests.crash
@@ -95,4 +98,9 @@ $(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
 
 $(DEV_READY): requirements-dev.lock $(RUN_READY)
 	$(INSTALL) --require-hashes -r requirements-dev.lock
+	touch $@
+
+$(PEERS_READY): benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	touch $@

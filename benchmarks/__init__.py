@@ -10,6 +10,9 @@ makespan   whole runs against the shortest time the limit allows, and against a 
 scale      10,000 organizations at the API's own ceiling
 whole      the whole command over HTTP, beside a bare loop of requests
 loop       that loop
+history    looks and starts in a store with a long history
+peers      the command beside what people write or take instead
+clients    those, each as its documentation says
 server     the cheap server that both talk to
 echo       an API that says yes to everything, in virtual time
 plans      the tasks that are measured with

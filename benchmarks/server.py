@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.client import responses
 from random import Random
@@ -25,6 +27,7 @@ from urllib.request import urlopen
 from benchmarks.probe import ROOT
 
 FIRST_TEST = 200_000
+GENERAL_PERIODS = 5  # a period of 300 s has so many of the general limit, which is reset every minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,7 @@ class Api:
             "id": f"s{number}",
             "sourceTestId": test,
             "testId": f"9{count.created}",
-            "shareDate": formatdate(usegmt=True),
+            "shareDate": datetime.now(UTC).isoformat(timespec="seconds"),
             "test": {"testName": f"Checkout {test}", "savedEvent": True},
             "_links": {"appLink": {"href": f"https://app.example.com/share/{number}"}},
         }
@@ -143,7 +146,7 @@ class Connection(asyncio.Protocol):
         if status == 0:
             self._transport.close()
             return
-        self._later(self._transport.write, _message(status, body))
+        self._later(self._transport.write, _message(status, body, self._api.settings.per))
 
     def _later(self, act: Callable[..., None], *what: object) -> None:
         settings = self._api.settings
@@ -151,12 +154,13 @@ class Connection(asyncio.Protocol):
         self._loop.call_later(seconds, act, *what) if seconds > 0 else act(*what)
 
 
-def _message(status: int, body: bytes) -> bytes:
+def _message(status: int, body: bytes, per: float) -> bytes:
+    reset = math.ceil(time.time() + per / GENERAL_PERIODS)
     head = (
         f"HTTP/1.1 {status} {responses[status]}\r\nDate: {formatdate(usegmt=True)}\r\n"
         "Content-Type: application/json\r\nX-Organization-Rate-Limit-Limit: 240\r\n"
         "X-Organization-Rate-Limit-Remaining: 239\r\nX-Organization-Rate-Limit-Reset: "
-        f"{int(time.time()) + 60}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"{reset}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
