@@ -173,11 +173,12 @@ class Organizations:
     def _survey_patiently(self, name: str, lookups: SideBySide, tell: OnPause | None) -> OrganizationSurvey:
         """The survey; after a 401 its token's file is read again, and asked with what is new there."""
         survey = self._survey_one(name, lookups, tell)
-        if not (survey.unauthorized and self._is_in_file(name)):
+        file = self.jobfile.organizations[name].credential.file
+        if not survey.unauthorized or file is None:
             return survey
         if len(self.clients) > 1 or not any(job.needs_lists for job in self._jobs_of[name]):
             return replace(survey, reread=True)
-        client, file = self.clients[name], self.jobfile.organizations[name].credential.file
+        client = self.clients[name]
         for look in range(round(REREAD_WITHIN / REREAD_EVERY)):
             if tell is not None and look % LOOKS_PER_WORD == 0:
                 what = f"another token in {file}, as the present one was refused (401)"
@@ -194,9 +195,6 @@ class Organizations:
         end = self.clock.boot() + seconds
         while (left := end - self.clock.boot()) > 0 and not client.closed:
             self.clock.sleep(min(1.0, left))
-
-    def _is_in_file(self, name: str) -> bool:
-        return self.jobfile.organizations[name].credential.file is not None
 
     def serve(
         self, surveys: Mapping[str, OrganizationSurvey], *, read_only: bool = False
@@ -225,7 +223,7 @@ class Organizations:
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
             reload=lambda: name in self._bearers and self._reload(name),
-            rereads=self._is_in_file(name),
+            rereads=organization.credential.file is not None,
             calendar=ApiCalendar(offset=survey.offset),
         )
         if survey.stopped is not None:
