@@ -27,6 +27,7 @@ from orchestrator.core import SystemClock, UsageError, escape_markdown, mask_sec
 from orchestrator.output import formats
 from orchestrator.output.report.page import Report, make_page
 from orchestrator.output.report.timeline import OPEN_LANES, draw_timeline
+from orchestrator.output.streams import CleanText
 
 
 class ReportFormat(StrEnum):
@@ -233,7 +234,7 @@ def _check_place(target: Path, path: str) -> None:
 def _put(target: Path, report: Report, kind: ReportFormat) -> None:
     with tempfile.NamedTemporaryFile(**_beside(target), delete=False) as file:
         try:
-            text = io.TextIOWrapper(file.file, "utf-8", "backslashreplace")
+            text = CleanText(file.file, "utf-8", "backslashreplace")
             print_report(report, text, kind)  # row by row: never the whole text, where rows are written
             text.flush()
             os.fsync(file.fileno())
