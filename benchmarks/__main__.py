@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import (
+    crowd,
     customers,
     history,
     jobfile,
@@ -35,6 +36,7 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "long_plans": long_plans.rows,
     "makespan": makespan.rows,
     "scale": scale.rows,
+    "crowd": crowd.rows,
     "whole": whole.rows,
 }
 ON_REQUEST: dict[str, Callable[[Path], Iterator[Row]]] = {"history": history.rows}
@@ -53,6 +55,7 @@ def main() -> None:
         groups["whole"] = partial(whole.rows, sizes=_sizes(wanted))
     if wanted.postgres:
         groups["queue on PostgreSQL"] = queue.postgres_rows
+        groups["crowd on PostgreSQL"] = crowd.postgres_rows
     if wanted.profile:
         groups = {"where the time goes": scale.profile_rows}
     sys.stdout.write(HEADING)
@@ -69,7 +72,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "groups", nargs="*", metavar="name", help=f"only these of {', '.join(GROUPS | ON_REQUEST)}"
     )
-    parser.add_argument("--postgres", action="store_true", help="the queue on a PostgreSQL server too")
+    parser.add_argument(
+        "--postgres",
+        action="store_true",
+        help="the queue, and a crowd of processes, on a PostgreSQL server too",
+    )
     parser.add_argument("--profile", action="store_true", help="only the functions that cost most at scale")
     parser.add_argument(
         "--organizations",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from orchestrator.core.clock import Clock
 from orchestrator.core.jobs import Limit, Window, identity
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.store.queue import Ask
+from orchestrator.store.grants import Ask
 from orchestrator.store.store import Store
 from tests.support.clock import VirtualClock
 from tests.support.single import grant, mark_sending, settle
@@ -41,7 +42,7 @@ def tasks(organizations: list[str], each: int, *, ready_at: float = 0.0) -> list
     ]
 
 
-def enqueue(store: Store, plan: list[Task], clock: VirtualClock) -> Run:
+def enqueue(store: Store, plan: list[Task], clock: Clock) -> Run:
     """Start the run."""
     return store.runs.start(Run(id=RUN, job="nightly", created_at=clock.wall(), tasks=len(plan)), plan)
 

@@ -4,7 +4,8 @@ Where to look:
 
     address         which file or database an address means
     store           opening a store by its address; its parts:
-    queue           grants, and whom this process still answers for
+    queue           what a process asks of it: grants, first bytes, ends, and whom it still answers for
+    grants          tokens and tasks for many organizations at once
     runs            starting with a plan, trying again, ending
     freezing        a plan on its way into the store, and what a dead process left of one
     organizations   names and identities, and what a bucket holds
@@ -23,6 +24,7 @@ Where to look:
     schema          the tables, and how an older store becomes a present one
     database        the seam between all of these and a database
     sqlite          one file
+    reboot          its times, when the machine was started anew
     files           its names: made, compared with what is open, marked
     loss            a file that does not hold all that was kept there
     postgres        a server, for many machines
@@ -37,8 +39,9 @@ from orchestrator import lazy_face
 if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
     from orchestrator.store.clocks import ClockReading
+    from orchestrator.store.grants import Ask, Grant
     from orchestrator.store.history import History
-    from orchestrator.store.queue import Ask, End, Grant
+    from orchestrator.store.leases import End
     from orchestrator.store.reads import ReadAsk, ReadGrant
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import Loss, RunSummary, RunView, Search, ServingProcess, Views

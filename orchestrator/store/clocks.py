@@ -24,17 +24,19 @@ class ClockReading:
 
 
 class ClockReadings:
-    """The latest reading of each machine, as its processes noted it."""
+    """The latest reading of each machine, as its processes noted it; none where the store has no clock of its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def note(self, clock: Clock) -> None:
         """Read this machine's clocks and the store's, and keep them instead of the reading before."""
+        if self._database.own_clock:
+            return
         with self._database.write() as tx:
             boot, wall, at = clock.boot(), clock.wall(), tx.now()
-            tx.change(sql.DROP_CLOCKS, before=at - KEPT)
-            tx.change(sql.NOTE_CLOCK, boot_id=clock.boot_id(), boot=boot, wall=wall, at=at)
+            reading = {"boot_id": clock.boot_id(), "boot": boot, "wall": wall, "at": at}
+            tx.finish([(sql.DROP_CLOCKS, {"before": at - KEPT}), (sql.NOTE_CLOCK, reading)])
 
     def noted(self) -> Sequence[ClockReading]:
         """The latest reading of each machine, the latest of all by the store's clock first."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 Row = dict[str, Any]
 """A row of a result, by the names of its columns."""
+
+Statement = tuple[str, Mapping[str, object]]
+"""SQL and the values of its parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +25,26 @@ class Claim:
     taken: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The rows of several statements, and after the last of them store time (`now`) and the calendar (`wall`)."""
+
+    rows: Sequence[list[Row]]
+    now: float
+    wall: float
+
+
 class Transaction(Protocol):
     """One open transaction: it commits when its block ends, and rolls back when the block raises."""
+
+    def together(self, statements: Sequence[Statement]) -> Seen:
+        """Carry out several statements in one round trip, in this order; each sees what was committed before it began."""
+
+    def finish(self, statements: Sequence[Statement]) -> list[int]:
+        """Carry out the last changes and commit, in one round trip; how many rows each of them touched.
+
+        Nothing else may follow in the block. After an error nothing of the transaction is there.
+        """
 
     def rows(self, sql: str, **values: object) -> list[Row]:
         """All rows of a query."""
@@ -49,12 +70,14 @@ class Transaction(Protocol):
     def refresh_statistics(self) -> None:
         """Let the database know that tables have grown by much, where its plans depend on that."""
 
-    def remember_calendar(self, now: float) -> None:
-        """Keep the present reading of both clocks, for after a reboot; where clocks survive one, nothing."""
-
 
 class Database(Protocol):
-    """One process's connection to a store. Its transactions exclude each other between threads."""
+    """One process's connection to a store. Its transactions exclude each other between threads.
+
+    `own_clock` is True where store time is this machine's boot clock, and no other one.
+    """
+
+    own_clock: bool
 
     def write(self) -> AbstractContextManager[Transaction]:
         """Open a transaction that changes something; durable when the block has ended."""

@@ -167,10 +167,11 @@ def _size(path: Path) -> int:
 
 def _inode(path: Path) -> Inode | None:
     """The file that this path stands for, None where there is none to be seen."""
-    with contextlib.suppress(OSError):
+    try:
         found = path.stat()
-        return found.st_dev, found.st_ino
-    return None
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_open(inode: Inode) -> bool:

@@ -99,10 +99,12 @@ UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS
   AND NOT EXISTS (
     SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.status <> 'created')"""
 
-# A run comes with what is known of a loss.
-GRANTING_RUN = """
-SELECT r.state, r.created_at, m.lost_at, m.lost_wall, m.clean_wall FROM run r CROSS JOIN meta m WHERE r.id = :run"""
+# Runs come with what is known of a loss.
+GRANTING_RUNS = """
+SELECT r.id, r.state, r.created_at, m.lost_at, m.lost_wall, m.clean_wall FROM run r CROSS JOIN meta m
+WHERE r.id = ANY(:runs)"""
 
 NAME_STORE = "UPDATE meta SET identity = :identity WHERE identity IS NULL"
 
-COUNT_CHANGE = "UPDATE meta SET changes = changes + 1"
+COUNT_CHANGE = """
+UPDATE meta SET changes = changes + 1, boot_id = :boot_id, last_at = :now, last_wall = :wall"""

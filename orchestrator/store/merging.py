@@ -35,7 +35,7 @@ def merge(tx: Transaction, source: int, target: Row) -> None:
     ):
         tx.change(statement, organization=source, into=target["id"])
     tx.change(sharing_sql.RECOUNT, organization=target["id"])
-    tx.change(sql.TOUCH_BUCKET, organization=target["id"])
+    tx.change(sql.TOUCH_BUCKET, bucket=target["bucket"])
 
 
 def _merge_tasks(tx: Transaction, source: int, target: Row, now: float) -> None:
@@ -68,7 +68,7 @@ def _unite(
     has expired comes before all that is left, since it stands for nothing that is asked for now.
     """
     sides = [_split_expired(side, tx.epoch()) for side in (tasks, others)]
-    firsts = sorted((left[0] for _, left in sides if left), key=_rank)
+    firsts = sorted(_lock_tasks(tx, [left[0] for _, left in sides if left]), key=_rank)
     if len(firsts) == len(sides) and Status(firsts[0]["status"]) in SENT:
         for row in firsts:  # made under each of two names, before anybody knew that they are one
             tx.change(sharing_sql.FLAG_DUPLICATE, task=row["id"])
@@ -77,6 +77,11 @@ def _unite(
         del firsts[0]
     gone = sorted((row for gone, _ in sides for row in gone), key=_turn)
     return [*gone, *firsts, *sorted((row for _, left in sides for row in left[1:]), key=_turn)]
+
+
+def _lock_tasks(tx: Transaction, rows: Sequence[Row]) -> list[Row]:
+    """The tasks as they are behind their own locks: the commit before a first byte does not wait for the bucket's."""
+    return tx.rows(sharing_sql.LOCK_TASKS, tasks=[row["id"] for row in rows])
 
 
 def _is_gone(row: Row, epoch: float) -> bool:

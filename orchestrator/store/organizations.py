@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.core import Limit, Priority, identity
-from orchestrator.ratelimit import Bucket, Gate, Token, longest_hold
+from orchestrator.ratelimit import Bucket, Token, longest_hold
 from orchestrator.store import loss, sharing_sql, sql
-from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.database import Database, Row, Statement, Transaction
 from orchestrator.store.merging import merge
-from orchestrator.store.rows import NO_PROBE, Probe, from_gate, to_gate, to_limit
+from orchestrator.store.rows import to_gate, to_limit
 from orchestrator.store.sharing import Digest, make_signs, part, read_digest_key, unite
 
 
@@ -114,7 +114,7 @@ class KnownOrganizations:
                 tx.change(sql.WRITE_RETURN, bucket=bucket, number=missing, **fresh, task=None, attempt=None)
             holds = {"hold": limit.hold, "longest": longest_hold(limit, timeout), "gained": gained}
             tx.change(sql.HOLD_TOKENS, bucket=bucket, **holds, now=now, wall=wall)
-            tx.change(sql.TOUCH_BUCKET, organization=found["id"])
+            tx.change(sql.TOUCH_BUCKET, bucket=bucket)
 
 
 # -- finding and locking -----------------------------------------------------------------------------------
@@ -223,14 +223,21 @@ def _connect(
 
 def load_bucket(tx: Transaction, organization: Row) -> Bucket:
     """An organization's bucket as it is stored: without tokens that were never out."""
-    bucket, last_limit = organization["bucket"], organization["last_limit"]
-    tokens = tx.rows(sql.TOKENS, bucket=bucket)
+    of_bucket = {"bucket": organization["bucket"]}
+    tokens, held = tx.together([(sql.TOKENS, of_bucket), (sql.HELD, of_bucket)]).rows
+    last_limit = organization["last_limit"]
+    return replace(
+        to_bucket(organization, tokens, held), last_limit=to_limit(last_limit) if last_limit else None
+    )
+
+
+def to_bucket(organization: Row, tokens: Iterable[Row], held: Iterable[Row]) -> Bucket:
+    """A bucket as its rows have it, but for the settings of the last grant."""
     return Bucket(
         tokens=tuple(Token(number=row["number"], returns_at=row["returns_at"]) for row in tokens),
         gate=to_gate(organization),
         last_grant=organization["last_grant"],
-        held={Priority(row["priority"]): row["since"] for row in tx.rows(sql.HELD, bucket=bucket)},
-        last_limit=to_limit(last_limit) if last_limit else None,
+        held={Priority(row["priority"]): row["since"] for row in held},
     )
 
 
@@ -246,21 +253,16 @@ def follow_clock(tx: Transaction, organization: Row, now: float) -> Row:
         tx.change(sql.TASKS_AHEAD, bucket=bucket, now=now, shift=now - last)
         tx.change(sql.TURNS_AHEAD, bucket=bucket)
         tx.change(sql.NOTE_GRANT, bucket=bucket, now=now)
-        changed += tx.change(sql.TOUCH_BUCKET, organization=number)
+        changed += tx.change(sql.TOUCH_BUCKET, bucket=bucket)
     return (tx.row(sql.ORGANIZATION, organization=number) or organization) if changed else organization
 
 
-def save_held(
-    tx: Transaction, bucket: int, before: Mapping[Priority, float], after: Mapping[Priority, float]
-) -> None:
-    """Write what has changed about classes held back."""
+def change_held(
+    bucket: int, before: Mapping[Priority, float], after: Mapping[Priority, float]
+) -> Iterator[Statement]:
+    """The statements that write what has changed about classes held back."""
     for priority in before.keys() - after.keys():
-        tx.change(sql.DROP_HELD, bucket=bucket, priority=int(priority))
+        yield sql.DROP_HELD, {"bucket": bucket, "priority": int(priority)}
     for priority, since in after.items():
         if before.get(priority) != since:
-            tx.change(sql.PUT_HELD, bucket=bucket, priority=int(priority), since=since)
-
-
-def save_gate(tx: Transaction, bucket: int, gate: Gate | None, wall: float, probe: Probe = NO_PROBE) -> None:
-    """Write a gate; `probe` is the lease that probes it, if one does."""
-    tx.change(sql.SAVE_GATE, bucket=bucket, **from_gate(gate, wall=wall, probe=probe))
+            yield sql.PUT_HELD, {"bucket": bucket, "priority": int(priority), "since": since}

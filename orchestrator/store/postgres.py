@@ -11,7 +11,7 @@ import functools
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import psycopg
@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from orchestrator.core import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.store import schema, sessions
-from orchestrator.store.database import Claim, Row
+from orchestrator.store.database import Claim, Row, Seen, Statement
 
 SCHEMA = "tesnap"
 
@@ -49,6 +49,7 @@ machine that lost its power says no goodbye. Over a unix socket these settings d
 
 SESSION = (
     f"SET search_path TO {SCHEMA}",
+    "SET tesnap.owner TO ''",  # a pooler's session may still have that of its last client
     "SET lock_timeout TO '10s'",
     "SET idle_in_transaction_session_timeout TO '60s'",
     # What is committed has to be durable, whatever the server's default is.
@@ -60,6 +61,17 @@ SESSION = (
 CLOCK = """CREATE FUNCTION tesnap_now() RETURNS DOUBLE PRECISION LANGUAGE sql VOLATILE
 AS 'SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)'"""
 """All times of the store come from here. Never `now()`: it stands still within a transaction."""
+
+NOW = "SELECT tesnap_now() AS now, pg_backend_pid() AS session"
+
+BEGIN, BEGIN_TO_LOOK = (
+    f"BEGIN ISOLATION LEVEL READ COMMITTED READ {mode}".encode() for mode in ("WRITE", "ONLY")
+)
+
+COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
+
+HOLD = b"""SELECT locked, set_config('tesnap.owner', CASE WHEN locked THEN %(named)s ELSE '' END, false)
+FROM pg_try_advisory_lock(%(owner)s) AS locked"""
 
 MIGRATING = 7_370_461
 """The advisory lock under which the schema changes; any number that nobody else uses."""
@@ -94,12 +106,13 @@ _INVALID_OPTION = re.compile(
 class PostgresDatabase:
     """One session with the server, made anew when it was lost, and the advisory lock of this process."""
 
+    own_clock = False
+
     def __init__(self, url: str, *, read_only: bool = False) -> None:
         self._url, self._read_only = url, read_only
         self._place = _without_secrets(url)
         self._lock = threading.RLock()
-        self._connection: psycopg.Connection[Row] | None = None
-        self._session = 0
+        self._open: _Session | None = None
         self._owner: int | None = None
         self._taken = 0
         try:
@@ -114,20 +127,32 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def write(self) -> Iterator[PostgresTransaction]:
         with self._lock, self._translate_errors():
-            connection = self._connect_if_lost()
-            with connection.transaction():
-                yield PostgresTransaction(connection, self._owner, self._session, self._place)
+            tx = self._transaction(BEGIN_TO_LOOK if self._read_only else BEGIN)
+            try:
+                yield tx
+                tx.end(COMMIT)
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):  # a session that was lost has rolled back already
+                    tx.end(ROLLBACK)
+                raise
 
-    read = write
+    @contextlib.contextmanager
+    def read(self) -> Iterator[PostgresTransaction]:
+        """Each statement by itself: in READ COMMITTED a transaction would have them see no more in common."""
+        with self._lock, self._translate_errors():
+            yield self._transaction(None)
+
+    def _transaction(self, begin: bytes | None) -> PostgresTransaction:
+        return PostgresTransaction(self._connect_if_lost(), begin, self._place)
 
     def verify(self) -> None:
         """The server is asked by its name at each connection."""
 
     def claim(self) -> Claim:
         with self._lock, self._translate_errors():
-            connection = self._connect_if_lost()
+            session = self._connect_if_lost()
             while self._owner is None:
-                self._hold(connection, secrets.randbits(63))
+                self._hold(session, secrets.randbits(63))
             return Claim(owner=f"{self._owner:016x}", taken=self._taken)
 
     def forget(self, owner: str) -> None:
@@ -135,36 +160,30 @@ class PostgresDatabase:
 
     def close(self) -> None:
         with self._lock:
-            connection, self._connection, self._owner = self._connection, None, None
-            if connection is not None:
-                self._leave(connection)
+            session, self._open, self._owner = self._open, None, None
+            if session is not None:
+                session.leave()
 
-    def _leave(self, connection: psycopg.Connection[Row]) -> None:
-        """Close a connection; a pooler's session is left to its next client as it was."""
-        with contextlib.closing(connection), contextlib.suppress(psycopg.Error):
-            if self._session != connection.info.backend_pid:
-                connection.execute("DISCARD ALL")
-
-    def _connect_if_lost(self) -> psycopg.Connection[Row]:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
+    def _connect_if_lost(self) -> _Session:
+        if self._open is None or self._open.lost:
+            if self._open is not None:
+                self._open.close()
+            self._open = self._connect()
             if self._owner is not None:
-                self._hold(self._connection, self._owner)
-        return self._connection
+                self._hold(self._open, self._owner)
+        return self._open
 
-    def _connect(self) -> psycopg.Connection[Row]:
+    def _connect(self) -> _Session:
         connection = self._dial()
         try:
             self._refuse_encoding(connection)
-            self._session = sessions.find_session(connection, self._dial, self._place)
-            for statement in SESSION:
-                connection.execute(statement)
+            number = sessions.find_session(connection, self._dial, self._place)
+            session = _Session(connection, number)
+            session.send([(statement.encode(), None) for statement in SESSION])
         except BaseException:
             connection.close()
             raise
-        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        connection.read_only = self._read_only
-        return connection
+        return session
 
     def _dial(self) -> psycopg.Connection[Row]:
         own = conninfo_to_dict(self._url).keys() - {"client_encoding"}
@@ -179,9 +198,10 @@ class PostgresDatabase:
                 f"{self._place}: the database's encoding is {encoding}: use one that was made with ENCODING 'UTF8'"
             )
 
-    def _hold(self, connection: psycopg.Connection[Row], owner: int) -> None:
+    def _hold(self, session: _Session, owner: int) -> None:
         """Lock an owner id in this session; if the old session still has it, another one is claimed later."""
-        row = connection.execute("SELECT pg_try_advisory_lock(%s) AS locked", [owner]).fetchone()
+        (cursor,) = session.send([(HOLD, {"owner": owner, "named": f"{owner:016x}"})])
+        row = cursor.fetchone()
         locked = bool(row and row["locked"])
         self._owner = owner if locked else None
         self._taken += locked
@@ -225,42 +245,62 @@ class PostgresDatabase:
             ) from None
         if isinstance(error, errors.ReadOnlySqlTransaction) and self._read_only:
             raise StoreUnusable(f"{self._place}: it was opened for reading only") from error
-        if isinstance(error, OUT_OF_STEP) and self._connection is not None:
-            self._connection.close()
+        if isinstance(error, OUT_OF_STEP) and self._open is not None:
+            self._open.close()
         remedy = "see whether the database runs and can be reached"
         if not isinstance(error, PASSING):
             remedy = f"the database refused what tesnap asked of it (SQLSTATE {error.sqlstate}); see its log"
         raise StoreUnavailable(f"{self._place}: {text}; {remedy}") from error
 
 
+_Translated = tuple[bytes, Mapping[str, object] | None]
+"""A statement in the words of PostgreSQL's driver."""
+
+SOME = 500
+"""Changes of one kind that are sent before their outcome is waited for."""
+
+
 class PostgresTransaction:
-    """An open transaction."""
+    """An open transaction: it begins with its first statement, in the same round trip.
+
+    Without a word by which to `begin`, each statement is a transaction of its own.
+    """
 
     def __init__(
-        self, connection: psycopg.Connection[Row], owner: int | None, session: int, place: str
+        self,
+        session: _Session,
+        begin: bytes | None,
+        place: str,
     ) -> None:
-        self._connection, self._owner = connection, owner
         self._session, self._place = session, place
+        self._begin, self._open = begin, False
+
+    def together(self, statements: Sequence[Statement]) -> Seen:
+        *cursors, clock = self._carry_out([*map(_translate, statements), (in_postgres(NOW), {})])
+        now = self._read_clock(clock.fetchone() or {})
+        return Seen(rows=[_fetch(cursor) for cursor in cursors], now=now, wall=now)
+
+    def finish(self, statements: Sequence[Statement]) -> list[int]:
+        *cursors, _ = self._carry_out([*map(_translate, statements), (COMMIT, None)])
+        self._open, self._begin = False, None
+        return [cursor.rowcount for cursor in cursors]
 
     def rows(self, sql: str, **values: object) -> list[Row]:
-        return self._connection.execute(in_postgres(sql), _bound(values)).fetchall()
+        return self._one(sql, values).fetchall()
 
     def row(self, sql: str, **values: object) -> Row | None:
-        return self._connection.execute(in_postgres(sql), _bound(values)).fetchone()
+        return self._one(sql, values).fetchone()
 
     def change(self, sql: str, **values: object) -> int:
-        return self._connection.execute(in_postgres(sql), _bound(values)).rowcount
+        return self._one(sql, values).rowcount
 
     def each(self, sql: str, values: Iterable[Mapping[str, object]]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(in_postgres(sql), map(_bound, values))
+        each = [(sql, one) for one in values]
+        for first in range(0, len(each), SOME):
+            self._carry_out([*map(_translate, each[first : first + SOME])])
 
     def now(self) -> float:
-        """The server's clock, as it is told by the session that holds this process's lock, and by no other."""
-        row = self.row("SELECT tesnap_now() AS now, pg_backend_pid() AS session") or {}
-        if row["session"] != self._session:
-            raise StoreUnusable(f"{self._place}: {sessions.SHARED}")
-        return float(row["now"])
+        return self._read_clock(self.row(NOW) or {})
 
     def epoch(self) -> float:
         return self.now()
@@ -270,24 +310,103 @@ class PostgresTransaction:
 
     def alive(self, owner: str) -> bool:
         """True if a session holds the owner's lock: it cannot be had, not even until this transaction ends."""
-        number = int(owner, 16)
-        if number == self._owner:
-            return True
-        row = self.row("SELECT pg_try_advisory_xact_lock(:number) AS free", number=number) or {}
-        return not row["free"]
+        row = self.row("SELECT is_alive(:owner) AS alive", owner=owner) or {}
+        return bool(row["alive"])
 
-    def remember_calendar(self, now: float) -> None:
-        """The server's clock survives its restarts."""
+    def end(self, word: bytes) -> None:
+        """End it by this word, if it has begun and is not finished."""
+        if self._open:
+            self._open = False
+            self._session.send([(word, None)])
+
+    def _read_clock(self, row: Row) -> float:
+        """The server's clock, as it is told by the session that holds this process's lock, and by no other."""
+        if row["session"] != self._session.number:
+            raise StoreUnusable(f"{self._place}: {sessions.SHARED}")
+        return float(row["now"])
+
+    def _one(self, sql: str, values: Mapping[str, object]) -> psycopg.Cursor[Row]:
+        (cursor,) = self._carry_out([_translate((sql, values))])
+        return cursor
+
+    def _carry_out(self, statements: Sequence[_Translated]) -> list[psycopg.Cursor[Row]]:
+        """Carry out statements in one round trip, beginning the transaction with the first of them."""
+        if self._begin is None or self._open:
+            return self._session.send(statements)
+        self._open = True
+        return self._session.send([(self._begin, None), *statements])[1:]
+
+
+class _Session:
+    """A connection that is in pipeline mode from now on: statements go out together, and end with one Sync.
+
+    `number` is the server's process behind it.
+    It never leaves that mode while it lives: the driver's way out sends a Flush after the last Sync, and any message
+    makes the server forget its patience with a session that stands still in a transaction.
+    """
+
+    def __init__(self, connection: sessions.Connection, number: int) -> None:
+        self.number = number
+        self._pooled = number != connection.info.backend_pid
+        self._connection, self._mode = connection, connection.pipeline()
+        self._pipeline = self._mode.__enter__()
+
+    def send(self, statements: Sequence[_Translated]) -> list[psycopg.Cursor[Row]]:
+        """Send all of them before the first answer is waited for; raises the first error, after which the server skips the rest."""
+        try:
+            cursors = [self._connection.execute(*statement) for statement in statements]
+        except psycopg.Error:  # of one whose answer was there before the last was sent
+            with contextlib.suppress(psycopg.Error):
+                self._pipeline.sync()
+            raise
+        self._pipeline.sync()
+        return cursors
+
+    def close(self) -> None:
+        """Leave the mode and close the connection, whatever state it is in."""
+        with contextlib.closing(self._connection), contextlib.suppress(psycopg.Error):
+            self._mode.__exit__(None, None, None)
+
+    def leave(self) -> None:
+        """Close it; a pooler's session is left to its next client as it was."""
+        with contextlib.suppress(psycopg.Error):
+            self._mode.__exit__(None, None, None)
+        with contextlib.closing(self._connection), contextlib.suppress(psycopg.Error):
+            if self._pooled:
+                self._connection.execute("DISCARD ALL")
+
+    @property
+    def lost(self) -> bool:
+        """True if the connection has ended."""
+        return self._connection.closed
+
+
+def _fetch(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    """The rows of a statement; one that changes something has none."""
+    return cursor.fetchall() if cursor.description else []
+
+
+def _translate(statement: Statement) -> _Translated:
+    text, values = statement
+    return in_postgres(text), {
+        name: int(value) if isinstance(value, bool) else value for name, value in values.items()
+    }
+
+
+_IS_ALIVE = re.compile(r"is_alive\(([\w.:]+)\)")
+
+_LIVES = r"""(COALESCE(\1 = current_setting('tesnap.owner', true), false)
+    OR NOT pg_try_advisory_xact_lock(CAST(CAST('x' || \1 AS BIT(64)) AS BIGINT)))"""
+"""A process lives while a session holds the lock of its owner's number: nobody else can have it, not even for one
+statement. Our own session could: it says by a setting whose it is."""
 
 
 @functools.cache
 def in_postgres(text: str) -> bytes:
     """A statement in the words of PostgreSQL's driver."""
-    return re.sub(r":([a-z_]+)", r"%(\1)s", text.replace("%", "%%")).encode()
-
-
-def _bound(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: int(value) if isinstance(value, bool) else value for name, value in values.items()}
+    text = _IS_ALIVE.sub(_LIVES, text)
+    text = text.replace("tesnap_epoch()", "tesnap_now()").replace("%", "%%")
+    return re.sub(r":([a-z_]+)", r"%(\1)s", text).encode()
 
 
 def _is_lasting(error: psycopg.Error, text: str) -> bool:

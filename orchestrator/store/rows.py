@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from enum import IntEnum
 from functools import lru_cache
 
@@ -241,7 +241,7 @@ def to_lease(row: Row, task: Task, *, granted_boot: float = 0.0, probe: bool = F
 @lru_cache(maxsize=64)
 def from_limit(limit: Limit) -> str:
     """A limit as JSON."""
-    return json.dumps(asdict(limit))
+    return _as_json(limit)
 
 
 @lru_cache(maxsize=64)
@@ -258,7 +258,7 @@ def from_snapshot(snapshot: Snapshot | None) -> dict[str, str | None]:
     return {
         "snapshot_id": snapshot.id,
         "event_id": snapshot.event_id,
-        "snapshot": json.dumps(asdict(snapshot)),
+        "snapshot": _as_json(snapshot),
     }
 
 
@@ -269,7 +269,7 @@ def to_snapshot(text: str | None) -> Snapshot | None:
 
 def from_possible_event(event: PossibleEvent | None) -> str | None:
     """A saved event that may be an uncertain task's, as JSON."""
-    return None if event is None else json.dumps(asdict(event))
+    return None if event is None else _as_json(event)
 
 
 def to_possible_event(text: str | None) -> PossibleEvent | None:
@@ -279,7 +279,7 @@ def to_possible_event(text: str | None) -> PossibleEvent | None:
 
 def from_problem(problem: Problem | None) -> str | None:
     """A problem as JSON."""
-    return None if problem is None else json.dumps(asdict(problem))
+    return None if problem is None else _as_json(problem)
 
 
 def to_problem(text: str | None) -> Problem | None:
@@ -288,3 +288,8 @@ def to_problem(text: str | None) -> Problem | None:
         return None
     found = json.loads(text)
     return Problem(**{**found, "fields": tuple((field, message) for field, message in found["fields"])})
+
+
+def _as_json(noun: Limit | Snapshot | PossibleEvent | Problem) -> str:
+    """A noun of plain values, by the names of its fields."""
+    return json.dumps({field.name: getattr(noun, field.name) for field in fields(noun)})

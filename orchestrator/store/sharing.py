@@ -108,7 +108,7 @@ def part(tx: Transaction, bucket: int) -> None:
         own = _copy(tx, bucket, founder=group[0])
         for organization in group:
             tx.change(sharing_sql.MOVE_MEMBER, organization=organization, bucket=own)
-        tx.change(sql.TOUCH_BUCKET, organization=group[0])
+        tx.change(sql.TOUCH_BUCKET, bucket=own)
 
 
 def _groups(members: Sequence[int], signs: Sequence[Row]) -> list[list[int]]:

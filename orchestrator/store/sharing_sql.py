@@ -6,6 +6,8 @@ from __future__ import annotations
 
 TASKS_OF = "SELECT * FROM task WHERE organization = :organization ORDER BY base_key, generation"
 
+LOCK_TASKS = "SELECT * FROM task WHERE id = ANY(:tasks) ORDER BY id FOR UPDATE"
+
 GENERATIONS = "SELECT * FROM task WHERE base_key = :base_key"
 
 # With the key its name becomes another one, of which the list said nothing.

@@ -7,6 +7,8 @@ compares bytes in any case).
 
 from __future__ import annotations
 
+import functools
+
 # -- what several statements share -------------------------------------------------------------------------
 
 # A task as a run refers to it: what `rows.to_task` and `rows.to_result` read.
@@ -37,8 +39,21 @@ ORGANIZATION = f"""{_ORGANIZATION_COLUMNS}
 FROM organization o {_WITH_BUCKET}
 WHERE o.id = :organization"""
 
-# Only locks: what counts is read by later statements, which see what the lock was waited for.
+_ASKED = "SELECT o.bucket FROM identity i JOIN organization o ON o.id = i.organization WHERE i.identity = ANY(:identities)"
+
+ORGANIZATIONS = f"""{_ORGANIZATION_COLUMNS}, i.identity AS asked
+FROM identity i JOIN organization o ON o.id = i.organization {_WITH_BUCKET}
+WHERE i.identity = ANY(:identities)"""
+
+ASKED_BUCKETS = f"SELECT b.id FROM bucket b WHERE b.id IN ({_ASKED})"
+
+# Only locks: what counts is read by later statements, which see what the lock was waited for. All who lock several do
+# so in ascending order; who has many of them in one commit takes only those that are free.
 LOCK_BUCKET = "SELECT id FROM bucket WHERE id = :bucket FOR UPDATE"
+
+LOCK_ASKED = f"{ASKED_BUCKETS} ORDER BY b.id FOR UPDATE"
+
+LOCK_ASKED_IF_FREE = f"{LOCK_ASKED} SKIP LOCKED"
 
 ADD_ORGANIZATION = """
 INSERT INTO organization (identity, name) VALUES (:identity, :name) ON CONFLICT (identity) DO NOTHING"""
@@ -63,8 +78,11 @@ WHERE i.identity = ANY(:identities) ORDER BY o.id, i.identity"""
 
 NAMES = "SELECT identity, name FROM organization ORDER BY id"
 
-TOUCH_BUCKET = """
-UPDATE bucket SET version = version + 1 WHERE id = (SELECT o.bucket FROM organization o WHERE o.id = :organization)"""
+TOUCH_BUCKET = "UPDATE bucket SET version = version + 1 WHERE id = :bucket"
+
+TOKENS_ASKED = f"SELECT * FROM token WHERE bucket IN ({_ASKED}) ORDER BY bucket, number"
+
+HELD_ASKED = f"SELECT bucket, priority, since FROM held WHERE bucket IN ({_ASKED})"
 
 TOKENS = "SELECT * FROM token WHERE bucket = :bucket ORDER BY number"
 
@@ -76,10 +94,11 @@ ON CONFLICT (bucket, number) DO UPDATE SET
     written_wall = excluded.written_wall, full_hold = excluded.full_hold,
     task = excluded.task, attempt = excluded.attempt"""
 
-# Only the lease that holds a token changes its return.
+# Only the lease that holds a token changes its return, and only with the change of its task.
 SHORTEN_RETURN = """
 UPDATE token SET returns_at = :returns_at, written_at = :now, written_wall = :wall, task = NULL, attempt = NULL
-WHERE bucket = :bucket AND task = :task AND attempt = :attempt"""
+WHERE bucket = :bucket AND task = :task AND attempt = :attempt
+  AND EXISTS (SELECT 1 FROM task t WHERE t.id = :task AND t.attempt = :attempt AND t.status = :status)"""
 
 # A clock that was set back: what is left of a wait counts from now, which is later than it would have ended.
 TOKENS_AHEAD = """
@@ -91,7 +110,7 @@ UPDATE bucket SET gate_until = :now + (gate_until - gate_closed_at), gate_closed
 WHERE id = :bucket AND gate_closed_at > :now"""
 
 GRANTED_AHEAD = """
-SELECT o.identity FROM bucket b JOIN organization o ON o.bucket = b.id WHERE b.last_grant > :now ORDER BY o.id"""
+SELECT o.identity FROM bucket b JOIN organization o ON o.bucket = b.id WHERE b.last_grant > tesnap_now() ORDER BY o.id"""
 
 TASKS_AHEAD = """
 UPDATE task SET granted_at = granted_at + :shift, first_sent_at = first_sent_at + :shift,
@@ -130,6 +149,10 @@ DROP_HELD = "DELETE FROM held WHERE bucket = :bucket AND priority = :priority"
 NOTE_GRANT = "UPDATE bucket SET last_grant = :now WHERE id = :bucket"
 
 NOTE_LIMIT = "UPDATE bucket SET last_limit = :limit WHERE id = :bucket"
+
+NOTE_LEASES = (
+    "UPDATE bucket SET version = version + 1, last_grant = :now, last_limit = :limit WHERE id = :bucket"
+)
 
 SAVE_GATE = """
 UPDATE bucket SET
@@ -211,7 +234,7 @@ WHERE id = :task AND generation = 0 AND granted_at IS NULL"""
 NAME_TASK = "UPDATE task SET test_name = :test_name WHERE id = :task"
 
 LATEST_TASKS = """
-SELECT t.*, o.identity, o.name AS organization_name FROM task t JOIN organization o ON o.id = t.organization
+SELECT t.*, o.identity, o.bucket, o.name AS organization_name FROM task t JOIN organization o ON o.id = t.organization
 WHERE t.base_key = ANY(:keys)
   AND t.generation = (SELECT MAX(g.generation) FROM task g WHERE g.base_key = t.base_key)"""
 
@@ -264,27 +287,31 @@ WHERE r.run = :run"""
 
 # -- leases ------------------------------------------------------------------------------------------------
 
-# One seek in the index run_task_turn for each phase and class, however many tasks wait.
+# One seek in the index run_task_turn for each phase and class of each organization, however many tasks wait.
 EARLIEST = """
 WITH class (phase, priority) AS (VALUES
     (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1), (3, 2),
     (5, 0), (5, 1), (5, 2))
-SELECT c.phase, c.priority, (
+SELECT i.identity AS asked, c.phase, c.priority, (
     SELECT q.until FROM run_task q
-    WHERE q.run = :run AND q.organization = :organization AND q.phase = c.phase AND q.priority = c.priority
+    WHERE q.run = :run AND q.organization = i.organization AND q.phase = c.phase AND q.priority = c.priority
       AND (q.phase = 3 OR NOT (q.kind = ANY(:without)))
     ORDER BY q.until LIMIT 1
-) AS until FROM class c"""
+) AS until FROM identity i CROSS JOIN class c WHERE i.identity = ANY(:identities)"""
 
 RELEASE = """
 UPDATE run_task SET phase = 0, until = 0
 WHERE run = :run AND organization = :organization AND phase = :phase AND priority = :priority
   AND until <= :now"""
 
-NEXT_TASK = f"""{TASK_OF_RUN}
-WHERE r.run = :run AND r.organization = :organization AND r.phase = 0 AND r.priority = :priority
-  AND r.until = 0 AND NOT (r.kind = ANY(:without))
-ORDER BY r.position LIMIT 1"""
+_READY = f"""{TASK_OF_RUN}
+WHERE r.run = :run AND r.organization = (SELECT i.organization FROM identity i WHERE i.identity = :identity)
+  AND r.phase = 0 AND NOT (r.kind = ANY(:without))"""
+
+# By the index run_task_turn alone: `until` is 0 in this phase, and is named so that the order is the index's.
+NEXT_TASKS = f"{_READY} ORDER BY r.priority, r.until, r.position LIMIT :some"
+
+NEXT_OF_CLASS = f"{_READY} AND r.priority = :priority ORDER BY r.until, r.position LIMIT :some"
 
 # Seeks in the index run_task_turn: what is settled is not read.
 LEFT = """
@@ -295,28 +322,50 @@ COUNT_OPEN = """
 SELECT COUNT(*) AS tasks FROM run_task r JOIN identity i ON i.organization = r.organization
 WHERE r.run = :run AND i.identity = :identity AND r.phase <> 4 AND r.kind = :kind"""
 
-# All that draw on a bucket but the asking run at the asking organization.
+# All that draw on the buckets but the asking run at the asking organizations.
 _OTHERS = """
-FROM organization o JOIN serving s ON s.organization = o.id JOIN run r ON r.id = s.run
-WHERE o.bucket = :bucket AND NOT (s.run = :run AND s.organization = :organization)
+FROM identity i JOIN organization mine ON mine.id = i.organization JOIN organization o ON o.bucket = mine.bucket
+    JOIN serving s ON s.organization = o.id JOIN run r ON r.id = s.run"""
+
+_ABLE = """
+WHERE i.identity = ANY(:identities) AND NOT (s.run = :run AND s.organization = mine.id)
   AND s.stopped = '' AND r.state = 'active'"""
 
-OTHERS_SERVING = f"SELECT DISTINCT s.owner, s.refused {_OTHERS}"
+LIVING_OTHERS = f"""
+SELECT x.owner FROM (SELECT DISTINCT s.owner {_OTHERS} {_ABLE}) x WHERE is_alive(x.owner)"""
 
-# As in EARLIEST one seek for each phase and class, of each of the others.
-_EACH_CLASS = """
-WITH class (priority) AS (VALUES (0), (1), (2)), due (phase, until) AS (VALUES
-    (0, CAST(0 AS DOUBLE PRECISION)), (1, CAST(:epoch AS DOUBLE PRECISION)), (2, CAST(:now AS DOUBLE PRECISION)))
-SELECT c.priority FROM class c"""
+# As in EARLIEST one seek for each phase and class, of each of the others; `refused` is JSON, of kinds without escapes.
+TURNS_OF_OTHERS = f"""
+WITH class (phase, priority) AS (VALUES
+    (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2))
+SELECT i.identity AS asked, s.owner, c.phase, c.priority, (
+    SELECT q.until FROM run_task q
+    WHERE q.run = s.run AND q.organization = s.organization AND q.phase = c.phase AND q.priority = c.priority
+      AND REPLACE(s.refused, '"' || q.kind || '"', '') = s.refused
+    ORDER BY q.until LIMIT 1
+) AS until {_OTHERS} CROSS JOIN class c {_ABLE}"""
 
-_IS_DUE = """
-EXISTS (SELECT 1 FROM due d WHERE EXISTS (
-    SELECT 1 FROM run_task q
-    WHERE q.run = s.run AND q.organization = s.organization AND q.phase = d.phase AND q.priority = c.priority
-      AND q.until <= d.until AND NOT (q.kind = ANY(:without))))"""
+# What a transition of a task reads: its fence, what its end depends on, and its bucket's gate.
+LEASED_TASKS = f"""
+SELECT t.id, t.key, t.organization, t.ready_at, t.status, t.attempt, t.tries, t.first_sent_at, t.retry_at, t.owner,
+    t.lease_key, t.lease_run, t.lease_limit, t.granted_at, t.evidence_at, t.evidence_due, t.duplicate_possible,
+    t.settled_at, o.bucket, b.gate_closed_at, b.gate_until, b.gate_closings, b.gate_probe_task, b.gate_probe_attempt,
+    p.evidence_at AS probe_until
+FROM task t JOIN organization o ON o.id = t.organization {_WITH_BUCKET}
+WHERE t.lease_key = ANY(:keys)"""
 
-CLASSES_OF_OTHERS = f"""{_EACH_CLASS}
-WHERE EXISTS (SELECT 1 {_OTHERS} AND s.refused = :refused AND s.owner = ANY(:owners) AND {_IS_DUE})"""
+LOCK_LEASED = """
+SELECT b.id FROM bucket b WHERE b.id IN (
+    SELECT o.bucket FROM task t JOIN organization o ON o.id = t.organization WHERE t.lease_key = ANY(:keys))
+ORDER BY b.id FOR UPDATE"""
+
+LOCK_LEASED_IF_FREE = f"{LOCK_LEASED} SKIP LOCKED"
+
+# Without the bucket's lock, which a long batch might have: whoever ends a lease of another process says in the same
+# way which state it saw, and undoes all if it was not that any more.
+SEND_TASK = """
+UPDATE task SET status = 'sending', first_sent_at = COALESCE(first_sent_at, tesnap_now()), sent_wall = tesnap_epoch()
+WHERE lease_key = :key AND owner = :owner AND attempt = :attempt AND status IN ('leased', 'sending')"""
 
 # A key may have gone to another task since: the one that it was granted under comes first.
 LEASED_TASK = """
@@ -324,20 +373,18 @@ SELECT t.*, o.bucket FROM task t JOIN organization o ON o.id = t.organization
 WHERE t.owner = :owner AND t.attempt = :attempt AND (t.lease_key = :key OR t.key = :key)
 ORDER BY CASE WHEN t.lease_key = :key THEN 0 ELSE 1 END"""
 
-# The fence: whoever changes a task says which lease and which state it saw.
-SAVE_TASK = """
-UPDATE task SET
-    status = :status, attempt = :attempt, tries = :tries, resends = :resends,
-    first_sent_at = :first_sent_at, retry_at = :retry_at, owner = :owner, lease_key = :lease_key,
-    lease_run = :lease_run, lease_limit = :lease_limit, lease_timeout = :lease_timeout,
-    lease_token = :lease_token, granted_at = :granted_at, evidence_at = :evidence_at,
-    evidence_due = :evidence_due, duplicate_possible = :duplicate_possible, queued_wall = :queued_wall,
-    granted_wall = :granted_wall, sent_wall = :sent_wall, settled_wall = :settled_wall,
-    settled_at = :settled_at, http_status = :http_status, problem = :problem, snapshot_id = :snapshot_id,
-    event_id = :event_id, snapshot = :snapshot, found = :found, possible_event = :possible_event
-WHERE id = :id AND attempt = :seen_attempt AND status = :seen_status"""
 
-PLACE_TASK = "UPDATE run_task SET phase = :phase, until = :until WHERE task = :task"
+@functools.cache
+def save_task(*columns: str) -> str:
+    """The change of some columns of a task, with the fence: which lease and which state its writer saw."""
+    changes = ", ".join(f"{column} = :{column}" for column in columns)
+    return f"UPDATE task SET {changes} WHERE id = :id AND attempt = :seen_attempt AND status = :seen_status"
+
+
+# Only if the change of the task was carried out.
+PLACE_TASK = """
+UPDATE run_task SET phase = :phase, until = :until
+WHERE task = :task AND EXISTS (SELECT 1 FROM task t WHERE t.id = :task AND t.attempt = :attempt AND t.status = :status)"""
 
 # -- owners ------------------------------------------------------------------------------------------------
 
@@ -347,13 +394,20 @@ INSERT INTO owner (id, host, pid, started) VALUES (:id, :host, :pid, :started) O
 OWNERS = "SELECT id, host, pid FROM owner"
 
 # All who may hold something: who is named on a task holds it, whether or not there is a word of it here.
-NAMED_OWNERS = """
-SELECT id FROM owner UNION SELECT owner FROM task WHERE owner IS NOT NULL AND status IN ('leased', 'sending')"""
+DEAD_OWNERS = """
+SELECT x.id FROM (
+    SELECT id FROM owner UNION SELECT owner FROM task WHERE owner IS NOT NULL AND status IN ('leased', 'sending')
+) x WHERE NOT is_alive(x.id)"""
 
 DROP_OWNER = "DELETE FROM owner WHERE id = :owner"
 
 IN_FLIGHT = """
 SELECT id, attempt, status, lease_key FROM task WHERE owner = :owner AND status IN ('leased', 'sending')"""
+
+# The index task_owner is of both states: SQLite does not see that one of them is among the two.
+LEASED = """
+SELECT owner, attempt, lease_key FROM task
+WHERE owner = ANY(:owners) AND status IN ('leased', 'sending') AND status = 'leased'"""
 
 STOP_SERVING = "DELETE FROM serving WHERE owner = :owner"
 

@@ -10,22 +10,23 @@ import re
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from orchestrator.core import Clock, StoreGone, StoreUnavailable, StoreUnusable
-from orchestrator.ratelimit import return_after_reboot
-from orchestrator.store import loss, schema, sql
+from orchestrator.core import Clock, StoreGone, StoreUnavailable, StoreUnusable, SystemClock
+from orchestrator.store import loss, reboot, schema, sql
 from orchestrator.store.address import sqlite_address
-from orchestrator.store.database import Claim, Row
+from orchestrator.store.database import Claim, Row, Seen, Statement
 from orchestrator.store.files import StoreFiles
-from orchestrator.store.locks import Owners
+from orchestrator.store.locks import Owners, Turns
 from orchestrator.store.loss import Leftovers
 
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
+
+sqlite3.register_adapter(list, json.dumps)  # SQLite reads lists by its function json_each
 
 SERIAL = "INTEGER PRIMARY KEY"
 """A counted primary key."""
@@ -55,10 +56,13 @@ LASTING = {
 class SqliteDatabase:
     """One connection to a SQLite file, and this process's lock beside it."""
 
+    own_clock = True
+
     def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
         self._path, self._clock = path.resolve(), clock
         self._lock = threading.RLock()
         self._files, self._owners = StoreFiles(path), Owners(self._path)
+        self._turns = Turns(self._path, SystemClock())
         self._identity, self._changes = "", 0
         self._connection: sqlite3.Connection
         refuse_foreign(self._path, self.describe())
@@ -69,6 +73,7 @@ class SqliteDatabase:
                 self._files.make()
                 with self._translate_lock_errors(), self._owners.lock_opening():
                     self._open_to_write()
+                    self._turns.open()
 
     def describe(self) -> str:
         return sqlite_address(self._path)
@@ -76,7 +81,7 @@ class SqliteDatabase:
     @contextlib.contextmanager
     def write(self) -> Iterator[SqliteTransaction]:
         with self._lock, self._translate_errors():
-            with self._transaction("BEGIN IMMEDIATE") as tx:
+            with self._turns.take(), self._transaction("BEGIN IMMEDIATE") as tx:
                 meta = tx.follow_boot(self.describe())
                 self._refuse_older(meta)
                 yield tx
@@ -112,6 +117,7 @@ class SqliteDatabase:
             self._connection.close()
             self._files.close()
             self._owners.close()
+            self._turns.close()
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[SqliteTransaction]:
@@ -155,12 +161,12 @@ class SqliteDatabase:
     def _use_a_copy(self, left: Leftovers) -> None:
         """Bring a copy in memory forward instead of the store, into which a command that only looks writes nothing."""
         with contextlib.closing(self._connection) as store:
-            self._connection = _open(":memory:")
+            self._have(_open(":memory:"))
             store.backup(self._connection)
         with self._transaction("BEGIN") as tx:
             tx.bring_forward(self.describe(), left, copy=True)
             if not tx.is_of_this_boot():
-                tx.rebase()
+                reboot.rebase(tx)
         self._connection.execute("PRAGMA query_only = ON")
 
     def _open_to_write(self) -> None:
@@ -182,13 +188,20 @@ class SqliteDatabase:
     @contextlib.contextmanager
     def _connected(self, connection: sqlite3.Connection) -> Iterator[None]:
         """Have this connection, and close it when preparing it fails."""
-        self._connection = connection
+        self._have(connection)
         try:
             yield
         except BaseException:
             self._connection.close()
             self._files.close()
             raise
+
+    def _have(self, connection: sqlite3.Connection) -> None:
+        """Use this connection, in which statements can ask for both clocks and for who lives."""
+        connection.create_function("tesnap_now", 0, self._clock.boot)
+        connection.create_function("tesnap_epoch", 0, self._clock.wall)
+        connection.create_function("is_alive", 1, self._owners.alive)
+        self._connection = connection
 
     # -- what this process last saw of it ------------------------------------------------------------------
     def _refuse_older(self, meta: Row) -> None:
@@ -214,18 +227,27 @@ class SqliteTransaction:
         self._connection, self._clock, self._owners = connection, clock, owners
         self._changes_before = connection.total_changes
 
+    def together(self, statements: Sequence[Statement]) -> Seen:
+        rows = [self.rows(sql, **values) for sql, values in statements]
+        return Seen(rows=rows, now=self.now(), wall=self.epoch())
+
+    def finish(self, statements: Sequence[Statement]) -> list[int]:
+        """The commit itself follows at the block's end: there is no round trip to be saved."""
+        return [self.change(sql, **values) for sql, values in statements]
+
     def rows(self, sql: str, **values: object) -> list[Row]:
-        return self._connection.execute(in_sqlite(sql), _bound(values)).fetchall()
+        cursor = self._connection.execute(in_sqlite(sql), values)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def row(self, sql: str, **values: object) -> Row | None:
-        found: Row | None = self._connection.execute(in_sqlite(sql), _bound(values)).fetchone()
-        return found
+        return next(iter(self.rows(sql, **values)), None)
 
     def change(self, sql: str, **values: object) -> int:
-        return self._connection.execute(in_sqlite(sql), _bound(values)).rowcount
+        return self._connection.execute(in_sqlite(sql), values).rowcount
 
     def each(self, sql: str, values: Iterable[Mapping[str, object]]) -> None:
-        self._connection.executemany(in_sqlite(sql), map(_bound, values))
+        self._connection.executemany(in_sqlite(sql), values)
 
     def now(self) -> float:
         return self._clock.boot()
@@ -239,18 +261,22 @@ class SqliteTransaction:
     def refresh_statistics(self) -> None:
         """SQLite's plans do not depend on them here."""
 
-    def remember_calendar(self, now: float) -> None:
-        self.change(sql.SAVE_META, boot_id=self._clock.boot_id(), now=now, wall=self.epoch())
+    def remember_calendar(self) -> None:
+        """Keep the present reading of both clocks, for after a reboot."""
+        self.change(sql.SAVE_META, **self._calendar())
+
+    def _calendar(self) -> Row:
+        return {"boot_id": self._clock.boot_id(), "now": self.now(), "wall": self.epoch()}
 
     def meta(self) -> Row:
         """The one row about the store itself; empty before there is one."""
         return self.row(sql.META) or {}
 
     def count_change(self) -> bool:
-        """Count this transaction if it changes anything; True if it does."""
+        """Count this transaction, with the time it was made at, if it changes anything; True if it does."""
         changed = self._connection.total_changes != self._changes_before
         if changed:
-            self.change(loss.COUNT_CHANGE)
+            self.change(loss.COUNT_CHANGE, **self._calendar())
         return changed
 
     def bring_forward(self, place: str, left: Leftovers, *, copy: bool = False) -> None:
@@ -274,20 +300,12 @@ class SqliteTransaction:
         meta = self.meta()
         if meta["boot_id"] != self._clock.boot_id():
             self._refuse_company(place)
-            self.rebase()
+            reboot.rebase(self)
         return meta
 
     def is_of_this_boot(self) -> bool:
         """True if the store's times are by the present boot clock."""
         return bool(self.meta()["boot_id"] == self._clock.boot_id())
-
-    def rebase(self) -> None:
-        """Put all store times on the present boot clock; a new store has none yet."""
-        meta, now, wall = self.meta(), self.now(), self.epoch()
-        if meta["boot_id"] is not None:
-            self._rebase_buckets(meta["last_wall"], now=now, wall=wall)
-            self._shift(meta, now=now, wall=wall)
-        self.remember_calendar(now)
 
     def _refuse_company(self, place: str) -> None:
         known = {row["id"]: row for row in self.rows(sql.OWNERS)}
@@ -297,48 +315,13 @@ class SqliteTransaction:
                 "both in one time namespace and with one version of tesnap, or use PostgreSQL (postgresql://…)"
             )
 
-    def _rebase_buckets(self, last_wall: float, *, now: float, wall: float) -> None:
-        """Tokens and gates: in only when the calendar leaves no doubt."""
-        for token in self.rows(sql.ALL_TOKENS):
-            returns_at = return_after_reboot(
-                hold=token["returns_at"] - token["written_at"],
-                written_wall=token["written_wall"],
-                last_wall=last_wall,
-                wall=wall,
-                now=now,
-                full_hold=token["full_hold"],
-            )
-            changed = {"returns_at": returns_at, "written_at": now, "written_wall": wall}
-            self.change(sql.WRITE_RETURN, **{**token, **changed, "task": None, "attempt": None})
-        for gate in self.rows(sql.CLOSED_GATES):
-            hold = gate["gate_until"] - gate["gate_closed_at"]
-            until = return_after_reboot(
-                hold=hold,
-                written_wall=gate["gate_wall"],
-                last_wall=last_wall,
-                wall=wall,
-                now=now,
-                full_hold=hold,
-            )
-            values = {"closings": gate["gate_closings"], "probe_task": None, "probe_attempt": None}
-            self.change(sql.SAVE_GATE, bucket=gate["id"], closed_at=now, until=until, wall=wall, **values)
-
-    def _shift(self, meta: Row, *, now: float, wall: float) -> None:
-        """All else by what the calendar says has passed since the last grant; waits for evidence begin again."""
-        passed = max(0.0, wall - meta["last_wall"])
-        for statement in sql.SHIFT:
-            self.change(statement, shift=now - passed - meta["last_at"], wait=now - meta["last_at"])
-
 
 @functools.cache
 def in_sqlite(text: str) -> str:
     """A statement in SQLite's words."""
-    plain = text.replace(" FOR UPDATE", "").replace(' COLLATE "C"', "")
-    return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", plain)
-
-
-def _bound(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in values.items()}
+    for word in (" FOR UPDATE", " SKIP LOCKED", ' COLLATE "C"'):
+        text = text.replace(word, "")
+    return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text)
 
 
 def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -346,9 +329,7 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def _open(name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
-    connection.row_factory = _as_dict
-    return connection
+    return sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
 
 
 def _mode(path: Path, *, read_only: bool) -> str:
@@ -359,16 +340,13 @@ def _mode(path: Path, *, read_only: bool) -> str:
     return "mode=ro&immutable=1" if frozen else "mode=ro"
 
 
-def _as_dict(cursor: sqlite3.Cursor, row: tuple[object, ...]) -> Row:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-
-
 def _version(connection: sqlite3.Connection, place: str, loss: str) -> int:
     """The version of a store that is only read; `loss` is what an empty one means."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
         words = loss or "this is not a store of tesnap"
         raise StoreUnusable(f"{place}: {words}; `tesnap run` makes one")
-    return int(connection.execute("SELECT version FROM meta").fetchone()["version"])
+    (version,) = connection.execute("SELECT version FROM meta").fetchone()
+    return int(version)
 
 
 def refuse_foreign(path: Path, place: str) -> None:

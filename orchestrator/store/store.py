@@ -57,7 +57,6 @@ class Store:
         """Write something that changes nothing, to find out whether the store takes it."""
         with self._database.write() as tx:
             tx.change(sql.TOUCH_META)
-            tx.remember_calendar(tx.now())
 
     def close(self) -> None:
         """Give up ownership and the connection. Leases still held are recovered by the next process that looks."""

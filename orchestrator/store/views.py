@@ -157,7 +157,7 @@ class Views:
         }
 
     def versions(self, run_id: str) -> Mapping[str, int]:
-        """A number for each organization of the run that changes whenever a task or token of it does."""
+        """A number for each organization of the run that changes with a token, and with a task that waits or has ended."""
         with self._database.read() as tx:
             return {row["identity"]: row["version"] for row in tx.rows(sql.VERSIONS, run=run_id)}
 

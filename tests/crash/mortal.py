@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,10 @@ from orchestrator.core.errors import LeaseLost
 from orchestrator.core.tasks import Lease, Run, Status, Task
 from orchestrator.output.formats import Output
 from orchestrator.output.terminal import View
-from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.queue import Ask, End, Grant, Queue
+from orchestrator.store.database import Database, Statement, Transaction
+from orchestrator.store.grants import Ask, Grant
+from orchestrator.store.leases import End
+from orchestrator.store.queue import Queue
 from orchestrator.store.runs import Runs
 from orchestrator.store.store import Store, open_store
 from orchestrator.store.uncertain import UncertainTasks
@@ -131,9 +133,9 @@ class MortalQueue(Queue):
             self.fate.passing(Point.SETTLED)
         return lost
 
-    def _take_over(self, owner: str, which: Callable[[Row], bool]) -> int:
-        with at(Point.RECOVERING if owner not in self._own else None):
-            return super()._take_over(owner, which)
+    def _take_over(self, owner: str) -> int:
+        with at(Point.RECOVERING):
+            return super()._take_over(owner)
 
 
 def leases_of(grants: Iterable[Grant]) -> list[Lease]:
@@ -203,6 +205,12 @@ class MortalTransaction:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
+
+    def finish(self, statements: Sequence[Statement]) -> list[int]:
+        """Everything up to one of them is carried out, and nothing is committed."""
+        if STAGE.get() is None:
+            return self._real.finish(statements)
+        return [self.change(sql, **values) for sql, values in statements]
 
     def change(self, sql: str, **values: object) -> int:
         touched = self._real.change(sql, **values)

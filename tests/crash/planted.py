@@ -10,7 +10,8 @@ from orchestrator.core.errors import LeaseLost
 from orchestrator.core.tasks import Lease, Run, Snapshot, Task
 from orchestrator.ratelimit.bucket import IN_SINCE_EVER
 from orchestrator.store import organizations
-from orchestrator.store.queue import Ask, End, Grant
+from orchestrator.store.grants import Ask, Grant
+from orchestrator.store.leases import End
 from orchestrator.store.uncertain import UncertainTasks
 from tests.crash import ledger as noted
 from tests.crash.mortal import MortalQueue, MortalRuns, Part, at, leases_of
@@ -69,12 +70,12 @@ class DoubleGrant(MortalQueue):
     def _grant_by_before(self, ask: Ask) -> list[Grant]:
         before = organizations.KnownOrganizations(self._database).bucket(ask.organization)
         time.sleep(0.02)
-        as_it_is = organizations.load_bucket
-        organizations.load_bucket = lambda tx, organization: before
+        as_it_is = organizations.to_bucket
+        organizations.to_bucket = lambda organization, tokens, held: before
         try:
             return super().grant([ask])
         finally:
-            organizations.load_bucket = as_it_is
+            organizations.to_bucket = as_it_is
 
 
 class NoSendingCommit(MortalQueue):

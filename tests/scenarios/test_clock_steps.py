@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.tasks import Lease
-from orchestrator.store.queue import End
+from orchestrator.store.leases import End
 from orchestrator.worker.clock_guard import ClockGuard
 from orchestrator.worker.worker import Worker
 from tests.support.server_log import refusals

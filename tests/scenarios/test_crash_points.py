@@ -18,7 +18,7 @@ from orchestrator.core.errors import LeaseLost
 from orchestrator.core.jobs import Window
 from orchestrator.core.tasks import Result, Status, Task
 from orchestrator.simulator import LoggedRequest
-from orchestrator.store.queue import End
+from orchestrator.store.leases import End
 from tests.crash import ledger as noted
 from tests.crash.campaign import campaign
 from tests.crash.judge import Law, Output, Seen, violations

@@ -58,6 +58,6 @@ def test_nothing_reads_the_history_from_end_to_end(either_stage: StageMaker) -> 
     database = Recorded(at.open()._database)
     run_and_look(at, Store(database))
     asked = dict(database.asked)
-    assert {sql.KNOWN_SNAPSHOTS, sql.EVIDENCE_DUE, sql.LOOK_AGAIN, sql.SAVE_TASK} < asked.keys()
+    assert {sql.KNOWN_SNAPSHOTS, sql.EVIDENCE_DUE, sql.LOOK_AGAIN, sql.SEND_TASK} < asked.keys()
     found = {statement: database.scans(statement, values) for statement, values in asked.items()}
     assert {statement: tables for statement, tables in found.items() if tables} == {}

@@ -14,7 +14,8 @@ from orchestrator.core.errors import LeaseLost
 from orchestrator.core.jobs import Limit
 from orchestrator.simulator import script_faults
 from orchestrator.store import leases
-from orchestrator.store.queue import End, Queue
+from orchestrator.store.leases import End
+from orchestrator.store.queue import Queue
 from tests.support.server_log import find_duplicates, refusals
 from tests.support.virtual import Stage, drive
 

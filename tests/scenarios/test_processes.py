@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store.queue import Ask, Grant, Queue
+from orchestrator.store.grants import Ask, Grant
+from orchestrator.store.queue import Queue
 from tests.crash.judge import busiest, snapshot_refusals
 from tests.crash.load import PERIOD
 from tests.crash.sharing import all_came_to_their_end, share, start_at_once

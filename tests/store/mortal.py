@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.core.errors import LeaseLost, StoreTrouble
 from orchestrator.core.jobs import Limit
 from orchestrator.core.tasks import Lease
-from orchestrator.store.queue import Ask
+from orchestrator.store.grants import Ask
 from orchestrator.store.store import Store, open_store
 from tests.store.world import TIMEOUT, created
 from tests.support.clock import VirtualClock

@@ -183,3 +183,10 @@ def test_a_window_that_ends_in_an_instant_is_waited_for(world: World) -> None:
         waiting = world.wait(identity, epoch=math.nextafter(end, 0.0))
         assert waiting.reason is Reason.WINDOW_NOT_OVER
     world.lease(identity, epoch=end)
+
+
+def test_machines_are_noted_beside_a_clock_that_is_not_their_own(world: World) -> None:
+    """With SQLite the store's time is the machine's: there is nothing to be compared, and nothing is written."""
+    world.store.clocks.note(world.clock)
+    noted = [one.boot_id for one in world.store.clocks.noted()]
+    assert noted == ([world.clock.boot_id()] if isinstance(world, PostgresWorld) else [])

@@ -122,13 +122,12 @@ def program_of(older: int) -> Iterator[None]:
 def older_file(path: Path, clock: Clock, older: int) -> Iterator[sqlite3.Connection]:
     """A file of an older version, as the program of then has it open."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.row_factory = sqlite_store._as_dict
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         tx = SqliteTransaction(connection, clock, Owners(path))
         with program_of(1):
             schema.migrate(tx, str(path), sqlite_store.SERIAL)
-        tx.remember_calendar(tx.now())
+        tx.remember_calendar()
         written_long_ago(tx)
         ended_long_ago(tx)
         with program_of(older):
@@ -205,7 +204,7 @@ def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted
             assert {token.returns_at for token in look.organizations.bucket(acme).tokens} == {
                 look.now() + (LIMIT.hold if rebooted else 100)
             }
-        assert program.execute("SELECT version FROM meta").fetchone() == {"version": older}
+        assert program.execute("SELECT version FROM meta").fetchone() == (older,)
         for command in ("status", "runs", "list", "report"):
             done = ran(command, "--store", str(path))
             assert (done.code, done.stderr) == (0, "")
@@ -242,7 +241,7 @@ def test_a_store_is_not_brought_forward_under_an_older_process_at_work(tmp_path:
         SqliteTransaction(program, clock, owners).change(REGISTER, owner=owners.claim().owner)
         with pytest.raises(StoreUnavailable, match=AT_WORK):
             open_store(str(path), clock=clock)
-        assert program.execute("SELECT version FROM meta").fetchone() == {"version": older}
+        assert program.execute("SELECT version FROM meta").fetchone() == (older,)
         open_store(str(path), clock=clock, read_only=True).close()
     owners.close()
     open_store(str(path), clock=clock).close()

@@ -151,7 +151,7 @@ def test_a_class_held_back_on_either_side_is_held_back_since_it_was_first(
         with world.store._database.write() as tx:
             number = (organizations.find(tx, identity_known) or {})["id"]
             held = {} if since is None else {Priority.BATCH: since}
-            organizations.save_held(tx, number, {}, held)
+            tx.finish(list(organizations.change_held(number, {}, held)))
     learnt = world.store.organizations.join(BASE_URL, "acme", "77")
     assert world.store.organizations.bucket(learnt).held == {Priority.BATCH: 100.0}
 

@@ -12,7 +12,7 @@ from psycopg import errors
 
 from orchestrator.core.errors import StoreTrouble, StoreUnavailable, StoreUnusable
 from orchestrator.core.tasks import Counts
-from orchestrator.store.postgres import PostgresDatabase
+from orchestrator.store.postgres import PostgresDatabase, _Session
 from orchestrator.store.store import open_store
 from tests.store.mortal import mortal
 from tests.store.world import BASE_URL, PostgresWorld
@@ -149,10 +149,12 @@ def test_nothing_is_granted_in_a_session_that_is_not_ours(postgres_world: Postgr
     acme = postgres_world.begin(1)
     database = postgres_world.store._database
     assert isinstance(database, PostgresDatabase)
-    session, database._session = database._session, -1
+    opened = database._open
+    assert opened is not None
+    number, opened.number = opened.number, -1
     with pytest.raises(StoreUnusable, match="use session pooling"):
         postgres_world.lease(acme)
-    database._session = session
+    opened.number = number
     assert postgres_world.store.views.run("r1").total == Counts(queued=1)
 
 
@@ -167,9 +169,12 @@ def test_a_prepared_statement_that_is_gone_is_trouble_and_passes(
         world.store.organizations.bucket(acme)  # so often that the driver prepares it
     database = world.store._database
     assert isinstance(database, PostgresDatabase)
-    assert database._connection is not None
+    opened = database._open
+    assert opened is not None
+    opened._mode.__exit__(None, None, None)
     for statement in (word, "SET search_path TO tesnap"):  # past the driver, which would notice
-        database._connection.pgconn.exec_(statement.encode())
+        opened._connection.pgconn.exec_(statement.encode())
+    database._open = _Session(opened._connection, opened.number)
     with pytest.raises(StoreUnavailable, match=r"prepared statement .* does not exist"):
         world.store.organizations.bucket(acme)
     assert world.lease(acme).attempt == 1

@@ -51,6 +51,7 @@ def granting(world: World, store: Store, acme: str) -> Callable[[], list[Lease]]
     return take
 
 
+@pytest.mark.process
 def test_processes_that_ask_at_once_share_five_tokens(world: World) -> None:
     """Twelve asks by three processes are five grants, of five tasks and five tokens."""
     acme = world.begin(60)
@@ -63,6 +64,7 @@ def test_processes_that_ask_at_once_share_five_tokens(world: World) -> None:
         world.advance(1000)
 
 
+@pytest.mark.process
 def test_threads_of_one_process_share_its_connection(world: World) -> None:
     """The `sending` commit comes from the pool's threads."""
     acme = world.begin(5)
@@ -78,6 +80,7 @@ def start_when_free(store: Store, tasks: list[Task]) -> Run:
             return store.runs.start(Run(id="r2", job="nightly"), tasks)
 
 
+@pytest.mark.process
 def test_two_processes_that_start_one_run_freeze_one_plan(world: World) -> None:
     """A replaced pod may meet the one it replaces: it waits while that one stores the plan."""
     acme = world.begin(0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from orchestrator.api.credentials import Bearer
 from orchestrator.core.jobs import identity
 from orchestrator.ratelimit.reads import GUARD, MOST_READS, PERIOD
@@ -39,6 +41,7 @@ def test_each_organization_has_its_own(world: World) -> None:
     assert [grant.count for grant in world.store.reads.reserve(asks)] == list(range(1, 60))
 
 
+@pytest.mark.process
 def test_processes_that_ask_at_once_get_no_more_together(world: World) -> None:
     """Each has the others' before its eyes."""
     stores = [world.open() for _ in range(PROCESSES)]

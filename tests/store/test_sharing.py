@@ -299,6 +299,7 @@ def at_once(acts: Sequence[Callable[[], object]]) -> list[object]:
     return found
 
 
+@pytest.mark.process
 def test_names_that_come_at_once_with_one_token_find_each_other(world: World) -> None:
     """Neither is there when the other one looks; afterwards there is one bucket all the same."""
     stores = [world.open() for _ in range(4)]
@@ -313,6 +314,7 @@ def test_names_that_come_at_once_with_one_token_find_each_other(world: World) ->
         assert [row["buckets"] for row in rows] == [1]
 
 
+@pytest.mark.process
 def test_grants_while_buckets_join_and_part_are_never_too_many(world: World) -> None:
     """Nobody waits for anybody in a circle, and five go out of all that are one."""
     east, west = join(world.store, "east", "t"), join(world.store, "west", "u")

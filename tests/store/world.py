@@ -11,7 +11,7 @@ import psycopg
 from orchestrator.core.jobs import Limit, Priority, Window
 from orchestrator.core.tasks import Lease, Run, Settlement, Snapshot, Status, Task
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.store.queue import Ask
+from orchestrator.store.grants import Ask
 from orchestrator.store.store import Store, open_store
 from tests.support.clock import VirtualClock
 from tests.support.single import grant, mark_sending, settle

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from orchestrator.core.errors import LeaseLost
 from orchestrator.core.tasks import Lease, Settlement
 from orchestrator.ratelimit.bucket import Wait
-from orchestrator.store.queue import Ask, End
+from orchestrator.store.grants import Ask
+from orchestrator.store.leases import End
 from orchestrator.store.store import Store
 
 
 def grant(store: Store, ask: Ask) -> Lease | Wait | None:
     """A lease, or what to wait for; None: nothing of the run is left there."""
     (answer,) = store.queue.grant([ask])
-    assert answer.reached
+    while not answer.reached:  # its organization got another bucket while the lock was waited for
+        (answer,) = store.queue.grant([ask])
     return answer.leases[0] if answer.leases else answer.wait
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from orchestrator.store.database import Database, Row, Transaction
+from orchestrator.store.database import Database, Row, Seen, Statement, Transaction
 
 HISTORY = ("run", "task", "run_task")
 """The tables that grow with every run."""
@@ -55,6 +55,14 @@ class RecordedTransaction:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tx, name)
+
+    def together(self, statements: Sequence[Statement]) -> Seen:
+        self._asked += statements
+        return self._tx.together(statements)
+
+    def finish(self, statements: Sequence[Statement]) -> list[int]:
+        self._asked += statements
+        return self._tx.finish(statements)
 
     def rows(self, sql: str, **values: object) -> list[Row]:
         self._asked.append((sql, values))

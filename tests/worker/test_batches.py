@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.store.queue import Ask, End, Grant, Queue
+from orchestrator.store.grants import Ask, Grant
+from orchestrator.store.leases import End
+from orchestrator.store.queue import Queue
 from orchestrator.store.store import Store
 from orchestrator.worker.grants import MOST_ASKED
 from tests.support.virtual import Stage, drive
