@@ -159,7 +159,7 @@ def test_evidence_is_looked_for_after_a_clock_was_set_back(
     if looked_before:  # carried on with much later, and set back once more
         world.store.uncertain.conclude(lease, found=None)
         world.advance(DAY)
-        world.store.runs.start(Run(id="r1", job="nightly"), [])
+        world.store.runs.look_again("r1")
         world.step(-DAY / 2)
         world.store.queue.recover()
         assert [found.task for found, _ in world.store.uncertain.due("r1")] == [lease.task]
