@@ -73,7 +73,10 @@ class History:
         ]
 
     def limits_in_use(self) -> Mapping[str, Limit]:
-        """The limits by which organizations that live processes serve were granted last, by identity."""
+        """The limits by which organizations were granted last for which live processes make snapshots, by identity.
+
+        A process may hold the credential of others, too, for which its run has nothing to make.
+        """
         with self._database.read() as tx:
             rows = of_live_owners(tx, tx.rows(history_sql.SERVED_LIMITS))
             return {row["identity"]: to_limit(row["last_limit"]) for row in rows}
