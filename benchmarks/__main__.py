@@ -20,6 +20,7 @@ from benchmarks import (
     memory,
     queue,
     record,
+    relay,
     scale,
     startup,
     whole,
@@ -39,8 +40,8 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "crowd": crowd.rows,
     "whole": whole.rows,
 }
-ON_REQUEST: dict[str, Callable[[Path], Iterator[Row]]] = {"history": history.rows}
-"""Groups that are measured where they are named: filling a store takes a while."""
+ON_REQUEST: dict[str, Callable[[Path], Iterator[Row]]] = {"history": history.rows, "relay": relay.rows}
+"""Groups that are measured where they are named: filling a store takes a while, and not everybody has a server."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 

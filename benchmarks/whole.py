@@ -133,12 +133,13 @@ def run_loop(place: Path, origin: str, organizations: int, tasks: int) -> Spent:
     )
 
 
-def run_tesnap(place: Path, origin: str, organizations: int, tasks: int, sizes: Sizes) -> Spent:
-    """`tesnap run` of so many tasks of each organization, from an empty store."""
+def run_tesnap(
+    place: Path, origin: str, organizations: int, tasks: int, sizes: Sizes, *, store: str = ""
+) -> Spent:
+    """`tesnap run` of so many tasks of each organization, from an empty store: this one, or a new one on the disk."""
     with TemporaryDirectory(dir=place) as name:
         home = Path(name)
         jobs = write_jobfile(home, origin, organizations, tasks, sizes)
-        store = f"sqlite:///{home}/store.db"
         command = [
             sys.executable,
             "-m",
@@ -148,7 +149,7 @@ def run_tesnap(place: Path, origin: str, organizations: int, tasks: int, sizes: 
             "--json",
             "--quiet",
             "--store",
-            store,
+            store or f"sqlite:///{home}/store.db",
         ]
         with (home / "records.jsonl").open("w+", encoding="utf-8") as records:
             spent = spend(command, place, stdout=records.fileno())
