@@ -140,7 +140,7 @@ class Freezing:
         before = latest_rows(tx, list(wanted))
         mine = self._referred(tx, before)
         now, epoch = tx.now(), tx.epoch()
-        fresh, references = [], []
+        fresh, references, noted = [], [], []
         for one in wanted.values():
             row = before.get(one.key)
             if row is not None and row["id"] in mine:
@@ -150,11 +150,12 @@ class Freezing:
                 generation = 0 if row is None else row["generation"] + 1
                 fresh.append((one, _new_row(one, generation, now=now, epoch=epoch)))
             else:
-                _note(tx, row, one.task)
+                noted.append((row, one.task))
                 reference = self._refer(one, row, now)
                 references.append(
                     {**reference, **_to_take_up(row, one.task), "unverified": there is Existence.UNVERIFIED}
                 )
+        _note(tx, noted)
         tx.each(sql.ADD_TASK, [row for _, row in fresh])
         numbers = {
             row["key"]: row["id"] for row in tx.rows(sql.NUMBERS, keys=[row["key"] for _, row in fresh])
@@ -217,9 +218,9 @@ class Freezing:
             if name not in names:
                 names[name] = None
                 changed.add(organization["id"])
-        for number in sorted(changed):
-            name = "+".join(self._names[number])
-            tx.change(sql.ADD_RUN_ORGANIZATION, run=self._run, organization=number, name=name)
+        called = {number: "+".join(self._names[number]) for number in sorted(changed)}
+        named = [{"run": self._run, "organization": number, "name": name} for number, name in called.items()]
+        tx.each(sql.ADD_RUN_ORGANIZATION, named)
 
 
 def take_up(database: Database, run: str) -> None:
@@ -260,12 +261,20 @@ def _new_row(one: _Wanted, generation: int, *, now: float, epoch: float) -> dict
     }
 
 
-def _note(tx: Transaction, row: Row, task: Task) -> None:
-    """Have a task that is there already know what the lists say of it now."""
-    if row["granted_at"] is None and task.saved_events is not None:
-        tx.change(sql.NOTE_LISTED, task=row["id"], **from_listing(task))
-    if row["test_name"] is None and task.test_name is not None:
-        tx.change(sql.NAME_TASK, task=row["id"], test_name=task.test_name)
+def _note(tx: Transaction, known: Sequence[tuple[Row, Task]]) -> None:
+    """Have tasks that are there already know what the lists say of them now."""
+    listed = [
+        {"task": row["id"], **from_listing(task)}
+        for row, task in known
+        if row["granted_at"] is None and task.saved_events is not None
+    ]
+    named = [
+        {"task": row["id"], "test_name": task.test_name}
+        for row, task in known
+        if row["test_name"] is None and task.test_name is not None
+    ]
+    tx.each(sql.NOTE_LISTED, listed)
+    tx.each(sql.NAME_TASK, named)
 
 
 def _to_take_up(row: Row, task: Task) -> dict[str, object]:

@@ -139,7 +139,7 @@ def lock_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
     """All of these organizations, made if need be, their buckets locked; `names` are what a new one is called."""
     locked: set[int] = set()
     while True:
-        found = {name: ensure(tx, name, called) for name, called in sorted(names.items())}
+        found = _ensure_all(tx, names)
         missing = {organization["bucket"] for organization in found.values()} - locked
         if not missing:
             return found
@@ -161,22 +161,28 @@ def lock_rows(tx: Transaction, read: Callable[[], list[Row]]) -> list[Row]:
 
 def lock_buckets(tx: Transaction, buckets: Iterable[int]) -> None:
     """Lock buckets, in the same order as everybody does."""
-    for bucket in sorted(buckets):
-        tx.row(sql.LOCK_BUCKET, bucket=bucket)
+    tx.rows(sql.LOCK_BUCKETS, buckets=list(buckets))
 
 
 def ensure(tx: Transaction, name: str, called: str) -> Row:
     """The organization with this identity, made if need be."""
-    organization = find(tx, name)
-    if organization is None:
-        tx.change(sql.ADD_ORGANIZATION, identity=name, name=called)
-        tx.change(sql.ADD_BUCKET, identity=name)
-        tx.change(sql.TAKE_BUCKET, identity=name)
-        tx.change(sql.POINT_IDENTITY, identity=name, of=name)
-        organization = find(tx, name)
-    if organization is None:  # pragma: no cover - the row was written above
-        raise LookupError(name)
-    return organization
+    return _ensure_all(tx, {name: called})[name]
+
+
+def _ensure_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
+    """The organizations with these identities; those that nobody knows are made, all with the same few statements."""
+    found = _find_all(tx, names)
+    new = [{"identity": name, "of": name, "name": names[name]} for name in sorted(names.keys() - found.keys())]
+    if not new:
+        return found
+    for statement in (sql.ADD_ORGANIZATION, sql.ADD_BUCKET, sql.TAKE_BUCKET, sql.POINT_IDENTITY):
+        tx.each(statement, new)
+    return _find_all(tx, names)
+
+
+def _find_all(tx: Transaction, names: Iterable[str]) -> dict[str, Row]:
+    """Those of these organizations that are known."""
+    return {row["asked"]: row for row in tx.rows(sql.ORGANIZATIONS, identities=list(names))}
 
 
 def _share(

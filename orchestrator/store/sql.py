@@ -51,6 +51,8 @@ ASKED_BUCKETS = f"SELECT b.id FROM bucket b WHERE b.id IN ({_ASKED})"
 # so in ascending order; who has many of them in one commit takes only those that are free.
 LOCK_BUCKET = "SELECT id FROM bucket WHERE id = :bucket FOR UPDATE"
 
+LOCK_BUCKETS = "SELECT id FROM bucket WHERE id = ANY(:buckets) ORDER BY id FOR UPDATE"
+
 LOCK_ASKED = f"{ASKED_BUCKETS} ORDER BY b.id FOR UPDATE"
 
 LOCK_ASKED_IF_FREE = f"{LOCK_ASKED} SKIP LOCKED"
