@@ -172,7 +172,9 @@ def ensure(tx: Transaction, name: str, called: str) -> Row:
 def _ensure_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
     """The organizations with these identities; those that nobody knows are made, all with the same few statements."""
     found = _find_all(tx, names)
-    new = [{"identity": name, "of": name, "name": names[name]} for name in sorted(names.keys() - found.keys())]
+    new = [
+        {"identity": name, "of": name, "name": names[name]} for name in sorted(names.keys() - found.keys())
+    ]
     if not new:
         return found
     for statement in (sql.ADD_ORGANIZATION, sql.ADD_BUCKET, sql.TAKE_BUCKET, sql.POINT_IDENTITY):
