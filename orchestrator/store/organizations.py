@@ -54,9 +54,13 @@ class KnownOrganizations:
 
     def present_identity(self, organization: str) -> str:
         """The identity by which an organization is known by now, or this one if it is not known; only reads."""
+        return self.present_identities([organization]).get(organization, organization)
+
+    def present_identities(self, organizations: Sequence[str]) -> Mapping[str, str]:
+        """The identity by which each of these organizations is known by now, for those that are known."""
         with self._database.read() as tx:
-            found = find(tx, organization)
-        return organization if found is None else str(found["identity"])
+            rows = tx.rows(sql.PRESENT_IDENTITIES, identities=list(organizations))
+        return {row["asked"]: row["identity"] for row in rows}
 
     def names(self) -> Mapping[str, str]:
         """The user's latest name of each identity."""

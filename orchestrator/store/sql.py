@@ -74,6 +74,10 @@ ON CONFLICT (identity) DO UPDATE SET organization = excluded.organization"""
 
 RENAME_ORGANIZATION = "UPDATE organization SET name = :name WHERE id = :organization"
 
+PRESENT_IDENTITIES = """
+SELECT i.identity AS asked, o.identity FROM identity i JOIN organization o ON o.id = i.organization
+WHERE i.identity = ANY(:identities)"""
+
 BUCKETS = """
 SELECT i.identity, o.bucket FROM identity i JOIN organization o ON o.id = i.organization
 WHERE i.identity = ANY(:identities) ORDER BY o.id, i.identity"""
