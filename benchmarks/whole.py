@@ -40,13 +40,14 @@ class Sizes:
     """The sizes of a measurement: organizations, tasks of each (a fifth of them the first time), and the server's latency.
 
     `per` is the limit's period in seconds; None for one in which the organizations together take what 10,000
-    take at the true one.
+    take at the true one. `guard` is what a token stays away longer than that, in seconds.
     """
 
     organizations: Sequence[int] = (100,)
     tasks: int = 10
     latency: float = 0.02
     per: float | None = None
+    guard: float = 0.01
 
     def period(self, organizations: int) -> float:
         """The limit's period for so many organizations."""
@@ -168,7 +169,9 @@ def write_jobfile(home: Path, origin: str, organizations: int, tasks: int, sizes
     for number, name in enumerate(names, start=1):
         (home / "tokens" / name).write_text(f"{token_of(number)}\n")
     tests = ", ".join(f'"{FIRST_TEST + number}"' for number in range(tasks))
-    limit = f"{{per: {sizes.period(organizations) * 1000:.0f}ms, guard: 10ms, grace: 30s}}"
+    limit = (
+        f"{{per: {sizes.period(organizations) * 1000:.0f}ms, guard: {sizes.guard * 1000:.0f}ms, grace: 30s}}"
+    )
     path = home / "jobs.yaml"
     path.write_text(
         "version: 1\nname: nightly\n"
