@@ -17,7 +17,7 @@ from typing import NamedTuple
 from orchestrator.core import Existence, Problem, Run, RunBeingPlanned, Status, StoreUnavailable, Task
 from orchestrator.store import organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.leases import queue_afresh
+from orchestrator.store.leases import queue_all_afresh
 from orchestrator.store.rows import (
     find_phase,
     from_listing,
@@ -236,9 +236,9 @@ def _take_up_some(database: Database, run: str) -> bool:
     with database.write() as tx:
         rows = organizations.lock_rows(tx, lambda: tx.rows(sql.TO_TAKE_UP, run=run, some=SOME))
         now, epoch = tx.now(), tx.epoch()
-        for row in rows:
-            if row["status"] == Status.FAILED:
-                queue_afresh(tx, row, now=now, epoch=epoch, **_refusal(row["afresh"], now=now, epoch=epoch))
+        failed = (row for row in rows if row["status"] == Status.FAILED)
+        again = ((row, _refusal(row["afresh"], now=now, epoch=epoch)) for row in failed)
+        queue_all_afresh(tx, again, now=now, epoch=epoch)
         tasks = [row["id"] for row in rows]
         tx.change(sql.LOOK_AGAIN_AT, tasks=tasks)
         tx.change(sql.TAKEN_UP, run=run, tasks=tasks)

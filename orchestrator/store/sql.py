@@ -288,6 +288,10 @@ WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
 RUN_TASKS_IN = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
 
+# Those that failed when they were sent: others were refused when they were planned, and are never sent.
+FAILED_TASKS = f"""{TASK_OF_RUN}
+WHERE r.run = :run AND t.status = 'failed' AND t.tries > 0 AND r.position > :after ORDER BY r.position LIMIT :some"""
+
 VERSIONS = """
 SELECT o.identity, b.version
 FROM run_organization r JOIN organization o ON o.id = r.organization JOIN bucket b ON b.id = o.bucket
