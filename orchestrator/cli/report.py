@@ -74,7 +74,7 @@ def report_command(run: str, **settings: Any) -> None:
             organization=settings["organization"],
             show_links=settings["links"] == "show",
         )
-    _write(report, kind, settings["output"])
+        _write(report, kind, settings["output"])
 
 
 def load_report(
@@ -87,14 +87,14 @@ def load_report(
     ending: Ending | None = None,
 ) -> Report:
     """The report of a run from what the store knows now, and at its end from how it ended."""
-    from orchestrator.output import Report, pending_reasons
+    from orchestrator.output import Report, load_results, pending_reasons
 
     found = store.views.find_run(run)
     view = store.views.run(found.id)
     limits = {identity: store.organizations.bucket(identity).last_limit for identity in view.counts}
     report = Report(
         run=found,
-        results=tuple(store.views.results(found.id)),
+        results=load_results(store.views, found),
         zone=zone,
         now=store.epoch(),
         show_links=show_links,

@@ -11,7 +11,6 @@ import json
 from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from urllib.parse import quote
 
 from orchestrator.api import read_address
@@ -262,17 +261,19 @@ def _teams_run(span: TextSpan) -> dict[str, object]:
 
 
 def _json_body(report: Report) -> bytes:
-    snapshots = [
-        change_texts(
-            records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), mask_secrets
-        )
-        for result in report.failures_first
-        if result.status.settled
-    ]
-    room = JSON_BYTES - len(_json_document(report, [], len(snapshots)))
-    sizes = accumulate(len(json.dumps(one)) + len(", ") for one in snapshots)
-    count = sum(size <= room for size in sizes)
-    return _json_document(report, snapshots[:count], len(snapshots) - count)
+    settled = report.counts.settled
+    room, shown = JSON_BYTES - len(_json_document(report, [], settled)), []
+    for result in report.failures_first:
+        if result.status.settled:
+            record = change_texts(
+                records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links),
+                mask_secrets,
+            )
+            room -= len(json.dumps(record)) + len(", ")
+            if room < 0:
+                break
+            shown.append(record)
+    return _json_document(report, shown, settled - len(shown))
 
 
 def _json_document(report: Report, snapshots: Sequence[object], omitted: int) -> bytes:
