@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.app.history import (
     absolute_files,
@@ -50,8 +49,7 @@ TRIES_PER_LENGTH = 4
 """Ids that are tried before longer ones are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """How a run is started: under which id, with a new generation, for how long at the most (seconds)."""
 
     run_id: str | None = None
@@ -60,8 +58,7 @@ class RunOptions:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class Preparation(NamedTuple):
     """All that a run is started with: its organizations' answers, and its plan or the run that is carried on.
 
     `began_at` is the boot clock's time from which the deadline counts.

@@ -7,9 +7,9 @@ names and defaults stay with their file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from orchestrator.core import (
     MOST_SNAPSHOTS,
@@ -42,16 +42,14 @@ _SUFFIXES = (".yaml", ".yml")
 _LONGEST_NAME = 60  # characters of a joined name: it has to fit into a line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedJobFile:
+class CheckedJobFile(NamedTuple):
     """The request of job files, and what their author should know all the same."""
 
     jobfile: JobFile
     warnings: tuple[Located, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _Part(NamedTuple):
     """One file as far as it could be read; `file` is None where nothing could."""
 
     path: str

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 
 from orchestrator.api import Pause
 from orchestrator.core import (
@@ -94,8 +95,7 @@ class SnapshotRow:
     linked: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """Something to type, and what for; `first` is what somebody has to do before."""
 
     command: str

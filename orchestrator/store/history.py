@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.core import Counts, Limit, Result, Run
 from orchestrator.store import history_sql, sql
@@ -19,8 +19,7 @@ KEPT = ("created", "existing", "failed", "refused", "uncertain")
 """The counts that the row of a run with nothing pending keeps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeSnapshot:
+class MadeSnapshot(NamedTuple):
     """A snapshot that is known as created, the run that made it (empty: none did), and when it was `made_again` last.
 
     The run says what its organization is called. `made_again` is epoch seconds, None where that never was.

@@ -8,7 +8,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError, closest
 from orchestrator.ratelimit import search_end
@@ -55,8 +55,7 @@ class RunView:
         return RunSummary(run=self.run, total=self.total, processes=self.processes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingProcess:
+class ServingProcess(NamedTuple):
     """One live process at one organization of a run: the kinds refused it, and why it sends nothing at all.
 
     `stopped_until` is until when that may change by itself, in epoch seconds.
@@ -67,8 +66,7 @@ class ServingProcess:
     stopped_until: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(NamedTuple):
     """The lost answers of a run that are looked for in one organization: how many, from when, until when (store time).
 
     The end holds for a run with nothing pending.
@@ -79,8 +77,7 @@ class Search:
     ends_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(NamedTuple):
     """A store that is not all that was kept in its place: why, and when that was noticed (epoch seconds).
 
     `ended`: a run has ended cleanly since then.
