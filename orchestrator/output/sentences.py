@@ -9,7 +9,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
@@ -75,8 +75,7 @@ _TO_DO_BEFORE = {
 """Words for what somebody has to do before a run can be carried on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotRow:
+class SnapshotRow(NamedTuple):
     """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say.
 
     Two tests may have one name: `test_id` tells them apart, empty where `test` is the id. `unknown_end` is the short

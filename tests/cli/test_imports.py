@@ -66,7 +66,7 @@ NEEDED = {
 MOST_LOOKS = 20
 """Looks of Python's collector in a whole run; by its own number of objects there are 30 (3.13) to 90 (3.11)."""
 
-MOST_DATACLASSES = 65
+MOST_DATACLASSES = 60
 """Dataclasses that a run imports. Python compiles six functions for each, which takes half a millisecond: a value that is
 only made and read is a `NamedTuple`, at a fifth of that."""
 
