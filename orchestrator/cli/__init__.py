@@ -33,7 +33,6 @@ NEW_OBJECTS = 50_000
 By Python's own number, 700 (3.11) or 2,000 (3.13), the looks were a twelfth of a start."""
 
 
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     from orchestrator.cli.process import Signals, open_streams, run_to_exit_code
