@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, tzinfo
 from typing import Any, NamedTuple
 
@@ -25,12 +25,14 @@ from orchestrator.app.make_plan import PUBLIC_NOTE, leave_out_unchecked, plan_ta
 from orchestrator.app.organizations import Organizations
 from orchestrator.core import (
     ApiUnavailable,
+    Clock,
     Event,
     Job,
     Observer,
     Reason,
     Run,
     RunBeingPlanned,
+    Task,
     choice,
 )
 from orchestrator.output import pause_text
@@ -45,6 +47,10 @@ RUN_ID_LENGTH = 4
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at a run that another process is planning: a million snapshots take it some minutes."""
+
+TOLD_EVERY = 10.0
+"""Seconds between two words on how far a plan is stored: most are in less, and nothing is said of those."""
+
 TRIES_PER_LENGTH = 4
 """Ids that are tried before longer ones are."""
 
@@ -185,7 +191,8 @@ def _start_when_free(
     told = False
     while True:
         try:
-            return organizations.store.runs.start(run, plan, **how)
+            tasks = tell_how_far(plan, plan.asked, observer, organizations.clock)
+            return organizations.store.runs.start(run, tasks, **how)
         except RunBeingPlanned as error:
             if not told:
                 observer.on_event(
@@ -195,6 +202,17 @@ def _start_when_free(
                 )
             told = True
             organizations.clock.sleep(LOOK_AGAIN)
+
+
+def tell_how_far(tasks: Iterable[Task], asked: int, observer: Observer, clock: Clock) -> Iterator[Task]:
+    """The tasks as they come; of a plan that takes long it is told now and then how far it is."""
+    told = clock.boot()
+    for number, task in enumerate(tasks):
+        if clock.boot() - told >= TOLD_EVERY:
+            told = clock.boot()
+            text = f"the plan is being stored: {number:,} of up to {asked:,} snapshots; nothing is sent before that"
+            observer.on_event(Event(name="plan.storing", text=text))
+        yield task
 
 
 def _free_run_id(views: Views) -> str:

@@ -19,6 +19,7 @@ Where to look:
     leases          a task from its grant to its end
     rows            rows <-> nouns
     sql             every statement, by name
+    freezing_sql    those of a plan on its way
     sharing_sql     those of sharing and merging
     history_sql     those that look at many runs at once
     schema          the tables, and how an older store becomes a present one
