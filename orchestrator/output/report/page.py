@@ -88,16 +88,19 @@ class Report:
         run = replace(self.run, job=organization, files=(), tasks=len(results))
         return replace(self, run=run, results=results, ending=None)
 
-    @property
-    def failures_first(self) -> Iterator[Result]:
+    def failures_first(self, *, settled: bool = False) -> Iterator[Result]:
         """The results in the order of a reader's interest: what failed or is uncertain, is pending, is made.
 
-        Each comes once, though a live run may change between the two looks; what is made is not kept.
+        `settled`: without what is pending. Each comes once, though a live run may change between the two looks; what is
+        made is not kept.
         """
-        unmade = sorted((one for one in self.results if _place(one) < _MADE), key=_place)
+        unmade = sorted((one for one in self._look(settled) if _place(one) < _MADE), key=_place)
         told = {one.task.key for one in unmade}
         yield from unmade
-        yield from (one for one in self.results if one.task.key not in told)
+        yield from (one for one in self._look(settled) if one.task.key not in told)
+
+    def _look(self, settled: bool) -> Iterator[Result]:
+        return (one for one in self.results if one.status.settled or not settled)
 
     @property
     def counts(self) -> Counts:
@@ -191,7 +194,7 @@ class Page:
 
 def make_page(report: Report) -> Page:
     """The report in the words and rows that people read."""
-    results = list(report.failures_first)
+    results = list(report.failures_first())
     settled = [result for result in results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
     entries = tuple(_entry(report, result) for result in made)

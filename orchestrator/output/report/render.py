@@ -173,9 +173,8 @@ def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     )
     writer = formats.make_writer(output)
     writer.write_start(report.run, len(report.results))
-    for result in report.failures_first:
-        if kind is ReportFormat.TABLE or result.status.settled:
-            writer.write_result(result, report.run.id)
+    for result in report.failures_first(settled=kind is not ReportFormat.TABLE):
+        writer.write_result(result, report.run.id)
     if report.ending is not None:
         writer.write_end(report.ending)
     if kind is ReportFormat.TABLE:

@@ -70,8 +70,10 @@ def test_each_result_comes_once_while_a_live_run_goes_on() -> None:
     """A task that is made between the two looks is told as the first one found it."""
     before = [created(0, 1.0), failed(1, 1.0), uncertain(2, 1.0), pending(3)]
     after = [created(number, 9.0) for number in range(4)]
-    places = [one.task.position for one in report(Looks(before, after)).failures_first]
+    places = [one.task.position for one in report(Looks(before, after)).failures_first()]
     assert places == [1, 2, 3, 0]
+    looks = Looks(before, after)
+    assert [one.task.position for one in report(looks).failures_first(settled=True)] == [1, 2, 0, 3]
 
 
 def test_rows_are_the_same_whether_the_results_are_kept_or_not() -> None:
