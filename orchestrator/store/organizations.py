@@ -11,6 +11,7 @@ from orchestrator.core import Limit, Priority, identity
 from orchestrator.ratelimit import Bucket, Token, longest_hold
 from orchestrator.store import loss, sharing_sql, sql
 from orchestrator.store.database import Database, Row, Statement, Transaction
+from orchestrator.store.joining import TOGETHER, Joining, SortedOut
 from orchestrator.store.merging import merge
 from orchestrator.store.rows import to_gate, to_limit
 from orchestrator.store.sharing import Digest, make_signs, part, read_digest_key, unite
@@ -51,6 +52,22 @@ class KnownOrganizations:
             if organization["name"] != name:
                 tx.change(sql.RENAME_ORGANIZATION, organization=organization["id"], name=name)
         return str(organization["identity"])
+
+    def join_all(self, joinings: Sequence[Joining]) -> list[str]:
+        """The identities of many organizations, each joined as by `join`, in their order."""
+        for first in range(0, len(joinings), TOGETHER):
+            for one in self._join_simple(joinings[first : first + TOGETHER]):
+                self.join(one.base_url, one.name, one.org_id, named=one.named, digest=one.digest)
+        present = self.present_identities([one.identity for one in joinings])
+        return [present.get(one.identity, one.identity) for one in joinings]
+
+    def _join_simple(self, joinings: Sequence[Joining]) -> list[Joining]:
+        """Join those that are known as they are, or new and alone; returned are the others."""
+        with self._database.write() as tx:
+            sorted_out = SortedOut(tx, joinings)
+            rows = _ensure_all(tx, {one.identity: one.name for one in sorted_out.new})
+            sorted_out.write(tx, {name: row["id"] for name, row in rows.items()})
+        return sorted_out.others
 
     def present_identity(self, organization: str) -> str:
         """The identity by which an organization is known by now, or this one if it is not known; only reads."""
