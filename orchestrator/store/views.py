@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError, closest
 from orchestrator.ratelimit import search_end
-from orchestrator.store import history_sql, loss, organizations, sql
+from orchestrator.store import freezing_sql, history_sql, loss, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.rows import BATCH, kind, to_result, to_run, to_task
 
@@ -101,6 +101,10 @@ class Views:
             found = _find_latest(tx, 1) if text == "last" else _find_by_id(tx, text)
             if len(found) == 1:
                 return to_run(found[0])
+            if not found and _is_being_planned(tx, text):
+                raise UsageError(
+                    f"run {text} is being planned at this moment: ask again when its plan is stored"
+                )
             raise _not_one_run(text, [row["id"] for row in found or _find_latest(tx, NEAR)], many=bool(found))
 
     def find_exact(self, run_id: str) -> Run | None:
@@ -236,6 +240,12 @@ def _find_by_id(tx: Transaction, text: str) -> list[Row]:
     exact = tx.rows(sql.RUN, run=text)
     ids = tx.rows(history_sql.RUNS_BEGINNING, text=text, beyond=beyond, some=NAMED + 1) if not exact else ()
     return exact or [row for one in ids for row in tx.rows(sql.RUN, run=one["id"])]
+
+
+def _is_being_planned(tx: Transaction, run_id: str) -> bool:
+    """True if a living process stores the plan of the run with exactly this id."""
+    rows = tx.rows(freezing_sql.PLANNED_RUNS)
+    return any(row["id"] == run_id and tx.alive(row["planner"]) for row in rows)
 
 
 def _not_one_run(text: str, ids: Sequence[str], *, many: bool) -> UsageError:

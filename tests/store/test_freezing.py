@@ -77,6 +77,22 @@ def test_a_run_is_in_no_list_while_it_is_planned(world: World) -> None:
     assert [view.run.id for view in world.store.history.runs()] == [NEW.id]
 
 
+def test_who_asks_for_a_run_that_is_being_planned_hears_so(world: World) -> None:
+    """By its whole id; it is not said that there is none. When its planner is dead there never was one."""
+    acme, store = acme_of(world), world.open()
+
+    def ask_and_die() -> None:
+        with pytest.raises(UsageError, match="run r9 is being planned at this moment"):
+            world.store.views.find_run(NEW.id)
+        world.crash(store)
+        raise Killed
+
+    with pytest.raises(Killed):
+        store.runs.start(NEW, plan(world.tasks(MANY, acme), ask_and_die))
+    with pytest.raises(UsageError, match="there is no run 'r9'"):
+        world.store.views.find_run(NEW.id)
+
+
 def test_a_run_whose_planner_died_never_was(world: World) -> None:
     """Whoever starts a run next removes it and all that it alone refers to."""
     acme = acme_of(world)
