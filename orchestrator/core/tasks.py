@@ -364,12 +364,17 @@ class Result:
         return None if self.snapshot is None else self.snapshot.event_id
 
     @property
-    def _thirty_days(self) -> float | None:
+    def made_at(self) -> float | None:
+        """When the snapshot was made, in epoch seconds: by the answer, or else when that came; None where there is none."""
         if self.status is not Status.CREATED:
             return None
         shared = (self.snapshot and self.snapshot.shared_at) or 0.0
         # An old store may hold any number.
-        made = shared if EARLIEST <= shared < LATEST else self.settled_wall
+        return shared if EARLIEST <= shared < LATEST else self.settled_wall
+
+    @property
+    def _thirty_days(self) -> float | None:
+        made = self.made_at
         return None if made is None else made + SNAPSHOT_LIFETIME
 
     @property

@@ -16,6 +16,8 @@ Where to look:
     uncertain       what became of lost answers
     views           looks that change nothing
     history         all runs and snapshots, page by page
+    pruning         runs that are old and over, forgotten with their tasks
+    stubs           what is left of a forgotten snapshot that may exist for ever
     clocks          the store's clock beside those of machines
     leases          a task from its grant to its end
     rows            rows <-> nouns
@@ -23,6 +25,7 @@ Where to look:
     freezing_sql    those of a plan on its way
     sharing_sql     those of sharing and merging
     history_sql     those that look at many runs at once
+    pruning_sql     those that forget
     schema          the tables, and how an older store becomes a present one
     database        the seam between all of these and a database
     sqlite          one file

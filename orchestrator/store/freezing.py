@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from orchestrator.core import Existence, Problem, Run, RunBeingPlanned, Status, StoreUnavailable, Task
-from orchestrator.store import freezing_sql, organizations, sql
+from orchestrator.store import freezing_sql, organizations, sql, stubs
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.leases import queue_all_afresh
 from orchestrator.store.rows import (
@@ -137,6 +137,7 @@ class Freezing:
         names = {task.organization: task.organization.rpartition("=")[2] for task in batch}
         known = organizations.lock_all(tx, names)
         wanted = {one.key: one for one in reversed(self._place(batch, known))}
+        stubs.revive(tx, list(wanted))
         before = latest_rows(tx, list(wanted))
         mine = self._referred(tx, before)
         now, epoch = tx.now(), tx.epoch()

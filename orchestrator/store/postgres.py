@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from orchestrator.core import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.store import schema, sessions
-from orchestrator.store.database import Claim, Row, Seen, Statement
+from orchestrator.store.database import Claim, Row, Seen, Size, Statement
 
 SCHEMA = "tesnap"
 
@@ -72,6 +72,9 @@ COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 
 HOLD = b"""SELECT locked, set_config('tesnap.owner', CASE WHEN locked THEN %(named)s ELSE '' END, false)
 FROM pg_try_advisory_lock(%(owner)s) AS locked"""
+
+SIZE = """SELECT SUM(pg_total_relation_size(c.oid)) AS size
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :name AND c.relkind = 'r'"""
 
 MIGRATING = 7_370_461
 """The advisory lock under which the schema changes; any number that nobody else uses."""
@@ -157,6 +160,15 @@ class PostgresDatabase:
 
     def forget(self, owner: str) -> None:
         """The server has released the lock already."""
+
+    def measure(self) -> Size:
+        with self.read() as tx:
+            row = tx.row(SIZE, name=SCHEMA) or {}
+        return Size(total=int(row["size"] or 0))
+
+    def compact(self) -> str:
+        """Nothing is done: the server's own vacuum sees to it."""
+        return "the database uses the room again by itself"
 
     def close(self) -> None:
         with self._lock:
@@ -405,7 +417,7 @@ statement. Our own session could: it says by a setting whose it is."""
 def in_postgres(text: str) -> bytes:
     """A statement in the words of PostgreSQL's driver."""
     text = _IS_ALIVE.sub(_LIVES, text)
-    text = text.replace("tesnap_epoch()", "tesnap_now()").replace("%", "%%")
+    text = text.replace("tesnap_epoch()", "tesnap_now()").replace(" WITHOUT ROWID", "").replace("%", "%%")
     return re.sub(r":([a-z_]+)", r"%(\1)s", text).encode()
 
 

@@ -18,13 +18,16 @@ from urllib.parse import quote
 from orchestrator.core import Clock, StoreGone, StoreUnavailable, StoreUnusable, SystemClock
 from orchestrator.store import loss, reboot, schema, sql
 from orchestrator.store.address import sqlite_address
-from orchestrator.store.database import Claim, Row, Seen, Statement
+from orchestrator.store.database import Claim, Row, Seen, Size, Statement
 from orchestrator.store.files import StoreFiles
 from orchestrator.store.locks import Owners, Turns
 from orchestrator.store.loss import Leftovers
 
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
+
+WORTH_IT = 0.1
+"""The share of a file that has to be free before it is written anew."""
 
 sqlite3.register_adapter(list, json.dumps)  # SQLite reads lists by its function json_each
 
@@ -111,6 +114,27 @@ class SqliteDatabase:
 
     def forget(self, owner: str) -> None:
         self._owners.forget(owner)
+
+    def measure(self) -> Size:
+        with self._lock, self._translate_errors():
+            size, pages, free = (
+                self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        return Size(total=size * pages, free=size * free)
+
+    def compact(self) -> str:
+        """Write the file anew, while nobody else may open the store: that takes its lock for as long as it lasts."""
+        size = self.measure()
+        if size.free < WORTH_IT * size.total:
+            return ""
+        with self._translate_lock_errors(), self._owners.lock_opening():
+            if self._owners.find_living():
+                return "processes are at work on it"
+            with self._lock, self._translate_errors():
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return ""
 
     def close(self) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.files import StoreFiles
 from orchestrator.store.history import History
 from orchestrator.store.organizations import KnownOrganizations
+from orchestrator.store.pruning import Pruning
 from orchestrator.store.queue import Queue
 from orchestrator.store.reads import Reads
 from orchestrator.store.runs import Runs
@@ -33,6 +34,7 @@ class Store:
         self.views = Views(database)
         self.history = History(database)
         self.reads = Reads(database)
+        self.pruning = Pruning(database)
         self.clocks = ClockReadings(database)
 
     def now(self) -> float:

@@ -1,0 +1,164 @@
+"""Forgetting: which runs are old and over, and their tasks with them, in transactions that hold nobody up.
+
+Nothing that is still needed goes: see `choose_old` for runs and `_is_over` for tasks. A run of which something is needed
+stays with that alone. Killed between two transactions it leaves a run with fewer tasks, which the next time takes.
+Why: docs/decisions/0030-what-is-forgotten.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core import Existence, RunState, Status
+from orchestrator.store import organizations, pruning_sql, sql, stubs
+from orchestrator.store.database import Database, Row, Size, Transaction
+from orchestrator.store.history import History
+from orchestrator.store.rows import find_existence
+from orchestrator.store.views import RunSummary
+
+LEAST_AGE = 35 * 86_400.0
+"""Seconds that everything is kept: a shared snapshot ends after 30 days, and until then it must not be made again."""
+
+SOME = 200
+"""Tasks of one transaction: with SQLite some 15 ms of work, beside the disk's own sync."""
+
+ENDED = (RunState.FINISHED, RunState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """Counts of what was forgotten: whole runs, snapshots, those of which a stub is left; and snapshots that had to stay."""
+
+    runs: int = 0
+    tasks: int = 0
+    stubs: int = 0
+    kept: int = 0
+
+    def __add__(self, other: Forgotten) -> Forgotten:
+        return Forgotten(
+            runs=self.runs + other.runs,
+            tasks=self.tasks + other.tasks,
+            stubs=self.stubs + other.stubs,
+            kept=self.kept + other.kept,
+        )
+
+
+class Pruning:
+    """What a store may forget, and its size."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find_old(self, before: float, *, job: str | None = None) -> list[RunSummary]:
+        """The runs that are over and began before this moment (epoch seconds), of one job or of all, the oldest first."""
+        return choose_old(History(self._database).runs(), before, job=job)
+
+    def forget(self, run_id: str, *, before: float, private: bool = False) -> Iterator[Forgotten]:
+        """Forget a run with what was settled before this moment (epoch seconds), some tasks after the others.
+
+        Each step is one transaction. Of snapshots that may exist for ever stubs are left, unless these are to be
+        forgotten, too (`private`). A run that is active again is left alone.
+        """
+        after: int | None = -1
+        while after is not None:
+            with self._database.write() as tx:
+                forgotten, after = _forget_some(tx, run_id, after, before, private=private)
+            yield forgotten
+
+    def measure(self) -> Size:
+        """The room that the store takes, and how much of it is free."""
+        return self._database.measure()
+
+    def compact(self) -> str:
+        """Give free room back to the disk; the reason why not, '' where it was done or there was hardly any."""
+        return self._database.compact()
+
+
+def choose_old(runs: Iterable[RunSummary], before: float, *, job: str | None = None) -> list[RunSummary]:
+    """The runs to be forgotten among all there are, the latest first; the oldest comes out first.
+
+    A run stays while it is not over, while a process serves it, or as the latest of its job or the last one of it with
+    everything made: by these it is told when a job last ran, and when it last succeeded. One of which only what is
+    uncertain is left has nothing to be forgotten.
+    """
+    found: list[RunSummary] = []
+    ran: set[str] = set()
+    succeeded: set[str] = set()
+    for one in runs:
+        name, counts = one.run.job, one.total
+        over = one.run.state in ENDED and not one.processes and one.run.created_at < before
+        first = name not in ran or (_is_success(one) and name not in succeeded)
+        ran.add(name)
+        if _is_success(one):
+            succeeded.add(name)
+        if over and not first and job in (None, name) and not 0 < counts.uncertain == counts.total:
+            found.append(one)
+    return found[::-1]
+
+
+def _is_success(one: RunSummary) -> bool:
+    counts = one.total
+    return one.run.state is RunState.FINISHED and counts.created + counts.existing == counts.total > 0
+
+
+def _forget_some(
+    tx: Transaction, run: str, after: int, before: float, *, private: bool
+) -> tuple[Forgotten, int | None]:
+    """Forget some of a run's tasks, those after a position; the last position looked at, None when nothing is left."""
+    rows = organizations.lock_rows(tx, lambda: tx.rows(pruning_sql.OF_RUN, run=run, after=after, some=SOME))
+    if tx.row(pruning_sql.LOCK_ENDED, run=run) is None:
+        return Forgotten(), None
+    epoch = tx.epoch()
+    over = [row for row in rows if _is_over(row, before, epoch)]
+    forgotten = Forgotten(
+        tasks=len(over),
+        stubs=_drop(tx, run, over, epoch, private=private),
+        kept=len(rows) - len(over),
+    )
+    if len(rows) == SOME:
+        return forgotten, rows[-1]["position"]
+    return forgotten + Forgotten(runs=_drop_empty(tx, run)), None
+
+
+def _is_over(row: Row, before: float, epoch: float) -> bool:
+    """True for a task that its run need not refer to: given up unsent, or settled before this moment and not there any more.
+
+    One that is in flight, uncertain or looked for stays, and so does a snapshot that is known to exist.
+    """
+    status = Status(row["status"])
+    if status is Status.QUEUED:
+        return row["evidence_due"] is None
+    if status not in (Status.CREATED, Status.FAILED) or row["settled_wall"] is None:
+        return False
+    there = status is Status.CREATED and find_existence(row, None, epoch) is Existence.THERE
+    return row["settled_wall"] < before and not there
+
+
+def _drop(tx: Transaction, run: str, over: Sequence[Row], epoch: float, *, private: bool) -> int:
+    """Drop a run's references to these tasks, and those tasks that nothing needs any more; how many leave a stub.
+
+    A task of which a duplicate is possible stays as it is: whoever asks for it again is told so.
+    """
+    if not over:
+        return 0
+    tasks = [row["id"] for row in over]
+    tx.change(sql.DROP_REFERENCES, run=run, tasks=tasks)
+    tx.change(pruning_sql.SHRINK_RUN, run=run, dropped=len(tasks))
+    alone = {row["id"] for row in tx.rows(pruning_sql.UNREFERRED, tasks=tasks)}
+    gone = [row for row in over if row["id"] in alone and not row["duplicate_possible"]]
+    lasting = [
+        row for row in gone if find_existence(row, None, epoch) is Existence.UNVERIFIED and not private
+    ]
+    stubs.leave(tx, lasting)
+    tx.change(pruning_sql.DROP_TASKS, tasks=[row["id"] for row in gone])
+    tx.change(pruning_sql.DISOWN, run=run, tasks=tasks)
+    return len(lasting)
+
+
+def _drop_empty(tx: Transaction, run: str) -> int:
+    """Drop a run that has no tasks any more; how many that were."""
+    if tx.row(pruning_sql.IS_EMPTY, run=run) is None:
+        return 0
+    tx.change(sql.DROP_ORGANIZATIONS_OF_RUN, run=run)
+    return tx.change(sql.DROP_RUN, run=run)
