@@ -8,6 +8,7 @@ Where to look:
     reading          reads that are reserved in the store
     identities       asking again who an organization is, while a run goes on
     history          the runs that a store holds already
+    prune            old runs are forgotten
     find_tests       the tests that selectors mean
     examine          what would go wrong, before it does (`doctor`)
     rehearsal        the whole run against the simulator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.app.make_plan import preview_plan, preview_run
     from orchestrator.app.make_snapshots import Preparation, RunOptions, prepare, start_run
     from orchestrator.app.organizations import USER_AGENT, Organizations
+    from orchestrator.app.prune import forget_after_run, forget_runs
     from orchestrator.app.rehearsal import rehearse
 else:
     __getattr__ = lazy_face(__name__)

@@ -77,8 +77,22 @@ def run_and_show(
         preparation = prepare(organizations, options, view, zone=output.zone)
         announce(preparation)
         ending = _make_snapshots(preparation, view, output)
+        if not rehearsal:
+            _forget_old_runs(organizations, view)
     leave_last_words(last_line(ending, rehearsal=rehearsal))
     return ending.exit_code
+
+
+def _forget_old_runs(organizations: Organizations, view: View) -> None:
+    """Forget what the job file says is too old, unless the command is to end."""
+    if organizations.jobfile.prune_after is None:
+        return
+    from orchestrator.app import forget_after_run
+
+    for event in forget_after_run(
+        organizations.store, organizations.jobfile, clock=organizations.clock, stop=Signals.is_ending
+    ):
+        view.on_event(event)
 
 
 def _check_reports(paths: Sequence[str]) -> None:

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         KEY_AS_TEXT,
         KEY_FIELD,
         LATEST,
+        LEAST_AGE,
         MOST_RESENDS,
         SNAPSHOT_LIFETIME,
         Closing,

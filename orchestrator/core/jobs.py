@@ -241,6 +241,7 @@ class JobFile:
     http: Http = field(default_factory=Http)
     retry: RetryRules = field(default_factory=RetryRules)
     notify: tuple[Notify, ...] = ()
+    prune_after: float | None = None  # seconds
     files: tuple[str, ...] = ()
     named: bool = False  # the name is written in a file, and not made of the files' names
 

@@ -21,6 +21,9 @@ SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a share link (documented: 30 days), and perhaps a saved event: one document
 says so of every snapshot that the API made, another one keeps a private one until somebody deletes it."""
 
+LEAST_AGE = SNAPSHOT_LIFETIME + 5 * 86_400
+"""Seconds that all is kept that is known of a run: by far longer than a share link lasts, so that none is made again."""
+
 MOST_RESENDS = 1
 """Times that `on_uncertain: resend` sends an uncertain task once more."""
 

@@ -97,6 +97,11 @@ class FileBuilder:
             for entry in self.entry.notify or ()
         )
 
+    @property
+    def prune_after(self) -> float | None:
+        """The age from which the file wants runs of its job to be forgotten, in seconds."""
+        return self.entry.prune_after
+
     def organization(self, name: str, own: OrganizationEntry | None = None) -> Organization:
         """The organization with the file's defaults; one without a token in the file has an empty source."""
         own = own or OrganizationEntry()

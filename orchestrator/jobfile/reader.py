@@ -181,6 +181,7 @@ def _join(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
         http=_one_of(read, "http", Http()),
         retry=_one_of(read, "retry", RetryRules()),
         notify=tuple(dict.fromkeys(notify for file in read for notify in file.notify)),
+        prune_after=_one_of(read, "prune_after", None),
         files=tuple(part.path for part in parts),
         named=any(file.entry.name for file in read),
     )

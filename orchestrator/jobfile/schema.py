@@ -25,6 +25,7 @@ from orchestrator.jobfile.kinds import (
     key,
 )
 from orchestrator.jobfile.types import (
+    AGE,
     ANY_TEXT,
     BASE_URL,
     DIGITS,
@@ -214,6 +215,9 @@ class FileEntry(Entry):
     http: HttpEntry | None = key(Keyed(HttpEntry), "How the API is reached.")
     retry: RetryEntry | None = key(Keyed(RetryEntry), "How often and for how long one snapshot is attempted.")
     notify: tuple[NotifyEntry, ...] | None = key(Many(Keyed(NotifyEntry)), "Whom to tell when a run ends.")
+    prune_after: float | None = key(
+        AGE, "After a run, forget the job's runs that are over and older than this, 35d or more."
+    )
 
 
 def keys_at(path: Path) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ Where to look:
     plan_text     `tesnap plan`
     status_text   `tesnap status` and `tesnap runs`
     snapshots     `tesnap list`
+    prune_text    `tesnap prune`
+    archive       the records of runs that are to be forgotten, as a file
     test_list     `tesnap tests`
     report        a run's results as a page, a file, a message
 """
@@ -22,8 +24,15 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
+    from orchestrator.output.archive import Archive
     from orchestrator.output.formats import Format, Output
     from orchestrator.output.plan_text import plan_document, plan_lines
+    from orchestrator.output.prune_text import (
+        forgotten_document,
+        forgotten_lines,
+        forgotten_text,
+        old_runs_lines,
+    )
     from orchestrator.output.report.notify import notify_all
     from orchestrator.output.report.page import Report, load_results
     from orchestrator.output.report.render import (

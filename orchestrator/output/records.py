@@ -111,6 +111,11 @@ def end_record(ending: Ending, *, now: float) -> Record:
     }
 
 
+def archived_record(run: Run, counts: Counts) -> Record:
+    """The last record of a run in an archive: how it ended is not known any more, but for its counts."""
+    return {**_common_fields("run.finished", run.created_at, run.id), "counts": count_fields(counts)}
+
+
 def snapshot_record(result: Result, *, run_id: str, show_links: bool) -> Record:
     """The record of one settled task: a field that is unknown or false is absent.
 

@@ -30,6 +30,7 @@ Where to look:
     database        the seam between all of these and a database
     sqlite          one file
     reboot          its times, when the machine was started anew
+    backup          a copy of it, and a store that was put back from one
     files           its names: made, compared with what is open, marked
     loss            a file that does not hold all that was kept there
     postgres        a server, for many machines
@@ -43,11 +44,14 @@ from orchestrator import lazy_face
 
 if TYPE_CHECKING:
     from orchestrator.store.address import shown_address, sqlite_address
+    from orchestrator.store.backup import back_up, restore
     from orchestrator.store.clocks import ClockReading
+    from orchestrator.store.database import Size
     from orchestrator.store.grants import Ask, Grant
     from orchestrator.store.history import History
     from orchestrator.store.joining import Joining
     from orchestrator.store.leases import End
+    from orchestrator.store.pruning import Forgotten
     from orchestrator.store.reads import ReadAsk, ReadGrant
     from orchestrator.store.store import Store, open_store, store_exists
     from orchestrator.store.views import Loss, RunSummary, RunView, Search, ServingProcess, Views

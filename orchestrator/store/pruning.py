@@ -17,9 +17,6 @@ from orchestrator.store.history import History
 from orchestrator.store.rows import find_existence
 from orchestrator.store.views import RunSummary
 
-LEAST_AGE = 35 * 86_400.0
-"""Seconds that everything is kept: a shared snapshot ends after 30 days, and until then it must not be made again."""
-
 SOME = 200
 """Tasks of one transaction: with SQLite some 15 ms of work, beside the disk's own sync."""
 

@@ -26,6 +26,9 @@ from orchestrator.store.loss import Leftovers
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
 
+BACKUP = "backup"
+"""The table that only a backup has."""
+
 WORTH_IT = 0.1
 """The share of a file that has to be free before it is written anew."""
 
@@ -160,7 +163,7 @@ class SqliteDatabase:
         try:
             yield
         except sqlite3.Error as error:
-            _explain(error, self.describe())
+            explain(error, self.describe())
 
     @contextlib.contextmanager
     def _translate_lock_errors(self) -> Iterator[None]:
@@ -174,8 +177,8 @@ class SqliteDatabase:
     # -- opening it ----------------------------------------------------------------------------------------
     def _open_to_look(self) -> None:
         left = self._files.look_at_leftovers(used=self._owners.left_behind())
-        with self._connected(_connect(self._path, read_only=True)):
-            found = _version(self._connection, self.describe(), left.find_loss(new=True))
+        with self._connected(connect(self._path, read_only=True)):
+            found = read_version(self._connection, self.describe(), left.find_loss(new=True))
             schema.check(found, self.describe())
             with self.read() as tx:
                 current = found == schema.VERSION and tx.is_of_this_boot() and not tx.find_loss(found, left)
@@ -197,7 +200,7 @@ class SqliteDatabase:
         """Open it, bring it forward, and see if anything of it was lost: one process after the other."""
         self._files.drop_strays()
         left = self._files.look_at_leftovers(used=self._owners.left_behind())
-        with self._connected(_connect(self._path, read_only=False)):
+        with self._connected(connect(self._path, read_only=False)):
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             with self._transaction("BEGIN IMMEDIATE") as tx:
@@ -348,7 +351,8 @@ def in_sqlite(text: str) -> str:
     return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text)
 
 
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection to a file, which is made if need be unless it is only to be read."""
     return _open(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
 
 
@@ -364,7 +368,7 @@ def _mode(path: Path, *, read_only: bool) -> str:
     return "mode=ro&immutable=1" if frozen else "mode=ro"
 
 
-def _version(connection: sqlite3.Connection, place: str, loss: str) -> int:
+def read_version(connection: sqlite3.Connection, place: str, loss: str) -> int:
     """The version of a store that is only read; `loss` is what an empty one means."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
         words = loss or "this is not a store of tesnap"
@@ -381,10 +385,15 @@ def refuse_foreign(path: Path, place: str) -> None:
         tables, ours = _tables(path)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
-            _explain(error, place)
+            explain(error, place)
         return  # opening it says what is wrong
     except OSError:
         return
+    if ours and BACKUP in tables:
+        raise StoreUnusable(
+            f"{place}: this is a backup and no store, since what was made after it is not in it: give the file another"
+            " name, then put it back with `tesnap restore FILE`"
+        )
     if tables and not ours:
         some = ", ".join(tables[:3])
         raise StoreUnusable(
@@ -402,7 +411,7 @@ def _tables(path: Path) -> tuple[list[str], bool]:
     return tables, {"version", "last_wall"} <= columns
 
 
-def _explain(error: sqlite3.Error, place: str) -> NoReturn:
+def explain(error: sqlite3.Error, place: str) -> NoReturn:
     """The error as one of ours, whatever it is, with what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code
     if code in PASSING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError
 from orchestrator.store import sql
 from orchestrator.store.address import is_there, read_address, sqlite_address
+from orchestrator.store.backup import declare_put_back
 from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
 from orchestrator.store.files import StoreFiles
@@ -54,6 +55,13 @@ class Store:
     def verify(self) -> None:
         """Raise `StoreGone` if what was opened is not what others find by its name any more."""
         self._database.verify()
+
+    def declare_put_back(self, taken: float) -> None:
+        """Note that the store was put back as it was at this moment (epoch seconds): what came later is not known.
+
+        StoreUnavailable while processes are at work on it.
+        """
+        declare_put_back(self._database, taken)
 
     def touch(self) -> None:
         """Write something that changes nothing, to find out whether the store takes it."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.tasks import (
+    LEAST_AGE,
     Counts,
     Existence,
     ListedEvents,
@@ -22,9 +22,8 @@ from orchestrator.core.tasks import (
     Settlement,
     Snapshot,
     Status,
-    Task,
 )
-from orchestrator.store.pruning import LEAST_AGE, SOME, Forgotten, choose_old
+from orchestrator.store.pruning import SOME, Forgotten, choose_old
 from orchestrator.store.views import RunSummary
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, SqliteWorld, World, created, task
 from tests.support.single import settle
@@ -279,7 +278,7 @@ def test_a_transaction_has_few_tasks_and_few_statements(world: World) -> None:
     world.advance(500 * DAY)
     run_job(world, "young", {count: SHARED})
     recorded = Recorded(world.store._database)
-    pruning = type(world.store.pruning)(recorded)  # type: ignore[arg-type] # it stands for a database
+    pruning = type(world.store.pruning)(recorded)
     steps, asked = [], []
     for step in pruning.forget("old", before=world.store.epoch() - 400 * DAY):
         steps.append(step.tasks)
@@ -296,7 +295,7 @@ def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
     world.advance(500 * DAY)
     run_job(world, "young", {10: SHARED})
     recorded = Recorded(world.store._database)
-    pruning = type(world.store.pruning)(recorded)  # type: ignore[arg-type] # it stands for a database
+    pruning = type(world.store.pruning)(recorded)
     list(pruning.forget("old", before=world.store.epoch() - 400 * DAY))
     for sql, values in recorded.asked:
         if not sql.lstrip().startswith("INSERT"):
