@@ -26,16 +26,23 @@ def forget_runs(
     Nothing of a run is forgotten before the archive's disk has it.
     """
     forgotten = Forgotten()
-    for one in old:
+    for step in _forget_in_steps(store, old, before, archive, private=private):
+        forgotten += step
         if stop():
             break
+    return forgotten
+
+
+def _forget_in_steps(
+    store: Store, old: Sequence[RunSummary], before: float, archive: Archive | None, *, private: bool
+) -> Iterator[Forgotten]:
+    for one in old:
         if archive is not None:
             archive.add(one.run, store.views.results(one.run.id), one.total)
-        for step in store.pruning.forget(one.run.id, before=before, private=private):
-            forgotten += step
-            if stop():
-                break
-    return forgotten
+            yield Forgotten()
+        yield from store.pruning.forget(one.run.id, before=before, private=private)
+    if private:
+        yield from store.pruning.forget_stubs(before=before)
 
 
 def forget_after_run(

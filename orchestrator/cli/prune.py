@@ -18,8 +18,8 @@ from orchestrator.core import LEAST_AGE, ExitCode, StoreTrouble, UsageError
 if TYPE_CHECKING:
     from orchestrator.store import Store
 
-OLDER_THAN = 400 * 86_400.0
-"""Seconds: a year, and some weeks to look back at it."""
+OLDER_THAN = "400d"
+"""A year, and some weeks to look back at it."""
 
 
 def _check_age(_context: click.Context, _option: click.Parameter, age: float) -> float:
@@ -73,7 +73,7 @@ def prune_command(
         before = now - older_than
         old = store.pruning.find_old(before)
         print_text(old_runs_lines(old, before, now, zone), file=sys.stderr if as_json else None)
-        if old and not (yes or _is_agreed(forget_private=forget_private)):
+        if (old or forget_private) and not (yes or _is_agreed(forget_private=forget_private)):
             return ExitCode.DONE
         file = opened.enter_context(Archive.open(Path(archive))) if archive and old else None
         with Signals.send_to(lambda _: None):

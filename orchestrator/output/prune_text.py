@@ -33,10 +33,12 @@ def old_runs_lines(old: Sequence[RunSummary], before: float, now: float, zone: t
         first, last = (clock_time(runs[at].run.created_at, now, zone) for at in (0, -1))
         yield f"  {job}: {_runs_text(runs)}, {first}{f' to {last}' if len(runs) > 1 else ''}"
     if uncertain := sum(one.total.uncertain for one in old):
-        yield (
-            f"{plural(uncertain, 'snapshot')} of them {'is' if uncertain == 1 else 'are'} uncertain and will stay, each with its run:"
-            " `tesnap settle RUN`"
+        them = (
+            "1 snapshot is uncertain and stays with its run"
+            if uncertain == 1
+            else f"{uncertain} snapshots are uncertain and stay with their runs"
         )
+        yield f"{them}: `tesnap settle RUN`"
 
 
 def _runs_text(runs: Sequence[RunSummary]) -> str:
@@ -60,8 +62,10 @@ def forgotten_text(forgotten: Forgotten) -> str:
     text = f"{plural(forgotten.runs, 'run')}, {plural(forgotten.tasks, 'snapshot')}"
     if forgotten.stubs:
         text += f"; {forgotten.stubs} of them may exist still: key and name stay, so that none is made again unsaid"
+    if forgotten.private:
+        text += f"; {plural(forgotten.private, 'private snapshot')} may exist still and would be made again"
     if forgotten.kept:
-        text += f"; {plural(forgotten.kept, 'snapshot')} stay with their runs: uncertain, or changed since"
+        text += f"; left, as uncertain or changed since: {plural(forgotten.kept, 'snapshot')}"
     return text
 
 
@@ -72,6 +76,7 @@ def forgotten_document(forgotten: Forgotten, since: float, before: Size, after: 
         "runs": forgotten.runs,
         "snapshots": forgotten.tasks,
         "stubs": forgotten.stubs,
+        "private": forgotten.private,
         "kept": forgotten.kept,
         "size_before": before.total,
         "size": after.total,

@@ -25,11 +25,15 @@ ENDED = (RunState.FINISHED, RunState.CANCELLED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """Counts of what was forgotten: whole runs, snapshots, those of which a stub is left; and snapshots that had to stay."""
+    """Counts of what was forgotten: whole runs, snapshots, and those that may exist; and of snapshots that had to stay.
+
+    Of those that may exist still `stubs` are left, unless they were forgotten, too (`private`): then they may be made again.
+    """
 
     runs: int = 0
     tasks: int = 0
     stubs: int = 0
+    private: int = 0
     kept: int = 0
 
     def __add__(self, other: Forgotten) -> Forgotten:
@@ -37,6 +41,7 @@ class Forgotten:
             runs=self.runs + other.runs,
             tasks=self.tasks + other.tasks,
             stubs=self.stubs + other.stubs,
+            private=self.private + other.private,
             kept=self.kept + other.kept,
         )
 
@@ -62,6 +67,17 @@ class Pruning:
             with self._database.write() as tx:
                 forgotten, after = _forget_some(tx, run_id, after, before, private=private)
             yield forgotten
+
+    def forget_stubs(self, *, before: float) -> Iterator[Forgotten]:
+        """Forget the stubs of snapshots that were made before this moment (epoch seconds), some after the others."""
+        page: Row | None = {"base_key": "", "generation": 0}
+        while page is not None:
+            with self._database.write() as tx:
+                rows = stubs.read_page(tx, page, SOME)
+                old = [row["base_key"] for row in rows if row["made_wall"] < before]
+                dropped = stubs.drop(tx, old, before)
+            page = rows[-1] if len(rows) == SOME else None
+            yield Forgotten(private=dropped)
 
     def measure(self) -> Size:
         """The room that the store takes, and how much of it is free."""
@@ -108,11 +124,9 @@ def _forget_some(
         return Forgotten(), None
     epoch = tx.epoch()
     over = [row for row in rows if _is_over(row, before, epoch)]
-    forgotten = Forgotten(
-        tasks=len(over),
-        stubs=_drop(tx, run, over, epoch, private=private),
-        kept=len(rows) - len(over),
-    )
+    may_exist = _drop(tx, run, over, epoch, private=private)
+    left = {"private": may_exist} if private else {"stubs": may_exist}
+    forgotten = Forgotten(tasks=len(over), kept=len(rows) - len(over), **left)
     if len(rows) == SOME:
         return forgotten, rows[-1]["position"]
     return forgotten + Forgotten(runs=_drop_empty(tx, run)), None
@@ -133,9 +147,9 @@ def _is_over(row: Row, before: float, epoch: float) -> bool:
 
 
 def _drop(tx: Transaction, run: str, over: Sequence[Row], epoch: float, *, private: bool) -> int:
-    """Drop a run's references to these tasks, and those tasks that nothing needs any more; how many leave a stub.
+    """Drop a run's references to these tasks, and those tasks that nothing needs any more; how many may exist.
 
-    A task of which a duplicate is possible stays as it is: whoever asks for it again is told so.
+    Those leave a stub unless they are to be forgotten, too. A task of which a duplicate is possible stays as it is: whoever asks for it again is told so.
     """
     if not over:
         return 0
@@ -144,10 +158,8 @@ def _drop(tx: Transaction, run: str, over: Sequence[Row], epoch: float, *, priva
     tx.change(pruning_sql.SHRINK_RUN, run=run, dropped=len(tasks))
     alone = {row["id"] for row in tx.rows(pruning_sql.UNREFERRED, tasks=tasks)}
     gone = [row for row in over if row["id"] in alone and not row["duplicate_possible"]]
-    lasting = [
-        row for row in gone if find_existence(row, None, epoch) is Existence.UNVERIFIED and not private
-    ]
-    stubs.leave(tx, lasting)
+    lasting = [row for row in gone if find_existence(row, None, epoch) is Existence.UNVERIFIED]
+    stubs.leave(tx, () if private else lasting)
     tx.change(pruning_sql.DROP_TASKS, tasks=[row["id"] for row in gone])
     tx.change(pruning_sql.DISOWN, run=run, tasks=tasks)
     return len(lasting)

@@ -25,6 +25,12 @@ ASKED = f"{_STUBS} WHERE s.base_key = ANY(:keys)"
 
 OF_ORGANIZATIONS = f"{_STUBS} WHERE s.organization = ANY(:organizations)"
 
+PAGE = """
+SELECT base_key, generation, made_wall FROM stub WHERE (base_key, generation) > (:base_key, :generation)
+ORDER BY base_key, generation LIMIT :some"""
+
+DROP_OLD = "DELETE FROM stub WHERE base_key = ANY(:keys) AND made_wall < :before"
+
 DROP = "DELETE FROM stub WHERE base_key = ANY(:keys)"
 
 REVIVE = """
@@ -73,6 +79,17 @@ def revive(tx: Transaction, keys: Sequence[str]) -> None:
 def revive_all(tx: Transaction, organizations: Iterable[int]) -> None:
     """Make tasks of all stubs of some organizations again, whose buckets are locked."""
     _revive(tx, tx.rows(OF_ORGANIZATIONS, organizations=list(organizations)))
+
+
+def read_page(tx: Transaction, after: Row, some: int) -> list[Row]:
+    """Some stubs after one, in the order of their keys: key and generation, and when the snapshot was made."""
+    place = {"base_key": after["base_key"], "generation": after["generation"]}
+    return tx.rows(PAGE, **place, some=some)
+
+
+def drop(tx: Transaction, keys: Sequence[str], before: float) -> int:
+    """Drop those stubs of these base keys whose snapshots were made before this moment; how many."""
+    return tx.change(DROP_OLD, keys=list(keys), before=before) if keys else 0
 
 
 def _revive(tx: Transaction, stubs: Sequence[Row]) -> None:

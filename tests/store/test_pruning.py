@@ -158,8 +158,21 @@ def test_stubs_go_where_they_are_not_wanted(world: World) -> None:
     run_job(world, "old", {0: SAVED})
     world.advance(500 * DAY)
     run_job(world, "young", {10: SHARED})
-    assert prune(world, private=True) == Forgotten(runs=1, tasks=1)
+    assert prune(world, private=True) == Forgotten(runs=1, tasks=1, private=1)
     assert again(world, [0]) == {}
+
+
+def test_stubs_that_were_left_before_go_with_their_time(world: World) -> None:
+    """Those of before a moment, page by page; the others stay."""
+    run_job(world, "old", {0: SAVED})
+    world.advance(500 * DAY)
+    run_job(world, "older", {1: SAVED})
+    world.advance(450 * DAY)
+    run_job(world, "young", {10: SHARED})
+    assert prune(world) == Forgotten(runs=2, tasks=2, stubs=2)
+    steps = list(world.store.pruning.forget_stubs(before=world.store.epoch() - 460 * DAY))
+    assert steps == [Forgotten(private=1)]
+    assert set(again(world, [0, 1])) == {1}
 
 
 def test_what_is_uncertain_stays_with_its_run(world: World) -> None:
