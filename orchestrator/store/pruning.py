@@ -1,6 +1,6 @@
 """Forgetting: which runs are old and over, and their tasks with them, in transactions that hold nobody up.
 
-Nothing that is still needed goes: see `choose_old` for runs and `_is_over` for tasks. A run of which something is needed
+Nothing that is still needed goes: see `choose_old` for runs and `_find_fate` for tasks. A run of which something is needed
 stays with that alone. Killed between two transactions it leaves a run with fewer tasks, which the next time takes.
 Why: docs/decisions/0030-what-is-forgotten.md.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from orchestrator.core import Existence, RunState, Status
 from orchestrator.store import organizations, pruning_sql, sql, stubs
@@ -17,8 +18,8 @@ from orchestrator.store.history import History
 from orchestrator.store.rows import find_existence
 from orchestrator.store.views import RunSummary
 
-SOME = 200
-"""Tasks of one transaction: with SQLite some 15 ms of work, beside the disk's own sync."""
+SOME = 100
+"""Tasks of one transaction: with SQLite some 5 ms of work, beside the disk's own sync."""
 
 ENDED = (RunState.FINISHED, RunState.CANCELLED)
 
@@ -123,8 +124,9 @@ def _forget_some(
     if tx.row(pruning_sql.LOCK_ENDED, run=run) is None:
         return Forgotten(), None
     epoch = tx.epoch()
-    over = [row for row in rows if _is_over(row, before, epoch)]
-    may_exist = _drop(tx, run, over, epoch, private=private)
+    fates = [(row, _find_fate(row, before, epoch)) for row in rows]
+    over = [(row, fate) for row, fate in fates if fate is not _Fate.STAYS]
+    may_exist = _drop(tx, run, over, private=private)
     left = {"private": may_exist} if private else {"stubs": may_exist}
     forgotten = Forgotten(tasks=len(over), kept=len(rows) - len(over), **left)
     if len(rows) == SOME:
@@ -132,35 +134,47 @@ def _forget_some(
     return forgotten + Forgotten(runs=_drop_empty(tx, run)), None
 
 
-def _is_over(row: Row, before: float, epoch: float) -> bool:
-    """True for a task that its run need not refer to: given up unsent, or settled before this moment and not there any more.
+class _Fate(Enum):
+    """What becomes of a task of an old run."""
+
+    STAYS = auto()
+    GOES = auto()
+    MAY_EXIST = auto()
+    """It goes, but its snapshot may be there for ever."""
+
+
+def _find_fate(row: Row, before: float, epoch: float) -> _Fate:
+    """The fate of a task: one that was given up unsent goes, and one settled before this moment and not there any more.
 
     One that is in flight, uncertain or looked for stays, and so does a snapshot that is known to exist.
     """
     status = Status(row["status"])
     if status is Status.QUEUED:
-        return row["evidence_due"] is None
-    if status not in (Status.CREATED, Status.FAILED) or row["settled_wall"] is None:
-        return False
-    there = status is Status.CREATED and find_existence(row, None, epoch) is Existence.THERE
-    return row["settled_wall"] < before and not there
+        return _Fate.GOES if row["evidence_due"] is None else _Fate.STAYS
+    if status not in (Status.CREATED, Status.FAILED) or (row["settled_wall"] or before) >= before:
+        return _Fate.STAYS
+    there = find_existence(row, None, epoch) if status is Status.CREATED else Existence.GONE
+    if there is Existence.THERE:
+        return _Fate.STAYS
+    return _Fate.GOES if there is Existence.GONE else _Fate.MAY_EXIST
 
 
-def _drop(tx: Transaction, run: str, over: Sequence[Row], epoch: float, *, private: bool) -> int:
+def _drop(tx: Transaction, run: str, over: Sequence[tuple[Row, _Fate]], *, private: bool) -> int:
     """Drop a run's references to these tasks, and those tasks that nothing needs any more; how many may exist.
 
-    Those leave a stub unless they are to be forgotten, too. A task of which a duplicate is possible stays as it is: whoever asks for it again is told so.
+    Those leave a stub unless they are to be forgotten, too. A task of which a duplicate is possible stays as it is:
+    whoever asks for it again is told so.
     """
     if not over:
         return 0
-    tasks = [row["id"] for row in over]
+    tasks = [row["id"] for row, _ in over]
     tx.change(sql.DROP_REFERENCES, run=run, tasks=tasks)
     tx.change(pruning_sql.SHRINK_RUN, run=run, dropped=len(tasks))
     alone = {row["id"] for row in tx.rows(pruning_sql.UNREFERRED, tasks=tasks)}
-    gone = [row for row in over if row["id"] in alone and not row["duplicate_possible"]]
-    lasting = [row for row in gone if find_existence(row, None, epoch) is Existence.UNVERIFIED]
+    gone = [one for one in over if one[0]["id"] in alone and not one[0]["duplicate_possible"]]
+    lasting = [row for row, fate in gone if fate is _Fate.MAY_EXIST]
     stubs.leave(tx, () if private else lasting)
-    tx.change(pruning_sql.DROP_TASKS, tasks=[row["id"] for row in gone])
+    tx.change(pruning_sql.DROP_TASKS, tasks=[row["id"] for row, _ in gone])
     tx.change(pruning_sql.DISOWN, run=run, tasks=tasks)
     return len(lasting)
 
