@@ -50,6 +50,7 @@ WORDS = {
     ("top", "windows"): "mapping of names to [windows](#window)",
     ("top", "defaults"): "mapping: the keys of a [job](#job)",
     ("top", "organization_defaults"): "mapping: the keys of an [organization](#organization)",
+    ("top", "prune_after"): "duration, 35d or more",
     ("job", "windows"): "list of names and [windows](#window)",
     ("job", "tests"): "list of ids and [tests](#test)",
     ("organization", "token_file"): "path",
@@ -80,6 +81,7 @@ EXAMPLES = {
         "http": "{timeout: 30s}",
         "retry": "{attempts: 3, within: 30m}",
         "notify": "[{format: slack, url_file: /run/secrets/slack, on: failure}]",
+        "prune_after": "400d",
     },
     "organization": {
         "token_file": "/run/secrets/te/token",

@@ -195,7 +195,7 @@ def declare_put_back(database: Database, taken: float) -> None:
 def _sqlite_path(url: str, instead: str) -> Path:
     address = read_address(url)
     if address.path is None:
-        raise UsageError(f"the store is in PostgreSQL: {instead} (docs/runbook.md, section on backups)")
+        raise UsageError(f"the store is in PostgreSQL: {instead} (docs/store.md)")
     return address.path
 
 

@@ -102,6 +102,9 @@ class Database(Protocol):
     def describe(self) -> str:
         """Where the store is, without secrets."""
 
+    def checkpoint(self) -> None:
+        """Bring over what a large change left in the database's log: else the next one to commit would have to."""
+
     def measure(self) -> Size:
         """The room that the store takes."""
 

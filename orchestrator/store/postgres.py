@@ -161,6 +161,9 @@ class PostgresDatabase:
     def forget(self, owner: str) -> None:
         """The server has released the lock already."""
 
+    def checkpoint(self) -> None:
+        """The server's own process does it."""
+
     def measure(self) -> Size:
         with self.read() as tx:
             row = tx.row(SIZE, name=SCHEMA) or {}

@@ -118,6 +118,10 @@ class SqliteDatabase:
     def forget(self, owner: str) -> None:
         self._owners.forget(owner)
 
+    def checkpoint(self) -> None:
+        with self._lock, self._translate_errors():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def measure(self) -> Size:
         with self._lock, self._translate_errors():
             size, pages, free = (
