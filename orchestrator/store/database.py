@@ -31,8 +31,7 @@ class Seen(NamedTuple):
     wall: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class Size(NamedTuple):
     """The room that a store takes, and the part of it that is free and will be used again, in bytes."""
 
     total: int

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from orchestrator.core import Existence, RunState, Status
-from orchestrator.store import organizations, pruning_sql, sql, stubs
+from orchestrator.store import freezing_sql, organizations, pruning_sql, stubs
 from orchestrator.store.database import Database, Row, Size, Transaction
 from orchestrator.store.history import History
 from orchestrator.store.rows import find_existence
@@ -169,7 +169,7 @@ def _drop(tx: Transaction, run: str, over: Sequence[tuple[Row, _Fate]], *, priva
     if not over:
         return 0
     tasks = [row["id"] for row, _ in over]
-    tx.change(sql.DROP_REFERENCES, run=run, tasks=tasks)
+    tx.change(freezing_sql.DROP_REFERENCES, run=run, tasks=tasks)
     tx.change(pruning_sql.SHRINK_RUN, run=run, dropped=len(tasks))
     alone = {row["id"] for row in tx.rows(pruning_sql.UNREFERRED, tasks=tasks)}
     gone = [one for one in over if one[0]["id"] in alone and not one[0]["duplicate_possible"]]
@@ -184,5 +184,5 @@ def _drop_empty(tx: Transaction, run: str) -> int:
     """Drop a run that has no tasks any more; how many that were."""
     if tx.row(pruning_sql.IS_EMPTY, run=run) is None:
         return 0
-    tx.change(sql.DROP_ORGANIZATIONS_OF_RUN, run=run)
-    return tx.change(sql.DROP_RUN, run=run)
+    tx.change(freezing_sql.DROP_ORGANIZATIONS_OF_RUN, run=run)
+    return tx.change(freezing_sql.DROP_RUN, run=run)
