@@ -76,17 +76,18 @@ def prune_command(
         if (old or forget_private) and not (yes or _is_agreed(forget_private=forget_private)):
             return ExitCode.DONE
         file = opened.enter_context(Archive.open(Path(archive))) if archive and old else None
-        with Signals.send_to(lambda _: None):
+        told: list[str] = []
+        with Signals.send_to(told.append):
             found = forget_runs(
-                store, old, before, archive=file, private=forget_private, stop=Signals.is_ending
+                store, old, before, archive=file, private=forget_private, stop=lambda: bool(told)
             )
-            hindrance = _compact(store)
+            hindrance = "it was stopped" if told else _compact(store)
         after = store.pruning.measure()
     if as_json:
         print_lines(document_lines(forgotten_document(found, before, size, after)))
     else:
         print_text(forgotten_lines(found, size, after, hindrance))
-    if Signals.is_ending():
+    if told:
         print("stopped: the same command goes on with what is left", file=sys.stderr)
         return ExitCode.STOPPED_EARLY
     return ExitCode.DONE
@@ -102,8 +103,6 @@ def _is_agreed(*, forget_private: bool) -> bool:
 
 def _compact(store: Store) -> str:
     """Give free room back to the disk; the reason why not, '' where that was done or is not worth it."""
-    if Signals.is_ending():
-        return "it was stopped"
     try:
         return store.pruning.compact()
     except StoreTrouble as error:

@@ -101,14 +101,14 @@ class Database(Protocol):
     def describe(self) -> str:
         """Where the store is, without secrets."""
 
-    def checkpoint(self) -> None:
-        """Bring over what a large change left in the database's log: else the next one to commit would have to."""
-
     def measure(self) -> Size:
         """The room that the store takes."""
 
-    def compact(self) -> str:
-        """Give free room back to the disk; the reason why not, '' where it was done or there was hardly any."""
+    def tidy(self, *, whole: bool) -> str:
+        """Bring over what a change left in the database's log: else the next one to commit would have to.
+
+        `whole`: give free room back to the disk, too; the reason why not, '' where it was done or there was hardly any.
+        """
 
     def close(self) -> None:
         """Release the owner's lock and the connection."""

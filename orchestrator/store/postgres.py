@@ -161,16 +161,13 @@ class PostgresDatabase:
     def forget(self, owner: str) -> None:
         """The server has released the lock already."""
 
-    def checkpoint(self) -> None:
-        """The server's own process does it."""
-
     def measure(self) -> Size:
         with self.read() as tx:
             row = tx.row(SIZE, name=SCHEMA) or {}
         return Size(total=int(row["size"] or 0))
 
-    def compact(self) -> str:
-        """Nothing is done: the server's own vacuum sees to it."""
+    def tidy(self, *, whole: bool) -> str:  # noqa: ARG002 - as every database has it
+        """Nothing is done: the server's own processes see to it."""
         return "the database uses the room again by itself"
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 Nothing that is still needed goes: see `choose_old` for runs and `_find_fate` for tasks. A run of which something is needed
 stays with that alone. Killed between two transactions it leaves a run with fewer tasks, which the next time takes.
-Why: docs/decisions/0030-what-is-forgotten.md.
+Why: docs/decisions/0022-what-is-forgotten.md.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Pruning:
         while after is not None:
             with self._database.write() as tx:
                 forgotten, after = _forget_some(tx, run_id, after, before, private=private)
-            self._database.checkpoint()
+            self._database.tidy(whole=False)
             yield forgotten
 
     def forget_stubs(self, *, before: float) -> Iterator[Forgotten]:
@@ -87,7 +87,7 @@ class Pruning:
 
     def compact(self) -> str:
         """Give free room back to the disk; the reason why not, '' where it was done or there was hardly any."""
-        return self._database.compact()
+        return self._database.tidy(whole=True)
 
 
 def choose_old(runs: Iterable[RunSummary], before: float, *, job: str | None = None) -> list[RunSummary]:

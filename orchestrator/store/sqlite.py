@@ -118,10 +118,6 @@ class SqliteDatabase:
     def forget(self, owner: str) -> None:
         self._owners.forget(owner)
 
-    def checkpoint(self) -> None:
-        with self._lock, self._translate_errors():
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
     def measure(self) -> Size:
         with self._lock, self._translate_errors():
             size, pages, free = (
@@ -130,10 +126,12 @@ class SqliteDatabase:
             )
         return Size(total=size * pages, free=size * free)
 
-    def compact(self) -> str:
-        """Write the file anew, while nobody else may open the store: that takes its lock for as long as it lasts."""
+    def tidy(self, *, whole: bool) -> str:
+        """Write the file anew only while nobody else may open the store: that takes its lock for as long as it lasts."""
+        with self._lock, self._translate_errors():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         size = self.measure()
-        if size.free < WORTH_IT * size.total:
+        if not whole or size.free < WORTH_IT * size.total:
             return ""
         with self._translate_lock_errors(), self._owners.lock_opening():
             if self._owners.find_living():
