@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from orchestrator.cli.timezone import terminal_zone
 from orchestrator.core import LEAST_AGE, ExitCode, StoreTrouble, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.store import Store
+    from orchestrator.store import Forgotten, RunSummary, Store
 
 OLDER_THAN = "400d"
 """A year, and some weeks to look back at it."""
@@ -63,34 +64,41 @@ def prune_command(
 
     What is uncertain, unfinished or still needed stays. A run may be at work meanwhile.
     """
-    from orchestrator.app import forget_runs
     from orchestrator.core import SystemClock
-    from orchestrator.output import Archive, forgotten_document, forgotten_lines, old_runs_lines
+    from orchestrator.output import forgotten_document, forgotten_lines, old_runs_lines
 
     zone = terminal_zone(timezone, os.environ)[0]
-    with use_store(store_url, SystemClock(), must_exist=True) as store, ExitStack() as opened:
+    with use_store(store_url, SystemClock(), must_exist=True) as store:
         now, size = store.epoch(), store.pruning.measure()
         before = now - older_than
         old = store.pruning.find_old(before)
         print_text(old_runs_lines(old, before, now, zone), file=sys.stderr if as_json else None)
         if (old or forget_private) and not (yes or _is_agreed(forget_private=forget_private)):
             return ExitCode.DONE
-        file = opened.enter_context(Archive.open(Path(archive))) if archive and old else None
-        told: list[str] = []
-        with Signals.send_to(told.append):
-            found = forget_runs(
-                store, old, before, archive=file, private=forget_private, stop=lambda: bool(told)
-            )
-            hindrance = "it was stopped" if told else _compact(store)
+        found, stopped = _forget(store, old, before, archive, private=forget_private)
+        hindrance = "it was stopped" if stopped else _compact(store)
         after = store.pruning.measure()
     if as_json:
         print_lines(document_lines(forgotten_document(found, before, size, after)))
     else:
         print_text(forgotten_lines(found, size, after, hindrance))
-    if told:
+    if stopped:
         print("stopped: the same command goes on with what is left", file=sys.stderr)
-        return ExitCode.STOPPED_EARLY
-    return ExitCode.DONE
+    return ExitCode.STOPPED_EARLY if stopped else ExitCode.DONE
+
+
+def _forget(
+    store: Store, old: Sequence[RunSummary], before: float, archive: str | None, *, private: bool
+) -> tuple[Forgotten, bool]:
+    """Forget these runs, archived first; what was forgotten, and True if a signal stopped it."""
+    from orchestrator.app import forget_runs
+    from orchestrator.output import Archive
+
+    heard: list[str] = []
+    with ExitStack() as opened, Signals.send_to(heard.append):
+        file = opened.enter_context(Archive.open(Path(archive))) if archive and old else None
+        found = forget_runs(store, old, before, archive=file, private=private, stop=lambda: bool(heard))
+    return found, bool(heard)
 
 
 def _is_agreed(*, forget_private: bool) -> bool:
