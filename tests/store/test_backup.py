@@ -200,7 +200,14 @@ def cut(file: Path) -> None:
     os.truncate(file, 10_000)
 
 
-@pytest.mark.parametrize("spoil", [damaged, cut])
+def with_a_lost_page(file: Path) -> None:
+    """Only a look at the whole of it shows that."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as copy:
+        copy.execute("PRAGMA writable_schema = ON")
+        copy.execute("DELETE FROM sqlite_master WHERE name = 'task_event'")
+
+
+@pytest.mark.parametrize("spoil", [damaged, cut, with_a_lost_page])
 def test_a_damaged_backup_is_refused(sqlite_world: SqliteWorld, spoil: Callable[[Path], None]) -> None:
     """Nothing stands in the store's place then."""
     world = sqlite_world
