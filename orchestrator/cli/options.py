@@ -19,6 +19,10 @@ from orchestrator.cli.timezone import terminal_zone, zone_notes
 from orchestrator.core import MOST_SLOTS, JobFile, Limit, Organization, Pace, quote
 from orchestrator.windows import parse_duration
 
+STORE_FILE = "TESNAP_STORE_FILE"
+"""The variable that names a file with the store's address, in which a password may be changed: it is read again at each
+reconnect."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -77,9 +81,22 @@ def option_group(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
     return add
 
 
+def _find_store(_context: click.Context, _option: click.Parameter, written: str | None) -> str | None:
+    """The store's address; without the option and TESNAP_STORE that in the file which TESNAP_STORE_FILE names."""
+    path = os.environ.get(STORE_FILE)
+    if not path:
+        return written
+    if written is not None and not is_typed("store_url"):
+        raise click.UsageError(f"TESNAP_STORE and {STORE_FILE} are both set: unset one of them")
+    from orchestrator.store import AddressInFile
+
+    return written or AddressInFile(path)
+
+
 store_option = option(
     "--store",
     "store_url",
+    callback=_find_store,
     metavar="URL",
     help="Where the queue is kept: sqlite:////absolute/path or postgresql://… [default: one file under the user's state directory]",
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.cli.execute import run_and_show, show_plan
+from orchestrator.cli.follow import WatchOptions, follow, remembered, watch_options
 from orchestrator.cli.options import (
     SPEED,
     OutputOptions,
@@ -35,10 +37,18 @@ jobfiles_argument = click.argument("jobfiles", nargs=-1, required=True, metavar=
 @click.command("run")
 @jobfiles_argument
 @organization_option
-@option("--dry-run", is_flag=True, help="Show the plan instead: the same as `tesnap plan`.")
-@option("--again", is_flag=True, help="Make snapshots again even if they exist.")
+@option("--dry-run", is_flag=True, envvar=None, help="Show the plan instead: the same as `tesnap plan`.")
+@option("--again", is_flag=True, envvar=None, help="Make snapshots again even if they exist.")
+@option(
+    "--strict",
+    is_flag=True,
+    envvar=None,
+    help="All or nothing: send nothing if one of the organizations cannot be served.",
+)
+@option("--name", metavar="NAME", help="What the job is called [its file's name].")
 @option("--run-id", type=run_id, metavar="ID", help="Start or carry on the run of this id.")
 @option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@watch_options
 @store_option
 @output_options
 @pacing_options
@@ -48,7 +58,9 @@ def run_command(
     organizations: tuple[str, ...],
     dry_run: bool,
     again: bool,
+    name: str | None,
     store_url: str | None,
+    watching: WatchOptions,
     output: OutputOptions,
     pacing: Pacing,
     **options: Any,
@@ -58,15 +70,21 @@ def run_command(
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
     jobfile = _read(jobfiles, organizations, pacing, output)
+    jobfile = jobfile if name is None else replace(jobfile, name=name, named=True)
     if dry_run:
         return show_plan(jobfile, output, store_url=store_url, again=again)
     from orchestrator.app import Organizations, RunOptions
     from orchestrator.core import SystemClock
 
-    clock = SystemClock()
-    with use_store(store_url, clock) as store:
+    watching.require_name(jobfile, name)
+    clock, part = SystemClock(), bool(organizations)
+    with (
+        follow(jobfile, output, command="run", watching=watching, part=part) as start,
+        use_store(store_url, clock) as store,
+        remembered(start, store),
+    ):
         served = Organizations(jobfile, store=store, clock=clock, environ=os.environ)
-        return run_and_show(served, RunOptions(again=again, **options), output)
+        return run_and_show(served, RunOptions(again=again, **options), output, start=start)
 
 
 @click.command("plan")
@@ -133,7 +151,7 @@ def rehearse_command(
         served = Organizations(
             stage.jobfile, store=store, clock=stage.clock, environ={}, read=stage.read_bearer
         )
-        return run_and_show(served, RunOptions(seed=seed), output, rehearsal=True)
+        return run_and_show(served, RunOptions(seed=seed), output)
 
 
 def _read(

@@ -144,6 +144,7 @@ class Organization:
     base_url: str = DEFAULT_BASE_URL
     account_group: str | None = None
     org_id: str | None = None
+    ping: Ping | None = None
     limit: Limit = field(default_factory=Limit)
 
 
@@ -192,7 +193,7 @@ class Job:
     """One entry of a job file's `jobs`, with the file's defaults filled in.
 
     `organizations` are names of the file's organizations, globs resolved. Entries of `exclude` are test
-    ids (digits) or name patterns. `everywhere` looks in every account group that the credential opens, not
+    ids (digits) or name patterns. `min_tests` and `max_tests` hold for each organization. `everywhere` looks in every account group that the credential opens, not
     in one. `place` is where the entry stands, as `file:line:column`.
     """
 
@@ -203,6 +204,7 @@ class Job:
     select: Select | None = None
     exclude: tuple[str, ...] = ()
     max_tests: int | None = None
+    min_tests: int | None = None
     windows: tuple[WindowSpec, ...] = ()
     priority: Priority = Priority.NORMAL
     display_name: str = DEFAULT_DISPLAY_NAME
@@ -219,6 +221,13 @@ class Job:
         return self.select is not None or self.everywhere or any(test.test_name for test in self.tests)
 
     @property
+    def least_tests(self) -> int:
+        """How many tests it means at least in each organization: with a selector of a file one, unless that says otherwise."""
+        if self.min_tests is not None:
+            return self.min_tests
+        return int(self.select is not None and bool(self.place))
+
+    @property
     def starts_with_alert(self) -> bool:
         """True if a window of the job starts where the earliest of its tests' alerts did."""
         return any(spec.start == SINCE_ALERT for spec in self.windows)
@@ -233,6 +242,24 @@ class Notify:
     on: str = "always"
 
 
+class PingStyle(StrEnum):
+    """The words that a dead man's switch understands."""
+
+    HEALTHCHECKS = "healthchecks"
+    CRONITOR = "cronitor"
+    KUMA = "kuma"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """A dead man's switch: its address stands in a file. `start`: it is told when a run starts, too."""
+
+    url_file: str
+    style: PingStyle = PingStyle.HEALTHCHECKS
+    start: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFile:
     """Everything one or several job files ask for, checked and with defaults filled in."""
@@ -244,8 +271,10 @@ class JobFile:
     http: Http = field(default_factory=Http)
     retry: RetryRules = field(default_factory=RetryRules)
     notify: tuple[Notify, ...] = ()
+    ping: Ping | None = None
     files: tuple[str, ...] = ()
     named: bool = False  # the name is written in a file, and not made of the files' names
+    one_name: bool = True  # the files have one name among them, by which their job is known again
 
     @property
     def wanted_organizations(self) -> list[str]:

@@ -18,7 +18,6 @@ from orchestrator.core import (
     ListedEvents,
     Organization,
     Select,
-    SelectionError,
     TestRef,
     Window,
     choice,
@@ -26,7 +25,7 @@ from orchestrator.core import (
     plural,
     quote,
 )
-from orchestrator.planning.unreadable import UnreadableList, describe_missing, unreadable_error
+from orchestrator.planning.unreadable import UnreadableList, describe_missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,37 +154,6 @@ def select_tests_by_organization(
         refused = (_ownerless_test(ref, scopes, first.listings[0].aid) for ref in lost)
         selections[first.organization] = replace(before, tests=(*refused, *before.tests))
     return selections
-
-
-def check_selection(job: Job, selections: Mapping[str, Selection], *, looking: bool = False) -> None:
-    """Raise SelectionError when a job means no test although everything was read, or more than `max_tests`.
-
-    Whoever is only `looking` sends nothing anyway, which is not said then.
-    """
-    total = sum(len(one.tests) for one in selections.values())
-    place, unsent = f"{job.place}: " if job.place else "", "" if looking else ", so nothing was sent"
-    if job.max_tests is not None and total > job.max_tests:
-        limit = "max_tests" if job.place else "--max-tests"
-        raise SelectionError(
-            f"{place}{total} tests match, more than the {job.max_tests} that {limit} allows{unsent}:"
-            f" look at them with `tesnap tests`, then narrow them down by tag, type or name, or set {limit} to {total}"
-        )
-    if total or not selections or any(one.incomplete for one in selections.values()):
-        return
-    start = f"{place}no test matches{unsent}"
-    if job.select is None:
-        raise SelectionError(f"{start}: every test that is named is also excluded")
-    reasons = "; ".join(one.searched for one in selections.values())
-    end = "" if reasons.endswith("?") else "."
-    raise SelectionError(f"{start}: {reasons}{end} `tesnap tests` lists all tests with their types and tags")
-
-
-def check_lists(selections: Iterable[Selection]) -> None:
-    """Raise when all that is meant could not be selected, since lists could not be read; the kind says why."""
-    known = list(selections)
-    missing = [one for selection in known for one in selection.unreadable]
-    if missing and not any(selection.tests for selection in known):
-        raise unreadable_error("no test can be selected", missing)
 
 
 class ListedTests:
