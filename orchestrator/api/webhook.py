@@ -29,7 +29,7 @@ _LONGEST_WORD = 40  # characters: posting_to_general_channel_denied, one of Slac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Undelivered:
     """The reason why a receiver has not taken a message; `passing`: another attempt may help."""
 
     text: str
@@ -67,7 +67,7 @@ def send_once(
     http: Http,
     environ: Mapping[str, str],
     user_agent: str,
-) -> Refusal | None:
+) -> Undelivered | None:
     """One request to a receiver, cut after `seconds`; None when it was taken."""
     check_address(address)
     headers = {"Accept-Encoding": "identity", "User-Agent": user_agent}
@@ -101,18 +101,20 @@ def check_address(address: str) -> str:
     return address
 
 
-def _judge(answer: Answer) -> Refusal | None:
+def _judge(answer: Answer) -> Undelivered | None:
     """The reason why the message was not taken; None when it was."""
     status = answer.status
     if status is None:
-        return None if answer.failure is None else Refusal(text=answer.failure, passing=not answer.lasting)
+        return (
+            None if answer.failure is None else Undelivered(text=answer.failure, passing=not answer.lasting)
+        )
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
-        return Refusal(
+        return Undelivered(
             text=f"it answered with a redirect ({status}), which is not followed: write the address it points to"
         )
     word = answer.body.decode("utf-8", "replace").strip()
     is_word = word.replace("_", "").isalnum() and len(word) <= _LONGEST_WORD
     text = f"it answered {status} ({word})" if is_word else f"it answered {status}"
-    return Refusal(text=text, passing=status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return Undelivered(text=text, passing=status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -115,7 +115,7 @@ def to_run(row: Row) -> Run:
         created_at=row["created_at"],
         state=RunState(row["state"]),
         tasks=row["tasks"],
-        refused=to_refused(row["refused"]),
+        refused=to_refused(row["left_out"]),
     )
 
 

@@ -270,7 +270,7 @@ SIXTH = (
 
 SEVENTH = (
     # The organizations that the plan leaves out (JSON), NULL where there are none.
-    "ALTER TABLE run ADD COLUMN refused TEXT",
+    "ALTER TABLE run ADD COLUMN left_out TEXT",
     # Why its tasks were pending when the run's last process ended.
     "ALTER TABLE run_organization ADD COLUMN reason TEXT",
     # Each start of a job, also one that came to no run.

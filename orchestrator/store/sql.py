@@ -182,8 +182,8 @@ UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END
 # -- a plan that is being stored ---------------------------------------------------------------------------
 
 ADD_RUN = """
-INSERT INTO run (id, job, files, created_at, state, tasks, planner, refused)
-VALUES (:id, :job, :files, :created_at, 'planning', 0, :planner, :refused) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO run (id, job, files, created_at, state, tasks, planner, left_out)
+VALUES (:id, :job, :files, :created_at, 'planning', 0, :planner, :left_out) ON CONFLICT (id) DO NOTHING"""
 
 PLANNED_RUNS = "SELECT id, planner FROM run WHERE planner IS NOT NULL"
 
