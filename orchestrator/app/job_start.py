@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -226,7 +225,7 @@ def make_start(job: str, command: str, *, part: bool = False) -> Start:
         job=job,
         command=command,
         user=user_name(),
-        host=socket.gethostname(),
+        host=os.uname().nodename,
         pid=os.getpid(),
         version=__version__,
         part=part,
