@@ -139,6 +139,10 @@ class Organizations:
         self, lookups: SideBySide, tell: OnPause | None, *, within: float | None, reread: bool
     ) -> dict[str, OrganizationSurvey]:
         survey = self._survey_patiently if reread else self._survey_one
+        unasked = {
+            name: OrganizationSurvey(stopped=Reason.TOKEN_MISSING, because=why)
+            for name, why in self._missing.items()
+        }
         try:
             answers = {
                 name: lookups.start(partial(survey, name, lookups, tell)) for name in sorted(self.clients)
@@ -148,14 +152,10 @@ class Organizations:
                 self.close()
             self.late = frozenset(name for name, answer in answers.items() if answer in late)
             answered = {name: answer.result() for name, answer in answers.items()}
-            return {name: answered.get(name) or self._unasked(name) for name in sorted(self._wanted)}
+            return {name: answered.get(name) or unasked[name] for name in sorted(self._wanted)}
         except BaseException:  # a signal: nobody waits for the answers any more
             self.close()
             raise
-
-    def _unasked(self, name: str) -> OrganizationSurvey:
-        """The survey of an organization that nobody can be asked about, without a credential."""
-        return OrganizationSurvey(stopped=Reason.TOKEN_MISSING, because=self._missing[name])
 
     def _survey_one(self, name: str, lookups: SideBySide, tell: OnPause | None) -> OrganizationSurvey:
         client, organization, reads = self.clients[name], self.jobfile.organizations[name], self._reads

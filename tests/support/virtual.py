@@ -312,9 +312,11 @@ class Stage:
         )
 
     def surveys(self, jobfile: JobFile) -> dict[str, OrganizationSurvey]:
-        """The survey of every organization."""
-        found = {}
+        """The survey of every organization that a job means."""
+        found, wanted = {}, set(jobfile.wanted_organizations)
         for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
+            if name not in wanted:
+                continue
             getter = VirtualGetter(self.simulator, self.clock, ORGANIZATION_TOKENS.format(at))
             found[name] = survey_organization(getter, organization, [""], clock=self.clock)
         return found
@@ -334,8 +336,9 @@ class Stage:
         surveys = self.surveys(jobfile)
         served: dict[str, ServedOrganization] = {}
         identities: dict[str, str] = {}
-        for at, (name, survey) in enumerate(surveys.items(), start=1):
-            organization = jobfile.organizations[name]
+        for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
+            if (survey := surveys.get(name)) is None:
+                continue
             identity = store.organizations.join(organization.base_url, name, survey.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             served[identity] = ServedOrganization(
