@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.app.find_tests import matching_tests, read_lists
     from orchestrator.app.identities import ask_again
-    from orchestrator.app.job_start import JobStart, Watching
+    from orchestrator.app.job_start import JobStart, Watching, user_name
     from orchestrator.app.make_plan import preview_plan, preview_run
     from orchestrator.app.make_snapshots import Preparation, RunOptions, prepare, start_run
     from orchestrator.app.organizations import USER_AGENT, Organizations

@@ -60,7 +60,7 @@ class _Switch:
 
 
 class JobStart:
-    """A start of the jobs of a file by this process; a `part` of them is no success and is told to nobody by the file."""
+    """A start of the jobs of a file by this process; a part of them is no success, and the file tells nobody of it."""
 
     def __init__(
         self,
@@ -70,11 +70,10 @@ class JobStart:
         clock: Clock,
         environ: Mapping[str, str],
         watching: Watching | None = None,
-        part: bool = False,
     ) -> None:
         self._jobfile, self._clock, self._environ = jobfile, clock, environ
-        self._watching, self._part = watching or Watching(), part
-        self._start = make_start(jobfile.name, command, part=part)
+        self._watching = watching or Watching()
+        self._start = _make_start(jobfile, command)
         self._began, self._mark = clock.boot(), ""
         self._series = str(uuid.uuid4())
         self._ending: Ending | None = None
@@ -184,7 +183,7 @@ class JobStart:
         """Those that are told: of the options, else of the file, unless only a part of it was meant."""
         if self._watching.ping is not None:
             return [_Switch(ping=self._watching.ping)]
-        if self._part:
+        if self._jobfile.part:
             return []
         own = [
             _Switch(ping=one.ping, organization=one.name)
@@ -219,16 +218,17 @@ class JobStart:
             self.warnings.append(Event(name="run.not_remembered", text=f"{what}: {error}", level="warning"))
 
 
-def make_start(job: str, command: str, *, part: bool = False) -> Start:
+def _make_start(jobfile: JobFile, command: str) -> Start:
     """The start of a job by this process, now."""
     return Start(
-        job=job,
+        job=jobfile.name,
+        title=jobfile.title,
         command=command,
         user=user_name(),
         host=os.uname().nodename,
         pid=os.getpid(),
         version=__version__,
-        part=part,
+        part=jobfile.part,
         attended=sys.stderr is not None and sys.stderr.isatty(),
     )
 

@@ -23,6 +23,7 @@ from orchestrator.planning import (
     Plan,
     PlannedOrganization,
     Preview,
+    describe_fewer,
     join_texts,
     make_plan,
     order_snapshots,
@@ -64,7 +65,19 @@ def plan_tasks(
     plan = make_plan(organizations.jobfile, surveys, organizations.identities, now=now)
     if plan.asked and any(job.expect_saved_event is None for job in organizations.jobfile.jobs):
         plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
-    return plan
+    if organizations.offline or organizations.jobfile.part:
+        return plan
+    return replace(plan, notes=(*plan.notes, *_describe_fewer(organizations, plan, served)))
+
+
+def _describe_fewer(
+    organizations: Organizations, plan: Plan, served: Mapping[str, ServedOrganization]
+) -> Iterator[str]:
+    """The note on organizations of which there is much less than there was."""
+    counts = {served[identity].name: count for identity, count in plan.counts.items()}
+    wanted = set(organizations.jobfile.wanted_organizations) - {one.name for one in plan.refused}
+    successes = organizations.store.starts.successes(organizations.jobfile.name)
+    return describe_fewer(counts, {name: one for name, one in successes.items() if name in wanted})
 
 
 def preview_plan(

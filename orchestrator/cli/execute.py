@@ -151,7 +151,7 @@ def _report_run(
     try:
         report = load_report(
             organizations.store,
-            run.id,
+            run,
             zone=output.zone,
             show_links=output.links == "show",
             ending=ending,

@@ -85,7 +85,6 @@ def follow(
     *,
     command: str,
     watching: WatchOptions | None = None,
-    part: bool = False,
 ) -> Iterator[JobStart]:
     """Follow a start until it ends in whatever way; those who watch it are told of the end, with the store closed."""
     from orchestrator.app import JobStart, Watching
@@ -106,7 +105,6 @@ def follow(
         watching=Watching(
             metrics=watching.metrics, organizations=watching.metrics_organizations, ping=ping or None
         ),
-        part=part,
     )
     try:
         with _ended(start.say_goodbye, start):

@@ -134,6 +134,45 @@ organization_option = option(
     help="Only organizations matching this; repeatable.",
 )
 
+_PART_OPTIONS = option_group(
+    organization_option,
+    option(
+        "--job", "jobs", multiple=True, metavar="GLOB", help="Only jobs whose names match this; repeatable."
+    ),
+    option(
+        "--test",
+        "tests",
+        multiple=True,
+        metavar="GLOB",
+        help="Of the jobs' tests only those with this id, a part of the name, or a pattern with * and ?; repeatable.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The part of the job files that is meant: everything, where no pattern is given."""
+
+    organizations: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+
+    def take(self, jobfile: JobFile) -> JobFile:
+        """That part of the job file; UsageError where there is none."""
+        return jobfile.only_organizations(self.organizations).only_jobs(self.jobs).only_tests(self.tests)
+
+
+def part_options(command: Command) -> Command:
+    """Organizations, jobs and tests; the command gets them as one `part`."""
+
+    @wraps(command)
+    def collect(*arguments: Any, **settings: Any) -> Any:
+        given = {field.name: settings.pop(field.name) for field in fields(Part)}
+        return command(*arguments, part=Part(**given), **settings)
+
+    return _PART_OPTIONS(cast("Command", collect))
+
+
 _PACING_OPTIONS = option_group(
     option(
         "--snapshots",

@@ -32,6 +32,7 @@ from orchestrator.cli.process import (
     use_store,
 )
 from orchestrator.cli.timezone import terminal_zone
+from orchestrator.cli.which_run import find_run
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ ANSWERS = NOT_THERE | {"yes", "y", "created"}
 
 
 @click.command("resume")
-@click.argument("run", default="last", metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]")
 @option("--failed", is_flag=True, envvar=None, help="Try failed snapshots again, too.")
 @option(
     "--jobfile",
@@ -62,7 +63,7 @@ ANSWERS = NOT_THERE | {"yes", "y", "created"}
 @output_options
 @pacing_options
 def resume_command(
-    run: str,
+    run: str | None,
     *,
     failed: bool,
     jobfiles: tuple[str, ...],
@@ -72,20 +73,21 @@ def resume_command(
     output: OutputOptions,
     pacing: Pacing,
 ) -> int:
-    """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
+    """Carry on with a run (default: your latest) as it was planned, with today's settings and tokens."""
     from orchestrator.app import Organizations, RunOptions
     from orchestrator.core import SystemClock
 
     clock = SystemClock()
     with use_store(store_url, clock, must_exist=True) as store:
-        found = store.views.find_run(run)
+        found = find_run(store, run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file again with `tesnap run`")
         jobfile = replace(pacing.apply(_read_settings(found, jobfiles)), name=found.job)
         before = store.starts.last_of([found.id]).get(found.id)
-        part = before is not None and before.part
+        if before is not None:
+            jobfile = replace(jobfile, part=before.part, title=before.title)
         with (
-            follow(jobfile, output, command="resume", watching=watching, part=part) as start,
+            follow(jobfile, output, command="resume", watching=watching) as start,
             remembered(start, store),
         ):
             if failed:
@@ -147,7 +149,7 @@ def cancel_command(
         raise click.UsageError("name a run, or write --unfinished for all that nobody works on")
     with use_store(store_url, SystemClock(), must_exist=True) as store:
         if run is not None:
-            found = store.views.find_run(run)
+            found = find_run(store, run)
             if found.state is RunState.FINISHED:
                 raise UsageError(f"run {found.id} has finished: there is nothing to give up")
             _cancel(store, found.id)
@@ -186,7 +188,7 @@ def _cancel(store: Store, run_id: str) -> None:
 
 
 @click.command("settle")
-@click.argument("run", default="last", metavar="RUN")
+@click.argument("run", required=False, metavar="[RUN")
 @click.argument("task", required=False, metavar="[TASK")
 @click.argument(
     "verdict", required=False, type=click.Choice(["created", "not-created"]), metavar="created|not-created"
@@ -195,7 +197,7 @@ def _cancel(store: Store, run_id: str) -> None:
 @store_option
 @zone_option
 def settle_command(
-    run: str,
+    run: str | None,
     task: str | None,
     verdict: str | None,
     snapshot_id: str | None,
@@ -212,7 +214,7 @@ def settle_command(
     clock = SystemClock()
     if task is None:
         with look_into_store(store_url, clock) as store:
-            found = store.views.find_run(run)
+            found = find_run(store, run)
             uncertain = [r for r in store.views.results(found.id) if r.status is Status.UNCERTAIN]
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
@@ -223,7 +225,7 @@ def settle_command(
     if snapshot_id is not None:
         check_snapshot_id(snapshot_id)
     with use_store(store_url, clock, must_exist=True) as store:
-        found = store.views.find_run(run)
+        found = find_run(store, run)
         _settle(store, found, task, snapshot_id)
     return ExitCode.DONE
 

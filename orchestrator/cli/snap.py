@@ -172,7 +172,7 @@ def snap_command(
     from orchestrator.app import Organizations, RunOptions
 
     with (
-        follow(paced, output, command="snap", part=True) as start,
+        follow(paced, output, command="snap") as start,
         use_store(store_url, clock) as store,
         remembered(start, store),
     ):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from fnmatch import filter as filter_names
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +23,8 @@ from orchestrator.cli.process import (
     typed_store,
 )
 from orchestrator.cli.timezone import terminal_zone
-from orchestrator.core import UsageError
+from orchestrator.cli.which_run import find_run
+from orchestrator.core import UsageError, is_like
 
 if TYPE_CHECKING:
     from orchestrator.core import Start
@@ -36,17 +38,17 @@ MOST_COUNTED = 1_000
 
 
 @click.command("status")
-@click.argument("run", default="last", metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]")
 @store_option
 @json_option
 @zone_option
-def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: str | None) -> None:
-    """Where a run is and why it waits; also from another terminal (default: the latest run)."""
+def status_command(run: str | None, *, store_url: str | None, as_json: bool, timezone: str | None) -> None:
+    """Where a run is and why it waits; also from another terminal (default: your latest run)."""
     from orchestrator.core import SystemClock
     from orchestrator.output import load_status, status_document, status_lines
 
     with look_into_store(store_url, SystemClock()) as store:
-        found = load_status(store, store.views.find_run(run).id)
+        found = load_status(store, find_run(store, run).id)
     if as_json:
         print_lines(document_lines(status_document(found)))
     else:
@@ -57,24 +59,26 @@ def status_command(run: str, *, store_url: str | None, as_json: bool, timezone: 
 @option(
     "--failed", is_flag=True, envvar=None, help="Only runs whose last process did not end with exit code 0."
 )
+@option("--organization", metavar="GLOB", help="Only runs that have an organization matching this.")
+@option("--title", envvar=None, metavar="TEXT", help="Only runs of an incident whose title has this in it.")
 @limit_option(RUNS_SHOWN)
 @store_option
 @json_option
 @zone_option
 def runs_command(
-    *, failed: bool, limit: int | None, store_url: str | None, as_json: bool, timezone: str | None
+    *, limit: int | None, store_url: str | None, as_json: bool, timezone: str | None, **which: Any
 ) -> None:
     """List the runs in the store, the latest first, with how they ended."""
     from orchestrator.core import SystemClock
     from orchestrator.output import run_document, runs_table, terminal_room
 
     with look_into_store(store_url, SystemClock()) as store:
-        runs = (one for one in _with_starts(store) if not (failed and _ended_well(*one)))
+        runs = _find_runs(store, **which)
         if as_json:
             print_lines(array_lines(run_document(*one) for one in islice(runs, limit)))
             return
         shown, now = list(islice(runs, limit or RUNS_SHOWN)), store.epoch()
-        older = not failed and shown  # how many of the older ones failed is not counted
+        older = shown and not any(which.values())  # how many of the older ones are meant is not counted
         more = store.history.count_runs(before=shown[-1][0].run, most=MOST_COUNTED + 1) if older else 0
     zone, room = terminal_zone(timezone, os.environ)[0], terminal_room(sys.stdout)
     starts = {view.run.id: start for view, start in shown if start is not None}
@@ -84,12 +88,24 @@ def runs_command(
         print(f"{words} more: --limit {len(shown) + min(more, MOST_COUNTED)} shows them")
 
 
-def _with_starts(store: Store) -> Iterator[tuple[RunSummary, Start | None]]:
-    """All runs, the latest first, each with what is remembered of its last process; read page by page."""
+def _find_runs(
+    store: Store, *, failed: bool, organization: str | None, title: str | None
+) -> Iterator[tuple[RunSummary, Start | None]]:
+    """The runs that are meant, the latest first, each with what is remembered of its last process; read page by page."""
     runs = store.history.runs()
     while some := list(islice(runs, RUNS_SHOWN)):
-        starts = store.starts.last_of([view.run.id for view in some])
-        yield from ((view, starts.get(view.run.id)) for view in some)
+        ids = [view.run.id for view in some]
+        starts = store.starts.last_of(ids)
+        names = {} if organization is None else store.history.organizations(ids)
+        for view in some:
+            start = starts.get(view.run.id)
+            told = "" if start is None else start.title
+            if (
+                not (failed and _ended_well(view, start))
+                and (organization is None or filter_names(names.get(view.run.id, ()), organization))
+                and (title is None or (told and is_like(told, title)))
+            ):
+                yield view, start
 
 
 def _ended_well(view: RunSummary, start: Start | None) -> bool:

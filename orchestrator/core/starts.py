@@ -11,11 +11,12 @@ class Start:
     """One start of a job by one process; it may have come to no run, as without any token.
 
     `part`: only a part of the file was meant, so that it is no success of the job. `attended`: somebody sat at a
-    terminal. Without `ended_at` the process is at work, or was killed.
+    terminal. `title` is what an incident is called. Without `ended_at` the process is at work, or was killed.
     """
 
     job: str
     command: str
+    title: str = ""
     user: str = ""
     host: str = ""
     pid: int = 0

@@ -19,9 +19,11 @@ from orchestrator.core import (
     Problem,
     Progress,
     Reason,
+    RefusedOrganization,
     Result,
     Run,
     RunState,
+    Start,
     Status,
     Waiting,
     choice,
@@ -242,7 +244,7 @@ def progress_text(run_id: str, counts: Counts, *, live: bool = True) -> str:
 
 def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> str:
     """The outcome of the run, and what to type next; `store` is where to look if that is not the usual place."""
-    words = outcome_text(ending.run, ending.counts, ending.pending_reasons) + _refused_text(ending.run)
+    words = outcome_text(ending.run, ending.counts, ending.pending_reasons)
     if ending.unread:
         words += (
             f" ({ending.unread} not looked for: the list of tests cannot be read; the next start looks again)"
@@ -267,8 +269,9 @@ def _refused_text(run: Run) -> str:
 
 
 def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
-    """The counts in words, and the reasons of what is pending: `2 created, 12 pending (token refused)`."""
-    return f"{counts_text(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
+    """The counts in words, the reasons of what is pending, and whom the plan leaves out: `2 created, 12 pending (token refused)`."""
+    pending = _pending_why(run, counts, pending_reasons)
+    return f"{counts_text(counts) or 'nothing to do'}{pending}{_refused_text(run)}"
 
 
 def next_steps(
@@ -302,6 +305,25 @@ def next_steps(
 def start_text(job: str, run_id: str, tasks: int) -> str:
     """The first words of a run."""
     return f"run {run_id} of {harmless(job)}: {plural(tasks, 'snapshot')}"
+
+
+def process_text(start: Start, now: float, zone: tzinfo, *, live: bool) -> str:
+    """The sentence about the last process of a run: who started it where, and how it ended."""
+    who = f"tesnap {start.command} of {harmless(start.user)} on {harmless(start.host)}"
+    began = clock_time(start.began_at, now, zone)
+    if start.ended_at is not None:
+        lasted = duration_text(start.ended_at - start.began_at)
+        ended = clock_time(start.ended_at, now, zone)
+        line = f": {harmless(start.last_line)}" if start.last_line else ""
+        return f"{who} ended {ended} after {lasted} with exit code {start.exit_code}{line}"
+    if live:
+        return f"{who} is at work since {began} (process {start.pid})"
+    return f"{who} began {began} and was killed, or its machine went down: nothing is known of its end"
+
+
+def left_out_text(one: RefusedOrganization) -> str:
+    """The sentence about an organization that a plan leaves out, or that cannot be served."""
+    return f"{harmless(one.name)} is refused ({reason_text(one.reason)}): {harmless(one.text)}"
 
 
 def match_text(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:

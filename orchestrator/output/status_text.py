@@ -151,25 +151,10 @@ def status_lines(status: RunStatus, zone: tzinfo, *, store: str = "") -> Iterato
     if status.loss is not None:
         yield sentences.loss_text(status.loss, status.now, zone)
     if status.start is not None:
-        yield start_text(status.start, status.now, zone, live=status.view.processes > 0)
-    for one in run.refused:
-        yield f"{harmless(one.name)} is refused ({sentences.reason_text(one.reason)}): {harmless(one.text)}"
+        yield sentences.process_text(status.start, status.now, zone, live=status.view.processes > 0)
+    yield from map(sentences.left_out_text, run.refused)
     if command := _next_command(status, store):
         yield f"next: {command}"
-
-
-def start_text(start: Start, now: float, zone: tzinfo, *, live: bool) -> str:
-    """The sentence about the last process of a run: who started it where, and how it ended."""
-    who = f"tesnap {start.command} of {harmless(start.user)} on {harmless(start.host)}"
-    began = clock_time(start.began_at, now, zone)
-    if start.ended_at is not None:
-        lasted = sentences.duration_text(start.ended_at - start.began_at)
-        ended = clock_time(start.ended_at, now, zone)
-        line = f": {harmless(start.last_line)}" if start.last_line else ""
-        return f"{who} ended {ended} after {lasted} with exit code {start.exit_code}{line}"
-    if live:
-        return f"{who} is at work since {began} (process {start.pid})"
-    return f"{who} began {began} and was killed, or its machine went down: nothing is known of its end"
 
 
 def _next_command(status: RunStatus, where: str) -> str:

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
         Preview,
         order_snapshots,
     )
-    from orchestrator.planning.refusal import check_lists, check_selection, join_texts
+    from orchestrator.planning.refusal import (
+        check_lists,
+        check_selection,
+        describe_fewer,
+        join_texts,
+    )
     from orchestrator.planning.scheduler import Plan, make_plan
     from orchestrator.planning.selection import (
         Scope,

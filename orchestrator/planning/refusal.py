@@ -5,9 +5,19 @@ What is wrong with one organization is its own trouble: the others of its job ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from orchestrator.core import Job, Reason, RefusedOrganization, SelectionError
+from orchestrator.core import (
+    Job,
+    Reason,
+    RefusedOrganization,
+    SelectionError,
+    Success,
+    Task,
+    choice,
+    first_names,
+    quote,
+)
 from orchestrator.planning.discovery import OrganizationSurvey
 from orchestrator.planning.selection import Selection
 from orchestrator.planning.unreadable import describe_missing, unreadable_error, unreadable_reason
@@ -29,7 +39,7 @@ def refuse_selections(
     A job that somebody types means its tests wherever they are: it refuses an organization only where it means none
     at all.
     """
-    means_none = not any(one.tests for one in selections.values()) and job.min_tests is None
+    means_none = not any(one.tests for one in selections.values()) and job.min_tests is None and not job.only
     for name, selection in selections.items():
         count, least = len(selection.tests), max(job.least_tests, int(means_none))
         if job.max_tests is not None and count > job.max_tests:
@@ -68,6 +78,27 @@ def check_rest(refused: Mapping[str, RefusedOrganization], served: Iterable[str]
         raise SelectionError(join_texts(one.text for one in refused.values()))
 
 
+def check_part(jobs: Sequence[Job], plan: Iterable[Task], refused: Collection[RefusedOrganization]) -> None:
+    """Raise SelectionError when a part of the jobs was meant that has no test."""
+    patterns = {pattern for job in jobs for pattern in job.only}
+    if patterns and not refused and next(iter(plan), None) is None:
+        which = choice([quote(pattern) for pattern in sorted(patterns)])
+        raise SelectionError(
+            f"no test of the jobs is like {which}, so nothing was sent: `tesnap plan` shows all of them"
+        )
+
+
+def describe_fewer(counts: Mapping[str, int], successes: Mapping[str, Success]) -> Iterator[str]:
+    """A sentence where less than half is planned of what the last successful run had of an organization; by their names."""
+    texts = [
+        f"{name}: {counts.get(name, 0)} of {before.tasks}"
+        for name, before in sorted(successes.items())
+        if 2 * counts.get(name, 0) < before.tasks
+    ]
+    if texts:
+        yield f"less than half of the snapshots that the last successful run had ({first_names(texts)}): see if the tests or the selectors have changed"
+
+
 def join_texts(texts: Iterable[str]) -> str:
     """The sentences, one a line, the first few of them."""
     known = list(dict.fromkeys(texts))
@@ -85,7 +116,7 @@ def _explain_shortage(
     if selection.unreadable:
         text = f"no test could be selected: {describe_missing(selection.unreadable)}"
         return unreadable_reason(selection.unreadable), text
-    if selection.incomplete:
+    if selection.incomplete or job.only:
         return None, ""
     return Reason.TOO_FEW_TESTS, _shortage_text(job, selection, _whose(name, selections))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 
 from orchestrator import windows
@@ -30,7 +30,7 @@ from orchestrator.core import (
 )
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
 from orchestrator.planning.discovery import OrganizationSurvey
-from orchestrator.planning.refusal import check_lists, check_rest, refuse_selections
+from orchestrator.planning.refusal import check_lists, check_part, check_rest, refuse_selections
 from orchestrator.planning.selection import (
     SelectedTest,
     Selection,
@@ -51,14 +51,15 @@ class Plan:
     """The tasks of a run, organization by organization, and what the user should know about them.
 
     The tasks are made whenever they are asked for, by `make` from the identity of an organization, and always the same:
-    so a million of them are never there at once. `asked` is how many snapshots the jobs ask for; those that several
-    jobs want are among them more than once. The `refused` organizations are those of which nothing, or not all that was
+    so a million of them are never there at once. `asked` is how many snapshots the jobs ask for, and `counts` how many
+    of each organization that is planned, by identity; those that several jobs want are among them more than once. The `refused` organizations are those of which nothing, or not all that was
     asked for, is planned.
     """
 
     organizations: tuple[str, ...]
     make: Callable[[str], Sequence[Task]]
     asked: int
+    counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     refused: tuple[RefusedOrganization, ...] = ()
 
@@ -88,7 +89,9 @@ def make_plan(
         scheduler.add(job)
     check_lists(scheduler.selections)
     check_rest(scheduler.refused, surveys)
-    return scheduler.plan()
+    plan = scheduler.plan()
+    check_part(jobfile.jobs, plan, plan.refused)
+    return plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +206,10 @@ class _Scheduler:
             organizations=tuple(self._choices),
             make=self._make_tasks,
             asked=self._asked,
+            counts={
+                identity: sum(len(choice.tests) * len(choice.windows) for choice in choices)
+                for identity, choices in self._choices.items()
+            },
             notes=notes,
             refused=tuple(self.refused.values()),
         )

@@ -278,6 +278,7 @@ SEVENTH = (
         id {serial},
         mark TEXT NOT NULL UNIQUE,               -- random: by it the process that started knows its row
         job TEXT NOT NULL,
+        title TEXT NOT NULL,                     -- of an incident, else empty
         run TEXT,
         command TEXT NOT NULL,
         user_name TEXT NOT NULL,
@@ -294,6 +295,7 @@ SEVENTH = (
     "CREATE INDEX job_start_run ON job_start (run, id)",
     "CREATE INDEX job_start_whole ON job_start (job, id) WHERE part = 0",
     "CREATE INDEX job_start_done ON job_start (job, ended_wall) WHERE part = 0 AND exit_code = 0",
+    "CREATE INDEX job_start_title ON job_start (LOWER(title), id) WHERE title <> ''",
     "CREATE INDEX job_start_attended ON job_start (user_name, host, id) WHERE attended = 1",
     # When each organization of a job was last made whole.
     """CREATE TABLE success (

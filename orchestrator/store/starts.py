@@ -10,8 +10,8 @@ from orchestrator.store.database import Database, Row
 from orchestrator.store.rows import BATCH
 
 ADD = """
-INSERT INTO job_start (mark, job, run, command, user_name, host, pid, version, part, attended, began_wall)
-VALUES (:mark, :job, :run, :command, :user, :host, :pid, :version, :part, :attended, :began)"""
+INSERT INTO job_start (mark, job, title, run, command, user_name, host, pid, version, part, attended, began_wall)
+VALUES (:mark, :job, :title, :run, :command, :user, :host, :pid, :version, :part, :attended, :began)"""
 
 SET_RUN = "UPDATE job_start SET run = :run WHERE mark = :mark"
 
@@ -46,8 +46,12 @@ SELECT * FROM job_start WHERE job = :job AND part = 0 AND exit_code = 0 ORDER BY
 JOBS = "SELECT DISTINCT job FROM job_start WHERE part = 0 ORDER BY job"
 
 LATEST_BY = """
-SELECT run FROM job_start
-WHERE user_name = :user AND host = :host AND attended = 1 AND run IS NOT NULL ORDER BY id DESC LIMIT 1"""
+SELECT s.run FROM job_start s JOIN run r ON r.id = s.run AND r.planner IS NULL
+WHERE s.user_name = :user AND s.host = :host AND s.attended = 1 ORDER BY s.id DESC LIMIT 1"""
+
+TITLED = """
+SELECT run FROM job_start WHERE LOWER(title) = LOWER(:title) AND title <> '' AND run IS NOT NULL
+GROUP BY run ORDER BY MIN(id)"""
 
 
 class Starts:
@@ -64,6 +68,7 @@ class Starts:
                 ADD,
                 mark=mark,
                 job=start.job,
+                title=start.title,
                 run=start.run_id,
                 command=start.command,
                 user=start.user,
@@ -137,6 +142,11 @@ class Starts:
             rows = tx.rows(SUCCESSES, job=job)
         return {row["organization"]: Success(at=row["at"], tasks=row["tasks"]) for row in rows}
 
+    def titled(self, title: str) -> Sequence[str]:
+        """The ids of the runs that were started under this title, the oldest first."""
+        with self._database.read() as tx:
+            return [row["run"] for row in tx.rows(TITLED, title=title)]
+
     def latest_run(self, user: str, host: str) -> str | None:
         """The id of the latest run that this user started on this machine at a terminal."""
         with self._database.read() as tx:
@@ -147,6 +157,7 @@ class Starts:
 def _to_start(row: Row) -> Start:
     return Start(
         job=row["job"],
+        title=row["title"],
         run_id=row["run"],
         command=row["command"],
         user=row["user_name"],

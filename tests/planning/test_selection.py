@@ -18,9 +18,16 @@ from orchestrator.core.jobs import (
     TestRef,
     Window,
 )
+from orchestrator.core.starts import Success
 from orchestrator.core.tasks import Reason
 from orchestrator.planning.discovery import OrganizationSurvey
-from orchestrator.planning.refusal import check_lists, check_selection, refuse_selections
+from orchestrator.planning.refusal import (
+    check_lists,
+    check_part,
+    check_selection,
+    describe_fewer,
+    refuse_selections,
+)
 from orchestrator.planning.selection import (
     Listing,
     Scope,
@@ -516,3 +523,65 @@ def test_with_one_organization_an_id_that_its_list_has_not_is_sent_all_the_same(
     assert meant(several("99"), known) == {"acme": ["99"]}
     (note,) = select_tests_by_organization(several("99"), known, moments=())["acme"].notes
     assert note.startswith("acme: test 99 is not in the list of tests")
+
+
+# -- a part of the job -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (("2",), ["2"]),
+        (("checkout*",), ["1", "2"]),
+        (("EU",), ["3", "1"]),
+        (("4", "us"), ["4", "2"]),
+        (("77",), []),
+    ],
+)
+def test_of_a_part_only_those_tests_are_meant_that_are_like_it(
+    only: tuple[str, ...], expected: list[str]
+) -> None:
+    """By id, by a part of the name or by a pattern, of those that the job names and of those that it selects."""
+    asked = job(tests=(TestRef(id="3"), TestRef(id="4")), select=Select(test_name=("checkout",)))
+    assert set(ids(chosen(asked))) >= set(expected)
+    assert sorted(ids(chosen(dataclasses.replace(asked, only=only)))) == sorted(expected)
+
+
+def test_a_part_refuses_no_organization_in_which_it_has_no_test() -> None:
+    """But one whose lists cannot be read: nobody knows what is missing of it."""
+    filed = job(select=Select(test_name=("checkout",)), place="jobs.yaml:7:5", min_tests=2, only=("login",))
+    none = chosen(filed)
+    assert ids(none) == []
+    assert reasons(filed, {"acme": none, "other": none}) == {}
+    assert reasons(filed, {"acme": none, "other": none}, other=Reason.TOKEN_MISSING) == {
+        "other": Reason.TOKEN_MISSING
+    }
+    by_id = job(tests=(TestRef(id="1"),), only=("2",))
+    assert reasons(by_id, {"acme": chosen(by_id)}, acme=Reason.TOKEN_MISSING) == {}
+
+
+def test_a_part_without_any_test_is_an_error() -> None:
+    """What is like nothing is most likely misspelt."""
+    filed = job(select=Select(test_name=("checkout",)), only=("logim",))
+    with pytest.raises(SelectionError, match="no test of the jobs is like 'logim', so nothing was sent"):
+        check_part([filed], [], [])
+    check_part([dataclasses.replace(filed, only=())], [], [])
+
+
+# -- less than there was -----------------------------------------------------------------------------------
+
+
+def test_less_than_half_of_the_last_success_is_said() -> None:
+    """With both numbers, for each organization; half of it, and more than there was, are not worth a word."""
+    before = {
+        "acme": Success(at=1.0, tasks=4),
+        "globex": Success(at=1.0, tasks=7),
+        "new": Success(at=1.0, tasks=1),
+    }
+    (told,) = describe_fewer({"acme": 2, "globex": 3, "new": 9}, before)
+    assert told.startswith(
+        "less than half of the snapshots that the last successful run had (globex: 3 of 7)"
+    )
+    assert list(describe_fewer({"acme": 2, "globex": 4, "new": 1}, before)) == []
+    (gone,) = describe_fewer({"acme": 2, "globex": 4}, before)
+    assert "new: 0 of 1" in gone

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from orchestrator.simulator import Simulator, example_world, serve
 from tests.support.commands import ROOT, Ran, environment, ran
 from tests.support.switches import CHECK, PATHS, Switches, serve_switches
+from tests.support.terminals import TESNAP, on_terminal
 
 pytestmark = pytest.mark.socket
 
@@ -247,3 +248,95 @@ def test_unfinished_runs_are_given_up_together(nights: Nights, monkeypatch: pyte
     assert ran("cancel", "--unfinished", "--yes").code == 0
     assert {one["state"] for one in json.loads(ran("runs", "--json").stdout)} == {"cancelled"}
     assert ran("cancel").code == 2
+
+
+# -- parts, and less than there was ----------------------------------------------------------------------
+
+
+def write_selecting(nights: Nights, name: str) -> None:
+    """A job file that selects the tests with this in their names."""
+    text = JOBFILE.replace('tests: ["TEST"]', f"select: {{test_name: {name}}}").replace("STYLE", "plain")
+    (nights.folder / "jobs.yaml").write_text(text)
+    (nights.folder / "switch").write_text(nights.switches.url + PATHS["plain"])
+
+
+def test_less_than_half_of_the_last_success_is_said_by_run_and_plan(nights: Nights) -> None:
+    """A tag was taken off two of three tests: everything that is planned is made, and somebody learns of it."""
+    write_selecting(nights, "'*'")
+    assert ran("run", "jobs.yaml").code == 0
+    words = "less than half of the snapshots that the last successful run had (acme: 1 of 3)"
+    names = [one.name for one in nights.simulator.world.organizations[0].account_groups[0].tests]
+    write_selecting(nights, json.dumps(names[0]))
+    assert words in ran("plan", "jobs.yaml").stdout
+    part = ran("run", "jobs.yaml", "--job", "a", "--again")
+    assert (part.code, "less than half" in part.stderr) == (0, False)
+    fewer = ran("run", "jobs.yaml")
+    assert (fewer.code, words in fewer.stderr) == (0, True)
+    assert "less than half" not in ran("run", "jobs.yaml").stderr
+
+
+def test_a_part_of_jobs_and_tests_is_no_success_of_the_job(nights: Nights) -> None:
+    """By globs of the jobs' names, by ids and names of tests; what matches nothing is said, and nothing is sent."""
+    write_selecting(nights, "'*'")
+    for words, made in ((("--test", nights.tests[1]), 1), (("--job", "a*"), 3)):
+        part = ran("run", "jobs.yaml", "--again", "--metrics", "tesnap.prom", *words)
+        assert json.loads(part.stdout.splitlines()[-1])["counts"]["created"] == made, part.stderr
+        assert "last_success_timestamp_seconds" not in nights.metrics
+    assert nights.switches.taken == []
+    none = ran("run", "jobs.yaml", "--test", "nobody-calls-a-test-so")
+    assert (none.code, none.stdout) == (2, "")
+    assert "no test of the jobs is like 'nobody-calls-a-test-so', so nothing was sent" in none.stderr
+    assert ran("run", "jobs.yaml", "--job", "b").code == 2
+    assert ran("run", "jobs.yaml").code == 0
+    assert nights.switches.said == ["alive"]
+
+
+# -- which run is meant ----------------------------------------------------------------------------------
+
+
+def test_a_title_is_the_name_of_an_incident(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its report has the snapshots of all its runs, each once; without a word the latest run is taken, and named."""
+    monkeypatch.setenv("TE_TOKEN", "token-1")
+    words = ("--last", "1h", "--title", "INC-4711", "--json")
+    runs = [
+        json.loads(ran("snap", *tests, *words).stdout.splitlines()[0])["run_id"]
+        for tests in (nights.tests[:1], nights.tests[:2])
+    ]
+    assert nights.night().code == 0
+    both = ran("report", "inc-4711", "--format", "csv")
+    assert [test in both.stdout for test in nights.tests] == [True, True, False]
+    assert both.stdout.count(nights.tests[0]) == ran("report", runs[1], "--format", "csv").stdout.count(
+        nights.tests[0]
+    )
+    status = ran("status", "INC-4711")
+    assert (status.code, status.stderr) == (0, f"tesnap: INC-4711 has 2 runs; {runs[1]} is the latest\n")
+    assert [one["run_id"] for one in json.loads(ran("runs", "--title", "4711", "--json").stdout)] == runs[
+        ::-1
+    ]
+    assert len(json.loads(ran("runs", "--organization", "ac*", "--json").stdout)) == 1
+    latest = json.loads(ran("status", "last", "--json").stdout)["run_id"]
+    assert ran("status").stderr == f"tesnap: run {latest} of nightly\n"
+    assert ran("report", "inc-4712").code == 2
+
+
+@pytest.mark.process
+def test_a_person_means_what_they_have_started(nights: Nights) -> None:
+    """At a terminal cron's run is never taken unasked; who has started none has to name one."""
+    environ = {
+        **environment(nights.folder),
+        "TE_BASE_URL": os.environ["TE_BASE_URL"],
+        "PYTHONPATH": str(ROOT),
+    }
+    status = [*TESNAP, "status"]
+    assert nights.night("--run-id", "crons").code == 0
+    with on_terminal(status, environ, cwd=nights.folder) as terminal:
+        assert terminal.end() == 2
+        words = " ".join(terminal.read().decode().split())  # however the lines are broken
+        assert "so name one: the latest is crons of nightly" in words
+    own = [*TESNAP, "snap", nights.tests[0], "--last", "1h", "--title", "INC-1"]
+    with on_terminal(own, environ, cwd=nights.folder) as terminal:
+        assert terminal.end() == 0
+    assert nights.night("--run-id", "crons-2").code == 0
+    with on_terminal(status, environ, cwd=nights.folder) as terminal:
+        assert terminal.end() == 0
+        assert b"of INC-1" in terminal.read()

@@ -96,9 +96,24 @@ def test_a_run_remembers_whom_its_plan_leaves_out(world: World) -> None:
 
 def test_the_latest_run_of_a_person_is_none_of_cron(world: World) -> None:
     """Only what was started at a terminal, by the same user on the same machine."""
+    for run in ("r1", "r2", "r3", "r4"):
+        world.store.runs.start(Run(id=run, job="nightly"), [])
     end(world, NIGHTLY, 0, run="r1")
     end(world, replace(NIGHTLY, attended=False), 0, run="r2")
     end(world, replace(NIGHTLY, host="host-2"), 0, run="r3")
     end(world, replace(NIGHTLY, user="bob"), 0, run="r4")
+    end(world, NIGHTLY, 0, run="forgotten")
     assert world.store.starts.latest_run("alice", "host-1") == "r1"
     assert world.store.starts.latest_run("carol", "host-1") is None
+
+
+def test_an_incident_is_found_by_its_title(world: World) -> None:
+    """All its runs, the oldest first, each once, however its title is typed."""
+    incident = replace(NIGHTLY, command="snap", title="INC-4711")
+    for run in ("r1", "r2", "r1"):
+        end(world, incident, 0, run=run)
+    end(world, replace(incident, title="INC-47"), 0, run="r3")
+    end(world, incident, 4)
+    assert world.store.starts.titled("inc-4711") == ["r1", "r2"]
+    assert world.store.starts.last_of(["r1"])["r1"].title == "INC-4711"
+    assert world.store.starts.titled("") == []

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.jobs import Limit
+from orchestrator.core.starts import Start
 from orchestrator.core.tasks import Counts, Result, Snapshot
 from orchestrator.ratelimit.bucket import Bucket
 from orchestrator.store.history import MadeSnapshot
@@ -44,6 +45,9 @@ class Shelf:
         return {}
 
     def reasons(self, run_id: str) -> dict[str, str]:
+        return {}
+
+    def last_of(self, run_ids: Iterable[str]) -> dict[str, Start]:
         return {}
 
     def bucket(self, organization: str) -> Bucket:
