@@ -1,4 +1,4 @@
-"""The run that a command means: by its id, by an incident's title, or without a word the latest that its user started."""
+"""The run that a command means: by its id, by an incident's title, or without a word the user's own, or simply the latest."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def find_run(store: Store, word: str | None) -> Run:
 def find_runs(store: Store, word: str | None) -> list[Run]:
     """The run of this id, or the runs under this title, the oldest first; UsageError where there is none."""
     if word is None:
-        run = _find_latest(store)
-        print(f"tesnap: run {run.id} of {run.job}", file=sys.stderr)
-        return [run]
+        return [_find_own(store) if sys.stderr.isatty() else store.views.find_run("last")]
     try:
         return [store.views.find_run(word)]
     except UsageError:
@@ -35,17 +33,17 @@ def find_runs(store: Store, word: str | None) -> list[Run]:
         raise
 
 
-def _find_latest(store: Store) -> Run:
-    """At a terminal the latest run that this user started at one of this machine: nobody's who is not asked. Else the latest."""
-    latest = store.views.find_run("last")
-    if not sys.stderr.isatty():
-        return latest
+def _find_own(store: Store) -> Run:
+    """The latest run that this user started at a terminal of this machine, which is said: never another one's, or cron's."""
     from orchestrator.app import user_name
 
+    latest = store.views.find_run("last")
     user, host = user_name(), os.uname().nodename
     own = store.starts.latest_run(user, host)
     if own is None:
         raise UsageError(
             f"{user} has started no run at a terminal of {host}, so name one: the latest is {latest.id} of {latest.job}"
         )
-    return store.views.find_run(own)
+    run = store.views.find_run(own)
+    print(f"tesnap: run {run.id} of {run.job}", file=sys.stderr)
+    return run
