@@ -16,7 +16,7 @@ from orchestrator.api.catalog import Getter
 from orchestrator.api.client import Call, snapshot_call
 from orchestrator.api.response import Answer
 from orchestrator.core.errors import TesnapError
-from orchestrator.core.events import Ending, Event, Progress
+from orchestrator.core.events import Ending, Event, Observer, Progress
 from orchestrator.core.jobs import (
     CredentialSource,
     Http,
@@ -330,8 +330,9 @@ class Stage:
         again: bool = False,
         store: Store | None = None,
         offset: float = 0.0,
+        observer: Observer | None = None,
     ) -> tuple[Worker, Notebook]:
-        """A process that runs the job file; its survey found the API's calendar so far ahead."""
+        """A process that runs the job file; its survey found the API's calendar so far ahead. An observer of its own takes the notebook's place."""
         store = store or self.open()
         surveys = self.surveys(jobfile)
         served: dict[str, ServedOrganization] = {}
@@ -359,7 +360,14 @@ class Stage:
         self.senders.append(sender)
         notebook = Notebook()
         worker = Worker(
-            run, store, sender, served, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
+            run,
+            store,
+            sender,
+            served,
+            self.clock,
+            observer=observer or notebook,
+            rules=jobfile.retry,
+            seed=seed,
         )
         return worker, notebook
 
