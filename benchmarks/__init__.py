@@ -10,6 +10,7 @@ makespan   whole runs against the shortest time the limit allows, and against a 
 scale      10,000 organizations at the API's own ceiling
 whole      the whole command over HTTP, beside a bare loop of requests
 loop       that loop
+relay      the whole command, and PostgreSQL a millisecond away
 history    looks and starts in a store with a long history
 peers      the command beside what people write or take instead
 clients    those, each as its documentation says

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,8 +18,10 @@ from benchmarks import (
     long_plans,
     makespan,
     memory,
+    night,
     queue,
     record,
+    relay,
     scale,
     startup,
     whole,
@@ -39,8 +41,12 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "crowd": crowd.rows,
     "whole": whole.rows,
 }
-ON_REQUEST: dict[str, Callable[[Path], Iterator[Row]]] = {"history": history.rows}
-"""Groups that are measured where they are named: filling a store takes a while."""
+ON_REQUEST: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "history": history.rows,
+    "night": night.rows,
+    "relay": relay.rows,
+}
+"""Groups that are measured where they are named: they take minutes, or a PostgreSQL server."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 
@@ -52,7 +58,9 @@ def main() -> None:
     if "long_plans" in groups and wanted.organizations:
         groups["long_plans"] = partial(long_plans.rows, organizations=wanted.organizations[0])
     if "whole" in groups:
-        groups["whole"] = partial(whole.rows, sizes=_sizes(wanted))
+        groups["whole"] = partial(whole.rows, sizes=_sizes(wanted, whole.STANDARD))
+    if "night" in groups:
+        groups["night"] = partial(night.rows, sizes=_sizes(wanted, night.NIGHT))
     if wanted.postgres:
         groups["queue on PostgreSQL"] = queue.postgres_rows
         groups["crowd on PostgreSQL"] = crowd.postgres_rows
@@ -82,10 +90,12 @@ def _arguments() -> argparse.Namespace:
         "--organizations",
         type=int,
         nargs="+",
-        help="whole: run with so many organizations, one run after the other; long_plans: the first of them",
+        help="whole, night: run with so many organizations, one run after the other; long_plans: the first of them",
     )
-    parser.add_argument("--tasks", type=int, help="whole: snapshots of each organization, at least 2")
-    parser.add_argument("--latency", type=float, help="whole: of the server, in seconds")
+    parser.add_argument(
+        "--tasks", type=int, help="whole, night: snapshots of each organization; whole: at least 2"
+    )
+    parser.add_argument("--latency", type=float, help="whole, night: of the server, in seconds")
     parser.add_argument(
         "--per", type=float, help="whole: the limit's period in seconds; all together 167 a second"
     )
@@ -96,9 +106,9 @@ def _arguments() -> argparse.Namespace:
     return wanted
 
 
-def _sizes(wanted: argparse.Namespace) -> whole.Sizes:
-    named = ((field.name, getattr(wanted, field.name)) for field in fields(whole.Sizes))
-    return whole.Sizes(**{name: value for name, value in named if value is not None})
+def _sizes(wanted: argparse.Namespace, usual: whole.Sizes) -> whole.Sizes:
+    named = ((field.name, getattr(wanted, field.name, None)) for field in fields(whole.Sizes))
+    return replace(usual, **{name: value for name, value in named if value is not None})
 
 
 if __name__ == "__main__":

@@ -40,13 +40,14 @@ class Sizes:
     """The sizes of a measurement: organizations, tasks of each (a fifth of them the first time), and the server's latency.
 
     `per` is the limit's period in seconds; None for one in which the organizations together take what 10,000
-    take at the true one.
+    take at the true one. `guard` is what a token stays away longer than that, in seconds.
     """
 
     organizations: Sequence[int] = (100,)
     tasks: int = 10
     latency: float = 0.02
     per: float | None = None
+    guard: float = 0.01
 
     def period(self, organizations: int) -> float:
         """The limit's period for so many organizations."""
@@ -133,12 +134,13 @@ def run_loop(place: Path, origin: str, organizations: int, tasks: int) -> Spent:
     )
 
 
-def run_tesnap(place: Path, origin: str, organizations: int, tasks: int, sizes: Sizes) -> Spent:
-    """`tesnap run` of so many tasks of each organization, from an empty store."""
+def run_tesnap(
+    place: Path, origin: str, organizations: int, tasks: int, sizes: Sizes, *, store: str = ""
+) -> Spent:
+    """`tesnap run` of so many tasks of each organization, from an empty store: this one, or a new one on the disk."""
     with TemporaryDirectory(dir=place) as name:
         home = Path(name)
         jobs = write_jobfile(home, origin, organizations, tasks, sizes)
-        store = f"sqlite:///{home}/store.db"
         command = [
             sys.executable,
             "-m",
@@ -148,7 +150,7 @@ def run_tesnap(place: Path, origin: str, organizations: int, tasks: int, sizes: 
             "--json",
             "--quiet",
             "--store",
-            store,
+            store or f"sqlite:///{home}/store.db",
         ]
         with (home / "records.jsonl").open("w+", encoding="utf-8") as records:
             spent = spend(command, place, stdout=records.fileno())
@@ -167,7 +169,9 @@ def write_jobfile(home: Path, origin: str, organizations: int, tasks: int, sizes
     for number, name in enumerate(names, start=1):
         (home / "tokens" / name).write_text(f"{token_of(number)}\n")
     tests = ", ".join(f'"{FIRST_TEST + number}"' for number in range(tasks))
-    limit = f"{{per: {sizes.period(organizations) * 1000:.0f}ms, guard: 10ms, grace: 30s}}"
+    limit = (
+        f"{{per: {sizes.period(organizations) * 1000:.0f}ms, guard: {sizes.guard * 1000:.0f}ms, grace: 30s}}"
+    )
     path = home / "jobs.yaml"
     path.write_text(
         "version: 1\nname: nightly\n"

@@ -6,9 +6,8 @@ Reads only. Entries without an id are left out; every other field may be missing
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.api.response import (
@@ -91,8 +90,7 @@ class CatalogError(TesnapError):
         self.lasting, self.stranger = lasting, stranger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountGroup:
+class AccountGroup(NamedTuple):
     """An account group that the token's user may use; `org_id` is the true key of the snapshot limit."""
 
     aid: str
@@ -103,8 +101,7 @@ class AccountGroup:
     org_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfiguredTest:
+class ConfiguredTest(NamedTuple):
     """A test, or a saved event that looks like one. Times are epoch seconds."""
 
     id: str
@@ -115,8 +112,7 @@ class ConfiguredTest:
     created_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tag:
+class Tag(NamedTuple):
     """A tag, `key:value`, with the ids of the tests it is assigned to; of a dynamic one the API lists none."""
 
     id: str
@@ -131,8 +127,7 @@ class Tag:
         return f"{self.key}:{self.value}" if self.key and self.value else self.key or self.value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(NamedTuple):
     """An alert of a test, active from `started_at` until `ended_at` (None: still active); epoch seconds."""
 
     id: str
@@ -147,8 +142,7 @@ class Alert:
         return begun and (self.ended_at is None or self.ended_at > window.start)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUser:
+class TokenUser(NamedTuple):
     """The user of a token, by e-mail address or name if the API tells either, and the ids of their roles.
 
     `roles` are those in all account groups, `group_roles` those in one: (account group, role).

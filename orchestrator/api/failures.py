@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from socket import gaierror
-from typing import Any
+from typing import Any, NamedTuple
 
 from requests import RequestException
 from urllib3.exceptions import DecodeError, HTTPError
@@ -83,8 +82,7 @@ _LASTING_TLS = {  # OpenSSL's names of alerts and errors; any other one passes
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """The reason why there is no whole answer; `lasting` if another attempt fails alike until somebody acts."""
 
     text: str

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.api.catalog import LISTS, Getter, Query
 from orchestrator.api.response import Answer, general_reset, retry_after
@@ -36,8 +35,7 @@ SLOW_AGAIN = 30.0
 """Seconds until it is said again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Pause(NamedTuple):
     """A wait of reading: for an answer that is slow, or, with `until` (epoch seconds), until the API may be asked again.
 
     `what` is read. `seconds` is how long it has waited for an answer, or has to wait: because the general limit,

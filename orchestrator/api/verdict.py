@@ -10,9 +10,9 @@ before or after the API acted. Everything else is uncertain.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from typing import NamedTuple
 
 from orchestrator.api.response import (
     ASK_WHO_ANSWERS,
@@ -68,8 +68,7 @@ class Outcome(StrEnum):
     UNCERTAIN = "uncertain"  # it may have been created
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """An outcome with what it carries.
 
     `unreadable`: a 2xx without a readable id, never to be sent again. `retry_after` is what the server asked for,

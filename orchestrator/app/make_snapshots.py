@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.app.history import (
     absolute_files,
@@ -27,6 +27,7 @@ from orchestrator.app.organizations import Organizations
 from orchestrator.core import (
     AccessRefused,
     ApiUnavailable,
+    Clock,
     Event,
     ExitCode,
     Job,
@@ -36,6 +37,7 @@ from orchestrator.core import (
     Run,
     RunBeingPlanned,
     SelectionError,
+    Task,
     choice,
 )
 from orchestrator.output import pause_text
@@ -50,12 +52,15 @@ RUN_ID_LENGTH = 4
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at a run that another process is planning: a million snapshots take it some minutes."""
+
+TOLD_EVERY = 10.0
+"""Seconds between two words on how far a plan is stored: most are in less, and nothing is said of those."""
+
 TRIES_PER_LENGTH = 4
 """Ids that are tried before longer ones are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """How a run is started: under which id, with a new generation, for how long at the most (seconds).
 
     `strict`: nothing is sent where an organization cannot be served.
@@ -68,8 +73,7 @@ class RunOptions:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class Preparation(NamedTuple):
     """All that a run is started with: its organizations' answers, and its plan or the run that is carried on.
 
     `began_at` is the boot clock's time from which the deadline counts.
@@ -237,7 +241,8 @@ def _start_when_free(
     told = False
     while True:
         try:
-            return organizations.store.runs.start(run, plan, **how)
+            tasks = tell_how_far(plan, plan.asked, observer, organizations.clock)
+            return organizations.store.runs.start(run, tasks, **how)
         except RunBeingPlanned as error:
             if not told:
                 observer.on_event(
@@ -247,6 +252,17 @@ def _start_when_free(
                 )
             told = True
             organizations.clock.sleep(LOOK_AGAIN)
+
+
+def tell_how_far(tasks: Iterable[Task], asked: int, observer: Observer, clock: Clock) -> Iterator[Task]:
+    """The tasks as they come; of a plan that takes long it is told now and then how far it is."""
+    told = clock.boot()
+    for number, task in enumerate(tasks):
+        if clock.boot() - told >= TOLD_EVERY:
+            told = clock.boot()
+            text = f"the plan is being stored: {number:,} of up to {asked:,} snapshots; nothing is sent before that"
+            observer.on_event(Event(name="plan.storing", text=text))
+        yield task
 
 
 def _free_run_id(views: Views) -> str:

@@ -31,7 +31,7 @@ from orchestrator.core import (
     identity,
 )
 from orchestrator.planning import OrganizationSurvey, SideBySide, survey_organization
-from orchestrator.store import Store
+from orchestrator.store import Joining, Store
 from orchestrator.worker import REREAD_EVERY, REREAD_WITHIN, ApiCalendar, ServedOrganization
 
 LOOKS_PER_WORD = 6
@@ -66,6 +66,17 @@ def open_client(
     """A client with the credential that the organization names; `CredentialError` when that cannot be read."""
     bearer = read_bearer(organization.credential, environ=environ)
     return make_client(organization, bearer.reveal, jobfile, clock=clock, environ=environ)
+
+
+def describe_joining(organization: Organization, org_id: str | None, bearer: Bearer | None) -> Joining:
+    """What the store is told of an organization, with the id that was read and the credential that it was read with."""
+    return Joining(
+        base_url=organization.base_url,
+        name=organization.name,
+        org_id=org_id,
+        named=organization.org_id,
+        digest=None if bearer is None else bearer.digest,
+    )
 
 
 class Organizations:
@@ -208,24 +219,27 @@ class Organizations:
     ) -> dict[str, ServedOrganization]:
         """The organizations as a worker serves them, by identity; `read_only` writes nothing into the store."""
         served: dict[str, ServedOrganization] = {}
-        for name, survey in surveys.items():
-            one = self._serve_one(name, survey, read_only=read_only)
-            known = served.setdefault(one.identity, one)
-            if known is not one:
-                known.merge(one)
-            self.identities[name] = known.identity
-            self._names |= {known.identity: known.name, known.name: known.name}
+        joinings, known = [self._joining(*one) for one in surveys.items()], self.store.organizations
+        if read_only:
+            present = known.present_identities([one.identity for one in joinings])
+            identities = [present.get(one.identity, one.identity) for one in joinings]
+        else:
+            identities = known.join_all(joinings)
+        for (name, survey), known_as in zip(surveys.items(), identities, strict=True):
+            one = self._serve_one(name, survey, known_as)
+            first = served.setdefault(one.identity, one)
+            if first is not one:
+                first.merge(one)
+            self.identities[name] = first.identity
+            self._names |= {first.identity: first.name, first.name: first.name}
             if survey.org_id is None and survey.stopped is None and name in self.clients:
                 self.unread.add(name)
         return served
 
-    def _serve_one(self, name: str, survey: OrganizationSurvey, *, read_only: bool) -> ServedOrganization:
+    def _serve_one(self, name: str, survey: OrganizationSurvey, known_as: str) -> ServedOrganization:
         organization = self.jobfile.organizations[name]
-        # With a stranger's token it is the file's, if that says one.
-        org_id = (survey.stopped and organization.org_id) or survey.org_id
-        bearer = self.bearer(name) if name in self._bearers and survey.stopped is None else None
         served = ServedOrganization(
-            identity=self._identify(organization, org_id, bearer, read_only=read_only),
+            identity=known_as,
             name=name,
             limit=organization.limit,
             timeout=self.jobfile.http.timeout,
@@ -241,23 +255,12 @@ class Organizations:
                 served.stop(survey.stopped, survey.because)
         return served
 
-    def _identify(
-        self, organization: Organization, org_id: str | None, bearer: Bearer | None, *, read_only: bool
-    ) -> str:
-        if not read_only:
-            return self._join(organization, org_id, bearer)
-        name = organization.name if org_id is None else None
-        return self.store.organizations.present_identity(
-            identity(organization.base_url, org_id=org_id, name=name)
-        )
-
-    def _join(self, organization: Organization, org_id: str | None, bearer: Bearer | None) -> str:
-        return self.store.organizations.join(
-            organization.base_url,
-            organization.name,
-            org_id,
-            named=organization.org_id,
-            digest=None if bearer is None else bearer.digest,
+    def _joining(self, name: str, survey: OrganizationSurvey) -> Joining:
+        """What was learnt of an organization; with a stranger's token its id is the file's, if that says one."""
+        organization, stopped = self.jobfile.organizations[name], survey.stopped is not None
+        bearer = self.bearer(name) if name in self._bearers and not stopped else None
+        return describe_joining(
+            organization, (organization.org_id if stopped else None) or survey.org_id, bearer
         )
 
     # -- while it is served ------------------------------------------------------------------------------
@@ -273,11 +276,11 @@ class Organizations:
 
     def learn(self, name: str, org_id: str) -> bool:
         """Have the store know what a name's present credential shows that it stands for; False if it stands for another."""
-        organization, base_url = self.jobfile.organizations[name], self.jobfile.organizations[name].base_url
+        base_url = self.jobfile.organizations[name].base_url
         before = self.store.organizations.present_identity(self.identities[name])
         if before not in (identity(base_url, name=name), identity(base_url, org_id=org_id)):
             return False
-        known = self._join(organization, org_id, self.bearer(name))
+        known = self._join(name, org_id)
         self.identities[name] = known
         self._names.setdefault(known, name)
         self.unread.discard(name)
@@ -293,9 +296,14 @@ class Organizations:
             return True
         return False
 
+    def _join(self, name: str, org_id: str | None) -> str:
+        joining = describe_joining(self.jobfile.organizations[name], org_id, self.bearer(name))
+        (known_as,) = self.store.organizations.join_all([joining])
+        return known_as
+
     def _share(self, name: str) -> None:
         """Have the store know a credential that is new: others with the same one share the bucket."""
-        self._join(self.jobfile.organizations[name], None, self.bearer(name))
+        self._join(name, None)
         self._unshared.discard(name)
 
     def client_of(self, task: Task) -> Client:

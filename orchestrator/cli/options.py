@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import tzinfo
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
 
@@ -201,8 +201,7 @@ _PACING_OPTIONS = option_group(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pacing:
+class Pacing(NamedTuple):
     """The command line's settings instead of the job files' limits (fields of `Limit`) and timeout; None: as they are."""
 
     limit: Mapping[str, Any]

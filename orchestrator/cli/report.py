@@ -70,10 +70,11 @@ def report_command(run: str | None, **settings: Any) -> None:
     kind = _kind_of(settings["format_"], settings["output"])
     zone, show_links = terminal_zone(settings["timezone"], os.environ)[0], settings["links"] == "show"
     with look_into_store(settings["store_url"], SystemClock()) as store:
-        runs = find_runs(store, run)
-        report = join_reports([load_report(store, one, zone=zone, show_links=show_links) for one in runs])
-    organization = settings["organization"]
-    _write(report if organization is None else report.only(organization), kind, settings["output"])
+        report = join_reports(
+            [load_report(store, one, zone=zone, show_links=show_links) for one in find_runs(store, run)]
+        )
+        organization = settings["organization"]
+        _write(report if organization is None else report.only(organization), kind, settings["output"])
 
 
 def load_report(
@@ -85,13 +86,13 @@ def load_report(
     ending: Ending | None = None,
 ) -> Report:
     """The report of a run from what the store knows now, and at its end from how it ended."""
-    from orchestrator.output import Report, pending_reasons
+    from orchestrator.output import Report, load_results, pending_reasons
 
     view = store.views.run(run.id)
     limits = {identity: store.organizations.bucket(identity).last_limit for identity in view.counts}
     return Report(
         run=run,
-        results=tuple(store.views.results(run.id)),
+        results=load_results(store.views, run),
         zone=zone,
         now=store.epoch(),
         show_links=show_links,

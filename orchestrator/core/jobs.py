@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from orchestrator.core.errors import UsageError
 from orchestrator.core.text import first_names
@@ -111,8 +112,7 @@ class Limit:
         return min(1.0, self.per / 300)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryRules:
+class RetryRules(NamedTuple):
     """How often, and for how long after its first byte, one task is attempted."""
 
     attempts: int = 8
@@ -128,8 +128,7 @@ class Http:
     ca_bundle: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialSource:
+class CredentialSource(NamedTuple):
     """Where an organization's API token is read from: exactly one of a file's path, a variable's name."""
 
     file: str | None = None
@@ -159,8 +158,7 @@ class TestRef:
     test_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Select:
+class Select(NamedTuple):
     """Which tests are meant without naming ids: every key that is set has to hold, any value of it."""
 
     test_name: tuple[str, ...] = ()
@@ -243,8 +241,7 @@ class Job:
         return any(spec.start == SINCE_ALERT for spec in self.windows)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notify:
+class Notify(NamedTuple):
     """Somebody to tell when a run ends; the address stands in a file, never in the job file."""
 
     format: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import cast
+from typing import NamedTuple, cast
 
 from orchestrator.core.errors import ExitCode
 from orchestrator.core.jobs import Limit, OnUncertain, Priority, Window
@@ -263,8 +263,7 @@ class Snapshot:
     source_test_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
+class Closing(NamedTuple):
     """A 429: for how long the organization's gate closes.
 
     `seconds` is None for the limit's own period; `doubles` is False for the general limit, whose

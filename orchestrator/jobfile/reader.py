@@ -7,9 +7,10 @@ names and defaults stay with their file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from orchestrator.core import (
     MOST_SNAPSHOTS,
@@ -44,8 +45,7 @@ _SUFFIXES = (".yaml", ".yml")
 _LONGEST_NAME = 60  # characters of a joined name: it has to fit into a line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedJobFile:
+class CheckedJobFile(NamedTuple):
     """The request of job files, and what their author should know all the same.
 
     `settings` are the values that stand outside of the jobs, by their keys, each as it was written and where.
@@ -53,11 +53,10 @@ class CheckedJobFile:
 
     jobfile: JobFile
     warnings: tuple[Located, ...] = ()
-    settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
+class _Part(NamedTuple):
     """One file as far as it could be read; `file` is None where nothing could."""
 
     path: str

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.output.plan_text import plan_document, plan_lines
     from orchestrator.output.report.notify import notify_all
-    from orchestrator.output.report.page import Report, join_reports
+    from orchestrator.output.report.page import Report, join_reports, load_results
     from orchestrator.output.report.render import (
         SUFFIXES,
         ReportFormat,

@@ -9,8 +9,9 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 
 from orchestrator.api import Pause
 from orchestrator.core import (
@@ -84,8 +85,7 @@ _TO_DO_BEFORE = {
 """Words for what somebody has to do before a run can be carried on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotRow:
+class SnapshotRow(NamedTuple):
     """One settled task as a table shows it; `about` is its link if `linked`, else what there is to say.
 
     Two tests may have one name: `test_id` tells them apart, empty where `test` is the id. `unknown_end` is the short
@@ -104,8 +104,7 @@ class SnapshotRow:
     linked: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """Something to type, and what for; `first` is what somebody has to do before."""
 
     command: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.core import mask_secrets
 
@@ -45,8 +45,7 @@ def set_cell_size(text: str, columns: int) -> str:
     return fit(text, columns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table, as wide as its cells but `least` columns of the terminal; cut after `most` of them.
 
     What somebody has to read to the end or to type, such as a time or a run's id, has no `most`.

@@ -6,14 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.core import Existence, ExitCode, JobFile, Limit, Reason, Result, Task
 from orchestrator.planning.ended_events import EndedEvents
 from orchestrator.ratelimit import ASSUMED_LATENCY, ForecastStart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedSnapshot:
+class PlannedSnapshot(NamedTuple):
     """One snapshot of a plan: when it starts (epoch seconds) and in which group, or what exists already.
 
     `there` is said of a saved event whose thirty days are over.
@@ -26,8 +26,7 @@ class PlannedSnapshot:
     there: Existence | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedOrganization:
+class PlannedOrganization(NamedTuple):
     """The snapshots of one organization, under the user's name for it, in the order in which they will go."""
 
     name: str

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from typing import NamedTuple
 
 from orchestrator import windows
 from orchestrator.core import (
@@ -94,8 +95,7 @@ def make_plan(
     return plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
+class _Choice(NamedTuple):
     """The snapshots that a job wants of one organization, under the name that it has in the file: tests times windows."""
 
     job: Job

@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from orchestrator import core
 from orchestrator.api import Alert, ConfiguredTest, Tag
@@ -88,8 +89,7 @@ class Selection:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(NamedTuple):
     """The account groups of one organization in which a job looks for tests, its own first.
 
     A test that several of them share is one, and belongs to the one with the lowest id.

@@ -9,9 +9,8 @@ imported when the first attempt has failed: most runs never need it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     from tenacity import BaseRetrying, RetryCallState
@@ -29,8 +28,7 @@ JITTER = 0.5
 """Up to this fraction of a wait is taken off at random, so that many tasks do not return together."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
+class Backoff(NamedTuple):
     """How long to wait before another attempt; `scale` shortens all waits with a shorter limit period."""
 
     rules: RetryRules

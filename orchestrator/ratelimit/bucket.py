@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from orchestrator.core import Closing, Limit, Pace, Priority, Reason
 
@@ -74,8 +75,7 @@ class Bucket:
     last_limit: Limit | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(NamedTuple):
     """The demand for an organization's tokens.
 
     `mine`: when the earliest task of each class of the asking run is due, and why it is not before.
@@ -86,8 +86,7 @@ class Demand:
     others: Collection[Priority] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Go:
+class Go(NamedTuple):
     """A grant: this token, to a task of this class; `probe` is the single try after a refusal."""
 
     token: int
@@ -95,16 +94,14 @@ class Go:
     probe: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
+class Wait(NamedTuple):
     """No grant before `until` (store time; None: it depends on others), and why."""
 
     until: float | None
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(NamedTuple):
     """A grant or a wait, and what is to be remembered about classes held back."""
 
     outcome: Go | Wait

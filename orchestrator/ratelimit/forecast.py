@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from orchestrator.core import Limit, Priority, Reason, Task
 from orchestrator.ratelimit.bucket import Bucket, Demand, Go, Token, decide, settled_return
@@ -14,8 +15,7 @@ ASSUMED_LATENCY = 1.0
 """Seconds that a plan allows for each answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastStart:
+class ForecastStart(NamedTuple):
     """When a task will start, in seconds from now (None: unknown), and in which group of slots."""
 
     task: Task

@@ -9,6 +9,7 @@ Where to look:
     runs            starting with a plan, trying again, ending
     freezing        a plan on its way into the store, and what a dead process left of one
     organizations   names and identities, and what a bucket holds
+    joining         many organizations at a start
     sharing         who shares a bucket: joining, and parting again
     merging         two organizations that turn out to be one
     reads           reads that are reserved, within the general limit
@@ -19,6 +20,7 @@ Where to look:
     leases          a task from its grant to its end
     rows            rows <-> nouns
     sql             every statement, by name
+    freezing_sql    those of a plan on its way
     sharing_sql     those of sharing and merging
     history_sql     those that look at many runs at once
     schema          the tables, and how an older store becomes a present one
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from orchestrator.store.clocks import ClockReading
     from orchestrator.store.grants import Ask, Grant
     from orchestrator.store.history import History
+    from orchestrator.store.joining import Joining
     from orchestrator.store.leases import End
     from orchestrator.store.reads import ReadAsk, ReadGrant
     from orchestrator.store.store import Store, open_store, store_exists

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from orchestrator.core import StoreUnusable, UsageError, hide, is_plain, quote, read_start
@@ -44,8 +44,7 @@ _SECRET_PARAMETERS = ("password", "sslpassword")
 _SECRET_PARAMETER = re.compile(rf"(?<=[?&])(?:{'|'.join(_SECRET_PARAMETERS)})=[^&]*&?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreAddress:
+class StoreAddress(NamedTuple):
     """The place of a store: the `path` of its file, or else the `url` of its database."""
 
     path: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.core import Clock
 from orchestrator.store import sql
@@ -13,8 +13,7 @@ KEPT = 86400.0
 """Seconds for which another machine's reading is kept: by far longer than any slot is out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockReading:
+class ClockReading(NamedTuple):
     """One machine's clocks and the store's (`at`) at one moment; `boot` counts from the machine's start `boot_id`."""
 
     boot_id: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Row = dict[str, Any]
 """A row of a result, by the names of its columns."""
@@ -14,8 +13,7 @@ Statement = tuple[str, Mapping[str, object]]
 """SQL and the values of its parameters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(NamedTuple):
     """One process's place among the living: its owner id, and how often the lock that stands for it was `taken`.
 
     Whenever that is taken anew, others may have held the process for dead meanwhile, and forgotten all about it.
@@ -25,8 +23,7 @@ class Claim:
     taken: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(NamedTuple):
     """The rows of several statements, and after the last of them store time (`now`) and the calendar (`wall`)."""
 
     rows: Sequence[list[Row]]

@@ -15,9 +15,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from orchestrator.core import Existence, Problem, Run, RunBeingPlanned, Status, StoreUnavailable, Task
-from orchestrator.store import organizations, sql
+from orchestrator.store import freezing_sql, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
-from orchestrator.store.leases import queue_afresh
+from orchestrator.store.leases import queue_all_afresh
 from orchestrator.store.rows import (
     find_phase,
     from_listing,
@@ -63,7 +63,7 @@ def begin(database: Database, run: Run, planner: str) -> bool:
             "planner": planner,
         }
         values |= {"created_at": run.created_at or tx.epoch(), "left_out": from_refused(run.refused)}
-        if tx.change(sql.ADD_RUN, **values):
+        if tx.change(freezing_sql.ADD_RUN, **values):
             return True
         if tx.row(sql.RUN, run=run.id) is None:
             raise RunBeingPlanned(f"run {run.id} is being planned by another process at this moment")
@@ -73,22 +73,22 @@ def begin(database: Database, run: Run, planner: str) -> bool:
 def _find_abandoned(database: Database, own: str) -> list[Row]:
     """The runs whose plan nobody will complete: those of dead processes, and what this one left before."""
     with database.read() as tx:
-        rows = tx.rows(sql.PLANNED_RUNS)
+        rows = tx.rows(freezing_sql.PLANNED_RUNS)
         return [row for row in rows if row["planner"] == own or not tx.alive(row["planner"])]
 
 
 def _remove_some(database: Database, run: str, planner: str) -> bool:
     """Remove a part of a run that never was, the last time all that is left; False when nothing is."""
     with database.write() as tx:
-        if tx.row(sql.LOCK_PLANNED, run=run, planner=planner) is None:
+        if tx.row(freezing_sql.LOCK_PLANNED, run=run, planner=planner) is None:
             return False  # somebody else has removed it
-        rows = organizations.lock_rows(tx, lambda: tx.rows(sql.SOME_RUN_TASKS, run=run, some=SOME))
+        rows = organizations.lock_rows(tx, lambda: tx.rows(freezing_sql.SOME_RUN_TASKS, run=run, some=SOME))
         tasks = [row["task"] for row in rows]
-        tx.change(sql.DROP_PLANNED_TASKS, run=run, tasks=tasks)
-        tx.change(sql.DROP_REFERENCES, run=run, tasks=tasks)
+        tx.change(freezing_sql.DROP_PLANNED_TASKS, run=run, tasks=tasks)
+        tx.change(freezing_sql.DROP_REFERENCES, run=run, tasks=tasks)
         if len(rows) < SOME:
-            tx.change(sql.DROP_ORGANIZATIONS_OF_RUN, run=run)
-            tx.change(sql.DROP_RUN, run=run)
+            tx.change(freezing_sql.DROP_ORGANIZATIONS_OF_RUN, run=run)
+            tx.change(freezing_sql.DROP_RUN, run=run)
         return len(rows) == SOME
 
 
@@ -129,11 +129,11 @@ class Freezing:
                 tx.refresh_statistics()
         with self._database.write() as tx:
             self._lock(tx)
-            tx.change(sql.ACTIVATE_RUN, run=self._run)
+            tx.change(freezing_sql.ACTIVATE_RUN, run=self._run)
 
     def _lock(self, tx: Transaction) -> None:
         """Raise StoreUnavailable if others took this process for dead, and removed what it had stored."""
-        if tx.row(sql.LOCK_PLANNED, run=self._run, planner=self._planner) is None:
+        if tx.row(freezing_sql.LOCK_PLANNED, run=self._run, planner=self._planner) is None:
             raise StoreUnavailable(
                 f"run {self._run}: the connection to the store was lost while its plan was stored; nothing of it was kept"
                 " and nothing was sent: run the same command again"
@@ -147,7 +147,7 @@ class Freezing:
         before = latest_rows(tx, list(wanted))
         mine = self._referred(tx, before)
         now, epoch = tx.now(), tx.epoch()
-        fresh, references = [], []
+        fresh, references, noted = [], [], []
         for one in wanted.values():
             row = before.get(one.key)
             if row is not None and row["id"] in mine:
@@ -157,18 +157,20 @@ class Freezing:
                 generation = 0 if row is None else row["generation"] + 1
                 fresh.append((one, _new_row(one, generation, now=now, epoch=epoch)))
             else:
-                _note(tx, row, one.task)
+                noted.append((row, one.task))
                 reference = self._refer(one, row, now)
                 references.append(
                     {**reference, **_to_take_up(row, one.task), "unverified": there is Existence.UNVERIFIED}
                 )
-        tx.each(sql.ADD_TASK, [row for _, row in fresh])
+        _note(tx, noted)
+        tx.each(freezing_sql.ADD_TASK, [row for _, row in fresh])
         numbers = {
-            row["key"]: row["id"] for row in tx.rows(sql.NUMBERS, keys=[row["key"] for _, row in fresh])
+            row["key"]: row["id"]
+            for row in tx.rows(freezing_sql.NUMBERS, keys=[row["key"] for _, row in fresh])
         }
         references += [self._refer(one, {**row, "id": numbers[row["key"]]}, now) for one, row in fresh]
-        tx.each(sql.ADD_RUN_TASK, references)
-        tx.change(sql.ADD_TO_RUN, run=self._run, tasks=len(references))
+        tx.each(freezing_sql.ADD_RUN_TASK, references)
+        tx.change(freezing_sql.ADD_TO_RUN, run=self._run, tasks=len(references))
         self._name_organizations(tx, batch, known)
 
     def _place(self, batch: Sequence[Task], known: Mapping[str, Row]) -> list[_Wanted]:
@@ -188,7 +190,7 @@ class Freezing:
     def _referred(self, tx: Transaction, rows: Mapping[str, Row]) -> set[int]:
         """Those of these tasks that the run refers to already."""
         tasks = [row["id"] for row in rows.values()]
-        found = tx.rows(sql.REFERRED_TASKS, run=self._run, tasks=tasks) if tasks else []
+        found = tx.rows(freezing_sql.REFERRED_TASKS, run=self._run, tasks=tasks) if tasks else []
         return {row["task"] for row in found}
 
     def _look(self, row: Row, task: Task, epoch: float) -> Existence:
@@ -224,9 +226,9 @@ class Freezing:
             if name not in names:
                 names[name] = None
                 changed.add(organization["id"])
-        for number in sorted(changed):
-            name = "+".join(self._names[number])
-            tx.change(sql.ADD_RUN_ORGANIZATION, run=self._run, organization=number, name=name)
+        called = {number: "+".join(self._names[number]) for number in sorted(changed)}
+        named = [{"run": self._run, "organization": number, "name": name} for number, name in called.items()]
+        tx.each(freezing_sql.ADD_RUN_ORGANIZATION, named)
 
 
 def take_up(database: Database, run: str) -> None:
@@ -237,17 +239,17 @@ def take_up(database: Database, run: str) -> None:
 
 def _take_up_some(database: Database, run: str) -> bool:
     with database.read() as tx:
-        if not tx.rows(sql.TO_TAKE_UP, run=run, some=1):
+        if not tx.rows(freezing_sql.TO_TAKE_UP, run=run, some=1):
             return False
     with database.write() as tx:
-        rows = organizations.lock_rows(tx, lambda: tx.rows(sql.TO_TAKE_UP, run=run, some=SOME))
+        rows = organizations.lock_rows(tx, lambda: tx.rows(freezing_sql.TO_TAKE_UP, run=run, some=SOME))
         now, epoch = tx.now(), tx.epoch()
-        for row in rows:
-            if row["status"] == Status.FAILED:
-                queue_afresh(tx, row, now=now, epoch=epoch, **_refusal(row["afresh"], now=now, epoch=epoch))
+        failed = (row for row in rows if row["status"] == Status.FAILED)
+        again = ((row, _refusal(row["afresh"], now=now, epoch=epoch)) for row in failed)
+        queue_all_afresh(tx, again, now=now, epoch=epoch)
         tasks = [row["id"] for row in rows]
-        tx.change(sql.LOOK_AGAIN_AT, tasks=tasks)
-        tx.change(sql.TAKEN_UP, run=run, tasks=tasks)
+        tx.change(freezing_sql.LOOK_AGAIN_AT, tasks=tasks)
+        tx.change(freezing_sql.TAKEN_UP, run=run, tasks=tasks)
         tx.change(sql.REVIVE_RUN, run=run)
     return True
 
@@ -267,12 +269,20 @@ def _new_row(one: _Wanted, generation: int, *, now: float, epoch: float) -> dict
     }
 
 
-def _note(tx: Transaction, row: Row, task: Task) -> None:
-    """Have a task that is there already know what the lists say of it now."""
-    if row["granted_at"] is None and task.saved_events is not None:
-        tx.change(sql.NOTE_LISTED, task=row["id"], **from_listing(task))
-    if row["test_name"] is None and task.test_name is not None:
-        tx.change(sql.NAME_TASK, task=row["id"], test_name=task.test_name)
+def _note(tx: Transaction, known: Sequence[tuple[Row, Task]]) -> None:
+    """Have tasks that are there already know what the lists say of them now."""
+    listed = [
+        {"task": row["id"], **from_listing(task)}
+        for row, task in known
+        if row["granted_at"] is None and task.saved_events is not None
+    ]
+    named = [
+        {"task": row["id"], "test_name": task.test_name}
+        for row, task in known
+        if row["test_name"] is None and task.test_name is not None
+    ]
+    tx.each(freezing_sql.NOTE_LISTED, listed)
+    tx.each(freezing_sql.NAME_TASK, named)
 
 
 def _to_take_up(row: Row, task: Task) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from orchestrator.core import Lease, Limit, Priority, Reason, RunState, Status
 from orchestrator.ratelimit import (
@@ -60,8 +61,7 @@ class Ask:
     most: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class Grant(NamedTuple):
     """The answer to one `Ask`: leases, at most as many as there was room for, and the wait for more.
 
     Without a wait there is more to be had at once, or, with `left` False, nothing of the run is left: no task queued,
@@ -171,8 +171,7 @@ class _Place:
         return Grant(leases=granted, wait=self.wait, left=bool(self.turns or granted))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
+class _Look(NamedTuple):
     """All that was read for several asks, and when: places to decide on, and what their buckets hold.
 
     `answers` are those of the asks, by their index, that are not reached. `ahead` are the buckets of which something

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.core import Counts, Limit, Result, Run
 from orchestrator.store import history_sql, sql
@@ -20,8 +20,7 @@ KEPT = ("created", "existing", "failed", "refused", "uncertain")
 """The counts that the row of a run with nothing pending keeps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeSnapshot:
+class MadeSnapshot(NamedTuple):
     """A snapshot that is known as created, the run that made it (empty: none did), and when it was `made_again` last.
 
     The run says what its organization is called. `made_again` is epoch seconds, None where that never was.
@@ -82,7 +81,10 @@ class History:
         return found
 
     def limits_in_use(self) -> Mapping[str, Limit]:
-        """The limits by which organizations that live processes serve were granted last, by identity."""
+        """The limits by which organizations were granted last for which live processes make snapshots, by identity.
+
+        A process may hold the credential of others, too, for which its run has nothing to make.
+        """
         with self._database.read() as tx:
             rows = of_live_owners(tx, tx.rows(history_sql.SERVED_LIMITS))
             return {row["identity"]: to_limit(row["last_limit"]) for row in rows}

@@ -37,10 +37,11 @@ SELECT r.*, (
     WHERE o.run = r.id AND q.run = o.run AND q.organization = o.organization AND q.phase IN (0, 1, 2, 3, 5)) AS pending
 FROM run r WHERE r.state = 'active' AND r.job = :job ORDER BY r.created_at DESC, r.id DESC"""
 
-# Who serves what just now, and by which settings that was granted last.
+# Who makes something of a run for whom just now, and by which settings that was granted last.
 SERVED_LIMITS = """
 SELECT o.identity, s.owner, b.last_limit
-FROM serving s JOIN organization o ON o.id = s.organization JOIN bucket b ON b.id = o.bucket
+FROM serving s JOIN run_organization r ON r.run = s.run AND r.organization = s.organization
+    JOIN organization o ON o.id = s.organization JOIN bucket b ON b.id = o.bucket
 WHERE b.last_limit IS NOT NULL"""
 
 # The counts of a run with nothing pending stay in its row, so that a list of runs counts no tasks.

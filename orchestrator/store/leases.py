@@ -6,7 +6,7 @@ after that; but for the first byte's commit, which is one statement with its own
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -128,9 +128,21 @@ def save_task(tx: Transaction, task: Row, now: float, **changes: object) -> Row:
     return {**task, **changes}
 
 
-def queue_afresh(tx: Transaction, task: Row, *, now: float, epoch: float, **changes: object) -> Row:
+def queue_afresh(tx: Transaction, task: Row, *, now: float, epoch: float) -> Row:
     """Queue a task as if it had never been attempted."""
-    return save_task(tx, task, now, **{**AFRESH, "queued_wall": epoch, **changes})
+    return save_task(tx, task, now, **AFRESH, queued_wall=epoch)
+
+
+def queue_all_afresh(
+    tx: Transaction, tasks: Iterable[tuple[Row, Mapping[str, object]]], *, now: float, epoch: float
+) -> None:
+    """Queue settled tasks, each with changes of its own, in one round trip: nobody changes one without its bucket's lock."""
+    statements, buckets = list[Statement](), set[int]()
+    for task, changes in tasks:
+        statements += change_task(task, now, {**AFRESH, "queued_wall": epoch, **changes})
+        buckets.add(task["bucket"])
+    statements += [(sql.TOUCH_BUCKET, {"bucket": bucket}) for bucket in sorted(buckets)]
+    tx.together(statements)
 
 
 # -- its first byte, and its ends --------------------------------------------------------------------------

@@ -7,7 +7,7 @@ then, since nobody knows what was sent, and what is sent may exist already until
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.core import plural
 
@@ -23,8 +23,7 @@ MIXED = "its file was replaced while the log beside it (-wal) was left"
 UNLOGGED = "its log (-wal) is missing, and a process that used it did not end cleanly"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(NamedTuple):
     """How far a store had come when something was last committed to it.
 
     `file` is the inode number of the store's file then, `own` that of the mark's: another one says that the mark was
@@ -53,8 +52,7 @@ class Mark:
         return mark if mark.encode() == content else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftovers:
+class Leftovers(NamedTuple):
     """The files that lie beside a store when it is opened.
 
     `logged`: a log with something in it. `used`: a lock file of a process, living or dead. `replaced`: the store's

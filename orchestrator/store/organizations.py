@@ -11,6 +11,7 @@ from orchestrator.core import Limit, Priority, identity
 from orchestrator.ratelimit import Bucket, Token, longest_hold
 from orchestrator.store import loss, sharing_sql, sql
 from orchestrator.store.database import Database, Row, Statement, Transaction
+from orchestrator.store.joining import TOGETHER, Joining, SortedOut
 from orchestrator.store.merging import merge
 from orchestrator.store.rows import to_gate, to_limit
 from orchestrator.store.sharing import Digest, make_signs, part, read_digest_key, unite
@@ -52,11 +53,31 @@ class KnownOrganizations:
                 tx.change(sql.RENAME_ORGANIZATION, organization=organization["id"], name=name)
         return str(organization["identity"])
 
+    def join_all(self, joinings: Sequence[Joining]) -> list[str]:
+        """The identities of many organizations, each joined as by `join`, in their order."""
+        for first in range(0, len(joinings), TOGETHER):
+            for one in self._join_simple(joinings[first : first + TOGETHER]):
+                self.join(one.base_url, one.name, one.org_id, named=one.named, digest=one.digest)
+        present = self.present_identities([one.identity for one in joinings])
+        return [present.get(one.identity, one.identity) for one in joinings]
+
+    def _join_simple(self, joinings: Sequence[Joining]) -> list[Joining]:
+        """Join those that are known as they are, or new and alone; returned are the others."""
+        with self._database.write() as tx:
+            sorted_out = SortedOut(tx, joinings)
+            rows = _ensure_all(tx, {one.identity: one.name for one in sorted_out.new})
+            sorted_out.write(tx, {name: row["id"] for name, row in rows.items()})
+        return sorted_out.others
+
     def present_identity(self, organization: str) -> str:
         """The identity by which an organization is known by now, or this one if it is not known; only reads."""
+        return self.present_identities([organization]).get(organization, organization)
+
+    def present_identities(self, organizations: Sequence[str]) -> Mapping[str, str]:
+        """The identity by which each of these organizations is known by now, for those that are known."""
         with self._database.read() as tx:
-            found = find(tx, organization)
-        return organization if found is None else str(found["identity"])
+            rows = tx.rows(sql.PRESENT_IDENTITIES, identities=list(organizations))
+        return {row["asked"]: row["identity"] for row in rows}
 
     def names(self) -> Mapping[str, str]:
         """The user's latest name of each identity."""
@@ -139,7 +160,7 @@ def lock_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
     """All of these organizations, made if need be, their buckets locked; `names` are what a new one is called."""
     locked: set[int] = set()
     while True:
-        found = {name: ensure(tx, name, called) for name, called in sorted(names.items())}
+        found = _ensure_all(tx, names)
         missing = {organization["bucket"] for organization in found.values()} - locked
         if not missing:
             return found
@@ -161,22 +182,30 @@ def lock_rows(tx: Transaction, read: Callable[[], list[Row]]) -> list[Row]:
 
 def lock_buckets(tx: Transaction, buckets: Iterable[int]) -> None:
     """Lock buckets, in the same order as everybody does."""
-    for bucket in sorted(buckets):
-        tx.row(sql.LOCK_BUCKET, bucket=bucket)
+    tx.rows(sql.LOCK_BUCKETS, buckets=list(buckets))
 
 
 def ensure(tx: Transaction, name: str, called: str) -> Row:
     """The organization with this identity, made if need be."""
-    organization = find(tx, name)
-    if organization is None:
-        tx.change(sql.ADD_ORGANIZATION, identity=name, name=called)
-        tx.change(sql.ADD_BUCKET, identity=name)
-        tx.change(sql.TAKE_BUCKET, identity=name)
-        tx.change(sql.POINT_IDENTITY, identity=name, of=name)
-        organization = find(tx, name)
-    if organization is None:  # pragma: no cover - the row was written above
-        raise LookupError(name)
-    return organization
+    return _ensure_all(tx, {name: called})[name]
+
+
+def _ensure_all(tx: Transaction, names: Mapping[str, str]) -> dict[str, Row]:
+    """The organizations with these identities; those that nobody knows are made, all with the same few statements."""
+    found = _find_all(tx, names)
+    new = [
+        {"identity": name, "of": name, "name": names[name]} for name in sorted(names.keys() - found.keys())
+    ]
+    if not new:
+        return found
+    for statement in (sql.ADD_ORGANIZATION, sql.ADD_BUCKET, sql.TAKE_BUCKET, sql.POINT_IDENTITY):
+        tx.each(statement, new)
+    return _find_all(tx, names)
+
+
+def _find_all(tx: Transaction, names: Iterable[str]) -> dict[str, Row]:
+    """Those of these organizations that are known."""
+    return {row["asked"]: row for row in tx.rows(sql.ORGANIZATIONS, identities=list(names))}
 
 
 def _share(

@@ -113,7 +113,8 @@ class Queue:
 
         An UNCERTAIN settlement sets the time from which evidence may be looked for. What was taken over and
         is still uncertain is settled by an answer all the same. Where nothing was sent, it was no attempt. After an
-        error some of them may be stored: those are told to be lost when they come again.
+        error some of them may be stored: those are told to be lost when they come again. Not so those that are made
+        again here: whatever has ended them meanwhile, the commit that seemed to fail may have been it.
         """
         words: list[LeaseLost | None] = []
         for first in range(0, len(ends), MOST):
@@ -127,9 +128,11 @@ class Queue:
         """
         words: list[LeaseLost | None] = []
         trouble, in_a_row = None, 0
-        for word in self._settle_together(ends):
+        found, failed = self._settle_together(ends)
+        for word in found:
             try:
-                words.append(self._settle_alone(word) if isinstance(word, End) else word)
+                alone = self._settle_alone(word) if isinstance(word, End) else word
+                words.append(None if failed else alone)
                 in_a_row = 0 if isinstance(word, End) else in_a_row
             except StoreTrouble as error:
                 trouble, in_a_row = error, in_a_row + 1
@@ -139,14 +142,14 @@ class Queue:
             raise trouble
         return words
 
-    def _settle_together(self, ends: Sequence[End]) -> list[LeaseLost | End | None]:
-        """Settle in one commit; all of them come back as they are where that fails."""
+    def _settle_together(self, ends: Sequence[End]) -> tuple[list[LeaseLost | End | None], bool]:
+        """Settle in one commit; where that fails, and True says so, all of them come back as they are."""
         try:
-            return self._commit(ends)
+            return self._commit(ends), False
         except StoreTrouble:
             if len(ends) == 1:
                 raise
-            return list(ends)
+            return list(ends), True
 
     def _settle_alone(self, end: End) -> LeaseLost | None:
         while isinstance(word := self._commit([end])[0], End):

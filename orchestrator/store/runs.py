@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from orchestrator.core import Run, RunState, Status, Task, UsageError
+from orchestrator.core import Run, RunState, Task, UsageError
 from orchestrator.store import freezing, history_sql, loss, organizations, sql
-from orchestrator.store.database import Claim, Database, Row, Transaction
-from orchestrator.store.freezing import Freezing, OnEnded
-from orchestrator.store.leases import queue_afresh
+from orchestrator.store.database import Claim, Database, Row
+from orchestrator.store.freezing import SOME, Freezing, OnEnded
+from orchestrator.store.leases import queue_all_afresh
 from orchestrator.store.views import load_run
 
 
@@ -52,15 +52,23 @@ class Runs:
             tx.change(sql.LOOK_AGAIN, run=run_id)
 
     def retry_failed(self, run_id: str) -> int:
-        """Queue the run's failed tasks again; how many. A finished run is active again, a cancelled one is not."""
+        """Queue again what failed when it was sent, some at a time; how many. A finished run is active again, a cancelled one is not."""
+        retried, after = 0, -1
+        while failed := self._retry_some(run_id, after):
+            retried, after = retried + len(failed), failed[-1]["position"]
+            if len(failed) < SOME:
+                break
+        return retried
+
+    def _retry_some(self, run_id: str, after: int) -> list[Row]:
+        """Queue again the first tasks that failed behind a place in the plan; these."""
+        where = {"run": run_id, "after": after, "some": SOME}
         with self._database.write() as tx:
-            failed = _lock_failed(tx, run_id)
-            now, epoch = tx.now(), tx.epoch()
-            for row in failed:
-                queue_afresh(tx, row, now=now, epoch=epoch)
+            failed = organizations.lock_rows(tx, lambda: tx.rows(sql.FAILED_TASKS, **where))
             if failed:
+                queue_all_afresh(tx, ((row, {}) for row in failed), now=tx.now(), epoch=tx.epoch())
                 tx.change(sql.REVIVE_RUN, run=run_id)
-        return len(failed)
+        return failed
 
     def end(self, run_id: str, state: RunState) -> None:
         """Set a run's state.
@@ -76,16 +84,3 @@ class Runs:
                     tx.change(loss.END_LOSS, run=run_id, wall=tx.epoch())
             else:
                 tx.change(sql.SET_STATE, run=run_id, state=state.value)
-
-
-def _lock_failed(tx: Transaction, run: str) -> list[Row]:
-    """The run's tasks that failed when they were sent, read behind the locks of their organizations' buckets.
-
-    The others were refused when they were planned: those are never sent.
-    """
-
-    def read() -> list[Row]:
-        rows = tx.rows(sql.RUN_TASKS_IN, run=run, status=Status.FAILED.value)
-        return [row for row in rows if row["tries"]]
-
-    return organizations.lock_rows(tx, read)

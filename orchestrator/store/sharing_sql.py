@@ -68,6 +68,8 @@ ON CONFLICT (sign, organization) DO UPDATE SET proved = 1 WHERE excluded.proved 
 
 KNOWN_SIGNS = "SELECT sign FROM sign WHERE organization = :organization AND proved >= :proved"
 
+HOLDERS = "SELECT sign, organization, proved FROM sign WHERE sign = ANY(:signs)"
+
 # By the id that was read, all that was known under the name is proved.
 MOVE_SIGNS = """
 INSERT INTO sign (sign, organization, proved)

@@ -51,6 +51,8 @@ ASKED_BUCKETS = f"SELECT b.id FROM bucket b WHERE b.id IN ({_ASKED})"
 # so in ascending order; who has many of them in one commit takes only those that are free.
 LOCK_BUCKET = "SELECT id FROM bucket WHERE id = :bucket FOR UPDATE"
 
+LOCK_BUCKETS = "SELECT id FROM bucket WHERE id = ANY(:buckets) ORDER BY id FOR UPDATE"
+
 LOCK_ASKED = f"{ASKED_BUCKETS} ORDER BY b.id FOR UPDATE"
 
 LOCK_ASKED_IF_FREE = f"{LOCK_ASKED} SKIP LOCKED"
@@ -71,6 +73,10 @@ SELECT :identity, id FROM organization WHERE identity = :of
 ON CONFLICT (identity) DO UPDATE SET organization = excluded.organization"""
 
 RENAME_ORGANIZATION = "UPDATE organization SET name = :name WHERE id = :organization"
+
+PRESENT_IDENTITIES = """
+SELECT i.identity AS asked, o.identity FROM identity i JOIN organization o ON o.id = i.organization
+WHERE i.identity = ANY(:identities)"""
 
 BUCKETS = """
 SELECT i.identity, o.bucket FROM identity i JOIN organization o ON o.id = i.organization
@@ -109,8 +115,10 @@ GATE_AHEAD = """
 UPDATE bucket SET gate_until = :now + (gate_until - gate_closed_at), gate_closed_at = :now
 WHERE id = :bucket AND gate_closed_at > :now"""
 
+# The clock is read once, not for each bucket; nearly always none is found.
 GRANTED_AHEAD = """
-SELECT o.identity FROM bucket b JOIN organization o ON o.bucket = b.id WHERE b.last_grant > tesnap_now() ORDER BY o.id"""
+SELECT o.identity FROM organization o
+WHERE o.bucket IN (SELECT b.id FROM bucket b WHERE b.last_grant > (SELECT tesnap_now())) ORDER BY o.id"""
 
 TASKS_AHEAD = """
 UPDATE task SET granted_at = granted_at + :shift, first_sent_at = first_sent_at + :shift,
@@ -179,83 +187,14 @@ WHERE id = :run AND state = 'active'
 REVIVE_RUN = """
 UPDATE run SET state = CASE WHEN state = 'finished' THEN 'active' ELSE state END WHERE id = :run"""
 
-# -- a plan that is being stored ---------------------------------------------------------------------------
-
-ADD_RUN = """
-INSERT INTO run (id, job, files, created_at, state, tasks, planner, left_out)
-VALUES (:id, :job, :files, :created_at, 'planning', 0, :planner, :left_out) ON CONFLICT (id) DO NOTHING"""
-
-PLANNED_RUNS = "SELECT id, planner FROM run WHERE planner IS NOT NULL"
-
-LOCK_PLANNED = "SELECT id FROM run WHERE id = :run AND planner = :planner FOR UPDATE"
-
-ADD_TO_RUN = "UPDATE run SET tasks = tasks + :tasks WHERE id = :run"
-
-ACTIVATE_RUN = "UPDATE run SET state = 'active', planner = NULL WHERE id = :run"
-
-NUMBERS = "SELECT key, id FROM task WHERE key = ANY(:keys)"
-
-REFERRED_TASKS = "SELECT task FROM run_task WHERE run = :run AND task = ANY(:tasks)"
-
-SOME_RUN_TASKS = """
-SELECT r.task, o.bucket FROM run_task r JOIN organization o ON o.id = r.organization
-WHERE r.run = :run ORDER BY r.position LIMIT :some"""
-
-# Nobody else's, and never granted to anybody.
-DROP_PLANNED_TASKS = """
-DELETE FROM task WHERE id = ANY(:tasks) AND attempt = 0
-  AND NOT EXISTS (SELECT 1 FROM run_task r WHERE r.task = task.id AND r.run <> :run)"""
-
-DROP_REFERENCES = "DELETE FROM run_task WHERE run = :run AND task = ANY(:tasks)"
-
-DROP_ORGANIZATIONS_OF_RUN = "DELETE FROM run_organization WHERE run = :run"
-
-DROP_RUN = "DELETE FROM run WHERE id = :run"
-
-TO_TAKE_UP = f"""{TASK_COLUMNS}, r.afresh
-FROM run_task r JOIN task t ON t.id = r.task JOIN organization o ON o.id = t.organization
-WHERE r.run = :run AND r.afresh IS NOT NULL LIMIT :some"""
-
-TAKEN_UP = "UPDATE run_task SET afresh = NULL WHERE run = :run AND task = ANY(:tasks)"
-
-ADD_TASK = """
-INSERT INTO task (key, base_key, generation, organization, account_group, test_id, test_name, window_start,
-    window_end, is_public, display_name, ready_at, status, queued_wall, settled_wall, settled_at, problem, listed, listed_at)
-VALUES (:key, :base_key, :generation, :organization, :account_group, :test_id, :test_name, :window_start,
-    :window_end, :is_public, :display_name, :ready_at, :status, :queued_wall, :settled_wall, :settled_at, :problem,
-    :listed, :listed_at)
-ON CONFLICT (base_key, generation) DO NOTHING"""
-
-# Only before the first grant of any generation: later a saved event of the name may be what a request has left.
-NOTE_LISTED = """
-UPDATE task SET listed = :listed, listed_at = :listed_at
-WHERE id = :task AND generation = 0 AND granted_at IS NULL"""
-
-NAME_TASK = "UPDATE task SET test_name = :test_name WHERE id = :task"
-
 LATEST_TASKS = """
 SELECT t.*, o.identity, o.bucket, o.name AS organization_name FROM task t JOIN organization o ON o.id = t.organization
 WHERE t.base_key = ANY(:keys)
   AND t.generation = (SELECT MAX(g.generation) FROM task g WHERE g.base_key = t.base_key)"""
 
-ADD_RUN_TASK = """
-INSERT INTO run_task (run, position, task, organization, organization_name, priority, kind, phase, until,
-    job_name, on_uncertain, expect_saved_event, unverified, afresh)
-VALUES (:run, :position, :task, :organization, :organization_name, :priority, :kind, :phase, :until,
-    :job_name, :on_uncertain, :expect_saved_event, :unverified, :afresh)
-ON CONFLICT (task, run) DO NOTHING"""
-
-ADD_RUN_ORGANIZATION = """
-INSERT INTO run_organization (run, organization, name) VALUES (:run, :organization, :name)
-ON CONFLICT (run, organization) DO UPDATE SET name = excluded.name"""
-
 RUN_ORGANIZATIONS = """
 SELECT r.run, o.identity, COALESCE(NULLIF(r.name, ''), o.name) AS name
 FROM run_organization r JOIN organization o ON o.id = r.organization WHERE r.run = :run ORDER BY o.id"""
-
-LOOK_AGAIN_AT = """
-UPDATE task SET evidence_due = evidence_at
-WHERE status = 'uncertain' AND evidence_due IS NULL AND id = ANY(:tasks)"""
 
 LOOK_AGAIN = """
 UPDATE task SET evidence_due = evidence_at
@@ -279,6 +218,10 @@ WHERE r.run = :run AND r.position = ANY(:positions) ORDER BY r.position"""
 
 RUN_TASKS_IN = f"""{TASK_OF_RUN}
 WHERE r.run = :run AND t.status = :status ORDER BY r.position"""
+
+# Those that failed when they were sent: others were refused when they were planned, and are never sent.
+FAILED_TASKS = f"""{TASK_OF_RUN}
+WHERE r.run = :run AND t.status = 'failed' AND t.tries > 0 AND r.position > :after ORDER BY r.position LIMIT :some"""
 
 VERSIONS = """
 SELECT o.identity, b.version

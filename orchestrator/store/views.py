@@ -8,11 +8,11 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError, closest
 from orchestrator.ratelimit import search_end
-from orchestrator.store import history_sql, loss, organizations, sql
+from orchestrator.store import freezing_sql, history_sql, loss, organizations, sql
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.rows import BATCH, kind, to_result, to_run, to_task
 
@@ -55,8 +55,7 @@ class RunView:
         return RunSummary(run=self.run, total=self.total, processes=self.processes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServingProcess:
+class ServingProcess(NamedTuple):
     """One live process at one organization of a run: the kinds refused it, and why it sends nothing at all.
 
     `stopped_until` is until when that may change by itself, in epoch seconds.
@@ -67,8 +66,7 @@ class ServingProcess:
     stopped_until: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class Search(NamedTuple):
     """The lost answers of a run that are looked for in one organization: how many, from when, until when (store time).
 
     The end holds for a run with nothing pending.
@@ -79,8 +77,7 @@ class Search:
     ends_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(NamedTuple):
     """A store that is not all that was kept in its place: why, and when that was noticed (epoch seconds).
 
     `ended`: a run has ended cleanly since then.
@@ -104,6 +101,10 @@ class Views:
             found = _find_latest(tx, 1) if text == "last" else _find_by_id(tx, text)
             if len(found) == 1:
                 return to_run(found[0])
+            if not found and _is_being_planned(tx, text):
+                raise UsageError(
+                    f"run {text} is being planned at this moment: ask again when its plan is stored"
+                )
             raise _not_one_run(text, [row["id"] for row in found or _find_latest(tx, NEAR)], many=bool(found))
 
     def find_exact(self, run_id: str) -> Run | None:
@@ -239,6 +240,12 @@ def _find_by_id(tx: Transaction, text: str) -> list[Row]:
     exact = tx.rows(sql.RUN, run=text)
     ids = tx.rows(history_sql.RUNS_BEGINNING, text=text, beyond=beyond, some=NAMED + 1) if not exact else ()
     return exact or [row for one in ids for row in tx.rows(sql.RUN, run=one["id"])]
+
+
+def _is_being_planned(tx: Transaction, run_id: str) -> bool:
+    """True if a living process stores the plan of the run with exactly this id."""
+    rows = tx.rows(freezing_sql.PLANNED_RUNS)
+    return any(row["id"] == run_id and tx.alive(row["planner"]) for row in rows)
 
 
 def _not_one_run(text: str, ids: Sequence[str], *, many: bool) -> UsageError:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.core import Fit, Window, WindowError, WindowSpec, quote, utc_text
 from orchestrator.windows.durations import DAY, HOUR, MINUTE, format_duration
@@ -56,8 +55,7 @@ _FORMS_TEXT = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(NamedTuple):
     """A window as it is resolved at one moment: windows the API takes, in order, and what the user is told."""
 
     windows: tuple[Window, ...]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import NamedTuple
 
 from orchestrator.api import Answer, Outcome, Verdict, judge, stranger_text
 from orchestrator.core import (
@@ -30,8 +30,7 @@ TOO_SLOW = "the connection, or the store, took too long"
 """Said of a grant that grew stale: a network that slow, or a machine that slept, counts as no connection."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Landed:
+class _Landed(NamedTuple):
     """The end of an attempt that is to be stored; of a 403 the organization that was `forbidden`."""
 
     end: End

@@ -202,16 +202,24 @@ class ServedOrganizations:
 
     def find(self, identity: str) -> ServedOrganization | None:
         """The organization of this identity; None where this process has no credential for it."""
-        if identity not in self._by_identity:  # it may be the present one of an old acquaintance
-            for served in self._all:
-                served.identity = self._store.organizations.present_identity(served.identity)
-                self._by_identity[served.identity] = served
-        return self._by_identity.setdefault(identity, None)
+        return next(iter(self.find_all([identity])), None)
 
-    def forget_strangers(self) -> None:
-        """Ask again for everybody unknown: two organizations have turned out to be one."""
-        known = self._by_identity.items()
-        self._by_identity = {identity: served for identity, served in known if served is not None}
+    def find_all(self, identities: Sequence[str]) -> list[ServedOrganization]:
+        """The organizations of these identities that this process has a credential for.
+
+        However many of them are new to it, the store is asked once.
+        """
+        if not self._by_identity.keys() >= set(identities):
+            self.follow_identities()
+        found = (self._by_identity.setdefault(identity, None) for identity in identities)
+        return [served for served in found if served is not None]
+
+    def follow_identities(self) -> None:
+        """Know each organization by its present identity, too: two may have turned out to be one."""
+        known = self._store.organizations.present_identities([served.identity for served in self._all])
+        for served in self._all:
+            served.identity = known.get(served.identity, served.identity)
+            self._by_identity[served.identity] = served
 
     # -- whom to look at next ----------------------------------------------------------------------------
     def schedule(self, served: ServedOrganization, at: float) -> None:

@@ -11,9 +11,9 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.api import Answer, CatalogError, Client, ConfiguredTest, Getter, read_tests, snapshot_call
 from orchestrator.core import Clock, GrantStale, Lease, Result, Task, TesnapError
@@ -30,8 +30,7 @@ LASTING = (HTTPStatus.NOT_IMPLEMENTED, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 """Server errors that another request would meet, too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """The end of one send: an answer (which may be none), or the reason why no byte left."""
 
     lease: Lease
@@ -43,8 +42,7 @@ LostAnswer = tuple[Lease, Result]
 """An attempt without an answer, and what is known of its task."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class Looked(NamedTuple):
     """The end of one look for evidence: the account group's tests, or why they cannot be read.
 
     With `lasting` another look would not be answered otherwise.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.api import ConfiguredTest, Outcome, Verdict
 from orchestrator.core import (
@@ -86,8 +85,7 @@ def _retry_fields(
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What a list of tests says of a lost answer: the saved event it left behind, or one that may be it.
 
     `twice`: more than one is there that only requests for this very snapshot can have made.

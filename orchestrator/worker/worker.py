@@ -188,8 +188,8 @@ class Worker:
         self._grants.follow_calendar(now)
         changed = self._watch.find_changed(now)
         if self._watch.renamed:
-            self._organizations.forget_strangers()
-        for served in filter(None, map(self._organizations.find, sorted(changed))):
+            self._organizations.follow_identities()
+        for served in self._organizations.find_all(sorted(changed)):
             self._grants.look_again(served, now)
         if changed or now - self._thorough >= POLLS_PER_THOROUGH_LOOK * self._poll:
             self._thorough = now

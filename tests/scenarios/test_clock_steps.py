@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from orchestrator.core.errors import StoreUnavailable
+from orchestrator.core.jobs import JobFile
 from orchestrator.core.tasks import Lease
 from orchestrator.store.leases import End
 from orchestrator.worker.clock_guard import ClockGuard
@@ -30,7 +31,7 @@ def run_through(
 ) -> Notebook:
     """Ten snapshots, with the database's clock set after a while; two seconds later a second process joins.
 
-    Each of the `failing` calls of the first one's store finds it away once.
+    The `guard` is both processes': who joins compares its clock with what the first one has noted. Each of the `failing` calls of the first one's store finds it away once.
     """
     clock = at.clock
     assert isinstance(clock, PostgresClock)
@@ -40,17 +41,19 @@ def run_through(
         replace(both, name=name, jobs=(replace(job, tests=tests),))
         for name, tests in (("first", job.tests[:10]), ("second", job.tests[10:]))
     )
-    worker, notebook = at.worker(first, run_id="first")
-    worker._guard.__class__ = guard
+    workers: list[Worker] = []
+
+    def join(jobfile: JobFile) -> Notebook:
+        worker, notebook = at.worker(jobfile, run_id=jobfile.name)
+        worker._guard.__class__ = guard
+        workers.append(worker)
+        return notebook
+
+    notebook = join(first)
     for call in failing:
-        away_once(worker, call)
-    workers = [worker]
-
-    def join() -> None:
-        workers.append(at.worker(second, run_id="second")[0])
-
+        away_once(workers[0], call)
     at.timeline.at(clock.boot() + after, lambda: clock.step(seconds))
-    at.timeline.at(clock.boot() + after + 2.0, join)
+    at.timeline.at(clock.boot() + after + 2.0, partial(join, second))
     endings = drive(at.timeline, workers, longest=20_000)
     assert [(ending.exit_code, ending.counts.created) for ending in endings] == [(0, 10), (0, 10)]
     return notebook

@@ -10,11 +10,13 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.core.errors import RunBeingPlanned, StoreUnavailable, UsageError
-from orchestrator.core.tasks import Run, Status, Task
+from orchestrator.core.tasks import ListedEvents, Run, Status, Task
 from orchestrator.store.database import Database, Transaction
 from orchestrator.store.freezing import SOME, take_up
 from orchestrator.store.runs import Runs
-from tests.store.world import BASE_URL, FAILED, UNCERTAIN, World, created
+from orchestrator.store.store import open_store
+from tests.store.world import BASE_URL, FAILED, UNCERTAIN, PostgresWorld, World, created, task
+from tests.support.relay import Relay
 from tests.support.single import grant, settle
 
 NEW = Run(id="r9", job="nightly")
@@ -73,6 +75,22 @@ def test_a_run_is_in_no_list_while_it_is_planned(world: World) -> None:
     run = world.store.runs.start(NEW, plan(world.tasks(MANY, acme), look))
     assert (run.tasks, seen) == (MANY, [None])
     assert [view.run.id for view in world.store.history.runs()] == [NEW.id]
+
+
+def test_who_asks_for_a_run_that_is_being_planned_hears_so(world: World) -> None:
+    """By its whole id; it is not said that there is none. When its planner is dead there never was one."""
+    acme, store = acme_of(world), world.open()
+
+    def ask_and_die() -> None:
+        with pytest.raises(UsageError, match="run r9 is being planned at this moment"):
+            world.store.views.find_run(NEW.id)
+        world.crash(store)
+        raise Killed
+
+    with pytest.raises(Killed):
+        store.runs.start(NEW, plan(world.tasks(MANY, acme), ask_and_die))
+    with pytest.raises(UsageError, match="there is no run 'r9'"):
+        world.store.views.find_run(NEW.id)
 
 
 def test_a_run_whose_planner_died_never_was(world: World) -> None:
@@ -223,3 +241,30 @@ def test_nothing_is_left_to_take_up(world: World) -> None:
     before = world.store.views.versions(NEW.id)
     take_up(world.store._database, NEW.id)
     assert world.store.views.versions(NEW.id) == before
+
+
+@pytest.mark.postgres
+@pytest.mark.socket
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_a_plan_costs_no_round_trips_for_each_organization(
+    postgres_world: PostgresWorld, *, known: bool
+) -> None:
+    """It has the locks of all that it plans for: whoever is to store an answer there waits for as long as it takes."""
+    trips = [count_trips(postgres_world, many, known=known) for many in (3, 60)]
+    assert trips[0] == trips[1] <= 30
+
+
+def count_trips(world: PostgresWorld, many: int, *, known: bool) -> int:
+    """The round trips of starting a run with one task of each of so many organizations."""
+    plan = [task(number, f"{BASE_URL}#name={many}-{number}", position=number) for number in range(many)]
+    plan = [replace(one, saved_events=ListedEvents(names=frozenset(), read_at=0.0)) for one in plan]
+    if known:
+        world.store.runs.start(Run(id=f"before-{many}", job="nightly"), plan)
+    with Relay(world.url) as relay:
+        store = open_store(relay.url, clock=world.clock)
+        store.queue.register()
+        before = relay.trips
+        store.runs.start(Run(id=f"with-{many}", job="nightly"), plan)
+        trips = relay.trips - before
+        store._database.close()
+    return trips

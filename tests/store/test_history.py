@@ -9,7 +9,7 @@ import pytest
 from orchestrator.core.tasks import Counts, Lease, Run, RunState, Snapshot
 from orchestrator.store import history_sql
 from orchestrator.store.store import Store
-from tests.store.world import BASE_URL, FAILED, UNCERTAIN, World, created, task
+from tests.store.world import BASE_URL, FAILED, LIMIT, UNCERTAIN, World, created, task
 from tests.support.single import settle
 from tests.support.statements import Recorded
 
@@ -30,6 +30,21 @@ def test_every_snapshot_is_listed_once_the_latest_first(world: World) -> None:
     latest = found[0].result.settled_wall
     assert latest is not None
     assert list(world.store.history.snapshots(settled_since=latest)) == found[:1]
+
+
+def test_the_limits_in_use_are_those_of_organizations_that_a_live_run_makes_snapshots_of(
+    world: World,
+) -> None:
+    """A process may hold a credential of which its run needs nothing: what was granted there before is history."""
+    globex = world.store.organizations.join(BASE_URL, "globex", None)
+    world.store.runs.start(Run(id="r0", job="nightly"), world.tasks(1, globex))
+    world.store.queue.serve("r0", [globex])
+    world.make(globex, "r0")
+    world.store.queue.serve("r0", ())
+    acme = world.begin(2)
+    world.store.queue.serve("r1", [acme, globex])
+    world.make(acme)
+    assert world.store.history.limits_in_use() == {acme: LIMIT}
 
 
 # -- the counts of runs that have ended --------------------------------------------------------------------

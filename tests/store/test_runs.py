@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from orchestrator.core.errors import UsageError
 from orchestrator.core.tasks import SNAPSHOT_LIFETIME, Counts, ListedEvents, Run, RunState, Snapshot, Status
-from tests.store.world import BASE_URL, FAILED, LIMIT, TIMEOUT, UNCERTAIN, World, created, queued, task
+from orchestrator.store.database import Database
+from orchestrator.store.freezing import SOME
+from orchestrator.store.runs import Runs
+from orchestrator.store.store import open_store
+from tests.store.test_freezing import CountingDatabase
+from tests.store.world import (
+    BASE_URL,
+    FAILED,
+    LIMIT,
+    TIMEOUT,
+    UNCERTAIN,
+    PostgresWorld,
+    World,
+    created,
+    queued,
+    task,
+)
+from tests.support.relay import Relay
 from tests.support.single import grant, settle
 
 
@@ -316,3 +334,40 @@ def test_a_touch_changes_nothing(world: World) -> None:
         world.store.views.run("r1"),
         list(world.store.views.results("r1")),
     )
+
+
+def fail_all(world: World, many: int, run: str = "r1") -> None:
+    """A run of which everything was sent once, and failed."""
+    plan = [task(number, f"{BASE_URL}#name={run}-{number}", position=number) for number in range(many)]
+    world.store.runs.start(Run(id=run, job="nightly"), plan)
+    with world.store._database.write() as tx:
+        tx.change("UPDATE task SET status = 'failed', attempt = 1, tries = 1 WHERE tries = 0")
+        tx.change("UPDATE run_task SET phase = 4 WHERE run = :run", run=run)
+
+
+def test_failed_tasks_are_queued_again_in_short_transactions(world: World) -> None:
+    """In each of them nobody else can grant or store anything there."""
+    fail_all(world, 2 * SOME + 1)
+    database = CountingDatabase(world.store._database)
+    runs = Runs(cast("Database", database), world.store.queue.register)
+    assert runs.retry_failed("r1") == 2 * SOME + 1
+    assert (database.written, set(world.states())) == (3, {Status.QUEUED})
+    assert runs.retry_failed("r1") == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.socket
+def test_failed_tasks_cost_no_round_trips_each(postgres_world: PostgresWorld) -> None:
+    """All of one transaction are read, changed and counted together."""
+    assert count_retry_trips(postgres_world, 3) == count_retry_trips(postgres_world, 60) <= 10
+
+
+def count_retry_trips(world: PostgresWorld, many: int) -> int:
+    fail_all(world, many, f"r{many}")
+    with Relay(world.url) as relay:
+        store = open_store(relay.url, clock=world.clock)
+        before = relay.trips
+        assert store.runs.retry_failed(f"r{many}") == many
+        trips = relay.trips - before
+        store._database.close()
+    return trips

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -20,6 +21,7 @@ from orchestrator.core.tasks import Closing, Counts, Run, RunState
 from orchestrator.ratelimit.bucket import REBOOT_MARGIN
 from orchestrator.store import sql
 from orchestrator.store import sqlite as sqlite_store
+from orchestrator.store.address import sqlite_address
 from orchestrator.store.files import refuse_network
 from orchestrator.store.locks import Owners
 from orchestrator.store.schema import VERSION
@@ -61,6 +63,34 @@ def test_after_a_short_reboot_tokens_are_out_for_one_hold(sqlite_world: SqliteWo
     first_look = sqlite_world.store.now()
     sqlite_world.advance(100)
     assert sqlite_world.wait(acme).until == first_look + LIMIT.hold
+
+
+class CountedClock(VirtualClock):
+    """A clock that knows how often it was read."""
+
+    readings = 0
+
+    def boot(self) -> float:
+        self.readings += 1
+        return super().boot()
+
+
+def readings_of_a_look(path: Path, organizations: int) -> int:
+    """How often the clock is read while a store of so many organizations is seen to."""
+    clock = CountedClock()
+    with contextlib.closing(open_store(sqlite_address(path), clock=clock)) as store:
+        for number in range(organizations):
+            store.organizations.join(BASE_URL, f"customer-{number}", f"{number}")
+        with store._database.write() as tx:
+            tx.change("UPDATE bucket SET last_grant = :now", now=tx.now())
+        before = clock.readings
+        store.queue.recover()
+        return clock.readings - before
+
+
+def test_the_look_for_a_clock_that_was_set_back_reads_it_once(tmp_path: Path) -> None:
+    """Not for each organization for which something was ever granted."""
+    assert readings_of_a_look(tmp_path / "many.db", 20) == readings_of_a_look(tmp_path / "one.db", 1)
 
 
 def test_a_calendar_set_back_is_not_believed(sqlite_world: SqliteWorld) -> None:

@@ -44,10 +44,10 @@ class Timeline:
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
 
-    def at(self, boot: float, act: Callable[[], None]) -> None:
+    def at(self, boot: float, act: Callable[[], object]) -> None:
         """Have something happen at a moment of the boot clock."""
         heapq.heappush(self._events, (max(boot, self.clock.boot()), next(self._order), act))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -106,3 +107,43 @@ def test_organizations_are_looked_at_in_the_order_of_their_time() -> None:
     assert both.next_look == 5.0
     assert [served.name for served in both.due(30.0)] == ["east", "west"]
     assert list(both.due(30.0)) == []
+
+
+class Registry:
+    """The names of organizations as a store knows them, and how often it was asked."""
+
+    def __init__(self, **present: str) -> None:
+        self.organizations, self.asked = self, 0
+        self.present = present
+
+    def present_identities(self, names: Sequence[str]) -> Mapping[str, str]:
+        self.asked += 1
+        return {name: self.present.get(name, name) for name in names}
+
+
+def served_by(registry: Registry, *names: str) -> ServedOrganizations:
+    served = {name: replace(named(name), identity=name) for name in names}
+    return ServedOrganizations(served, cast("Store", registry))
+
+
+def test_strangers_cost_one_question_however_many_they_are() -> None:
+    """Two machines share a run of thousands of organizations, each with the tokens of one half."""
+    registry = Registry()
+    organizations = served_by(registry, "east", "west")
+    strangers = [f"stranger{number}" for number in range(50)]
+    assert [one.name for one in organizations.find_all([*strangers, "west"])] == ["west"]
+    assert [organizations.find(one) for one in strangers] == [None] * 50
+    assert registry.asked == 1
+
+
+def test_an_organization_is_found_by_what_it_is_called_by_now() -> None:
+    """Also by a name that was a stranger's before; and still by its old one."""
+    registry = Registry()
+    organizations = served_by(registry, "east", "west")
+    assert organizations.find("id=7") is None
+    registry.present = {"east": "id=7"}
+    organizations.follow_identities()
+    for name in ("id=7", "east"):
+        found = organizations.find(name)
+        assert found is not None
+        assert (found.name, found.identity) == ("east", "id=7")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from bisect import bisect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from itertools import islice
 from urllib.parse import quote
 
 from orchestrator.api import read_address
@@ -26,7 +26,7 @@ from orchestrator.core import (
     mask_secrets,
 )
 from orchestrator.output import records
-from orchestrator.output.report.page import Report, ReportEntry, make_page
+from orchestrator.output.report.page import MOST_ON_A_PAGE, Report, ReportEntry, make_page
 
 LONGEST_TIME = 10.0
 """Seconds that telling everybody may take: a Kubernetes pod that is being ended has 30 in all."""
@@ -73,16 +73,18 @@ Line = tuple[TextSpan, ...]
 class Message:
     """A message before it has a form: on top the headline and the commands to type next, trouble first of the `lines`.
 
-    There is a line for each snapshot; `rest` is the command that shows those for which there is no room.
+    There is a line for each snapshot, or for the first of very many; `total` is how many snapshots there are, and `rest`
+    the command that shows those for which there is no room.
     """
 
     top: tuple[Line, ...]
     lines: tuple[Line, ...]
+    total: int
     rest: str
 
     def first_lines(self, count: int) -> tuple[Line, ...]:
         """The first lines, and the number of those that are left out."""
-        left = len(self.lines) - count
+        left = self.total - count
         more = (TextSpan(text=f"and {left} more: "), TextSpan(text=self.rest, code=True))
         return (*self.lines[:count], more) if left else self.lines
 
@@ -119,8 +121,12 @@ def message_body(report: Report, form: str) -> bytes:
 
 
 def make_message(report: Report) -> Message:
-    """The report as lines."""
-    page = make_page(report)
+    """The report as lines; no receiver takes as many as a page may have."""
+    shown = report
+    if len(report.results) > MOST_ON_A_PAGE:
+        first = islice(report.failures_first(settled=True), MOST_ON_A_PAGE)
+        shown = replace(report, results=tuple(first))
+    page = make_page(shown)
     headline = (
         TextSpan(text=_clean_text(f"{page.title}: "), strong=True),
         TextSpan(text=_clean_text(f"{report.headline} (run {page.run_id})")),
@@ -132,6 +138,7 @@ def make_message(report: Report) -> Message:
     return Message(
         top=(headline, *commands, *ends),
         lines=tuple(_line(entry, several=page.several) for entry in (*page.troubled, *page.made)),
+        total=report.counts.settled,
         rest=f"tesnap report {page.run_id}",
     )
 
@@ -262,17 +269,18 @@ def _teams_run(span: TextSpan) -> dict[str, object]:
 
 
 def _json_body(report: Report) -> bytes:
-    snapshots = [
-        change_texts(
-            records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links), mask_secrets
+    settled = report.counts.settled
+    room, shown = JSON_BYTES - len(_json_document(report, [], settled)), []
+    for result in report.failures_first(settled=True):
+        record = change_texts(
+            records.snapshot_record(result, run_id=report.run.id, show_links=report.show_links),
+            mask_secrets,
         )
-        for result in report.failures_first
-        if result.status.settled
-    ]
-    room = JSON_BYTES - len(_json_document(report, [], len(snapshots)))
-    sizes = accumulate(len(json.dumps(one)) + len(", ") for one in snapshots)
-    count = sum(size <= room for size in sizes)
-    return _json_document(report, snapshots[:count], len(snapshots) - count)
+        room -= len(json.dumps(record)) + len(", ")
+        if room < 0:
+            break
+        shown.append(record)
+    return _json_document(report, shown, settled - len(shown))
 
 
 def _json_document(report: Report, snapshots: Sequence[object], omitted: int) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 from orchestrator.core import (
@@ -23,15 +24,43 @@ from orchestrator.core import (
 )
 from orchestrator.output import sentences
 from orchestrator.output.formats import URL_CHARACTERS
+from orchestrator.store import Views
 from orchestrator.windows import clock_time, day_text, window_texts
 
 MOST_REFUSED = 20
 """Refused organizations that a report explains; the others are counted."""
 
+MOST_ON_A_PAGE = 20_000
+"""Snapshots on a page: of more a browser is slow to make one, and nobody reads them."""
+
+
+class Results(Sized, Iterable[Result], Protocol):
+    """Results in the order of the plan, which can be looked through more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResults:
+    """A run's results as the store has them each time they are looked through: none is kept."""
+
+    views: Views
+    run: Run
+
+    def __len__(self) -> int:
+        return self.run.tasks
+
+    def __iter__(self) -> Iterator[Result]:
+        return self.views.results(self.run.id)
+
+
+def load_results(views: Views, run: Run) -> Results:
+    """A run's results, kept if a page can have all of them: of a million only those that are looked at take memory."""
+    stored = StoredResults(views, run)
+    return stored if len(stored) > MOST_ON_A_PAGE else tuple(stored)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A run's results at one moment; `now` is epoch seconds.
+    """A run's results at one moment; `now` is epoch seconds. Of a large run they are read when they are looked through.
 
     `start` is what is remembered of its last process, `earlier` are the other runs of one incident, whose results are
     among these. Without `show_links` no link is in it. By organization identity, `reasons` are why its tasks are pending, and
@@ -40,7 +69,7 @@ class Report:
     """
 
     run: Run
-    results: tuple[Result, ...]
+    results: Results
     zone: tzinfo
     now: float
     show_links: bool = True
@@ -67,10 +96,19 @@ class Report:
         run = replace(self.run, job=organization, files=(), tasks=len(results), refused=refused)
         return replace(self, run=run, results=results, ending=None, start=None)
 
-    @property
-    def failures_first(self) -> list[Result]:
-        """The results in the order of a reader's interest: what failed or is uncertain, is pending, is made."""
-        return sorted(self.results, key=_place)
+    def failures_first(self, *, settled: bool = False) -> Iterator[Result]:
+        """The results in the order of a reader's interest: what failed or is uncertain, is pending, is made.
+
+        `settled`: without what is pending. Each comes once, though a live run may change between the two looks; what is
+        made is not kept.
+        """
+        unmade = sorted((one for one in self._look(settled) if _place(one) < _MADE), key=_place)
+        told = {one.task.key for one in unmade}
+        yield from unmade
+        yield from (one for one in self._look(settled) if one.task.key not in told)
+
+    def _look(self, settled: bool) -> Iterator[Result]:
+        return (one for one in self.results if one.status.settled or not settled)
 
     @property
     def counts(self) -> Counts:
@@ -80,6 +118,8 @@ class Report:
     @property
     def pending_reasons(self) -> Counter[str]:
         """The reasons of what is pending with their numbers, as far as they are known."""
+        if not self.reasons:
+            return Counter()
         pending = (result.task.organization for result in self.results if not result.status.settled)
         return Counter(self.reasons[one] for one in pending if one in self.reasons)
 
@@ -190,7 +230,7 @@ class Page:
 
 def make_page(report: Report) -> Page:
     """The report in the words and rows that people read."""
-    results = report.failures_first
+    results = list(report.failures_first())
     settled = [result for result in results if result.status.settled]
     made = [result for result in settled if result.status is Status.CREATED]
     entries = tuple(_entry(report, result) for result in made)
@@ -311,7 +351,11 @@ def _count(result: Result) -> Counts:
     return Counts(**{sentences.status_word(result).lower(): 1}, refused=int(refused))
 
 
-def _place(result: Result) -> tuple[int, int]:
-    """The place of a result in a report: trouble first, equal ones as the plan has them."""
+_MADE = 3
+"""The place of what is made."""
+
+
+def _place(result: Result) -> int:
+    """The place of a result in a report: trouble first."""
     trouble = {Status.FAILED: 0, Status.UNCERTAIN: 1}
-    return trouble.get(result.status, 3 if result.status.settled else 2), result.task.position
+    return trouble.get(result.status, _MADE if result.status.settled else 2)

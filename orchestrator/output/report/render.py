@@ -25,7 +25,7 @@ from markupsafe import Markup
 from orchestrator import __version__
 from orchestrator.core import SystemClock, UsageError, escape_markdown, mask_secrets
 from orchestrator.output import formats
-from orchestrator.output.report.page import Report, make_page
+from orchestrator.output.report.page import MOST_ON_A_PAGE, Report, make_page
 from orchestrator.output.report.timeline import OPEN_LANES, draw_timeline
 from orchestrator.output.streams import CleanText
 
@@ -54,9 +54,6 @@ SUFFIXES = {
     ".jsonl": ReportFormat.JSONL,
 }
 """The form of a file, by the end of its name."""
-
-MOST_ON_A_PAGE = 20_000
-"""Snapshots on a page: of more a browser is slow to make one, and nobody reads them."""
 
 _OWN_STREAM = re.compile(r"/dev/(std(?:in|out|err))|(?:/dev|/proc/self)/fd/([0-9]+)")
 
@@ -132,7 +129,11 @@ def _html_page(report: Report) -> str:
     environment = _environment(html=True)
     style = environment.get_template("report.css.j2").render()
     timeline = draw_timeline(
-        report.results, since=report.run.created_at, now=report.now, zone=report.zone, holds=report.holds
+        tuple(report.results),
+        since=report.run.created_at,
+        now=report.now,
+        zone=report.zone,
+        holds=report.holds,
     )
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -172,9 +173,8 @@ def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     )
     writer = formats.make_writer(output)
     writer.write_start(report.run, len(report.results))
-    for result in report.failures_first:
-        if kind is ReportFormat.TABLE or result.status.settled:
-            writer.write_result(result, report.run.id)
+    for result in report.failures_first(settled=kind is not ReportFormat.TABLE):
+        writer.write_result(result, report.run.id)
     if report.ending is not None:
         writer.write_end(report.ending)
     if kind is ReportFormat.TABLE:
@@ -243,7 +243,7 @@ def _put(target: Path, report: Report, kind: ReportFormat) -> None:
             text.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(target)
-        except OSError:
+        except BaseException:
             with suppress(OSError):
                 Path(file.name).unlink()
             raise

@@ -21,9 +21,9 @@ from orchestrator.core.jobs import Notify
 from orchestrator.core.redact import hide
 from orchestrator.core.tasks import Counts, Result
 from orchestrator.output.report import notify
-from orchestrator.output.report.page import Report
+from orchestrator.output.report.page import MOST_ON_A_PAGE, Report
 from tests.support.clock import VirtualClock
-from tests.support.reports import RUN, START, created, failed, mixed, paced
+from tests.support.reports import RUN, START, created, failed, mixed, paced, pending
 
 SECRET_PATH = "/services/T000/B000/0a1b2c3d4e5f"
 FORMS = ("slack", "webex", "teams", "json")
@@ -100,6 +100,15 @@ def test_what_does_not_fit_is_counted_on_whole_lines(form: str) -> None:
     assert f"and {300 - links} more: " in shown
     assert "tesnap report k7f2" in shown
     assert shown.count("20 Nov 12:00–14:00 UTC") == links
+
+
+def test_a_message_has_lines_for_the_first_of_very_many() -> None:
+    """As many as a page may have; the command below says how many there are in all, and what is pending is none."""
+    many = report([pending(0), failed(1, 1.0), *[created(2, 1.0)] * (MOST_ON_A_PAGE + 5)])
+    message = notify.make_message(many)
+    assert len(message.lines) == MOST_ON_A_PAGE
+    assert message.lines[0][0].text == "FAILED "
+    assert message.first_lines(10)[-1][0].text == f"and {MOST_ON_A_PAGE + 6 - 10} more: "
 
 
 @pytest.mark.parametrize("form", ["slack", "webex", "teams"])

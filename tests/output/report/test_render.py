@@ -23,9 +23,8 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import UsageError
 from orchestrator.core.redact import hide
 from orchestrator.core.tasks import Result, RunState
-from orchestrator.output.report.page import Report, safe_link
+from orchestrator.output.report.page import MOST_ON_A_PAGE, Report, safe_link
 from orchestrator.output.report.render import (
-    MOST_ON_A_PAGE,
     ReportFormat,
     check_report_path,
     render,
