@@ -7,9 +7,9 @@ plain: any address that takes a GET as a sign of success. The address is a secre
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from orchestrator.api.webhook import check_address, send_once
@@ -37,8 +37,7 @@ class PingMoment(StrEnum):
     STOPPED = "stopped"  # early, and to be carried on: neither of the two
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PingMessage:
+class PingMessage(NamedTuple):
     """One sign of life: of which start (`series`, a UUID), with which last line, exit code, counts and seconds."""
 
     moment: PingMoment
@@ -49,8 +48,7 @@ class PingMessage:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PingRequest:
+class PingRequest(NamedTuple):
     """One request of a style."""
 
     method: str
@@ -100,7 +98,7 @@ def send_ping(
 
 def _without_secrets(message: PingMessage) -> PingMessage:
     """The message as a stranger may read it: no link, no secret."""
-    return replace(message, text=without_links(mask_secrets(message.text)))
+    return message._replace(text=without_links(mask_secrets(message.text)))
 
 
 # -- the styles --------------------------------------------------------------------------------------------

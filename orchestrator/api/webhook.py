@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 
 from requests import Request
 
@@ -28,8 +28,7 @@ PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 _LONGEST_WORD = 40  # characters: posting_to_general_channel_denied, one of Slack's, has 33
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undelivered:
+class Undelivered(NamedTuple):
     """The reason why a receiver has not taken a message; `passing`: another attempt may help."""
 
     text: str

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator import __version__
 from orchestrator.api import PingMessage, PingMoment, read_address, send_ping
@@ -42,8 +42,7 @@ START_TIME, END_TIME, HURRIED_TIME = 5.0, 10.0, 2.0
 PINGS_AT_ONCE = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watching:
+class Watching(NamedTuple):
     """Who watches a job besides its user: a metrics file, with each organization if wanted, and a dead man's switch."""
 
     metrics: Path | None = None
@@ -51,8 +50,7 @@ class Watching:
     ping: Ping | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Switch:
+class _Switch(NamedTuple):
     """A dead man's switch and whose it is: the job's, or of one organization by its name."""
 
     ping: Ping
@@ -97,7 +95,7 @@ class JobStart:
 
     def begin(self, run: Run) -> None:
         """Say which run it has come to; the switches hear of it, but of one that was finished before."""
-        self._start = replace(self._start, run_id=run.id)
+        self._start = self._start._replace(run_id=run.id)
         self._series = str(uuid.uuid5(uuid.NAMESPACE_URL, f"tesnap:{run.id}:{self._mark or self._series}"))
         if self._store is not None and self._mark:
             with self._forgiving("the start of the run could not be remembered"):

@@ -6,10 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
@@ -49,8 +48,7 @@ _WATCH_OPTIONS = option_group(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
+class WatchOptions(NamedTuple):
     """The options about who watches a job, as they were given."""
 
     metrics: Path | None = None
@@ -72,7 +70,7 @@ def watch_options(command: Command) -> Command:
 
     @wraps(command)
     def collect(*arguments: Any, **settings: Any) -> Any:
-        given = {field.name: settings.pop(field.name) for field in fields(WatchOptions)}
+        given = {name: settings.pop(name) for name in WatchOptions._fields}
         return command(*arguments, watching=WatchOptions(**given), **settings)
 
     return _WATCH_OPTIONS(cast("Command", collect))

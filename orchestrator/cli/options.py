@@ -149,8 +149,7 @@ _PART_OPTIONS = option_group(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """The part of the job files that is meant: everything, where no pattern is given."""
 
     organizations: tuple[str, ...] = ()
@@ -167,7 +166,7 @@ def part_options(command: Command) -> Command:
 
     @wraps(command)
     def collect(*arguments: Any, **settings: Any) -> Any:
-        given = {field.name: settings.pop(field.name) for field in fields(Part)}
+        given = {name: settings.pop(name) for name in Part._fields}
         return command(*arguments, part=Part(**given), **settings)
 
     return _PART_OPTIONS(cast("Command", collect))

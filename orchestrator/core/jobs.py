@@ -258,8 +258,7 @@ class PingStyle(StrEnum):
     PLAIN = "plain"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
+class Ping(NamedTuple):
     """A dead man's switch: its address stands in a file. `start`: it is told when a run starts, too."""
 
     url_file: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class Start(NamedTuple):
     """One start of a job by one process; it may have come to no run, as without any token.
 
     `part`: only a part of the file was meant, so that it is no success of the job. `attended`: somebody sat at a
@@ -30,8 +30,7 @@ class Start:
     last_line: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartEnd:
+class StartEnd(NamedTuple):
     """The end of a start: its last line, and of its organizations why tasks are pending (by identity).
 
     `whole` are the organizations, by the user's names, of which everything is made, with how many tasks that were.
@@ -39,12 +38,11 @@ class StartEnd:
 
     exit_code: int
     last_line: str = ""
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    whole: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, str] = MappingProxyType({})
+    whole: Mapping[str, int] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Success:
+class Success(NamedTuple):
     """When a job, or one organization of it, was last made whole, and how many tasks that were."""
 
     at: float

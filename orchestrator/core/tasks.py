@@ -182,8 +182,7 @@ class Task:
         return self.display_name.replace(KEY_FIELD, label).replace(KEY_AS_TEXT, KEY_FIELD)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedOrganization:
+class RefusedOrganization(NamedTuple):
     """An organization of a run, by the user's name, for which nothing or not all is planned: why, as a word and a sentence."""
 
     name: str

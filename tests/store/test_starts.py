@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestrator.core.starts import Start, StartEnd
 from orchestrator.core.tasks import Reason, RefusedOrganization, Run
 from tests.store.world import World
@@ -18,7 +16,7 @@ def end(world: World, start: Start, code: int, *, run: str | None = None, **know
     mark = world.store.starts.begin(start)
     if run is not None:
         world.store.starts.set_run(mark, run)
-        start = replace(start, run_id=run)
+        start = start._replace(run_id=run)
     world.advance(3600)
     world.store.starts.end(mark, start, StartEnd(exit_code=code, last_line="over", **known))  # type: ignore[arg-type] # of mixed types
 
@@ -47,7 +45,7 @@ def test_the_last_start_of_a_run_counts(world: World) -> None:
     """A run that was carried on has several."""
     world.begin(1)
     end(world, NIGHTLY, 5, run="r1")
-    end(world, replace(NIGHTLY, command="resume"), 0, run="r1")
+    end(world, NIGHTLY._replace(command="resume"), 0, run="r1")
     assert world.store.starts.last_of(["r1"])["r1"].command == "resume"
 
 
@@ -58,13 +56,13 @@ def test_the_last_success_survives_failures_and_parts_are_none(world: World) -> 
     first = world.store.starts.last_done("nightly")
     assert first is not None
     end(world, NIGHTLY, 3)
-    end(world, replace(NIGHTLY, part=True), 0, whole={"acme": 9})
+    end(world, NIGHTLY._replace(part=True), 0, whole={"acme": 9})
     assert world.store.starts.last_done("nightly") == first
     last = world.store.starts.last("nightly")
     assert last is not None
     assert (last.exit_code, last.run_id) == (3, None)
     assert {name: one.tasks for name, one in world.store.starts.successes("nightly").items()} == {"acme": 1}
-    end(world, replace(NIGHTLY, job="by hand", part=True), 0)
+    end(world, NIGHTLY._replace(job="by hand", part=True), 0)
     assert world.store.starts.jobs() == ["nightly"]
 
 
@@ -99,9 +97,9 @@ def test_the_latest_run_of_a_person_is_none_of_cron(world: World) -> None:
     for run in ("r1", "r2", "r3", "r4"):
         world.store.runs.start(Run(id=run, job="nightly"), [])
     end(world, NIGHTLY, 0, run="r1")
-    end(world, replace(NIGHTLY, attended=False), 0, run="r2")
-    end(world, replace(NIGHTLY, host="host-2"), 0, run="r3")
-    end(world, replace(NIGHTLY, user="bob"), 0, run="r4")
+    end(world, NIGHTLY._replace(attended=False), 0, run="r2")
+    end(world, NIGHTLY._replace(host="host-2"), 0, run="r3")
+    end(world, NIGHTLY._replace(user="bob"), 0, run="r4")
     end(world, NIGHTLY, 0, run="forgotten")
     assert world.store.starts.latest_run("alice", "host-1") == "r1"
     assert world.store.starts.latest_run("carol", "host-1") is None
@@ -109,10 +107,10 @@ def test_the_latest_run_of_a_person_is_none_of_cron(world: World) -> None:
 
 def test_an_incident_is_found_by_its_title(world: World) -> None:
     """All its runs, the oldest first, each once, however its title is typed."""
-    incident = replace(NIGHTLY, command="snap", title="INC-4711")
+    incident = NIGHTLY._replace(command="snap", title="INC-4711")
     for run in ("r1", "r2", "r1"):
         end(world, incident, 0, run=run)
-    end(world, replace(incident, title="INC-47"), 0, run="r3")
+    end(world, incident._replace(title="INC-47"), 0, run="r3")
     end(world, incident, 4)
     assert world.store.starts.titled("inc-4711") == ["r1", "r2"]
     assert world.store.starts.last_of(["r1"])["r1"].title == "INC-4711"
