@@ -33,7 +33,6 @@ from orchestrator.core import (
     TesnapError,
     UsageError,
 )
-from orchestrator.output import load_figures, metrics_text, write_metrics
 from orchestrator.store import Store
 
 START_TIME, END_TIME, HURRIED_TIME = 5.0, 10.0, 2.0
@@ -124,9 +123,13 @@ class JobStart:
                 self._store.starts.end(self._mark, self._start, end)
         if self._watching.metrics is not None:
             with self._forgiving(f"{self._watching.metrics}: the metrics could not be written"):
-                figures = load_figures(self._store, self._start.job)
-                text = metrics_text([figures], organizations=self._watching.organizations)
-                write_metrics(self._watching.metrics, text)
+                self._write_metrics(self._watching.metrics, self._store)
+
+    def _write_metrics(self, path: Path, store: Store) -> None:
+        from orchestrator.output import load_figures, metrics_text, write_metrics
+
+        figures = load_figures(store, self._start.job)
+        write_metrics(path, metrics_text([figures], organizations=self._watching.organizations))
 
     def _find_whole(self, store: Store) -> dict[str, int]:
         """The organizations of the run of which everything is made, with how many tasks."""
