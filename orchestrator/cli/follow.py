@@ -87,10 +87,11 @@ def follow(
     """Follow a start until it ends in whatever way; those who watch it are told of the end, with the store closed."""
     from orchestrator.app import JobStart, Watching
     from orchestrator.core import SystemClock
-    from orchestrator.output import check_metrics_path
 
     watching = watching or WatchOptions()
     if watching.metrics is not None:
+        from orchestrator.output import check_metrics_path
+
         check_metrics_path(watching.metrics)
     ping = watching.ping_url_file and Ping(
         url_file=watching.ping_url_file, style=PingStyle(watching.ping_style)
