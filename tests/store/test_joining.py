@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.jobs import identity
@@ -65,8 +65,16 @@ def join_singly(store: Store, joinings: Sequence[Joining]) -> None:
         store.organizations.join(one.base_url, one.name, one.org_id, named=one.named, digest=one.digest)
 
 
+def one(name: str, org_id: str | None, token: str | None) -> Joining:
+    return Joining(base_url=BASE_URL, name=name, org_id=org_id, digest=digest_of(token))
+
+
 @settings(max_examples=40)
 @given(starts)
+@example([[one("acme", None, "a")], [one("acme", "1", "b")]])
+@example([[one("acme", "1", "a")], [one("acme", "2", "b")]])
+@example([[one("acme", None, "a"), one("globex", None, "a")]])
+@example([[one("acme", "1", "a")], [one("acme", "1", "b"), one("globex", None, "b")]])
 def test_together_they_become_what_they_become_one_by_one(several: list[list[Joining]]) -> None:
     """Whatever names, ids and tokens come in whatever starts."""
     with TemporaryDirectory() as folder:
