@@ -157,8 +157,9 @@ class Part(NamedTuple):
     tests: tuple[str, ...] = ()
 
     def take(self, jobfile: JobFile) -> JobFile:
-        """That part of the job file; UsageError where there is none."""
-        return jobfile.only_organizations(self.organizations).only_jobs(self.jobs).only_tests(self.tests)
+        """That part of the job file, of which the file's receivers hear nothing; UsageError where there is none."""
+        meant = jobfile.only_organizations(self.organizations).only_jobs(self.jobs).only_tests(self.tests)
+        return replace(meant, notify=()) if meant.part else meant
 
 
 def part_options(command: Command) -> Command:

@@ -85,7 +85,8 @@ def resume_command(
         jobfile = replace(pacing.apply(_read_settings(found, jobfiles)), name=found.job)
         before = store.starts.last_of([found.id]).get(found.id)
         if before is not None:
-            jobfile = replace(jobfile, part=before.part, title=before.title)
+            notify = () if before.part else jobfile.notify
+            jobfile = replace(jobfile, part=before.part, title=before.title, notify=notify)
         with (
             follow(jobfile, output, command="resume", watching=watching) as start,
             remembered(start, store),
