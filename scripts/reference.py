@@ -37,6 +37,7 @@ SECTIONS: dict[str, type[Entry]] = {
     "http": grammar.HttpEntry,
     "retry": grammar.RetryEntry,
     "notify": grammar.NotifyEntry,
+    "ping": grammar.PingEntry,
 }
 """The tables of docs/jobfile.md, each with the type that it shows."""
 
@@ -59,6 +60,7 @@ WORDS = {
     ("http", "proxy"): "URL",
     ("http", "ca_bundle"): "path",
     ("notify", "url_file"): "path",
+    ("ping", "url_file"): "path",
     ("window", "start"): "moment",
     ("window", "end"): "moment",
     ("window", "around"): "moment",
@@ -82,6 +84,7 @@ EXAMPLES = {
         "retry": "{attempts: 3, within: 30m}",
         "notify": "[{format: slack, url_file: /run/secrets/slack, on: failure}]",
         "prune_after": "400d",
+        "ping": "{url_file: /run/secrets/ping, style: cronitor}",
     },
     "organization": {
         "token_file": "/run/secrets/te/token",
@@ -90,6 +93,7 @@ EXAMPLES = {
         "org_id": '"98765"',
         "base_url": "https://gateway.example/thousandeyes/v7",
         "limit": "{use: 3}",
+        "ping": "{url_file: /run/secrets/ping-acme}",
     },
     "limit": {
         "snapshots": "5",
@@ -107,6 +111,7 @@ EXAMPLES = {
         "select": '{tag: "team:payments"}',
         "exclude": '["202703", "*staging*"]',
         "max_tests": "20",
+        "min_tests": "5",
         "windows": "[outage, {last: 1h}]",
         "priority": "incident",
         "display_name": '"{test} {start} [{key}]"',
@@ -139,6 +144,7 @@ EXAMPLES = {
     },
     "retry": {"attempts": "3", "within": "30m"},
     "notify": {"format": "slack", "url_file": "/run/secrets/slack", "on": "failure"},
+    "ping": {"url_file": "/run/secrets/ping", "style": "kuma", "start": "false"},
 }
 """For each key one value that the grammar takes; tests/docs/test_reference.py reads all of them."""
 

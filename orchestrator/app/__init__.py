@@ -7,6 +7,7 @@ Where to look:
     organizations    with which credential each organization is served, and who it turns out to be
     reading          reads that are reserved in the store
     identities       asking again who an organization is, while a run goes on
+    job_start        a start from its beginning to its end: remembered, measured, pinged
     history          the runs that a store holds already
     prune            old runs are forgotten
     find_tests       the tests that selectors mean
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.app.find_tests import matching_tests, read_lists
     from orchestrator.app.identities import ask_again
+    from orchestrator.app.job_start import JobStart, Watching, user_name
     from orchestrator.app.make_plan import preview_plan, preview_run
     from orchestrator.app.make_snapshots import Preparation, RunOptions, prepare, start_run
     from orchestrator.app.organizations import USER_AGENT, Organizations

@@ -41,6 +41,7 @@ def _forget_in_steps(
             archive.add(one.run, store.views.results(one.run.id), one.total)
             yield Forgotten()
         yield from store.pruning.forget(one.run.id, before=before, private=private)
+    store.pruning.forget_starts(before=before)
     if private:
         yield from store.pruning.forget_stubs(before=before)
 

@@ -35,6 +35,7 @@ Where to look:
     loss            a file that does not hold all that was kept there
     postgres        a server, for many machines
     sessions        sessions with it, and poolers that share them out
+    starts          who started a job, and how that ended
     locks           which processes live that use a file
 """
 
@@ -43,7 +44,7 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
-    from orchestrator.store.address import shown_address, sqlite_address
+    from orchestrator.store.address import AddressInFile, shown_address, sqlite_address
     from orchestrator.store.backup import back_up, restore
     from orchestrator.store.clocks import ClockReading
     from orchestrator.store.database import Size

@@ -3,7 +3,7 @@
 A copy has one table more than a store, by which it is known: nobody takes it for the store itself, which has gone on
 since. What was granted, sent and made after it was taken is not in it. So a store that is put back is a lost one
 (`orchestrator.store.loss`): all slots are out for one hold, what was under way is uncertain, and what is sent may exist.
-Whoever is killed leaves either no file of the name or a whole one. Why: docs/decisions/0023-a-backup-is-no-store.md.
+Whoever is killed leaves either no file of the name or a whole one. Why: docs/decisions/0024-a-backup-is-no-store.md.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from orchestrator.store.rows import (
     from_listing,
     from_problem,
     from_reference,
+    from_refused,
     from_task,
     to_bare_task,
     to_result,
@@ -55,8 +56,14 @@ def begin(database: Database, run: Run, planner: str) -> bool:
         while _remove_some(database, row["id"], row["planner"]):
             pass
     with database.write() as tx:
-        values = {"id": run.id, "job": run.job, "files": json.dumps(run.files), "planner": planner}
-        if tx.change(freezing_sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()):
+        values: dict[str, object] = {
+            "id": run.id,
+            "job": run.job,
+            "files": json.dumps(run.files),
+            "planner": planner,
+        }
+        values |= {"created_at": run.created_at or tx.epoch(), "left_out": from_refused(run.refused)}
+        if tx.change(freezing_sql.ADD_RUN, **values):
             return True
         if tx.row(sql.RUN, run=run.id) is None:
             raise RunBeingPlanned(f"run {run.id} is being planned by another process at this moment")

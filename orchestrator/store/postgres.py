@@ -11,7 +11,7 @@ import functools
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import psycopg
@@ -111,8 +111,8 @@ class PostgresDatabase:
 
     own_clock = False
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._url, self._read_only = url, read_only
+    def __init__(self, url: str, *, reread: Callable[[], str] | None = None, read_only: bool = False) -> None:
+        self._url, self._reread, self._read_only = url, reread, read_only
         self._place = _without_secrets(url)
         self._lock = threading.RLock()
         self._open: _Session | None = None
@@ -198,9 +198,19 @@ class PostgresDatabase:
         return session
 
     def _dial(self) -> psycopg.Connection[Row]:
+        if self._reread is not None:
+            self._take_address(self._reread())
         own = conninfo_to_dict(self._url).keys() - {"client_encoding"}
         options = {name: value for name, value in CONNECTION.items() if name not in own}
         return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **options)  # type: ignore[arg-type] # the options are the driver's own, of mixed types
+
+    def _take_address(self, url: str) -> None:
+        """Take the address that the file has now; StoreUnavailable for that of another store, where nothing here is known."""
+        if _without_secrets(url) != self._place:
+            raise StoreUnavailable(
+                f"{self._place}: the address in its file is that of another store by now: start again to use that one"
+            )
+        self._url = url
 
     def _refuse_encoding(self, connection: psycopg.Connection[Row]) -> None:
         """Raise StoreUnusable for a database that has no place for every character of a test's name."""

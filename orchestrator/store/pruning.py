@@ -2,12 +2,12 @@
 
 Nothing that is still needed goes: see `choose_old` for runs and `_find_fate` for tasks. A run of which something is needed
 stays with that alone. Killed between two transactions it leaves a run with fewer tasks, which the next time takes.
-Why: docs/decisions/0022-what-is-forgotten.md.
+Why: docs/decisions/0023-what-is-forgotten.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -55,7 +55,9 @@ class Pruning:
 
     def find_old(self, before: float, *, job: str | None = None) -> list[RunSummary]:
         """The runs that are over and began before this moment (epoch seconds), of one job or of all, the oldest first."""
-        return choose_old(History(self._database).runs(), before, job=job)
+        with self._database.read() as tx:
+            started = {row["run"] for row in tx.rows(pruning_sql.RUNS_OF_STARTS, before=before)}
+        return choose_old(History(self._database).runs(), before, job=job, needed=started)
 
     def forget(self, run_id: str, *, before: float, private: bool = False) -> Iterator[Forgotten]:
         """Forget a run with what was settled before this moment (epoch seconds), some tasks after the others.
@@ -81,6 +83,14 @@ class Pruning:
             page = rows[-1] if len(rows) == SOME else None
             yield Forgotten(private=dropped)
 
+    def forget_starts(self, *, before: float) -> None:
+        """Forget the starts of before this moment (epoch seconds) that came to no run, some after the others."""
+        some = SOME
+        while some == SOME:
+            with self._database.write() as tx:
+                starts = [row["id"] for row in tx.rows(pruning_sql.OLD_STARTS, before=before, some=SOME)]
+                some = tx.change(pruning_sql.DROP_STARTS, starts=starts) if starts else 0
+
     def measure(self) -> Size:
         """The room that the store takes, and how much of it is free."""
         return self._database.measure()
@@ -90,11 +100,14 @@ class Pruning:
         return self._database.tidy(whole=True)
 
 
-def choose_old(runs: Iterable[RunSummary], before: float, *, job: str | None = None) -> list[RunSummary]:
+def choose_old(
+    runs: Iterable[RunSummary], before: float, *, job: str | None = None, needed: Collection[str] = ()
+) -> list[RunSummary]:
     """The runs to be forgotten among all there are, the latest first; the oldest comes out first.
 
     A run stays while it is not over, while a process serves it, or as the latest of its job or the last one of it with
-    everything made: by these it is told when a job last ran, and when it last succeeded. One of which only what is
+    everything made: by these it is told when a job last ran, and when it last succeeded. So do those that are `needed`
+    by their ids. One of which only what is
     uncertain is left has nothing to be forgotten.
     """
     found: list[RunSummary] = []
@@ -102,7 +115,12 @@ def choose_old(runs: Iterable[RunSummary], before: float, *, job: str | None = N
     succeeded: set[str] = set()
     for one in runs:
         name, counts = one.run.job, one.total
-        over = one.run.state in ENDED and not one.processes and one.run.created_at < before
+        over = (
+            one.run.state in ENDED
+            and one.run.id not in needed
+            and not one.processes
+            and one.run.created_at < before
+        )
         first = name not in ran or (_is_success(one) and name not in succeeded)
         ran.add(name)
         if _is_success(one):
@@ -184,5 +202,6 @@ def _drop_empty(tx: Transaction, run: str) -> int:
     """Drop a run that has no tasks any more; how many that were."""
     if tx.row(pruning_sql.IS_EMPTY, run=run) is None:
         return 0
+    tx.change(pruning_sql.DROP_STARTS_OF, run=run)
     tx.change(freezing_sql.DROP_ORGANIZATIONS_OF_RUN, run=run)
     return tx.change(freezing_sql.DROP_RUN, run=run)

@@ -25,3 +25,22 @@ DISOWN = "UPDATE task SET lease_run = NULL WHERE id = ANY(:tasks) AND lease_run 
 SHRINK_RUN = "UPDATE run SET tasks = tasks - :dropped, created = NULL WHERE id = :run"
 
 IS_EMPTY = "SELECT 1 AS empty WHERE NOT EXISTS (SELECT 1 FROM run_task WHERE run = :run)"
+
+# -- starts of jobs ----------------------------------------------------------------------------------------
+
+# The last start of each job that has ended, and the last one that made everything: metrics tell of both, and of their runs.
+_TOLD_OF = """
+(SELECT MAX(id) FROM job_start WHERE part = 0 AND ended_wall IS NOT NULL GROUP BY job
+UNION SELECT d.id FROM job_start d WHERE d.part = 0 AND d.exit_code = 0 AND d.ended_wall = (
+    SELECT MAX(e.ended_wall) FROM job_start e WHERE e.job = d.job AND e.part = 0 AND e.exit_code = 0))"""
+
+# A run that somebody started lately is none of the old ones, whenever it was planned.
+RUNS_OF_STARTS = f"""
+SELECT run FROM job_start WHERE run IS NOT NULL AND (began_wall >= :before OR id IN {_TOLD_OF})"""  # noqa: S608 - values are bound
+
+DROP_STARTS_OF = "DELETE FROM job_start WHERE run = :run"
+
+OLD_STARTS = f"""
+SELECT id FROM job_start WHERE run IS NULL AND began_wall < :before AND id NOT IN {_TOLD_OF} ORDER BY id LIMIT :some"""  # noqa: S608 - values are bound
+
+DROP_STARTS = "DELETE FROM job_start WHERE id = ANY(:starts)"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError
 from orchestrator.store import sql
-from orchestrator.store.address import is_there, read_address, sqlite_address
+from orchestrator.store.address import AddressInFile, is_there, read_address, sqlite_address
 from orchestrator.store.backup import declare_put_back
 from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
@@ -16,6 +18,7 @@ from orchestrator.store.queue import Queue
 from orchestrator.store.reads import Reads
 from orchestrator.store.runs import Runs
 from orchestrator.store.sqlite import SqliteDatabase
+from orchestrator.store.starts import Starts
 from orchestrator.store.uncertain import UncertainTasks
 from orchestrator.store.views import Views
 
@@ -31,6 +34,7 @@ class Store:
         self.queue = Queue(database)
         self.organizations = KnownOrganizations(database)
         self.runs = Runs(database, self.queue.register)
+        self.starts = Starts(database)
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)
         self.history = History(database)
@@ -86,7 +90,8 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
     """
     address = read_address(url)
     if address.path is None:
-        return _open_postgres(address.url, read_only=read_only)
+        reread = (lambda: read_address(url).url) if isinstance(url, AddressInFile) else None
+        return _open_postgres(address.url, reread, read_only=read_only)
     if read_only and not is_there(address.path):
         raise StoreUnusable(f"there is no store at {address.path} yet: `tesnap run` makes one")
     return Store(SqliteDatabase(address.path, clock, read_only=read_only))
@@ -108,7 +113,7 @@ def store_exists(url: str) -> bool:
     return False
 
 
-def _open_postgres(url: str, *, read_only: bool) -> Store:
+def _open_postgres(url: str, reread: Callable[[], str] | None, *, read_only: bool) -> Store:
     """Psycopg is an extra: only who uses PostgreSQL needs it."""
     try:
         from orchestrator.store.postgres import PostgresDatabase
@@ -116,4 +121,4 @@ def _open_postgres(url: str, *, read_only: bool) -> Store:
         raise UsageError(
             "a PostgreSQL store needs psycopg: pip install 'thousandeyes-snapshot-orchestrator[postgres]'"
         ) from error
-    return Store(PostgresDatabase(url, read_only=read_only))
+    return Store(PostgresDatabase(url, reread=reread, read_only=read_only))

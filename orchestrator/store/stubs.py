@@ -2,7 +2,7 @@
 
 A saved event may outlive all that is known of its run: without a stub it would be made twice, and nobody would say so.
 A stub becomes a task again, made and with no run of its own, before anything is decided by it: so there is one place
-for each rule about tasks. Why: docs/decisions/0022-what-is-forgotten.md.
+for each rule about tasks. Why: docs/decisions/0023-what-is-forgotten.md.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.core.starts import Start, StartEnd
 from orchestrator.core.tasks import (
     LEAST_AGE,
     Counts,
@@ -331,6 +332,56 @@ def test_a_second_generation_of_a_stub_is_a_second_generation(world: World) -> N
     assert (one.task.generation, one.status) == (1, Status.QUEUED)
 
 
+# -- starts of jobs ------------------------------------------------------------------------------------------
+
+NIGHTLY = Start(job="nightly", command="run")
+
+
+def start(world: World, run: str | None, code: int, *, part: bool = False) -> None:
+    """A start that has come to a run, or to none, and has ended so."""
+    one = NIGHTLY._replace(run_id=run, part=part)
+    mark = world.store.starts.begin(one)
+    world.store.starts.end(mark, one, StartEnd(exit_code=code, last_line="over"))
+
+
+def test_the_runs_and_starts_that_metrics_tell_of_stay(world: World) -> None:
+    """The last one of a job, and the last one with everything made; the others go with what is known of their starts."""
+    for number, (name, code) in enumerate({"first": 0, "done": 0, "failed": 3, "last": 3}.items()):
+        run_job(world, name, {number: SHARED if code == 0 else "failed"})
+        start(world, name, code)
+        world.advance(DAY)
+    start(world, None, 2)
+    start(world, None, 2)
+    world.advance(500 * DAY)
+    run_job(world, "part", {10: SHARED})
+    start(world, "part", 0, part=True)
+    assert prune(world) == Forgotten(runs=3, tasks=3)
+    assert set(runs_of(world)) == {"done", "part"}
+    world.store.pruning.forget_starts(before=world.store.epoch() - 400 * DAY)
+    with world.store._database.read() as tx:
+        left = [row["run"] for row in tx.rows("SELECT run FROM job_start ORDER BY id")]
+    assert left == ["done", None, "part"]
+    last, done = world.store.starts.last("nightly"), world.store.starts.last_done("nightly")
+    assert last is not None
+    assert (last.run_id, last.exit_code) == (None, 2)
+    assert done is not None
+    assert done.run_id == "done"
+    assert world.store.views.run("done").total == Counts(created=1)
+
+
+def test_a_run_that_was_started_lately_is_not_old(world: World) -> None:
+    """However long ago it was planned."""
+    run_job(world, "first", {0: "failed"})
+    run_job(world, "old", {1: "failed"})
+    start(world, "old", 3)
+    world.advance(500 * DAY)
+    start(world, "old", 3)
+    run_job(world, "young", {10: SHARED})
+    start(world, "young", 0)
+    assert prune(world) == Forgotten(runs=1, tasks=1)
+    assert set(runs_of(world)) == {"old", "young"}
+
+
 # -- how it is done ----------------------------------------------------------------------------------------
 
 
@@ -350,7 +401,7 @@ def test_a_transaction_has_few_tasks_and_few_statements(world: World) -> None:
         asked.append(len(recorded.asked))
         recorded.asked.clear()
     assert steps == [SOME, SOME, 1]
-    assert max(asked) <= 12
+    assert max(asked) <= 13
     assert sum(steps) == count
 
 
