@@ -188,7 +188,7 @@ class PostgresDatabase:
     def _connect(self) -> _Session:
         connection = self._dial()
         try:
-            self._refuse_encoding(connection)
+            _refuse_encoding(connection, self._place)
             number = sessions.find_session(connection, self._dial, self._place)
             session = _Session(connection, number)
             session.send([(statement.encode(), None) for statement in SESSION])
@@ -211,14 +211,6 @@ class PostgresDatabase:
                 f"{self._place}: the address in its file is that of another store by now: start again to use that one"
             )
         self._url = url
-
-    def _refuse_encoding(self, connection: psycopg.Connection[Row]) -> None:
-        """Raise StoreUnusable for a database that has no place for every character of a test's name."""
-        encoding = connection.info.parameter_status("server_encoding")
-        if encoding not in (None, "UTF8"):
-            raise StoreUnusable(
-                f"{self._place}: the database's encoding is {encoding}: use one that was made with ENCODING 'UTF8'"
-            )
 
     def _hold(self, session: _Session, owner: int) -> None:
         """Lock an owner id in this session; if the old session still has it, another one is claimed later."""
@@ -436,6 +428,15 @@ def _is_lasting(error: psycopg.Error, text: str) -> bool:
     if error.sqlstate is None:
         return "authentication failed" in text or "does not exist" in text
     return error.sqlstate[:2] in LASTING and not isinstance(error, OUT_OF_STEP)
+
+
+def _refuse_encoding(connection: psycopg.Connection[Row], place: str) -> None:
+    """Raise StoreUnusable for a database that has no place for every character of a test's name."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        raise StoreUnusable(
+            f"{place}: the database's encoding is {encoding}: use one that was made with ENCODING 'UTF8'"
+        )
 
 
 def _version(tx: PostgresTransaction) -> int:
