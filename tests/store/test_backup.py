@@ -218,7 +218,7 @@ def test_a_damaged_backup_is_refused(sqlite_world: SqliteWorld, spoil: Callable[
     with pytest.raises((StoreUnusable, UsageError)):
         restore(world.url, file, world.clock)
     assert not world.path.exists()
-    assert not list(world.path.parent.glob(".store.db*"))
+    assert not list(world.path.parent.glob(".*"))
 
 
 def test_another_file_is_no_backup(sqlite_world: SqliteWorld, tmp_path: Path) -> None:
@@ -336,6 +336,7 @@ def test_a_backup_that_is_killed_leaves_nothing_or_all_of_it(sqlite_world: Sqlit
     assert True in whole
     assert whole.count(False) > 4
     assert file.exists()
+    assert not list(file.parent.glob(".*")), "what the killed ones left is cleared away"
 
 
 @pytest.mark.process
