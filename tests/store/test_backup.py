@@ -18,7 +18,7 @@ import pytest
 from orchestrator.core.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.core.tasks import RunState, Status
 from orchestrator.ratelimit.bucket import longest_hold
-from orchestrator.store.backup import back_up, restore
+from orchestrator.store.backup import _name, back_up, restore
 from orchestrator.store.store import open_store
 from tests.store.mortal import mortal
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, PostgresWorld, SqliteWorld, World
@@ -400,3 +400,13 @@ def test_a_store_that_was_put_back_by_other_means_is_declared(world: World) -> N
     )
     world.advance(HOLD)
     assert world.sent(acme).duplicate_possible
+
+
+def test_a_name_that_somebody_took_meanwhile_is_left_to_them(tmp_path: Path) -> None:
+    """Between the first look and the end of the copy; also where files have one name only."""
+    draft, target = tmp_path / "draft", tmp_path / "copy.db"
+    draft.write_text("ours", encoding="utf-8")
+    target.write_text("theirs", encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        _name(draft, target)
+    assert target.read_text("utf-8") == "theirs"
