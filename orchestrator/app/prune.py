@@ -61,6 +61,6 @@ def forget_after_run(
         text = f"old runs were not forgotten: {error}; the run itself is not affected"
         yield Event(name="store.not_pruned", text=text, level="warning")
         return
-    if found != Forgotten():
+    if found.tasks or found.runs:
         text = f"forgotten, as prune_after says: {forgotten_text(found)}"
         yield Event(name="store.pruned", text=text, level="info")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import sqlite3
 import tempfile
@@ -38,6 +39,9 @@ DOUBT = """
 UPDATE task SET status = 'sending', first_sent_at = COALESCE(first_sent_at, granted_at),
     sent_wall = COALESCE(sent_wall, granted_wall)
 WHERE status = 'leased'"""
+
+BEGINNING, ENDING = ".tesnap-", ".part"
+"""The name of a file that is not whole yet."""
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 """The errors of a file system on which a file has one name only."""
@@ -68,13 +72,24 @@ def back_up(url: str, target: Path, clock: Clock) -> None:
 
 @contextlib.contextmanager
 def _draft(target: Path) -> Iterator[Path]:
-    """A file beside the target, which goes when the block ends; one that is left by a killed process is in nobody's way."""
-    file, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(file)
+    """A file beside the target, which goes when the block ends; those that killed processes have left there go first.
+
+    One process at a time has drafts in a folder. Where folders cannot be locked, as with NFS, nothing is cleared away.
+    """
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield Path(name)
+        with contextlib.suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            for stray in target.parent.glob(f"{BEGINNING}*{ENDING}"):
+                _remove(stray)
+        file, name = tempfile.mkstemp(prefix=BEGINNING, suffix=ENDING, dir=target.parent)
+        os.close(file)
+        try:
+            yield Path(name)
+        finally:
+            _remove(Path(name))
     finally:
-        _remove(Path(name))
+        os.close(folder)
 
 
 def _copy(source: Path, draft: Path) -> None:

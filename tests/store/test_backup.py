@@ -18,7 +18,7 @@ import pytest
 from orchestrator.core.errors import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.core.tasks import RunState, Status
 from orchestrator.ratelimit.bucket import longest_hold
-from orchestrator.store.backup import back_up, restore
+from orchestrator.store.backup import _name, back_up, restore
 from orchestrator.store.store import open_store
 from tests.store.mortal import mortal
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, PostgresWorld, SqliteWorld, World
@@ -218,7 +218,7 @@ def test_a_damaged_backup_is_refused(sqlite_world: SqliteWorld, spoil: Callable[
     with pytest.raises((StoreUnusable, UsageError)):
         restore(world.url, file, world.clock)
     assert not world.path.exists()
-    assert not list(world.path.parent.glob(".store.db*"))
+    assert not list(world.path.parent.glob(".*"))
 
 
 def test_another_file_is_no_backup(sqlite_world: SqliteWorld, tmp_path: Path) -> None:
@@ -336,6 +336,7 @@ def test_a_backup_that_is_killed_leaves_nothing_or_all_of_it(sqlite_world: Sqlit
     assert True in whole
     assert whole.count(False) > 4
     assert file.exists()
+    assert not list(file.parent.glob(".*")), "what the killed ones left is cleared away"
 
 
 @pytest.mark.process
@@ -399,3 +400,13 @@ def test_a_store_that_was_put_back_by_other_means_is_declared(world: World) -> N
     )
     world.advance(HOLD)
     assert world.sent(acme).duplicate_possible
+
+
+def test_a_name_that_somebody_took_meanwhile_is_left_to_them(tmp_path: Path) -> None:
+    """Between the first look and the end of the copy; also where files have one name only."""
+    draft, target = tmp_path / "draft", tmp_path / "copy.db"
+    draft.write_text("ours", encoding="utf-8")
+    target.write_text("theirs", encoding="utf-8")
+    with pytest.raises(FileExistsError):
+        _name(draft, target)
+    assert target.read_text("utf-8") == "theirs"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +28,9 @@ from orchestrator.core.tasks import (
     Snapshot,
     Status,
 )
-from orchestrator.store.pruning import SOME, Forgotten, choose_old
+from orchestrator.store.pruning import SOME, Forgotten, Pruning, choose_old
+from orchestrator.store.pruning_sql import UNREFERRED
+from orchestrator.store.store import Store
 from orchestrator.store.views import RunSummary
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, SqliteWorld, World, created, task
 from tests.support.single import settle
@@ -661,3 +667,73 @@ def _is_needed(one: Result, before: float, epoch: float) -> bool:
 def test_everything_is_kept_for_longer_than_a_shared_snapshot_lasts() -> None:
     """Thirty days, and some to spare."""
     assert LEAST_AGE > 30 * DAY
+
+
+# -- beside others -------------------------------------------------------------------------------------------
+
+
+class Meddled:
+    """A database in which somebody else begins something in the middle of a transaction, and is waited for a little."""
+
+    def __init__(self, database: Any, meddle: Callable[[], object]) -> None:
+        self._database, self._other = database, Thread(target=meddle)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        with self._database.write() as tx:
+            yield MeddledTransaction(tx, self._other)
+
+    def end(self) -> None:
+        """Wait until the other one has come to its end."""
+        self._other.join()
+
+
+class MeddledTransaction:
+    """Its other one begins right after it has looked which tasks nobody else refers to."""
+
+    def __init__(self, tx: Any, other: Thread) -> None:
+        self._tx, self._other = tx, other
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def rows(self, sql: str, **values: object) -> Any:
+        found = self._tx.rows(sql, **values)
+        if sql == UNREFERRED and self._other.ident is None:
+            self._other.start()
+            self._other.join(0.3)
+        return found
+
+
+def plan_again(world: World, other: Store) -> None:
+    acme = other.organizations.join(BASE_URL, "acme", None)
+    other.runs.start(Run(id="again", job="nightly"), [task(number, acme) for number in range(3)])
+
+
+def try_again(world: World, other: Store) -> None:
+    other.runs.retry_failed("old")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("meddle", [plan_again, try_again])
+def test_who_asks_for_a_snapshot_while_it_is_forgotten_waits_for_it(
+    world: World, meddle: Callable[[World, Store], object]
+) -> None:
+    """A plan refers to no task that is gone, and a run that is tried again has all that it says."""
+    run_job(world, "old", {0: SAVED, 1: SHARED, 2: "failed"})
+    world.advance(500 * DAY)
+    run_job(world, "young", {10: SHARED})
+    other, before = world.open(), world.store.epoch() - 400 * DAY
+    database = Meddled(world.store._database, partial(meddle, world, other))
+    assert sum(Pruning(database).forget("old", before=before), Forgotten()).tasks == 3
+    database.end()
+    for one in other.history.runs():
+        results = list(other.views.results(one.run.id))
+        assert one.run.tasks == one.total.total == len(results)
+    if meddle is plan_again:
+        states = [one.status for one in other.views.results("again")]
+        assert states == [Status.CREATED, Status.QUEUED, Status.QUEUED]
+    assert rows_of(world, "run_task") == sum(one.run.tasks for one in other.history.runs())
