@@ -140,7 +140,9 @@ def test_whom_nothing_was_made_for_stands_above_everything(kind: ReportFormat) -
     place = text.index("globex is refused (token missing")
     assert place < text.index("initech is refused (too few tests") < text.index("exit code 4: 12 pending")
     name = str(created(0, 1.0).task.test_name)
-    assert kind is ReportFormat.TABLE or place < text.index(name)  # a table's rows are written as they are read
+    assert kind is ReportFormat.TABLE or place < text.index(
+        name
+    )  # a table's rows are written as they are read
     assert "<nothing>" not in text or kind is ReportFormat.TABLE
     assert "2 organizations REFUSED: globex and initech" in left_out().headline
 
