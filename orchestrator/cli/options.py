@@ -142,6 +142,7 @@ _PART_OPTIONS = option_group(
     option(
         "--test",
         "tests",
+        envvar="TESNAP_RUN_TEST",  # TESNAP_TEST is the one test of a list
         multiple=True,
         metavar="GLOB",
         help="Of the jobs' tests only those with this id, a part of the name, or a pattern with * and ?; repeatable.",

@@ -51,12 +51,15 @@ class OrganizationFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFigures:
-    """All that is told of one job. Times are epoch seconds; `expiries` by `known` and `unknown`."""
+    """All that is told of one job. Times are epoch seconds; `expiries` by `known` and `unknown`.
+
+    The counts are None where the store has forgotten the last run.
+    """
 
     name: str
     last: Start | None = None
     succeeded_at: float | None = None
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts | None = field(default_factory=Counts)
     refused: int = 0
     expiries: Mapping[str, float] = field(default_factory=dict)
     organizations: Mapping[str, OrganizationFigures] = field(default_factory=dict)
@@ -71,6 +74,11 @@ def load_figures(store: Store, name: str) -> JobFigures:
     }
     counts, refused = Counts(), 0
     if last is not None and last.run_id is not None:
+        if store.views.find_exact(last.run_id) is None:
+            ended = None if done is None else done.ended_at
+            return JobFigures(
+                name=name, last=last, succeeded_at=ended, counts=None, organizations=organizations
+            )
         view = store.views.run(last.run_id)
         counts, refused = view.total, len(view.run.refused)
         reasons = store.starts.reasons(last.run_id)
@@ -149,7 +157,7 @@ def _add_job(families: _Families, job: JobFigures) -> None:
         families.add("tesnap_last_run_timestamp_seconds", last.ended_at, name=name)
         families.add("tesnap_last_run_duration_seconds", max(0.0, last.ended_at - last.began_at), name=name)
         families.add("tesnap_last_run_exit_code", last.exit_code, name=name)
-        for result, count in records.count_fields(job.counts).items():
+        for result, count in records.count_fields(job.counts).items() if job.counts else ():
             families.add("tesnap_last_run_snapshots", count, name=name, result=result)
         families.add("tesnap_last_run_organizations_refused", job.refused, name=name)
     for end, at in sorted(job.expiries.items()):

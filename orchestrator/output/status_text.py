@@ -30,6 +30,7 @@ from orchestrator.windows import clock_time, window_text
 _RUN_COLUMNS = (
     Column(head="run", least=6),
     Column(head="started", least=20),
+    Column(head="ended"),
     Column(head="length"),
     Column(head="exit"),
     Column(head="state", least=10),
@@ -290,7 +291,8 @@ def _run_cells(view: RunSummary, start: Start | None, now: float, zone: tzinfo) 
     started = clock_time(view.run.created_at, now, zone)
     state = f"{_state(view)}*" if view.processes else _state(view)
     ended = None if start is None or view.processes else start.ended_at
+    until = "" if ended is None else clock_time(ended, now, zone)
     length = "" if ended is None else sentences.duration_text(ended - view.run.created_at)
     code = "" if ended is None or start is None else str(start.exit_code)
     job = harmless(view.run.job)
-    return view.run.id, started, length, code, state, job, sentences.counts_text(view.total)
+    return view.run.id, started, until, length, code, state, job, sentences.counts_text(view.total)

@@ -115,8 +115,12 @@ class Place:
 def world() -> World:
     """Two organizations, of which one has no test that is called as the other's; a token may only look."""
     made = example_world(2, 3)
+    first, second = made.organizations
+    (group,) = second.account_groups
+    renamed = tuple(replace(test, name=f"Globex {test.test_id}") for test in group.tests)
+    second = replace(second, account_groups=(replace(group, tests=renamed),))
     looks = replace(made.bearers[0], token="token-looks", permissions=("View tests",))
-    return replace(made, bearers=(*made.bearers, looks))
+    return replace(made, organizations=(first, second), bearers=(*made.bearers, looks))
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,6 +174,23 @@ def test_metrics_of_all_jobs_come_from_the_store(nights: Nights) -> None:
     assert 'organization="acme"' in ran("metrics", "--metrics-organizations").stdout
 
 
+def test_the_last_success_outlives_its_run(nights: Nights) -> None:
+    """A job that ran last before all that the store keeps has its times still, and nobody's command fails for it."""
+    assert nights.night().code == 0
+    before = nights.metrics
+    with closing(sqlite3.connect(nights.folder / "store.db")) as store:
+        for table in ("run_task", "run_organization", "run"):
+            store.execute(f"DELETE FROM {table}")  # noqa: S608 - names of tables
+        store.commit()
+    told = ran("metrics", "--metrics-organizations", "--output", "tesnap.prom")
+    assert told.code == 0, told.stderr
+    after = nights.metrics
+    assert after["last_success_timestamp_seconds"] == before["last_success_timestamp_seconds"]
+    assert after["last_run_exit_code"] == 0
+    assert "created" not in after
+    assert (ran("runs").stdout, ran("status").code) == ("no runs yet\n", 2)
+
+
 # -- the memory of a run ---------------------------------------------------------------------------------
 
 
@@ -197,7 +216,7 @@ def test_why_a_run_ended_is_known_afterwards(nights: Nights, monkeypatch: pytest
     assert "pending (token refused)" in found["last_start"]["last_line"]
     (listed,) = json.loads(ran("runs", "--json").stdout)
     assert (listed["state"], listed["last_start"]["exit_code"]) == ("stopped", 4)
-    assert [word in ran("runs").stdout for word in ("stopped", "exit", "length")] == [True] * 3
+    assert [word in ran("runs").stdout for word in ("stopped", "exit", "ended", "length")] == [True] * 4
     assert json.loads(ran("runs", "--failed", "--json").stdout) == [listed]
     assert "token refused" in ran("report").stdout
 
