@@ -94,8 +94,8 @@ def choose_old(runs: Iterable[RunSummary], before: float, *, job: str | None = N
     """The runs to be forgotten among all there are, the latest first; the oldest comes out first.
 
     A run stays while it is not over, while a process serves it, or as the latest of its job or the last one of it with
-    everything made: by these it is told when a job last ran, and when it last succeeded. One of which only what is
-    uncertain is left has nothing to be forgotten.
+    everything made: by these it is told when a job last ran, and when it last succeeded. That is for jobs of files: each
+    incident is a job of its own. A run of which only what is uncertain is left has nothing to be forgotten.
     """
     found: list[RunSummary] = []
     ran: set[str] = set()
@@ -103,11 +103,16 @@ def choose_old(runs: Iterable[RunSummary], before: float, *, job: str | None = N
     for one in runs:
         name, counts = one.run.job, one.total
         over = one.run.state in ENDED and not one.processes and one.run.created_at < before
-        first = name not in ran or (_is_success(one) and name not in succeeded)
-        ran.add(name)
-        if _is_success(one):
-            succeeded.add(name)
-        if over and not first and job in (None, name) and not 0 < counts.uncertain == counts.total:
+        told_of = name not in ran or (_is_success(one) and name not in succeeded)
+        if one.run.files:
+            ran.add(name)
+            succeeded |= {name} if _is_success(one) else set()
+        if (
+            over
+            and not (told_of and one.run.files)
+            and job in (None, name)
+            and not 0 < counts.uncertain == counts.total
+        ):
             found.append(one)
     return found[::-1]
 
