@@ -56,8 +56,9 @@ class Pruning:
     def find_old(self, before: float, *, job: str | None = None) -> list[RunSummary]:
         """The runs that are over and began before this moment (epoch seconds), of one job or of all, the oldest first."""
         with self._database.read() as tx:
-            started = {row["run"] for row in tx.rows(pruning_sql.RUNS_OF_STARTS, before=before)}
-        return choose_old(History(self._database).runs(), before, job=job, needed=started)
+            needed = {row["run"] for row in tx.rows(pruning_sql.RUNS_OF_STARTS, before=before)}
+            parts = {row["run"] for row in tx.rows(pruning_sql.RUNS_OF_PARTS)}
+        return choose_old(History(self._database).runs(), before, job=job, needed=needed, parts=parts)
 
     def forget(self, run_id: str, *, before: float, private: bool = False) -> Iterator[Forgotten]:
         """Forget a run with what was settled before this moment (epoch seconds), some tasks after the others.
@@ -101,31 +102,32 @@ class Pruning:
 
 
 def choose_old(
-    runs: Iterable[RunSummary], before: float, *, job: str | None = None, needed: Collection[str] = ()
+    runs: Iterable[RunSummary],
+    before: float,
+    *,
+    job: str | None = None,
+    needed: Collection[str] = (),
+    parts: Collection[str] = (),
 ) -> list[RunSummary]:
     """The runs to be forgotten among all there are, the latest first; the oldest comes out first.
 
     A run stays while it is not over, while a process serves it, or as the latest of its job or the last one of it with
-    everything made: by these it is told when a job last ran, and when it last succeeded. So do those that are `needed`
-    by their ids. One of which only what is
-    uncertain is left has nothing to be forgotten.
+    everything made: by these it is told when a job last ran, and when it last succeeded. That is for jobs of files: each
+    incident is a job of its own, and runs that are `parts` by their ids tell nothing of a job. Those that are `needed`
+    stay, too. A run of which only what is uncertain is left has nothing to be forgotten.
     """
     found: list[RunSummary] = []
     ran: set[str] = set()
     succeeded: set[str] = set()
     for one in runs:
-        name, counts = one.run.job, one.total
-        over = (
-            one.run.state in ENDED
-            and one.run.id not in needed
-            and not one.processes
-            and one.run.created_at < before
-        )
-        first = name not in ran or (_is_success(one) and name not in succeeded)
-        ran.add(name)
-        if _is_success(one):
-            succeeded.add(name)
-        if over and not first and job in (None, name) and not 0 < counts.uncertain == counts.total:
+        name, counts, whole = one.run.job, one.total, bool(one.run.files) and one.run.id not in parts
+        over = one.run.state in ENDED and not one.processes and one.run.created_at < before
+        told_of = whole and (name not in ran or (_is_success(one) and name not in succeeded))
+        if whole:
+            ran.add(name)
+            succeeded |= {name} if _is_success(one) else set()
+        stays = told_of or one.run.id in needed or 0 < counts.uncertain == counts.total
+        if over and not stays and job in (None, name):
             found.append(one)
     return found[::-1]
 

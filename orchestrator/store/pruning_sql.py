@@ -38,6 +38,8 @@ UNION SELECT d.id FROM job_start d WHERE d.part = 0 AND d.exit_code = 0 AND d.en
 RUNS_OF_STARTS = f"""
 SELECT run FROM job_start WHERE run IS NOT NULL AND (began_wall >= :before OR id IN {_TOLD_OF})"""  # noqa: S608 - values are bound
 
+RUNS_OF_PARTS = "SELECT run FROM job_start WHERE run IS NOT NULL GROUP BY run HAVING MIN(part) = 1"
+
 DROP_STARTS_OF = "DELETE FROM job_start WHERE run = :run"
 
 OLD_STARTS = f"""

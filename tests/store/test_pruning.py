@@ -60,13 +60,19 @@ ENDS: Mapping[str, Callable[[Any], Settlement]] = {
 
 
 def run_job(
-    world: World, run: str, ends: Mapping[int, str], *, job: str = "nightly", over: bool = True
+    world: World,
+    run: str,
+    ends: Mapping[int, str],
+    *,
+    job: str = "nightly",
+    over: bool = True,
+    files: tuple[str, ...] = ("job.yaml",),
 ) -> None:
     """A run of some tests, by number, each of which ends so; `queued` is left, and the run is cancelled then."""
     acme = world.store.organizations.join(BASE_URL, "acme", None)
     in_order = sorted(ends, key=lambda number: ends[number] == "queued")
     tasks = [task(number, acme, position=place) for place, number in enumerate(in_order)]
-    world.store.runs.start(Run(id=run, job=job), tasks)
+    world.store.runs.start(Run(id=run, job=job, files=files), tasks)
     world.store.queue.serve(run, [acme])
     while any(_is_to_send(one, ends) for one in world.store.views.results(run)):
         world.advance(400)
@@ -238,7 +244,7 @@ def test_a_list_that_is_younger_than_a_forgotten_request_proves_nothing(world: W
 
 def test_no_number_of_a_forgotten_task_is_given_again(world: World) -> None:
     """What names a task by its number, such as a token, never means another one: the highest number stays taken."""
-    run_job(world, "old", dict.fromkeys(range(3), "failed"))
+    run_job(world, "old", dict.fromkeys(range(3), "failed"), files=())
     world.advance(500 * DAY)
     world.begin(0, run="young")
     assert prune(world) == Forgotten(runs=1, tasks=3)
@@ -303,6 +309,25 @@ def test_a_run_that_somebody_serves_stays(world: World) -> None:
     assert prune(world) == Forgotten()
 
 
+def test_the_last_run_of_a_job_and_its_last_success_stay(world: World) -> None:
+    """By these it is told when it ran, and when it succeeded."""
+    for number, (name, end) in enumerate({"done": SHARED, "failed": "failed", "last": "failed"}.items()):
+        run_job(world, name, {number: end})
+        world.advance(DAY)
+    world.advance(500 * DAY)
+    assert prune(world) == Forgotten(runs=1, tasks=1)
+    assert runs_of(world) == ["last", "done"]
+
+
+def test_an_incident_is_no_job_of_which_one_run_stays(world: World) -> None:
+    """Each has a title of its own: the latest of each would be all of them."""
+    for number, title in enumerate(("INC-4711", "INC-4712")):
+        run_job(world, title, {number: SHARED}, job=title, files=())
+    world.advance(500 * DAY)
+    assert prune(world) == Forgotten(runs=2, tasks=1 + 1)
+    assert runs_of(world) == []
+
+
 def test_one_job_is_forgotten_and_no_other(world: World) -> None:
     """As a job file asks for it."""
     for name in ("a", "b"):
@@ -361,12 +386,12 @@ def test_the_runs_and_starts_that_metrics_tell_of_stay(world: World) -> None:
     world.advance(500 * DAY)
     run_job(world, "part", {10: SHARED})
     start(world, "part", 0, part=True)
-    assert prune(world) == Forgotten(runs=3, tasks=3)
-    assert set(runs_of(world)) == {"done", "part"}
+    assert prune(world) == Forgotten(runs=2, tasks=2)
+    assert set(runs_of(world)) == {"done", "last", "part"}
     world.store.pruning.forget_starts(before=world.store.epoch() - 400 * DAY)
     with world.store._database.read() as tx:
         left = [row["run"] for row in tx.rows("SELECT run FROM job_start ORDER BY id")]
-    assert left == ["done", None, "part"]
+    assert left == ["done", "last", None, "part"]
     last, done = world.store.starts.last("nightly"), world.store.starts.last_done("nightly")
     assert last is not None
     assert (last.run_id, last.exit_code) == (None, 2)
@@ -386,6 +411,16 @@ def test_a_run_that_was_started_lately_is_not_old(world: World) -> None:
     start(world, "young", 0)
     assert prune(world) == Forgotten(runs=1, tasks=1)
     assert set(runs_of(world)) == {"old", "young"}
+
+
+def test_a_part_of_a_job_that_ran_last_does_not_stay(world: World) -> None:
+    """It is told to nobody by the file; an incident with the organizations of a file is one, too."""
+    for number, name in enumerate(("whole", "part")):
+        run_job(world, name, {number: SHARED})
+        start(world, name, 0, part=name == "part")
+    world.advance(500 * DAY)
+    assert prune(world) == Forgotten(runs=1, tasks=1)
+    assert runs_of(world) == ["whole"]
 
 
 # -- how it is done ----------------------------------------------------------------------------------------
@@ -499,6 +534,7 @@ summaries = st.lists(
         st.sampled_from([RunState.FINISHED, RunState.FINISHED, RunState.CANCELLED, RunState.ACTIVE]),
         st.sampled_from(ENDINGS),
         st.sampled_from([0, 0, 0, 1]),
+        st.sampled_from([("job.yaml",), ("job.yaml",), ()]),
     ),
     max_size=12,
 )
@@ -510,11 +546,11 @@ def test_the_runs_that_are_needed_are_not_chosen(specs: Any, days: int, job: str
     now = 2000 * DAY
     runs = [
         RunSummary(
-            run=Run(id=f"r{n}", job=name, created_at=now - age * DAY, state=state, tasks=counts.total),
+            run=Run(id=f"r{n}", job=name, files=files, created_at=now - age * DAY, state=state),
             total=counts,
             processes=processes,
         )
-        for n, (name, age, state, counts, processes) in enumerate(specs)
+        for n, (name, age, state, counts, processes, files) in enumerate(specs)
     ]
     runs.sort(key=lambda one: one.run.created_at, reverse=True)
     chosen = choose_old(runs, now - days * DAY, job=job)
@@ -524,11 +560,11 @@ def test_the_runs_that_are_needed_are_not_chosen(specs: Any, days: int, job: str
         assert one.run.created_at < now - days * DAY
         assert not one.processes
         assert job in (None, one.run.job)
-    left = [one for one in runs if one not in chosen]
-    for name in {one.run.job for one in runs}:
-        assert next(one for one in runs if one.run.job == name) in left
-        whole = [one for one in runs if one.run.job == name and _is_whole(one)]
-        assert not whole or whole[0] in left
+    of_files = [one for one in runs if one.run.files]
+    for name in {one.run.job for one in of_files}:
+        own = [one for one in of_files if one.run.job == name]
+        assert own[0] not in chosen
+        assert next((one for one in own if _is_whole(one)), None) not in chosen
 
 
 def _is_whole(one: RunSummary) -> bool:
