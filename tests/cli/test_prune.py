@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import re
 import signal
 import stat
@@ -22,7 +23,7 @@ from orchestrator.core import StoreUnavailable, SystemClock, UsageError
 from orchestrator.output import Archive
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.store import open_store
-from tests.support.commands import Ran, environment, ran, run_tesnap
+from tests.support.commands import LONGEST, ROOT, Ran, environment, ran, run_tesnap
 from tests.support.history import LongHistory
 
 LONG = LongHistory(runs=405, tasks=8, organizations=2)
@@ -56,6 +57,31 @@ def test_it_shows_first_and_does_nothing_where_nobody_can_agree(place: Path) -> 
     assert re.search(r"^  nightly: 5 runs of 40 snapshots, \d+ \w+ \d{4} .* to ", done.stdout, re.MULTILINE)
     assert done.stderr == "tesnap: error: nothing was forgotten: nobody can be asked here, so add --yes\n"
     assert len(runs_in(place)) == LONG.runs
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("answer", "left"), [(b"n\n", 405), (b"\n", 405), (b"y\n", 401)])
+def test_at_a_terminal_it_asks(place: Path, answer: bytes, left: int) -> None:
+    """No is the default."""
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, answer)
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", "prune", "--older-than", AGE],
+            cwd=ROOT,
+            env=environment(place),
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert done.returncode == 0
+    assert "forget them? [y/N]" in done.stderr
+    assert len(runs_in(place)) == left
 
 
 def test_it_forgets_and_says_what_stays(place: Path) -> None:
@@ -225,6 +251,33 @@ def test_killed_at_any_step_it_loses_nothing(place: Path) -> None:
         assert wanted <= archived | left
     assert prune(place, "--yes", "--archive", str(file)).code == 0
     assert [one for one in runs_in(place) if one in OLD] == ["h0"]
+
+
+@pytest.mark.process
+def test_told_to_stop_it_ends_between_two_steps(place: Path) -> None:
+    """With what it has done, exit code 5, and the command that goes on."""
+    file = place / "old.jsonl"
+    words = ["prune", "--yes", "--older-than", "35d", "--archive", str(file)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", *words],
+        cwd=ROOT,
+        env=environment(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as started:
+        while started.poll() is None and not (file.exists() and file.stat().st_size):
+            pass
+        started.terminate()
+        out, err = started.communicate(timeout=LONGEST)
+    assert started.returncode == 5, err
+    assert err == "stopped: the same command goes on with what is left\n"
+    assert re.search(r"^forgotten: \d+ runs?, \d+ snapshots?", out, re.MULTILINE)
+    assert "it did not become smaller: it was stopped" in out
+    left = len(runs_in(place))
+    assert LONG.runs - 370 + 37 < left <= LONG.runs
+    assert prune(place, "--yes", "--older-than", "35d", "--archive", str(file)).code == 0
+    assert len(runs_in(place)) < left
 
 
 # -- after a run -------------------------------------------------------------------------------------------
