@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from orchestrator.app import forget_runs
-from orchestrator.core import StoreUnavailable, SystemClock, UsageError
+from orchestrator.core import StoreUnavailable, SystemClock
 from orchestrator.output import Archive
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.store import open_store
@@ -162,26 +162,6 @@ def test_another_file_is_left_as_it_is(place: Path) -> None:
         assert words in done.stderr
     assert notes.read_text("utf-8") == "my notes"
     assert len(runs_in(place)) == LONG.runs
-
-
-def test_a_part_of_a_line_is_taken_out(tmp_path: Path) -> None:
-    """It is what a process that was killed left: its run is still in the store."""
-    file = tmp_path / "old.jsonl"
-    for part in ('{"event": "snapshot.cre', "{", ""):
-        file.write_text('{"event": "run.started"}\n' + part, encoding="utf-8")
-        with Archive.open(file):
-            pass
-        assert file.read_text("utf-8") == '{"event": "run.started"}\n'
-
-
-def test_two_do_not_write_one_archive(tmp_path: Path) -> None:
-    """Their lines would be mixed."""
-    with (
-        Archive.open(tmp_path / "old.jsonl"),
-        pytest.raises(UsageError, match="another process writes it"),
-        Archive.open(tmp_path / "old.jsonl"),
-    ):
-        pass
 
 
 class FullDisk(io.StringIO):
