@@ -19,6 +19,7 @@ from benchmarks import (
     makespan,
     memory,
     night,
+    prune,
     queue,
     record,
     relay,
@@ -44,6 +45,7 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
 ON_REQUEST: dict[str, Callable[[Path], Iterator[Row]]] = {
     "history": history.rows,
     "night": night.rows,
+    "prune": prune.rows,
     "relay": relay.rows,
 }
 """Groups that are measured where they are named: they take minutes, or a PostgreSQL server."""

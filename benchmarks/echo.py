@@ -11,7 +11,7 @@ from random import Random
 from benchmarks.plans import LIMIT, TIMEOUT
 from orchestrator.api.response import Answer
 from orchestrator.core.errors import TesnapError
-from orchestrator.core.events import Ending, Event, Progress
+from orchestrator.core.events import Ending, Event, Observer, Progress
 from orchestrator.core.jobs import RetryRules
 from orchestrator.core.tasks import Lease, Result, Run
 from orchestrator.store.store import Store
@@ -95,13 +95,21 @@ class Silent:
         """Not shown."""
 
 
-def worker_of(store: Store, run: Run, organizations: list[str], clock: VirtualClock, sender: Echo) -> Worker:
-    """A worker that serves these organizations."""
+def worker_of(
+    store: Store,
+    run: Run,
+    organizations: list[str],
+    clock: VirtualClock,
+    sender: Echo,
+    *,
+    observer: Observer | None = None,
+) -> Worker:
+    """A worker that serves these organizations; nobody looks unless an observer is named."""
     served = {
         name: ServedOrganization(identity=name, name=name, limit=LIMIT, timeout=TIMEOUT)
         for name in organizations
     }
-    return Worker(run, store, sender, served, clock, observer=Silent(), rules=RetryRules())
+    return Worker(run, store, sender, served, clock, observer=observer or Silent(), rules=RetryRules())
 
 
 def work(worker: Worker, sender: Echo, clock: VirtualClock, *, until: float) -> None:

@@ -20,9 +20,18 @@ def measured(what: str, *arguments: object) -> float:
 
 def peak_memory() -> float:
     """This process's peak in bytes; `ru_maxrss` would count the process it was forked from as well."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    return _memory("VmHWM")
+
+
+def present_memory() -> float:
+    """The bytes that this process has now."""
+    return _memory("VmRSS")
+
+
+def _memory(name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     if found is None:
-        raise OSError("peak memory is read from Linux's /proc/self/status, where VmHWM is missing")
+        raise OSError(f"memory is read from Linux's /proc/self/status, where {name} is missing")
     return int(found[1]) * 1024.0
 
 

@@ -37,6 +37,7 @@ SECTIONS: dict[str, type[Entry]] = {
     "http": grammar.HttpEntry,
     "retry": grammar.RetryEntry,
     "notify": grammar.NotifyEntry,
+    "ping": grammar.PingEntry,
 }
 """The tables of docs/jobfile.md, each with the type that it shows."""
 
@@ -50,6 +51,7 @@ WORDS = {
     ("top", "windows"): "mapping of names to [windows](#window)",
     ("top", "defaults"): "mapping: the keys of a [job](#job)",
     ("top", "organization_defaults"): "mapping: the keys of an [organization](#organization)",
+    ("top", "prune_after"): "duration, 35d or more",
     ("job", "windows"): "list of names and [windows](#window)",
     ("job", "tests"): "list of ids and [tests](#test)",
     ("organization", "token_file"): "path",
@@ -58,6 +60,7 @@ WORDS = {
     ("http", "proxy"): "URL",
     ("http", "ca_bundle"): "path",
     ("notify", "url_file"): "path",
+    ("ping", "url_file"): "path",
     ("window", "start"): "moment",
     ("window", "end"): "moment",
     ("window", "around"): "moment",
@@ -80,6 +83,8 @@ EXAMPLES = {
         "http": "{timeout: 30s}",
         "retry": "{attempts: 3, within: 30m}",
         "notify": "[{format: slack, url_file: /run/secrets/slack, on: failure}]",
+        "prune_after": "400d",
+        "ping": "{url_file: /run/secrets/ping, style: cronitor}",
     },
     "organization": {
         "token_file": "/run/secrets/te/token",
@@ -88,6 +93,7 @@ EXAMPLES = {
         "org_id": '"98765"',
         "base_url": "https://gateway.example/thousandeyes/v7",
         "limit": "{use: 3}",
+        "ping": "{url_file: /run/secrets/ping-acme}",
     },
     "limit": {
         "snapshots": "5",
@@ -105,6 +111,7 @@ EXAMPLES = {
         "select": '{tag: "team:payments"}',
         "exclude": '["202703", "*staging*"]',
         "max_tests": "20",
+        "min_tests": "5",
         "windows": "[outage, {last: 1h}]",
         "priority": "incident",
         "display_name": '"{test} {start} [{key}]"',
@@ -137,6 +144,7 @@ EXAMPLES = {
     },
     "retry": {"attempts": "3", "within": "30m"},
     "notify": {"format": "slack", "url_file": "/run/secrets/slack", "on": "failure"},
+    "ping": {"url_file": "/run/secrets/ping", "style": "kuma", "start": "false"},
 }
 """For each key one value that the grammar takes; tests/docs/test_reference.py reads all of them."""
 

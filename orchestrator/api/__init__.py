@@ -13,6 +13,7 @@ Where to look:
     catalog       the lists: account groups, tests, tags, alerts; the token's user
     read_limit    reading within the general limit of 240 requests a minute
     webhook       one message to one webhook
+    ping          signs of life to a dead man's switch, in four styles
 """
 
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.api.client import Client, snapshot_call
     from orchestrator.api.credentials import Bearer, ReadBearer, read_bearer, read_bearers
+    from orchestrator.api.ping import PingMessage, PingMoment, send_ping
     from orchestrator.api.read_limit import OnPause, PacedGetter, Pause
     from orchestrator.api.response import Answer, describe_stranger, explain, find_stranger, stranger_text
     from orchestrator.api.verdict import Outcome, Verdict, judge

@@ -188,18 +188,23 @@ def read_bearer(source: CredentialSource, *, environ: Mapping[str, str]) -> Bear
     )
 
 
-def read_bearers(jobfile: JobFile, names: Collection[str], read: ReadBearer) -> dict[str, ReloadableBearer]:
-    """Every organization's credential, or one error that names all that are missing or malformed."""
+def read_bearers(
+    jobfile: JobFile, names: Collection[str], read: ReadBearer
+) -> tuple[dict[str, ReloadableBearer], dict[str, str]]:
+    """The credentials that can be used, by organization, and what is wrong with the others.
+
+    CredentialError, which names all of them, when there is none that can.
+    """
     bearers: dict[str, ReloadableBearer] = {}
-    errors: list[str] = []
+    wrong: dict[str, str] = {}
     for name in names:
         try:
             bearers[name] = ReloadableBearer(jobfile.organizations[name], read)
         except CredentialError as error:
-            errors.append(f"{name}: {error}")
-    if errors:
-        raise CredentialError("\n".join(errors))
-    return bearers
+            wrong[name] = str(error)
+    if wrong and not bearers:
+        raise CredentialError("\n".join(f"{name}: {text}" for name, text in wrong.items()))
+    return bearers, wrong
 
 
 def _describe_file(path: str) -> str:

@@ -7,19 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 
 from requests import Request
 
 from orchestrator.api.attempt import Attempt
 from orchestrator.api.response import Answer
 from orchestrator.api.transport import Transport
-from orchestrator.core import Clock, Http, Notify, UsageError, hide, is_unencrypted, split_url
+from orchestrator.core import Clock, Http, Notify, Ping, UsageError, hide, is_unencrypted, split_url
 
 MOST_READ = 200
 """Bytes of a refusal that are read: Slack says in one word what it did not like."""
 
+PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+"""Refusals, beside those of 500 and above, after which another attempt makes sense."""
+
 _LONGEST_WORD = 40  # characters: posting_to_general_channel_denied, one of Slack's, has 33
+
+
+class Undelivered(NamedTuple):
+    """The reason why a receiver has not taken a message; `passing`: another attempt may help."""
+
+    text: str
+    passing: bool = False
 
 
 def post_message(
@@ -37,19 +50,35 @@ def post_message(
     It goes by the proxy and CA bundle of the settings or the environment, never of a netrc. UsageError for an
     address that must not be sent to.
     """
+    send = partial(send_once, clock=clock, http=http, environ=environ, user_agent=user_agent)
+    refusal = send("POST", address, body, seconds, content_type="application/json")
+    return None if refusal is None else refusal.text
+
+
+def send_once(
+    method: str,
+    address: str,
+    body: bytes,
+    seconds: float,
+    *,
+    content_type: str,
+    clock: Clock,
+    http: Http,
+    environ: Mapping[str, str],
+    user_agent: str,
+) -> Undelivered | None:
+    """One request to a receiver, cut after `seconds`; None when it was taken."""
     check_address(address)
-    headers = {
-        "Content-Type": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": user_agent,
-    }
+    headers = {"Accept-Encoding": "identity", "User-Agent": user_agent}
+    if body:
+        headers["Content-Type"] = content_type
     attempt = Attempt(clock=clock, deadline=clock.boot() + seconds)
-    request = Request("POST", address, headers=headers, data=body)
+    request = Request(method, address, headers=headers, data=body)
     with closing(Transport(address, clock=clock, http=http, environ=environ)) as transport:
-        return _describe_refusal(transport.exchange(request, attempt, most=MOST_READ, only_refusals=True))
+        return _judge(transport.exchange(request, attempt, most=MOST_READ, only_refusals=True))
 
 
-def read_address(notify: Notify) -> str:
+def read_address(notify: Notify | Ping) -> str:
     """The address in the receiver's file; UsageError, which does not quote it, when there is none that can be used."""
     try:
         address = Path(notify.url_file).read_text(encoding="utf-8").strip()
@@ -71,15 +100,20 @@ def check_address(address: str) -> str:
     return address
 
 
-def _describe_refusal(answer: Answer) -> str | None:
+def _judge(answer: Answer) -> Undelivered | None:
     """The reason why the message was not taken; None when it was."""
     status = answer.status
-    if status is None or 200 <= status < 300:
-        return answer.failure if status is None else None
-    if 300 <= status < 400:
+    if status is None:
         return (
-            f"it answered with a redirect ({status}), which is not followed: write the address it points to"
+            None if answer.failure is None else Undelivered(text=answer.failure, passing=not answer.lasting)
+        )
+    if 200 <= status < 300:
+        return None
+    if 300 <= status < 400:
+        return Undelivered(
+            text=f"it answered with a redirect ({status}), which is not followed: write the address it points to"
         )
     word = answer.body.decode("utf-8", "replace").strip()
     is_word = word.replace("_", "").isalnum() and len(word) <= _LONGEST_WORD
-    return f"it answered {status} ({word})" if is_word else f"it answered {status}"
+    text = f"it answered {status} ({word})" if is_word else f"it answered {status}"
+    return Undelivered(text=text, passing=status in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -35,12 +35,25 @@ def absolute_files(jobfile: JobFile) -> tuple[str, ...]:
 
 
 def describe_unfinished(history: History, jobfile: JobFile) -> Iterator[Event]:
-    """Earlier runs of the same job that nobody works on and that have something left to make."""
-    for run, left in history.unfinished(jobfile.name):
-        if jobfile.named or not _is_of_other_files(run, jobfile):
-            commands = f"`tesnap resume {run.id}` carries on with it, `tesnap cancel {run.id}` gives it up"
-            text = f"an earlier run of {run.job}, {run.id}, is unfinished with {left} pending: {commands}"
-            yield Event(name="run.unfinished", text=text, level="warning")
+    """Earlier runs of the same job that nobody works on and that have something left to make, in one sentence."""
+    left = [
+        (run, pending)
+        for run, pending in history.unfinished(jobfile.name)
+        if jobfile.named or not _is_of_other_files(run, jobfile)
+    ]
+    if not left:
+        return
+    last, pending = left[0]
+    text = (
+        f"an earlier run of {last.job}, {last.id}, is unfinished with {pending} pending: `tesnap resume {last.id}`"
+        f" carries on with it, `tesnap cancel {last.id}` gives it up"
+    )
+    if len(left) > 1:
+        text = (
+            f"{len(left)} earlier runs of {last.job} are unfinished, the latest, {last.id}, with {pending} pending:"
+            f" `tesnap resume {last.id}` carries on with it, `tesnap cancel --unfinished` gives up all of them"
+        )
+    yield Event(name="run.unfinished", text=text, level="warning")
 
 
 def describe_resumption(run: Run, jobfile: JobFile) -> Iterator[Event]:

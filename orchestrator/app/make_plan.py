@@ -13,6 +13,7 @@ from orchestrator.core import (
     Existence,
     ListedEvents,
     Reason,
+    RefusedOrganization,
     Result,
     Status,
     Task,
@@ -22,6 +23,8 @@ from orchestrator.planning import (
     Plan,
     PlannedOrganization,
     Preview,
+    describe_fewer,
+    join_texts,
     make_plan,
     order_snapshots,
     survey_events,
@@ -29,7 +32,7 @@ from orchestrator.planning import (
 from orchestrator.ratelimit import ForecastStart, forecast_starts
 from orchestrator.worker import ServedOrganization
 
-_REFUSED = (Reason.TOKEN_REFUSED, Reason.CONNECTION_REFUSED)
+_REFUSED = (Reason.TOKEN_REFUSED, Reason.TOKEN_MISSING, Reason.CONNECTION_REFUSED)
 
 PUBLIC_NOTE = (
     "ThousandEyes' documents contradict each other about is_public: check the first link before you share it."
@@ -43,8 +46,13 @@ def preview_run(organizations: Organizations, *, again: bool = False, tell: OnPa
     plan = plan_tasks(organizations, surveys, served)
     if organizations.offline:
         plan = accept_names(plan)
-    events = tuple(event.text for event in survey_events(surveys) if event.level != "debug")
+    events = (*(event.text for event in survey_events(surveys) if event.level != "debug"), *_refusals(plan))
     return preview_plan(organizations, replace(plan, notes=events + plan.notes), served, again=again)
+
+
+def _refusals(plan: Plan) -> Iterator[str]:
+    """A sentence for each organization that the plan leaves out."""
+    return (f"{one.name} is refused: {one.text}" for one in plan.refused)
 
 
 def plan_tasks(
@@ -57,7 +65,19 @@ def plan_tasks(
     plan = make_plan(organizations.jobfile, surveys, organizations.identities, now=now)
     if plan.asked and any(job.expect_saved_event is None for job in organizations.jobfile.jobs):
         plan = replace(plan, notes=(*plan.notes, PUBLIC_NOTE))
-    return plan
+    if organizations.offline or organizations.jobfile.part:
+        return plan
+    return replace(plan, notes=(*plan.notes, *_describe_fewer(organizations, plan, served)))
+
+
+def _describe_fewer(
+    organizations: Organizations, plan: Plan, served: Mapping[str, ServedOrganization]
+) -> Iterator[str]:
+    """The note on organizations of which there is much less than there was."""
+    counts = {served[identity].name: count for identity, count in plan.counts.items()}
+    wanted = set(organizations.jobfile.wanted_organizations) - {one.name for one in plan.refused}
+    successes = organizations.store.starts.successes(organizations.jobfile.name)
+    return describe_fewer(counts, {name: one for name, one in successes.items() if name in wanted})
 
 
 def preview_plan(
@@ -74,7 +94,10 @@ def preview_plan(
         asked=plan.asked,
         notes=plan.notes,
         now=organizations.clock.wall(),
-        stopped=tuple(one.stopped for one in served.values() if one.stopped is not None),
+        stopped=(
+            *(one.stopped for one in served.values() if one.stopped is not None),
+            *(one.reason for one in plan.refused),
+        ),
     )
 
 
@@ -195,28 +218,29 @@ def leave_out_unchecked(
     counts = {identity: count for identity, count in counts.items() if count}
     if not counts:
         return plan
-    notes = [_left_out_note(served[identity].name, count) for identity, count in counts.items()]
     for identity in counts:
         if served[identity].stopped is None:
             served[identity].stop(Reason.API_UNREACHABLE, "it cannot be reached")
+    refused = tuple(_leave_out(served[identity], count) for identity, count in counts.items())
     kept = plan.change(
-        lambda tasks: [task for task in tasks if task.refusal is None or task.organization not in in_doubt],
-        *notes,
+        lambda tasks: [task for task in tasks if task.refusal is None or task.organization not in in_doubt]
     )
     if next(iter(kept), None) is None:
-        refused = any(served[identity].stopped in _REFUSED for identity in counts)
-        error = AccessRefused if refused else ApiUnavailable
-        raise error(f"{'; '.join(notes)}. Nothing is planned and nothing was sent")
-    return kept
+        error = AccessRefused if any(one.reason in _REFUSED for one in refused) else ApiUnavailable
+        texts = join_texts(f"{one.name}: {one.text}" for one in refused)
+        raise error(f"{texts}. Nothing is planned and nothing was sent")
+    return replace(kept, refused=(*plan.refused, *refused))
 
 
-def _left_out_note(name: str, count: int) -> str:
+def _leave_out(one: ServedOrganization, count: int) -> RefusedOrganization:
+    """The organization of which so many snapshots are left out."""
     snapshots = (
         "1 snapshot of a test with a test_name is"
         if count == 1
         else f"{count} snapshots of tests with a test_name are"
     )
-    return f"{name}: {snapshots} left out, since the names cannot be checked now: run the file again"
+    text = f"{snapshots} left out, since the names cannot be checked now: run the file again"
+    return RefusedOrganization(name=one.name, reason=one.stopped or Reason.API_UNREACHABLE, text=text)
 
 
 def _api_epoch(organizations: Organizations, served: Mapping[str, ServedOrganization]) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any, NamedTuple
 
@@ -24,19 +25,23 @@ from orchestrator.app.identities import describe_unknown
 from orchestrator.app.make_plan import PUBLIC_NOTE, leave_out_unchecked, plan_tasks
 from orchestrator.app.organizations import Organizations
 from orchestrator.core import (
+    AccessRefused,
     ApiUnavailable,
     Clock,
     Event,
+    ExitCode,
     Job,
     Observer,
     Reason,
+    RefusedOrganization,
     Run,
     RunBeingPlanned,
+    SelectionError,
     Task,
     choice,
 )
 from orchestrator.output import pause_text
-from orchestrator.planning import EndedEvents, OrganizationSurvey, Plan, survey_events
+from orchestrator.planning import EndedEvents, OrganizationSurvey, Plan, join_texts, survey_events
 from orchestrator.store import Views
 from orchestrator.worker import PoolSender, ServedOrganization, Worker, stop_on_unexpected_snapshots
 
@@ -56,10 +61,14 @@ TRIES_PER_LENGTH = 4
 
 
 class RunOptions(NamedTuple):
-    """How a run is started: under which id, with a new generation, for how long at the most (seconds)."""
+    """How a run is started: under which id, with a new generation, for how long at the most (seconds).
+
+    `strict`: nothing is sent where an organization cannot be served.
+    """
 
     run_id: str | None = None
     again: bool = False
+    strict: bool = False
     deadline: float | None = None
     seed: int | None = None
 
@@ -99,14 +108,53 @@ def prepare(
     else:
         _report(observer, describe_unfinished(store.history, jobfile))
         require_answers(organizations, surveys)
+    basis = run or _plan(organizations, surveys, served, observer)
+    if options.strict:
+        _require_all(basis, surveys)
     return Preparation(
         organizations=organizations,
         options=options,
         surveys=surveys,
         served=served,
-        basis=run or plan_tasks(organizations, surveys, served),
+        basis=basis,
         began_at=began_at,
     )
+
+
+def _plan(
+    organizations: Organizations,
+    surveys: Mapping[str, OrganizationSurvey],
+    served: Mapping[str, ServedOrganization],
+    observer: Observer,
+) -> Plan:
+    """The plan of a new run; it is told whom it leaves out."""
+    plan = plan_tasks(organizations, surveys, served)
+    plan = leave_out_unchecked(organizations, plan, surveys, served)
+    for one in plan.refused:
+        fields = (("organization", one.name), ("reason", one.reason.value))
+        text = f"{one.name} is refused: {one.text}"
+        observer.on_event(Event(name="organization.refused", text=text, level="error", fields=fields))
+    return plan
+
+
+def _require_all(basis: Plan | Run, surveys: Mapping[str, OrganizationSurvey]) -> None:
+    """Raise where an organization cannot be served, and the user wants all of them or nothing."""
+    refused = refused_organizations(basis, surveys)
+    if refused:
+        error = AccessRefused if refused[0].exit_code is ExitCode.REFUSED else SelectionError
+        texts = join_texts(f"{one.name}: {one.text}" for one in refused)
+        raise error(f"{texts}\nso nothing was sent (--strict)")
+
+
+def refused_organizations(
+    basis: Plan | Run, surveys: Mapping[str, OrganizationSurvey]
+) -> tuple[RefusedOrganization, ...]:
+    """Those that the plan leaves out, and those that cannot be served just now, by name; tokens first."""
+    known = {one.name: one for one in basis.refused}
+    for name, survey in surveys.items():
+        if survey.stopped is not None and not survey.reread:
+            known.setdefault(name, RefusedOrganization(name=name, reason=survey.stopped, text=survey.because))
+    return tuple(sorted(known.values(), key=lambda one: (-one.exit_code, one.name)))
 
 
 def start_run(preparation: Preparation, observer: Observer) -> Worker:
@@ -115,6 +163,7 @@ def start_run(preparation: Preparation, observer: Observer) -> Worker:
     store, clock, jobfile = organizations.store, organizations.clock, organizations.jobfile
     basis = preparation.basis
     run = basis if isinstance(basis, Run) else _queue_plan(preparation, basis, observer)
+    run = replace(run, refused=refused_organizations(run, preparation.surveys))
     _report(observer, stop_on_unexpected_snapshots(store.views, run, preparation.served))
     deadline = options.deadline
     if deadline is not None:  # it counts from the start, the survey included
@@ -141,6 +190,7 @@ def require_answers(organizations: Organizations, surveys: Mapping[str, Organiza
     Or with the API's own where nobody but strangers has answered: what they kept back would be missing for good.
     """
     jobs = [job for job in organizations.jobfile.jobs if _depends_on_lists(job)]
+    surveys = {name: one for name, one in surveys.items() if one.stopped is not Reason.TOKEN_MISSING}
     late = sorted(organizations.late & {name for job in jobs for name in job.organizations})
     strangers = [survey.stopped is Reason.NOT_THE_API for survey in surveys.values()]
     if jobs and strangers and all(strangers):
@@ -168,7 +218,6 @@ def _depends_on_lists(job: Job) -> bool:
 def _queue_plan(preparation: Preparation, plan: Plan, observer: Observer) -> Run:
     """Freeze the plan under a run id."""
     organizations, options = preparation.organizations, preparation.options
-    plan = leave_out_unchecked(organizations, plan, preparation.surveys, preparation.served)
     for note in plan.notes:
         level = "info" if note == PUBLIC_NOTE else "warning"
         observer.on_event(Event(name="plan.note", text=note, level=level))
@@ -177,6 +226,7 @@ def _queue_plan(preparation: Preparation, plan: Plan, observer: Observer) -> Run
         job=organizations.jobfile.name,
         files=absolute_files(organizations.jobfile),
         created_at=organizations.clock.wall(),
+        refused=plan.refused,
     )
     ended = EndedEvents()
     run = _start_when_free(organizations, run, plan, observer, again=options.again, on_ended=ended.add)

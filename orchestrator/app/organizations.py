@@ -25,6 +25,7 @@ from orchestrator.core import (
     GrantStale,
     JobFile,
     Organization,
+    Reason,
     StoreTrouble,
     Task,
     identity,
@@ -106,8 +107,9 @@ class Organizations:
         self.unread: set[str] = set()
         self._unshared: set[str] = set()  # names whose credential has changed, and the store does not know it
         read = read or (lambda organization: read_bearer(organization.credential, environ=environ))
-        names = () if offline else jobfile.wanted_organizations
-        self._bearers = read_bearers(jobfile, names, read)
+        self._wanted = jobfile.wanted_organizations
+        names = () if offline else self._wanted
+        self._bearers, self._missing = read_bearers(jobfile, names, read)
         self.clients = {
             name: make_client(jobfile.organizations[name], bearer, jobfile, clock=clock, environ=environ)
             for name, bearer in self._bearers.items()
@@ -136,7 +138,7 @@ class Organizations:
         reserved in the store, which several runs may want to make at once; a command that only looks writes nothing there.
         """
         if self.offline:
-            return {name: OrganizationSurvey() for name in self.jobfile.wanted_organizations}
+            return {name: OrganizationSurvey() for name in self._wanted}
         self._reads = ReservedReads(self.store, self.clock, self.jobfile.http.timeout) if reread else None
         with SideBySide() as lookups:
             surveys = self._survey_all(lookups, tell, within=within, reread=reread)
@@ -148,6 +150,10 @@ class Organizations:
         self, lookups: SideBySide, tell: OnPause | None, *, within: float | None, reread: bool
     ) -> dict[str, OrganizationSurvey]:
         survey = self._survey_patiently if reread else self._survey_one
+        unasked = {
+            name: OrganizationSurvey(stopped=Reason.TOKEN_MISSING, because=why)
+            for name, why in self._missing.items()
+        }
         try:
             answers = {
                 name: lookups.start(partial(survey, name, lookups, tell)) for name in sorted(self.clients)
@@ -156,7 +162,8 @@ class Organizations:
             if late:
                 self.close()
             self.late = frozenset(name for name, answer in answers.items() if answer in late)
-            return {name: answer.result() for name, answer in answers.items()}
+            answered = {name: answer.result() for name, answer in answers.items()}
+            return {name: answered.get(name) or unasked[name] for name in sorted(self._wanted)}
         except BaseException:  # a signal: nobody waits for the answers any more
             self.close()
             raise

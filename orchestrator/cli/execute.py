@@ -23,7 +23,7 @@ from orchestrator.cli.process import (
 from orchestrator.core import Ending, Event, JobFile, Run, TesnapError
 
 if TYPE_CHECKING:
-    from orchestrator.app import Organizations, Preparation, RunOptions
+    from orchestrator.app import JobStart, Organizations, Preparation, RunOptions
     from orchestrator.output import Output, Report, View
 
 
@@ -63,9 +63,13 @@ def run_and_show(
     output: OutputOptions,
     *,
     announce: Callable[[Preparation], None] = lambda _: None,
-    rehearsal: bool = False,
+    start: JobStart | None = None,
 ) -> int:
-    """Prepare a run, announce it, make its snapshots; the exit code. Lets the organizations' connections go."""
+    """Prepare a run, announce it, make its snapshots; the exit code. Lets the organizations' connections go.
+
+    `start` follows it; a rehearsal has none.
+    """
+    rehearsal = start is None
     from orchestrator.app import prepare
     from orchestrator.output import View, last_line
 
@@ -76,9 +80,26 @@ def run_and_show(
     ):
         preparation = prepare(organizations, options, view, zone=output.zone)
         announce(preparation)
-        ending = _make_snapshots(preparation, view, output)
-    leave_last_words(last_line(ending, rehearsal=rehearsal))
+        ending = _make_snapshots(preparation, view, output, start)
+        if not rehearsal:
+            _forget_old_runs(organizations, view)
+    words = last_line(ending, rehearsal=rehearsal)
+    if start is not None:
+        start.note_ending(ending, words)
+    leave_last_words(words)
     return ending.exit_code
+
+
+def _forget_old_runs(organizations: Organizations, view: View) -> None:
+    """Forget what the job file says is too old, unless the command is to end."""
+    if organizations.jobfile.prune_after is None:
+        return
+    from orchestrator.app import forget_after_run
+
+    for event in forget_after_run(
+        organizations.store, organizations.jobfile, clock=organizations.clock, stop=Signals.is_ending
+    ):
+        view.on_event(event)
 
 
 def _check_reports(paths: Sequence[str]) -> None:
@@ -90,13 +111,17 @@ def _check_reports(paths: Sequence[str]) -> None:
             check_report_path(path)
 
 
-def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions) -> Ending:
+def _make_snapshots(
+    preparation: Preparation, view: View, output: OutputOptions, start: JobStart | None
+) -> Ending:
     """Start the run with signals sent to its worker; reports are written however it ends."""
     from orchestrator.app import ask_again, start_run
 
     ending: Ending | None = None
     organizations = preparation.organizations
     worker = start_run(preparation, view)
+    if start is not None:
+        start.begin(worker.run)
     if preparation.options.deadline is not None:
         Signals.ends_at = preparation.began_at + preparation.options.deadline
     with Signals.send_to(worker.ask_to_stop), yield_terminal(view.step_aside):
@@ -109,7 +134,7 @@ def _make_snapshots(preparation: Preparation, view: View, output: OutputOptions)
 
 
 def _make_output(output: OutputOptions, organizations: Organizations, *, rehearsal: bool) -> Output:
-    from orchestrator.output import Format, Output
+    from orchestrator.output import Format, Output, find_trace_id
 
     return Output(
         stdout=sys.stdout,
@@ -125,6 +150,7 @@ def _make_output(output: OutputOptions, organizations: Organizations, *, rehears
         name_of=organizations.name_of,
         store=organizations.store.describe() if is_typed("store_url") else "",
         rehearsal=rehearsal,
+        trace_id=find_trace_id(os.environ),
     )
 
 
@@ -139,7 +165,7 @@ def _report_run(
     try:
         report = load_report(
             organizations.store,
-            run.id,
+            run,
             zone=output.zone,
             show_links=output.links == "show",
             ending=ending,

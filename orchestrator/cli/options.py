@@ -19,6 +19,10 @@ from orchestrator.cli.timezone import terminal_zone, zone_notes
 from orchestrator.core import MOST_SLOTS, JobFile, Limit, Organization, Pace, quote
 from orchestrator.windows import parse_duration
 
+STORE_FILE = "TESNAP_STORE_FILE"
+"""The variable that names a file with the store's address, in which a password may be changed: it is read again at each
+reconnect."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -77,9 +81,22 @@ def option_group(*options: Callable[[Any], Any]) -> Callable[[Command], Command]
     return add
 
 
+def _find_store(_context: click.Context, _option: click.Parameter, written: str | None) -> str | None:
+    """The store's address; without the option and TESNAP_STORE that in the file which TESNAP_STORE_FILE names."""
+    path = os.environ.get(STORE_FILE)
+    if not path:
+        return written
+    if written is not None and not is_typed("store_url"):
+        raise click.UsageError(f"TESNAP_STORE and {STORE_FILE} are both set: unset one of them")
+    from orchestrator.store import AddressInFile
+
+    return written or AddressInFile(path)
+
+
 store_option = option(
     "--store",
     "store_url",
+    callback=_find_store,
     metavar="URL",
     help="Where the queue is kept: sqlite:////absolute/path or postgresql://… [default: one file under the user's state directory]",
 )
@@ -116,6 +133,46 @@ organization_option = option(
     metavar="GLOB",
     help="Only organizations matching this; repeatable.",
 )
+
+_PART_OPTIONS = option_group(
+    organization_option,
+    option(
+        "--job", "jobs", multiple=True, metavar="GLOB", help="Only jobs whose names match this; repeatable."
+    ),
+    option(
+        "--test",
+        "tests",
+        envvar="TESNAP_RUN_TEST",  # TESNAP_TEST is the one test of a list
+        multiple=True,
+        metavar="GLOB",
+        help="Of the jobs' tests only those with this id, a part of the name, or a pattern with * and ?; repeatable.",
+    ),
+)
+
+
+class Part(NamedTuple):
+    """The part of the job files that is meant: everything, where no pattern is given."""
+
+    organizations: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+
+    def take(self, jobfile: JobFile) -> JobFile:
+        """That part of the job file, of which the file's receivers hear nothing; UsageError where there is none."""
+        meant = jobfile.only_organizations(self.organizations).only_jobs(self.jobs).only_tests(self.tests)
+        return replace(meant, notify=()) if meant.part else meant
+
+
+def part_options(command: Command) -> Command:
+    """Organizations, jobs and tests; the command gets them as one `part`."""
+
+    @wraps(command)
+    def collect(*arguments: Any, **settings: Any) -> Any:
+        given = {name: settings.pop(name) for name in Part._fields}
+        return command(*arguments, part=Part(**given), **settings)
+
+    return _PART_OPTIONS(cast("Command", collect))
+
 
 _PACING_OPTIONS = option_group(
     option(

@@ -124,34 +124,47 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code of an error, whose last words are printed."""
     import click
 
+    code = find_exit_code(error)
     match error := _name_the_lack(error):
         case click.exceptions.Exit():
-            code = error.exit_code
+            pass
         case click.Abort() | Interrupted():
             _discard_output()  # a part of a result, which may be stuck
-            code = _print_last_words("stopped before anything was sent", ExitCode.STOPPED_EARLY)
+            _print_last_words("stopped before anything was sent")
         case click.ClickException():
             _name_variables(error)
             error.show()
-            code = ExitCode.WRONG_USAGE
         case JobFileError():
-            code = _print_last_words(str(error), ExitCode.WRONG_USAGE, prefix="")
-        case UsageError():
-            code = _print_last_words(f"error: {error}", ExitCode.WRONG_USAGE)
-        case AccessRefused():
-            code = _print_last_words(f"error: {error}", ExitCode.REFUSED)
-        case StoreUnavailable() | ApiUnavailable():
-            code = _print_last_words(f"error: {error}", ExitCode.STOPPED_EARLY)
+            _print_last_words(str(error), prefix="")
+        case UsageError() | AccessRefused() | StoreUnavailable() | ApiUnavailable():
+            _print_last_words(f"error: {error}")
         case BrokenPipeError():
-            code = _discard_output()
+            _discard_output()
         case OSError() if error.errno in FULL and error.filename is None:
             _discard_output()
-            code = _print_last_words(
-                f"error: the output cannot be written: {error.strerror}", ExitCode.BROKEN
-            )
+            _print_last_words(f"error: the output cannot be written: {error.strerror}")
         case _:
-            code = _report_bug(error)
+            _report_bug(error)
     return code
+
+
+def find_exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    import click
+
+    match _name_the_lack(error):
+        case click.exceptions.Exit(exit_code=code):
+            return int(code)
+        case click.ClickException() | UsageError():
+            return ExitCode.WRONG_USAGE
+        case AccessRefused():
+            return ExitCode.REFUSED
+        case click.Abort() | Interrupted() | StoreUnavailable() | ApiUnavailable():
+            return ExitCode.STOPPED_EARLY
+        case BrokenPipeError():
+            return ExitCode.DONE
+        case _:
+            return ExitCode.BROKEN
 
 
 def _name_the_lack(error: BaseException) -> BaseException:
@@ -189,11 +202,10 @@ def _name_variables(error: click.ClickException) -> None:
     error.message = text  # type: ignore[misc]  # there is no other way to its text, and no other reader of it
 
 
-def _print_last_words(text: str, code: int, *, prefix: str = "tesnap: ") -> int:
+def _print_last_words(text: str, *, prefix: str = "tesnap: ") -> None:
     """Say why the command ends; without a prefix the lines stay as they are: editors know their places."""
     (print_text if prefix else print_lines)(f"{prefix}{text}".split("\n"), file=sys.stderr)
     leave_last_words(text)
-    return code
 
 
 def _discard_output() -> int:
@@ -207,7 +219,7 @@ def _discard_output() -> int:
     return ExitCode.DONE
 
 
-def _report_bug(error: BaseException) -> int:
+def _report_bug(error: BaseException) -> None:
     """Say where an error that nobody foresaw was raised, without its values, which may be secret."""
     import traceback
 
@@ -216,7 +228,7 @@ def _report_bug(error: BaseException) -> int:
     text = f"internal error: {type(error).__name__} at {place}: please report it; the store is intact, `tesnap status` shows the run"
     if os.environ.get("TESNAP_DEBUG"):
         traceback.print_exc()
-    return _print_last_words(text, ExitCode.BROKEN)
+    _print_last_words(text)
 
 
 def leave_last_words(text: str) -> None:

@@ -21,11 +21,12 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.process import array_lines, look_into_store, print_lines, typed_store
 from orchestrator.cli.timezone import clock_zone, terminal_zone
+from orchestrator.cli.which_run import find_runs
 from orchestrator.core import UsageError
 from orchestrator.windows import parse_duration
 
 if TYPE_CHECKING:
-    from orchestrator.core import Ending
+    from orchestrator.core import Ending, Run
     from orchestrator.output import Report, ReportFormat
     from orchestrator.store import Store
 
@@ -38,7 +39,7 @@ links_option = option(
 
 
 @click.command("report")
-@click.argument("run", default="last", metavar="[RUN]")
+@click.argument("run", required=False, metavar="[RUN]")
 @option(
     "--format",
     "format_",
@@ -61,50 +62,47 @@ links_option = option(
 @links_option
 @store_option
 @zone_option
-def report_command(run: str, **settings: Any) -> None:
-    """The links of a run, ready to paste or to open; failures first (default: the latest run)."""
+def report_command(run: str | None, **settings: Any) -> None:
+    """The links of a run, ready to paste or to open; failures first (default: your latest run). An incident's title means all its runs."""
     from orchestrator.core import SystemClock
+    from orchestrator.output import join_reports
 
     kind = _kind_of(settings["format_"], settings["output"])
+    zone, show_links = terminal_zone(settings["timezone"], os.environ)[0], settings["links"] == "show"
     with look_into_store(settings["store_url"], SystemClock()) as store:
-        report = load_report(
-            store,
-            run,
-            zone=terminal_zone(settings["timezone"], os.environ)[0],
-            organization=settings["organization"],
-            show_links=settings["links"] == "show",
+        report = join_reports(
+            [load_report(store, one, zone=zone, show_links=show_links) for one in find_runs(store, run)]
         )
-        _write(report, kind, settings["output"])
+        organization = settings["organization"]
+        _write(report if organization is None else report.only(organization), kind, settings["output"])
 
 
 def load_report(
     store: Store,
-    run: str,
+    run: Run,
     *,
     zone: tzinfo,
-    organization: str | None = None,
     show_links: bool,
     ending: Ending | None = None,
 ) -> Report:
     """The report of a run from what the store knows now, and at its end from how it ended."""
     from orchestrator.output import Report, load_results, pending_reasons
 
-    found = store.views.find_run(run)
-    view = store.views.run(found.id)
+    view = store.views.run(run.id)
     limits = {identity: store.organizations.bucket(identity).last_limit for identity in view.counts}
-    report = Report(
-        run=found,
-        results=load_results(store.views, found),
+    return Report(
+        run=run,
+        results=load_results(store.views, run),
         zone=zone,
         now=store.epoch(),
         show_links=show_links,
         ending=ending,
+        start=store.starts.last_of([run.id]).get(run.id) if ending is None else None,
         reasons=pending_reasons(store, view) if ending is None else ending.reasons,
         holds={identity: limit.hold for identity, limit in limits.items() if limit},
         live=ending is None and view.processes > 0,
         where=typed_store(),
     )
-    return report if organization is None else report.only(organization)
 
 
 def _kind_of(form: str | None, output: str | None) -> ReportFormat:

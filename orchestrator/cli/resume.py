@@ -6,13 +6,14 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.execute import run_and_show
+from orchestrator.cli.follow import WatchOptions, follow, remembered, watch_options
 from orchestrator.cli.options import (
     OutputOptions,
     Pacing,
@@ -31,10 +32,11 @@ from orchestrator.cli.process import (
     use_store,
 )
 from orchestrator.cli.timezone import terminal_zone
+from orchestrator.cli.which_run import find_run
 from orchestrator.core import ExitCode, JobFile, Result, Run, RunState, Snapshot, Status, UsageError, quote
 
 if TYPE_CHECKING:
-    from orchestrator.store import Store
+    from orchestrator.store import RunSummary, Store
 
 SNAPSHOT_ID = re.compile(r"[\w-]+", re.ASCII)
 """The characters of a snapshot's id, as far as one has been seen."""
@@ -46,8 +48,8 @@ ANSWERS = NOT_THERE | {"yes", "y", "created"}
 
 
 @click.command("resume")
-@click.argument("run", default="last", metavar="[RUN]")
-@option("--failed", is_flag=True, help="Try failed snapshots again, too.")
+@click.argument("run", required=False, metavar="[RUN]")
+@option("--failed", is_flag=True, envvar=None, help="Try failed snapshots again, too.")
 @option(
     "--jobfile",
     "jobfiles",
@@ -56,34 +58,44 @@ ANSWERS = NOT_THERE | {"yes", "y", "created"}
     help="Where the organizations' settings are now; repeatable.",
 )
 @option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@watch_options
 @store_option
 @output_options
 @pacing_options
 def resume_command(
-    run: str,
+    run: str | None,
     *,
     failed: bool,
     jobfiles: tuple[str, ...],
     deadline: float | None,
     store_url: str | None,
+    watching: WatchOptions,
     output: OutputOptions,
     pacing: Pacing,
 ) -> int:
-    """Carry on with a run (default: the latest) as it was planned, with today's settings and tokens."""
+    """Carry on with a run (default: your latest) as it was planned, with today's settings and tokens."""
     from orchestrator.app import Organizations, RunOptions
     from orchestrator.core import SystemClock
 
     clock = SystemClock()
     with use_store(store_url, clock, must_exist=True) as store:
-        found = store.views.find_run(run)
+        found = find_run(store, run)
         if found.state is RunState.CANCELLED:
             raise UsageError(f"run {found.id} was cancelled: start its job file again with `tesnap run`")
-        settings = _read_settings(found, jobfiles)
-        if failed:
-            queue_failed_again(store, found)
-        jobfile = replace(pacing.apply(settings), name=found.job)
-        organizations = Organizations(jobfile, store=store, clock=clock, environ=os.environ)
-        return run_and_show(organizations, RunOptions(run_id=found.id, deadline=deadline), output)
+        jobfile = replace(pacing.apply(_read_settings(found, jobfiles)), name=found.job)
+        before = store.starts.last_of([found.id]).get(found.id)
+        if before is not None:
+            notify = () if before.part else jobfile.notify
+            jobfile = replace(jobfile, part=before.part, title=before.title, notify=notify)
+        with (
+            follow(jobfile, output, command="resume", watching=watching) as start,
+            remembered(start, store),
+        ):
+            if failed:
+                queue_failed_again(store, found)
+            organizations = Organizations(jobfile, store=store, clock=clock, environ=os.environ)
+            options = RunOptions(run_id=found.id, deadline=deadline)
+            return run_and_show(organizations, options, output, start=start)
 
 
 def queue_failed_again(store: Store, run: Run) -> None:
@@ -119,24 +131,65 @@ def _files_of(run: Run) -> Sequence[str]:
 
 
 @click.command("cancel")
-@click.argument("run", metavar="RUN")
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option(
+    "--unfinished", is_flag=True, help="All runs that nobody works on and that have something pending."
+)
+@option(
+    "--older-than", type=duration, metavar="TIME", help="With --unfinished: only those started so long ago."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
-def cancel_command(run: str, store_url: str | None) -> None:
+def cancel_command(
+    run: str | None, *, unfinished: bool, older_than: float | None, yes: bool, store_url: str | None
+) -> None:
     """Give up what a run has not sent yet; what is being sent still finishes."""
-    from orchestrator.core import SystemClock
+    from orchestrator.core import SystemClock, plural
 
+    if (run is None) != unfinished:
+        raise click.UsageError("name a run, or write --unfinished for all that nobody works on")
     with use_store(store_url, SystemClock(), must_exist=True) as store:
-        found = store.views.find_run(run)
-        if found.state is RunState.FINISHED:
-            raise UsageError(f"run {found.id} has finished: there is nothing to give up")
-        store.runs.end(found.id, RunState.CANCELLED)
-        pending = store.views.run(found.id).total.pending
+        if run is not None:
+            found = find_run(store, run)
+            if found.state is RunState.FINISHED:
+                raise UsageError(f"run {found.id} has finished: there is nothing to give up")
+            _cancel(store, found.id)
+            return
+        meant = list(_find_unfinished(store, older_than))
+        for view in meant:
+            print(f"run {view.run.id} of {view.run.job}: {view.total.pending} pending", file=sys.stderr)
+        if not meant:
+            print("no run is unfinished", file=sys.stderr)
+        elif yes or _is_agreed(f"give up {plural(len(meant), 'run')}?"):
+            for view in meant:
+                _cancel(store, view.run.id)
+
+
+def _find_unfinished(store: Store, older_than: float | None) -> Iterator[RunSummary]:
+    """The runs with something pending that nobody works on, and that are old enough."""
+    latest = store.epoch() - (older_than or 0.0)
+    for view in store.history.runs():
+        is_open = view.run.state is RunState.ACTIVE and view.total.pending and not view.processes
+        if is_open and view.run.created_at <= latest:
+            yield view
+
+
+def _is_agreed(question: str) -> bool:
+    """True if the user agrees; UsageError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was given up: nobody can be asked here, so add --yes")
+    return click.confirm(question, err=True)
+
+
+def _cancel(store: Store, run_id: str) -> None:
+    store.runs.end(run_id, RunState.CANCELLED)
+    pending = store.views.run(run_id).total.pending
     given_up = "1 snapshot is" if pending == 1 else f"{pending} snapshots are"
-    print(f"run {found.id} is cancelled; {given_up} given up", file=sys.stderr)
+    print(f"run {run_id} is cancelled; {given_up} given up", file=sys.stderr)
 
 
 @click.command("settle")
-@click.argument("run", default="last", metavar="RUN")
+@click.argument("run", required=False, metavar="[RUN")
 @click.argument("task", required=False, metavar="[TASK")
 @click.argument(
     "verdict", required=False, type=click.Choice(["created", "not-created"]), metavar="created|not-created"
@@ -145,7 +198,7 @@ def cancel_command(run: str, store_url: str | None) -> None:
 @store_option
 @zone_option
 def settle_command(
-    run: str,
+    run: str | None,
     task: str | None,
     verdict: str | None,
     snapshot_id: str | None,
@@ -162,7 +215,7 @@ def settle_command(
     clock = SystemClock()
     if task is None:
         with look_into_store(store_url, clock) as store:
-            found = store.views.find_run(run)
+            found = find_run(store, run)
             uncertain = [r for r in store.views.results(found.id) if r.status is Status.UNCERTAIN]
         if not uncertain:
             print(f"run {found.id} has nothing uncertain", file=sys.stderr)
@@ -173,7 +226,7 @@ def settle_command(
     if snapshot_id is not None:
         check_snapshot_id(snapshot_id)
     with use_store(store_url, clock, must_exist=True) as store:
-        found = store.views.find_run(run)
+        found = find_run(store, run)
         _settle(store, found, task, snapshot_id)
     return ExitCode.DONE
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.execute import run_and_show, show_plan
+from orchestrator.cli.follow import follow, remembered
 from orchestrator.cli.options import (
     OutputOptions,
     Pacing,
@@ -137,8 +138,8 @@ window_options = option_group(
 @selector_options
 @where_options
 @option("--title", default="", metavar="TEXT", help="Goes before each display name, e.g. INC-4711.")
-@option("--dry-run", is_flag=True, help="Show what would be made, and when; makes nothing.")
-@option("--again", is_flag=True, help="Make snapshots again even if they exist.")
+@option("--dry-run", is_flag=True, envvar=None, help="Show what would be made, and when; makes nothing.")
+@option("--again", is_flag=True, envvar=None, help="Make snapshots again even if they exist.")
 @store_option
 @output_options
 @pacing_options
@@ -170,10 +171,14 @@ def snap_command(
         return show_plan(paced, output, store_url=store_url, again=again, deployed=False)
     from orchestrator.app import Organizations, RunOptions
 
-    with use_store(store_url, clock) as store:
+    with (
+        follow(paced, output, command="snap") as start,
+        use_store(store_url, clock) as store,
+        remembered(start, store),
+    ):
         served = Organizations(paced, store=store, clock=clock, environ=os.environ)
         announce = partial(_announce, meant=meant, output=output)
-        return run_and_show(served, RunOptions(again=again), output, announce=announce)
+        return run_and_show(served, RunOptions(again=again), output, announce=announce, start=start)
 
 
 @click.command("tests")

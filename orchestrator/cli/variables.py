@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from orchestrator.cli.options import STORE_FILE
 from orchestrator.core import nearest_word
 
 PREFIX = "TESNAP_"
 
-OTHERS = frozenset({"TESNAP_DEBUG"})
+OTHERS = frozenset({"TESNAP_DEBUG", STORE_FILE})
 """Variables that no option has."""
 
 _SERVICE = re.compile(r"TESNAP_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\w+)?)")

@@ -4,6 +4,7 @@ Where to look:
 
     jobs       the nouns of a job file
     tasks      the nouns of a run: tasks, leases, settlements, results
+    starts     the memory of a run: who started it, and how that ended
     events     the news of a run, and the observer that hears them
     errors     all that is raised on purpose, and the exit codes
     clock      time: the only module that reads a clock or sleeps
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
         OnUncertain,
         Organization,
         Pace,
+        Ping,
+        PingStyle,
         Priority,
         RetryRules,
         Select,
@@ -82,11 +85,13 @@ if TYPE_CHECKING:
         without_credentials,
         without_links,
     )
+    from orchestrator.core.starts import Start, StartEnd, Success
     from orchestrator.core.tasks import (
         EARLIEST,
         KEY_AS_TEXT,
         KEY_FIELD,
         LATEST,
+        LEAST_AGE,
         MOST_RESENDS,
         SNAPSHOT_LIFETIME,
         Closing,
@@ -97,6 +102,7 @@ if TYPE_CHECKING:
         PossibleEvent,
         Problem,
         Reason,
+        RefusedOrganization,
         Result,
         Run,
         RunState,

@@ -15,6 +15,7 @@ TROUBLE = frozenset(
         Reason.API_UNREACHABLE,
         Reason.STORE,
         Reason.TOKEN_REFUSED,
+        Reason.TOKEN_MISSING,
         Reason.PERMISSION_REFUSED,
         Reason.CONNECTION_REFUSED,
         Reason.NOT_THE_API,

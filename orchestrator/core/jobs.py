@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from orchestrator.core.errors import UsageError
+from orchestrator.core.text import first_names
 from orchestrator.core.urls import normalise_url
 
 MOST_SNAPSHOTS = 1_000_000
@@ -143,6 +144,7 @@ class Organization:
     base_url: str = DEFAULT_BASE_URL
     account_group: str | None = None
     org_id: str | None = None
+    ping: Ping | None = None
     limit: Limit = field(default_factory=Limit)
 
 
@@ -190,7 +192,9 @@ class Job:
     """One entry of a job file's `jobs`, with the file's defaults filled in.
 
     `organizations` are names of the file's organizations, globs resolved. Entries of `exclude` are test
-    ids (digits) or name patterns. `everywhere` looks in every account group that the credential opens, not
+    ids (digits) or name patterns. Of the tests
+    that it means only those go that match one of `only`, if there are any: a part of the job. `min_tests` and
+    `max_tests` hold for each organization. `everywhere` looks in every account group that the credential opens, not
     in one. `place` is where the entry stands, as `file:line:column`.
     """
 
@@ -200,7 +204,9 @@ class Job:
     tests: tuple[TestRef, ...] = ()
     select: Select | None = None
     exclude: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     max_tests: int | None = None
+    min_tests: int | None = None
     windows: tuple[WindowSpec, ...] = ()
     priority: Priority = Priority.NORMAL
     display_name: str = DEFAULT_DISPLAY_NAME
@@ -214,7 +220,20 @@ class Job:
     @property
     def needs_lists(self) -> bool:
         """True if nobody can tell its tests without the API's lists: they are selected, or their names are checked."""
-        return self.select is not None or self.everywhere or any(test.test_name for test in self.tests)
+        by_name = any(test.test_name for test in self.tests) or not all(map(str.isdecimal, self.only))
+        return self.select is not None or self.everywhere or by_name
+
+    @property
+    def least_tests(self) -> int:
+        """How many tests it means at least in each organization: with a selector of a file one, unless that says otherwise.
+
+        Of a part of it nobody knows; but where lists are needed it takes one to see that they were read.
+        """
+        if self.only:
+            return int(self.needs_lists)
+        if self.min_tests is not None:
+            return self.min_tests
+        return int(self.select is not None and bool(self.place))
 
     @property
     def starts_with_alert(self) -> bool:
@@ -230,6 +249,23 @@ class Notify(NamedTuple):
     on: str = "always"
 
 
+class PingStyle(StrEnum):
+    """The words that a dead man's switch understands."""
+
+    HEALTHCHECKS = "healthchecks"
+    CRONITOR = "cronitor"
+    KUMA = "kuma"
+    PLAIN = "plain"
+
+
+class Ping(NamedTuple):
+    """A dead man's switch: its address stands in a file. `start`: it is told when a run starts, too."""
+
+    url_file: str
+    style: PingStyle = PingStyle.HEALTHCHECKS
+    start: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFile:
     """Everything one or several job files ask for, checked and with defaults filled in."""
@@ -241,8 +277,13 @@ class JobFile:
     http: Http = field(default_factory=Http)
     retry: RetryRules = field(default_factory=RetryRules)
     notify: tuple[Notify, ...] = ()
+    ping: Ping | None = None
+    prune_after: float | None = None  # seconds
     files: tuple[str, ...] = ()
     named: bool = False  # the name is written in a file, and not made of the files' names
+    one_name: bool = True  # the files have one name among them, by which their job is known again
+    part: bool = False  # only a part of the files is meant, or none of them: no success of the job
+    title: str = ""  # what an incident is called
 
     @property
     def wanted_organizations(self) -> list[str]:
@@ -283,7 +324,25 @@ class JobFile:
         jobs = (
             replace(job, organizations=tuple(n for n in job.organizations if n in kept)) for job in self.jobs
         )
-        return replace(self, organizations=kept, jobs=tuple(job for job in jobs if job.organizations))
+        kept_jobs = tuple(job for job in jobs if job.organizations)
+        return replace(self, organizations=kept, jobs=kept_jobs, part=True)
+
+    def only_jobs(self, patterns: Sequence[str]) -> JobFile:
+        """The jobs whose names match these globs; UsageError if none does."""
+        if not patterns:
+            return self
+        kept = tuple(job for job in self.jobs if any(fnmatchcase(job.name, p) for p in patterns))
+        if not kept:
+            known = first_names(list(dict.fromkeys(job.name for job in self.jobs)))
+            raise UsageError(f"no job matches {', '.join(patterns)}; the job file has {known}")
+        return replace(self, jobs=kept, part=True)
+
+    def only_tests(self, patterns: Sequence[str]) -> JobFile:
+        """The same jobs for the tests with these ids or names, as far as they mean them."""
+        if not patterns:
+            return self
+        jobs = tuple(replace(job, only=tuple(patterns)) for job in self.jobs)
+        return replace(self, jobs=jobs, part=True)
 
 
 def identity(base_url: str, *, org_id: str | None = None, name: str | None = None) -> str:

@@ -21,6 +21,9 @@ SNAPSHOT_LIFETIME = 30 * 86_400
 """Seconds until ThousandEyes deletes a share link (documented: 30 days), and perhaps a saved event: one document
 says so of every snapshot that the API made, another one keeps a private one until somebody deletes it."""
 
+LEAST_AGE = SNAPSHOT_LIFETIME + 5 * 86_400
+"""Seconds that all is kept that is known of a run: by far longer than a share link lasts, so that none is made again."""
+
 MOST_RESENDS = 1
 """Times that `on_uncertain: resend` sends an uncertain task once more."""
 
@@ -69,6 +72,7 @@ class Reason(StrEnum):
     API_UNREACHABLE = "api_unreachable"  # no connection
     STORE = "store"  # the store does not answer
     TOKEN_REFUSED = "token_refused"  # noqa: S105 - a word, not a secret
+    TOKEN_MISSING = "token_missing"  # noqa: S105 - same; there is none, or what there is cannot be one
     PERMISSION_REFUSED = "permission_refused"
     CONNECTION_REFUSED = "connection_refused"  # by a proxy, a certificate or TLS, until somebody acts
     NOT_THE_API = "not_the_api"  # somebody else answers in its place: a sign-in page, a proxy, a gateway
@@ -76,10 +80,14 @@ class Reason(StrEnum):
         "unexpected_snapshot"  # an answer contradicts expect_saved_event, or is another test's
     )
     NOBODY_RUNNING = "nobody_running"  # the run has no live process
+    TOO_FEW_TESTS = "too_few_tests"  # fewer tests are selected than `min_tests`: by default, none
+    TOO_MANY_TESTS = "too_many_tests"  # more tests are meant than `max_tests` allows
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of a command that leaves an organization alone for this reason."""
+        if self in (Reason.TOO_FEW_TESTS, Reason.TOO_MANY_TESTS):
+            return ExitCode.NOT_ALL_MADE
         passing = (Reason.API_UNREACHABLE, Reason.NOT_THE_API)
         return ExitCode.STOPPED_EARLY if self in passing else ExitCode.REFUSED
 
@@ -177,9 +185,23 @@ class Task:
         return self.display_name.replace(KEY_FIELD, label).replace(KEY_AS_TEXT, KEY_FIELD)
 
 
+class RefusedOrganization(NamedTuple):
+    """An organization of a run, by the user's name, for which nothing or not all is planned: why, as a word and a sentence."""
+
+    name: str
+    reason: Reason
+    text: str
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of its run. Never the one that means to carry on: the plan stays as it is."""
+        refused = self.reason.exit_code is ExitCode.REFUSED
+        return ExitCode.REFUSED if refused else ExitCode.NOT_ALL_MADE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One start of a job file: a frozen plan under a short id. Times are epoch seconds."""
+    """One start of a job file: a frozen plan under a short id, and whom it leaves out. Times are epoch seconds."""
 
     id: str
     job: str
@@ -187,6 +209,7 @@ class Run:
     created_at: float = 0.0
     state: RunState = RunState.ACTIVE
     tasks: int = 0
+    refused: tuple[RefusedOrganization, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,12 +387,17 @@ class Result:
         return None if self.snapshot is None else self.snapshot.event_id
 
     @property
-    def _thirty_days(self) -> float | None:
+    def made_at(self) -> float | None:
+        """When the snapshot was made, in epoch seconds: by the answer, or else when that came; None where there is none."""
         if self.status is not Status.CREATED:
             return None
         shared = (self.snapshot and self.snapshot.shared_at) or 0.0
         # An old store may hold any number.
-        made = shared if EARLIEST <= shared < LATEST else self.settled_wall
+        return shared if EARLIEST <= shared < LATEST else self.settled_wall
+
+    @property
+    def _thirty_days(self) -> float | None:
+        made = self.made_at
         return None if made is None else made + SNAPSHOT_LIFETIME
 
     @property

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         make_search_job,
         settings_without_file,
     )
-    from orchestrator.jobfile.reader import read_jobfiles, starter
+    from orchestrator.jobfile.reader import CheckedJobFile, read_jobfiles, starter
     from orchestrator.jobfile.schema import json_schema
     from orchestrator.jobfile.typed_ids import read_test_ids
 else:

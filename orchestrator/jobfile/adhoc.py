@@ -210,7 +210,7 @@ def _make_jobfile(request: AdhocRequest, known: JobFile, specs: tuple[WindowSpec
         display_name=_display_name(request.title),
         everywhere=request.account_group is None and groups == {None},
     )
-    return replace(known, name=job.name, jobs=(job,))
+    return replace(known, name=job.name, title=request.title.strip(), part=True, jobs=(job,))
 
 
 def _display_name(title: str) -> str:

@@ -22,6 +22,7 @@ from orchestrator.core import (
     Limit,
     Notify,
     Organization,
+    Ping,
     Priority,
     RetryRules,
     Select,
@@ -40,6 +41,7 @@ from orchestrator.jobfile.schema import (
     JobEntry,
     LimitEntry,
     OrganizationEntry,
+    PingEntry,
     TestEntry,
     WindowEntry,
 )
@@ -50,7 +52,7 @@ _AS_FILLED = "not valid with its variables filled in"
 _MOST_COMPARED = 1_000_000  # names with patterns in one file: a fraction of a second
 
 _PLAIN_KEYS = (
-    "account_group", "exclude", "max_tests", "display_name", "is_public", "expect_saved_event", "on_uncertain",
+    "account_group", "exclude", "max_tests", "min_tests", "display_name", "is_public", "expect_saved_event", "on_uncertain",
     "data_delay",
 )  # fmt: skip
 
@@ -97,6 +99,22 @@ class FileBuilder:
             for entry in self.entry.notify or ()
         )
 
+    @property
+    def prune_after(self) -> float | None:
+        """The age from which the file wants runs of its job to be forgotten, in seconds."""
+        return self.entry.prune_after
+
+    @property
+    def ping(self) -> Ping | None:
+        """The dead man's switch of the file as a whole."""
+        return self._ping(self.entry.ping)
+
+    def _ping(self, entry: PingEntry | None, name: str = "") -> Ping | None:
+        if entry is None:
+            return None
+        path = self._path(entry.url_file.replace("{organization}", name) if name else entry.url_file)
+        return Ping(**(_entry_values(entry) | {"url_file": path}))
+
     def organization(self, name: str, own: OrganizationEntry | None = None) -> Organization:
         """The organization with the file's defaults; one without a token in the file has an empty source."""
         own = own or OrganizationEntry()
@@ -108,6 +126,7 @@ class FileBuilder:
             account_group=given.get("account_group"),
             org_id=given.get("org_id"),
             limit=self._limit(name, own.limit),
+            ping=self._ping(given.get("ping"), name),
         )
 
     def has_credential(self, name: str) -> bool:

@@ -6,7 +6,7 @@ one look at a file finds everything that is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -141,6 +141,25 @@ class Document:
     def _written_keys(self, path: Path) -> frozenset[str]:
         node = self.node(path)
         return node.lost.union(node.entries) if isinstance(node, MappingNode) else frozenset()
+
+
+def written_values(document: Document, *, without: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """The path and the text of each value as it was written, but those below some keys of the top."""
+    if isinstance(document.root, MappingNode):
+        for key, entry in document.root.entries.items():
+            if key not in without:
+                yield from _values_below(entry.value, (key,))
+
+
+def _values_below(node: Node, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(node, ScalarNode):
+        yield path, "" if node.nothing else node.text
+    elif isinstance(node, MappingNode):
+        for key, entry in node.entries.items():
+            yield from _values_below(entry.value, (*path, key))
+    elif isinstance(node, ListNode):
+        for at, item in enumerate(node.items):
+            yield from _values_below(item, (*path, at))
 
 
 def _walk(root: Node | None, path: Path) -> Iterator[tuple[KeyedNode | None, Node]]:

@@ -6,9 +6,10 @@ names and defaults stay with their file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from orchestrator.core import (
@@ -27,7 +28,7 @@ from orchestrator.core import (
     word,
 )
 from orchestrator.jobfile.builder import FileBuilder, JobBuilder
-from orchestrator.jobfile.document import Document, StopReading
+from orchestrator.jobfile.document import Document, StopReading, written_values
 from orchestrator.jobfile.grammar import read_entry
 from orchestrator.jobfile.yaml_document import MAX_BYTES
 
@@ -37,16 +38,22 @@ IMPLIED = "default"
 STDIN = "-"
 """The path that stands for standard input."""
 
+_NO_SETTINGS = ("version", "jobs", "windows")
+
 _SUFFIXES = (".yaml", ".yml")
 
 _LONGEST_NAME = 60  # characters of a joined name: it has to fit into a line
 
 
 class CheckedJobFile(NamedTuple):
-    """The request of job files, and what their author should know all the same."""
+    """The request of job files, and what their author should know all the same.
+
+    `settings` are the values that stand outside of the jobs, by their keys, each as it was written and where.
+    """
 
     jobfile: JobFile
     warnings: tuple[Located, ...] = ()
+    settings: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
 
 class _Part(NamedTuple):
@@ -75,7 +82,9 @@ def read_jobfiles(
     if errors or jobfile is None:
         raise JobFileError(tuple(errors))
     warnings = tuple(sorted(warning for part in parts for warning in part.document.warnings))
-    return CheckedJobFile(jobfile=replace(jobfile, name=_run_name(paths, parts)), warnings=warnings)
+    named = replace(jobfile, name=_run_name(paths, parts), one_name=len(_names(parts)) == 1)
+    settings = {key: found for part in parts for key, found in _settings(part.document)}
+    return CheckedJobFile(jobfile=named, warnings=warnings, settings=settings)
 
 
 def starter() -> str:
@@ -181,6 +190,8 @@ def _join(parts: Sequence[_Part], environ: Mapping[str, str]) -> JobFile | None:
         http=_one_of(read, "http", Http()),
         retry=_one_of(read, "retry", RetryRules()),
         notify=tuple(dict.fromkeys(notify for file in read for notify in file.notify)),
+        prune_after=_one_of(read, "prune_after", None),
+        ping=_one_of(read, "ping", None),
         files=tuple(part.path for part in parts),
         named=any(file.entry.name for file in read),
     )
@@ -286,12 +297,22 @@ def _one_of(read: Sequence[FileBuilder], key: str, default: Any) -> Any:
 
 
 def _run_name(paths: Sequence[str | Path], parts: Sequence[_Part]) -> str:
-    """The folder's name, the file's, or several files' names joined and cut to a line."""
-    if len(paths) == 1 and str(paths[0]) != STDIN and Path(paths[0]).is_dir():
+    """The file's name, a folder's with several files, or several files' names joined and cut to a line."""
+    if len(paths) == 1 and len(parts) > 1:
         return printable(Path(paths[0]).resolve().name)
-    names = [part.file.entry.name or _stem(part.path) if part.file else "" for part in parts]
-    joined = "+".join(dict.fromkeys(names))
+    joined = "+".join(_names(parts))
     return joined if len(joined) <= _LONGEST_NAME else joined[: _LONGEST_NAME - 1] + "…"
+
+
+def _settings(document: Document) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Each value outside of jobs and windows, which `tesnap plan` shows, and where it stands."""
+    for path, text in written_values(document, without=_NO_SETTINGS):
+        yield ".".join(map(str, path)), (text, document.locate(path))
+
+
+def _names(parts: Sequence[_Part]) -> list[str]:
+    """The names that the files have, each once."""
+    return list(dict.fromkeys(p.file.entry.name or _stem(p.path) if p.file else "" for p in parts))
 
 
 def _stem(path: str) -> str:

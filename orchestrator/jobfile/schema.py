@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from orchestrator.core import MOST_SLOTS, Fit, OnUncertain, Pace
+from orchestrator.core import MOST_SLOTS, Fit, OnUncertain, Pace, PingStyle
 from orchestrator.jobfile.kinds import (
     Entry,
     Issue,
@@ -25,6 +25,7 @@ from orchestrator.jobfile.kinds import (
     key,
 )
 from orchestrator.jobfile.types import (
+    AGE,
     ANY_TEXT,
     BASE_URL,
     DIGITS,
@@ -60,6 +61,16 @@ class LimitEntry(Entry):
     )
 
 
+class PingEntry(Entry):
+    """A dead man's switch, which alarms somebody when it was not told of a success in time."""
+
+    url_file: str = key(
+        FILE_PATH, "File that holds the address; the address itself is a secret.", required=True
+    )
+    style: PingStyle | None = key(OneOf(PingStyle), "What the receiver understands (healthchecks).")
+    start: bool | None = key(FLAG, "Whether to tell it also when a run starts (true).")
+
+
 class OrganizationEntry(Entry):
     """A ThousandEyes organization and where its API token is read from."""
 
@@ -73,6 +84,7 @@ class OrganizationEntry(Entry):
         BASE_URL, "The API's address, used as written (https://api.thousandeyes.com/v7)."
     )
     limit: LimitEntry | None = key(Keyed(LimitEntry), "The snapshot limit.")
+    ping: PingEntry | None = key(Keyed(PingEntry), "A dead man's switch of this organization alone.")
 
 
 class HttpEntry(Entry):
@@ -177,7 +189,12 @@ class JobEntry(Entry):
         Keyed(SelectEntry), "Tests by name, type, tag or alert, in addition to `tests`."
     )
     exclude: tuple[str, ...] | None = key(Many(TEXT_OR_DIGITS), "Test ids or name patterns to leave out.")
-    max_tests: int | None = key(whole_number(1, 1_000_000), "Refuse to send if more tests match.")
+    max_tests: int | None = key(
+        whole_number(1, 1_000_000), "An organization in which more tests match is refused."
+    )
+    min_tests: int | None = key(
+        whole_number(0, 1_000_000), "An organization in which fewer tests match is refused (with select: 1)."
+    )
     windows: tuple[str | WindowEntry, ...] | None = key(
         Many(_WrittenWindow(WindowEntry)), "Time windows, each by its name or written out."
     )
@@ -214,6 +231,12 @@ class FileEntry(Entry):
     http: HttpEntry | None = key(Keyed(HttpEntry), "How the API is reached.")
     retry: RetryEntry | None = key(Keyed(RetryEntry), "How often and for how long one snapshot is attempted.")
     notify: tuple[NotifyEntry, ...] | None = key(Many(Keyed(NotifyEntry)), "Whom to tell when a run ends.")
+    prune_after: float | None = key(
+        AGE, "After a run, forget the job's runs that are over and older than this, 35d or more."
+    )
+    ping: PingEntry | None = key(
+        Keyed(PingEntry), "A dead man's switch that is told when a run starts and how it ended."
+    )
 
 
 def keys_at(path: Path) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from string import Formatter
 from typing import Any, Literal
 
-from orchestrator.core import choice, is_plain, is_unencrypted, looks_secret, nearest_word, quote
+from orchestrator.core import LEAST_AGE, choice, is_plain, is_unencrypted, looks_secret, nearest_word, quote
 from orchestrator.jobfile.kinds import Scalar, phrase, sentence
-from orchestrator.windows import parse_duration
+from orchestrator.windows import DAY, parse_duration
 
 TestType = Literal[
     "api", "agent-to-agent", "agent-to-server", "bgp", "http-server", "page-load", "web-transactions",
@@ -98,6 +98,13 @@ def _over_zero(value: Any) -> float:
     seconds = _seconds(value)
     if not seconds:
         raise phrase("a duration over zero")
+    return seconds
+
+
+def _age(value: Any) -> float:
+    seconds = _seconds(value)
+    if seconds < LEAST_AGE:
+        raise phrase(f"{LEAST_AGE / DAY:.0f}d or more: until then a snapshot may still exist")
     return seconds
 
 
@@ -220,6 +227,8 @@ TEXT_OR_DIGITS = Scalar(_text, {"type": ["string", "integer"]})
 FLAG = Scalar(_flag, {"anyOf": [{"type": "boolean"}, _FILLED]})
 
 DURATION = Scalar(_seconds, _DURATION)
+
+AGE = Scalar(_age, _DURATION)
 
 PERIOD = Scalar(_over_zero, _DURATION)
 

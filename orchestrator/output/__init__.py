@@ -13,6 +13,9 @@ Where to look:
     plan_text     `tesnap plan`
     status_text   `tesnap status` and `tesnap runs`
     snapshots     `tesnap list`
+    prune_text    `tesnap prune`
+    archive       the records of runs that are to be forgotten, as a file
+    metrics       a text file for Prometheus
     test_list     `tesnap tests`
     report        a run's results as a page, a file, a message
 """
@@ -22,10 +25,24 @@ from typing import TYPE_CHECKING
 from orchestrator import lazy_face
 
 if TYPE_CHECKING:
+    from orchestrator.output.archive import Archive
     from orchestrator.output.formats import Format, Output
+    from orchestrator.output.log import event_log, find_trace_id, write_event
+    from orchestrator.output.metrics import (
+        check_metrics_path,
+        load_figures,
+        metrics_text,
+        write_metrics,
+    )
     from orchestrator.output.plan_text import plan_document, plan_lines
+    from orchestrator.output.prune_text import (
+        forgotten_document,
+        forgotten_lines,
+        forgotten_text,
+        old_runs_lines,
+    )
     from orchestrator.output.report.notify import notify_all
-    from orchestrator.output.report.page import Report, load_results
+    from orchestrator.output.report.page import Report, join_reports, load_results
     from orchestrator.output.report.render import (
         SUFFIXES,
         ReportFormat,
@@ -51,7 +68,7 @@ if TYPE_CHECKING:
         status_document,
         status_lines,
     )
-    from orchestrator.output.streams import CleanText, Outlet, terminal_room
+    from orchestrator.output.streams import CleanText, Lines, Outlet, terminal_room
     from orchestrator.output.table import wrap_line
     from orchestrator.output.terminal import View
     from orchestrator.output.test_list import (

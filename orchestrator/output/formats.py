@@ -64,6 +64,7 @@ class Output:
     environ: Mapping[str, str] | None = None
     store: str = ""
     rehearsal: bool = False
+    trace_id: str = ""
 
     @property
     def chosen_format(self) -> Format:
@@ -97,6 +98,8 @@ class RecordWriter:
 
     def write_start(self, run: Run, tasks: int) -> None:
         self._write(records.start_record(run, tasks))
+        for one in run.refused:
+            self._write(records.refusal_record(run, one, now=self._output.clock.wall()))
 
     def write_result(self, result: Result, run_id: str) -> None:
         self._write(_record(result, run_id, self._output))

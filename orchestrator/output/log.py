@@ -7,7 +7,8 @@ structlog's, which is imported for them alone: it brings asyncio and rich along.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, MutableMapping
+import re
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
@@ -23,6 +24,11 @@ LOG_KEYS = ("event", "time", "level", "run_id", "text")
 
 OWN_EVENTS = ("run.begun", "run.waiting", "run.ended")
 """Log events whose sentences stand for themselves, whatever their level."""
+
+_TRACEPARENT = re.compile(
+    r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<parent>[0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
+)
+"""https://www.w3.org/TR/trace-context: a later version may say more behind these parts."""
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """The levels with the numbers that Python's and structlog's logging give them."""
@@ -44,12 +50,16 @@ def event_log(
     as_json: bool = False,
     show_links: bool = True,
     room: Callable[[], int | None] = lambda: None,
+    trace_id: str = "",
 ) -> Log:
     """A logger for log events from `level` on: JSON Lines, or a sentence per line, wrapped in the terminal's `room`.
 
-    At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host.
+    At level debug a sentence has its event's name and fields; without `show_links` URLs end at the host. The trace that
+    the process belongs to is a field of every event.
     """
     processors: list[Processor] = [] if show_links else [_hide_links]
+    if trace_id:
+        processors.append(partial(_add_trace, trace_id=trace_id))
     if as_json:
         return _json_log(lines, level, processors)
     return SentenceLog(
@@ -120,6 +130,23 @@ def _render_sentence(
     fields = " ".join(f"{key}={value}" for key, value in event.items() if key not in LOG_KEYS)
     about = f" ({event['event']}{' ' if fields else ''}{fields})" if details else ""
     return "\n".join(wrap_line(harmless(f"{start}{text}{about}"), room()))
+
+
+def find_trace_id(environ: Mapping[str, str]) -> str:
+    """The trace that whoever started the process says it belongs to (W3C Trace Context, TRACEPARENT); empty without one."""
+    found = _TRACEPARENT.fullmatch(environ.get("TRACEPARENT", "").strip())
+    if (
+        found is None
+        or found["version"] == "ff"
+        or not (found["trace"].strip("0") and found["parent"].strip("0"))
+    ):
+        return ""
+    return found["trace"]
+
+
+def _add_trace(_logger: object, _method: str, event: EventDict, *, trace_id: str) -> EventDict:
+    """Say which trace the event belongs to."""
+    return {**event, "trace_id": trace_id}
 
 
 def _log_keys_first(_logger: object, _method: str, event: EventDict) -> EventDict:

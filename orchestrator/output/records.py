@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from orchestrator.core import (
     Counts,
     Ending,
+    RefusedOrganization,
     Result,
     Run,
     Status,
@@ -100,15 +101,31 @@ def start_record(run: Run, tasks: int) -> Record:
     return {**_common_fields("run.started", run.created_at, run.id), "job": run.job, "tasks": tasks}
 
 
+def refusal_record(run: Run, one: RefusedOrganization, *, now: float) -> Record:
+    """The record of an organization to which this process sends nothing, or for which not all is planned."""
+    about = {"organization": one.name, "reason": one.reason.value, "text": one.text}
+    return {**_common_fields("organization.refused", now, run.id), **about, "exit_code": one.exit_code}
+
+
 def end_record(ending: Ending, *, now: float) -> Record:
     """The last record of a run: its counts add up to `tasks` of the first."""
     return {
         **_common_fields("run.finished", now, ending.run.id),
         "counts": count_fields(ending.counts),
         "pending_reasons": dict(ending.pending_reasons),
+        **(
+            {"refused": {one.name: one.reason.value for one in ending.run.refused}}
+            if ending.run.refused
+            else {}
+        ),
         "exit_code": ending.exit_code,
         "seconds": round(ending.seconds, 1),
     }
+
+
+def archived_record(run: Run, counts: Counts) -> Record:
+    """The last record of a run in an archive: how it ended is not known any more, but for its counts."""
+    return {**_common_fields("run.finished", run.created_at, run.id), "counts": count_fields(counts)}
 
 
 def snapshot_record(result: Result, *, run_id: str, show_links: bool) -> Record:

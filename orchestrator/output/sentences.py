@@ -20,12 +20,15 @@ from orchestrator.core import (
     Problem,
     Progress,
     Reason,
+    RefusedOrganization,
     Result,
     Run,
     RunState,
+    Start,
     Status,
     Waiting,
     choice,
+    first_names,
     harmless,
     plural,
     without_links,
@@ -41,11 +44,14 @@ _WHY = {
     Reason.API_UNREACHABLE: "{name}: API unreachable; {next}",
     Reason.STORE: "{name}: store does not answer, and nothing is sent without it; {next}",
     Reason.TOKEN_REFUSED: "{name}: token refused; {next}",
+    Reason.TOKEN_MISSING: "{name}: token missing, or what is there cannot be one; {next}",
     Reason.PERMISSION_REFUSED: "{name}: permission refused (403); {next}",
     Reason.CONNECTION_REFUSED: "{name}: connection refused by a proxy, a certificate or TLS; {next}",
     Reason.NOT_THE_API: "{name}: not the API, something else answers in its place; {next}",
     Reason.UNEXPECTED_SNAPSHOT: "{name}: unexpected snapshot, of another test or not what expect_saved_event says; {next}",
     Reason.NOBODY_RUNNING: "{name}: nobody running; {next}",
+    Reason.TOO_FEW_TESTS: "{name}: too few tests are selected; {next}",
+    Reason.TOO_MANY_TESTS: "{name}: too many tests are selected; {next}",
 }
 
 _OPEN_END = {
@@ -57,11 +63,14 @@ _OPEN_END = {
     Reason.API_UNREACHABLE: "next when it answers",
     Reason.STORE: "next when it answers",
     Reason.TOKEN_REFUSED: "next when the token is replaced and the run resumed",
+    Reason.TOKEN_MISSING: "next when there is one and the run resumed",
     Reason.PERMISSION_REFUSED: "next when it is granted and the run resumed",
     Reason.CONNECTION_REFUSED: "next when the connection works (tesnap doctor says how) and the run resumed",
     Reason.NOT_THE_API: "next when network, proxy or base_url are right and the run resumed",
     Reason.UNEXPECTED_SNAPSHOT: "next when is_public and expect_saved_event agree and the file is run again",
     Reason.NOBODY_RUNNING: "next when the run is resumed",
+    Reason.TOO_FEW_TESTS: "next when the job file is run again",
+    Reason.TOO_MANY_TESTS: "next when the job file is run again",
 }
 """Words for what the next one depends on where no time can be given."""
 
@@ -69,6 +78,7 @@ _TWO_ENDS = "30 days or never, ThousandEyes' documents disagree"
 
 _TO_DO_BEFORE = {
     Reason.TOKEN_REFUSED: "replace the token",
+    Reason.TOKEN_MISSING: "put the token in its place",
     Reason.PERMISSION_REFUSED: "have the permission 'Create snapshot shares' added to the user's role",
     Reason.CONNECTION_REFUSED: "correct the proxy or the certificate",
 }
@@ -245,9 +255,22 @@ def last_line(ending: Ending, *, store: str = "", rehearsal: bool = False) -> st
     return f"{words}: {_next_command(ending, f' --store {shlex.quote(store)}' if store else '')}"
 
 
+def _refused_text(run: Run) -> str:
+    """How many organizations are left out, and why."""
+    if not run.refused:
+        return ""
+    reasons = Counter(one.reason for one in run.refused)
+    named = first_names([harmless(one.name) for one in run.refused])
+    organizations = "organization" if len(run.refused) == 1 else "organizations"
+    return (
+        f", {len(run.refused)} {organizations} REFUSED: {named} ({_reasons_text(reasons, len(run.refused))})"
+    )
+
+
 def outcome_text(run: Run, counts: Counts, pending_reasons: Mapping[str, int]) -> str:
-    """The counts in words, and the reasons of what is pending: `2 created, 12 pending (token refused)`."""
-    return f"{counts_text(counts) or 'nothing to do'}{_pending_why(run, counts, pending_reasons)}"
+    """The counts in words, the reasons of what is pending, and whom the plan leaves out: `2 created, 12 pending (token refused)`."""
+    pending = _pending_why(run, counts, pending_reasons)
+    return f"{counts_text(counts) or 'nothing to do'}{pending}{_refused_text(run)}"
 
 
 def next_steps(
@@ -281,6 +304,25 @@ def next_steps(
 def start_text(job: str, run_id: str, tasks: int) -> str:
     """The first words of a run."""
     return f"run {run_id} of {harmless(job)}: {plural(tasks, 'snapshot')}"
+
+
+def process_text(start: Start, now: float, zone: tzinfo, *, live: bool) -> str:
+    """The sentence about the last process of a run: who started it where, and how it ended."""
+    who = f"tesnap {start.command} of {harmless(start.user)} on {harmless(start.host)}"
+    began = clock_time(start.began_at, now, zone)
+    if start.ended_at is not None:
+        lasted = duration_text(start.ended_at - start.began_at)
+        ended = clock_time(start.ended_at, now, zone)
+        line = f": {harmless(start.last_line)}" if start.last_line else ""
+        return f"{who} ended {ended} after {lasted} with exit code {start.exit_code}{line}"
+    if live:
+        return f"{who} is at work since {began} (process {start.pid})"
+    return f"{who} began {began} and was killed, or its machine went down: nothing is known of its end"
+
+
+def left_out_text(one: RefusedOrganization) -> str:
+    """The sentence about an organization that a plan leaves out, or that cannot be served."""
+    return f"{harmless(one.name)} is refused ({reason_text(one.reason)}): {harmless(one.text)}"
 
 
 def match_text(matches: int, first: int, done: float, now: float, zone: tzinfo) -> str:
@@ -391,6 +433,8 @@ def _reasons_text(numbers: Mapping[str, int] | Mapping[Reason, int], total: int)
 def _next_command(ending: Ending, where: str) -> str:
     """The commands to type next: while something is pending, the one that makes it alone."""
     counts, run = ending.counts, ending.run
+    if run.refused and run.files and not counts.pending:
+        return f"correct that, then {shlex.join(('tesnap', 'run', *run.files))}"
     if not counts.total:
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:

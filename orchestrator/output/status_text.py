@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
 
 from orchestrator import core
 from orchestrator.core import (
+    TROUBLE,
     Counts,
     Limit,
     PossibleEvent,
     Reason,
     Result,
     RunState,
+    Start,
     Waiting,
     harmless,
     plural,
@@ -28,24 +30,36 @@ from orchestrator.windows import clock_time, window_text
 _RUN_COLUMNS = (
     Column(head="run", least=6),
     Column(head="started", least=20),
+    Column(head="ended"),
+    Column(head="length"),
+    Column(head="exit"),
     Column(head="state", least=10),
     Column(head="job", least=24, most=24),
     Column(head="snapshots"),
 )
+
+STOPPED = "stopped"
+"""The state of a run that is to be worked on, and nobody does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
     """One run, its organizations' counts by the user's name for them, and their waits. `now` is epoch seconds.
 
-    `loss` is that of the store, while it concerns what is sent.
+    `start` is what is remembered of its last process, `loss` that of the store, while it concerns what is sent.
     """
 
     view: RunView
     organizations: dict[str, Counts]
     waiting: tuple[Waiting, ...]
     now: float
+    start: Start | None = None
     loss: Loss | None = None
+
+    @property
+    def reasons(self) -> set[str]:
+        """Why tasks are pending."""
+        return {why.reason.value for why in self.waiting}
 
 
 def load_status(store: Store, run_id: str) -> RunStatus:
@@ -55,7 +69,8 @@ def load_status(store: Store, run_id: str) -> RunStatus:
     waiting = (*_load_waits(store, view, now).values(), *_load_searches(store, view, now))
     loss = store.views.loss()
     open_loss = loss if loss is not None and not loss.ended else None
-    return RunStatus(view=view, organizations=counts, waiting=waiting, now=now, loss=open_loss)
+    start = store.starts.last_of([run_id]).get(run_id)
+    return RunStatus(view=view, organizations=counts, waiting=waiting, now=now, start=start, loss=open_loss)
 
 
 def pending_reasons(store: Store, view: RunView) -> dict[str, str]:
@@ -70,8 +85,11 @@ def _load_waits(store: Store, view: RunView, now: float) -> dict[str, Waiting]:
     if view.run.state is RunState.CANCELLED:
         return {}
     serving = store.views.serving_processes(view.run.id)
+    remembered = {} if view.processes else store.starts.reasons(view.run.id)
     waiting = {
-        identity: _load_wait(store, view, identity, serving.get(identity, ()), now)
+        identity: _load_wait(
+            store, view, identity, serving.get(identity, ()) or _absent(remembered.get(identity)), now
+        )
         for identity, counts in view.counts.items()
         if counts.pending
     }
@@ -91,6 +109,12 @@ def _load_searches(store: Store, view: RunView, now: float) -> Iterator[Waiting]
             left=search.tasks,
             done=search.ends_at + ahead,
         )
+
+
+def _absent(reason: str | None) -> tuple[ServingProcess, ...]:
+    """The last process of a run, as far as what hindered it hinders the next one, too."""
+    known = None if reason is None or reason not in set(TROUBLE) else Reason(reason)
+    return () if known is None else (ServingProcess(stopped=known),)
 
 
 def _load_wait(
@@ -127,16 +151,19 @@ def status_lines(status: RunStatus, zone: tzinfo, *, store: str = "") -> Iterato
         yield sentences.waiting_text(why, status.now, zone)
     if status.loss is not None:
         yield sentences.loss_text(status.loss, status.now, zone)
-    if command := _next_command(status.view, store):
+    if status.start is not None:
+        yield sentences.process_text(status.start, status.now, zone, live=status.view.processes > 0)
+    yield from map(sentences.left_out_text, run.refused)
+    if command := _next_command(status, store):
         yield f"next: {command}"
 
 
-def _next_command(view: RunView, where: str) -> str:
+def _next_command(status: RunStatus, where: str) -> str:
     """The commands to type next for a run that nobody works on."""
-    run, counts = view.run, view.total
+    view, run, counts = status.view, status.view.run, status.view.total
     if view.processes:
         return ""
-    steps = sentences.next_steps(run, counts, where=where)
+    steps = sentences.next_steps(run, counts, where=where, reasons=status.reasons)
     report = f"tesnap report {run.id}{where}" if counts.settled else ""
     return ", then ".join(map(str, steps)) or report
 
@@ -170,17 +197,20 @@ def _describe_possible(result: Result, event: PossibleEvent, zone: tzinfo) -> st
     return f"there is one: ID {harmless(event.id)}, {dated}, {age}"
 
 
-def _state(view: RunView | RunSummary) -> RunState:
-    """A run whose process was killed at the very end, or whose rest another run made, has finished, too."""
-    if view.run.state is RunState.ACTIVE and not view.total.pending and not view.processes:
-        return RunState.FINISHED
-    return view.run.state
+def _state(view: RunView | RunSummary) -> str:
+    """A run whose process was killed at the very end, or whose rest another run made, has finished, too.
+
+    What nobody works on is not active.
+    """
+    if view.run.state is not RunState.ACTIVE or view.processes:
+        return view.run.state
+    return STOPPED if view.total.pending else RunState.FINISHED
 
 
 def _processes(view: RunView) -> str:
     """The number of processes that work on it, where that is not plain from its state."""
     if not view.processes:
-        return ", no process is working on it" if _state(view) is RunState.ACTIVE else ""
+        return ", no process is working on it" if _state(view) == STOPPED else ""
     return (
         f", {plural(view.processes, 'process', 'es')} {'is' if view.processes == 1 else 'are'} working on it"
     )
@@ -192,11 +222,20 @@ def status_document(status: RunStatus) -> dict[str, object]:
     organizations = {name: _count_fields(counts) for name, counts in status.organizations.items()}
     loss = status.loss
     lost = {} if loss is None else {"store_lost": {"at": core.utc_text(loss.at), "cause": loss.cause}}
-    return {**run_document(status.view.summary), "organizations": organizations, "waiting": waiting, **lost}
+    return {
+        **run_document(status.view.summary, status.start),
+        "organizations": organizations,
+        "waiting": waiting,
+        **lost,
+    }
 
 
-def run_document(view: RunSummary) -> dict[str, object]:
-    """A run as JSON has it."""
+def run_document(view: RunSummary, start: Start | None = None) -> dict[str, object]:
+    """A run as JSON has it, and what is remembered of its last process."""
+    refused = [
+        {"organization": one.name, "reason": one.reason.value, "text": one.text} for one in view.run.refused
+    ]
+    last = {} if start is None else {"last_start": _start_fields(start)}
     return {
         "run_id": view.run.id,
         "job": view.run.job,
@@ -204,7 +243,26 @@ def run_document(view: RunSummary) -> dict[str, object]:
         "created_at": core.utc_text(view.run.created_at),
         "processes": view.processes,
         "counts": _count_fields(view.total),
+        **({"refused": refused} if refused else {}),
+        **last,
     }
+
+
+def _start_fields(start: Start) -> records.Record:
+    return records.known_fields(
+        {
+            "command": start.command,
+            "user": start.user,
+            "host": start.host,
+            "pid": start.pid,
+            "version": start.version,
+            "part": start.part or None,
+            "began_at": core.utc_text(start.began_at),
+            "ended_at": records.utc_or_none(start.ended_at),
+            "exit_code": start.exit_code,
+            "last_line": start.last_line or None,
+        }
+    )
 
 
 def _count_fields(counts: Counts) -> dict[str, int]:
@@ -212,18 +270,29 @@ def _count_fields(counts: Counts) -> dict[str, int]:
 
 
 def runs_table(
-    views: Sequence[RunSummary], now: float, zone: tzinfo, *, room: int | None = None
+    views: Sequence[RunSummary],
+    starts: Mapping[str, Start],
+    now: float,
+    zone: tzinfo,
+    *,
+    room: int | None = None,
 ) -> Iterator[str]:
-    """Runs as a table, in the terminal's `room`."""
+    """Runs as a table, in the terminal's `room`, with what is remembered of their last processes."""
     if not views:
         yield "no runs yet"
         return
-    yield from table_lines(_RUN_COLUMNS, [_run_cells(view, now, zone) for view in views], room=room)
+    rows = [_run_cells(view, starts.get(view.run.id), now, zone) for view in views]
+    yield from table_lines(_RUN_COLUMNS, rows, room=room)
     if any(view.processes for view in views):
         yield "* a process is working on it"
 
 
-def _run_cells(view: RunSummary, now: float, zone: tzinfo) -> tuple[str, ...]:
+def _run_cells(view: RunSummary, start: Start | None, now: float, zone: tzinfo) -> tuple[str, ...]:
     started = clock_time(view.run.created_at, now, zone)
     state = f"{_state(view)}*" if view.processes else _state(view)
-    return view.run.id, started, state, harmless(view.run.job), sentences.counts_text(view.total)
+    ended = None if start is None or view.processes else start.ended_at
+    until = "" if ended is None else clock_time(ended, now, zone)
+    length = "" if ended is None else sentences.duration_text(ended - view.run.created_at)
+    code = "" if ended is None or start is None else str(start.exit_code)
+    job = harmless(view.run.job)
+    return view.run.id, started, until, length, code, state, job, sentences.counts_text(view.total)

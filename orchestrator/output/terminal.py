@@ -57,6 +57,7 @@ class View:
             as_json=output.log_format == "json",
             show_links=output.show_links,
             room=partial(terminal_room, output.stderr),
+            trace_id=output.trace_id,
         )
         self._news = _News()
         self._held: deque[tuple[Event, float]] | None = deque(maxlen=MOST_HELD) if output.quiet else None

@@ -6,6 +6,7 @@ Where to look:
     side_by_side  many look-ups at once
     unreadable   lists that could not be read
     selection    the tests that a job means
+    refusal      organizations that are refused before their first request
     alerts       moments at which alerts matter
     scheduler    the plan: tasks in order, each with its window and earliest time
     ended_events  saved events whose thirty days are over
@@ -34,13 +35,17 @@ if TYPE_CHECKING:
         Preview,
         order_snapshots,
     )
+    from orchestrator.planning.refusal import (
+        check_lists,
+        check_selection,
+        describe_fewer,
+        join_texts,
+    )
     from orchestrator.planning.scheduler import Plan, make_plan
     from orchestrator.planning.selection import (
         Scope,
         SelectedTest,
         Selection,
-        check_lists,
-        check_selection,
         make_scope,
         select_tests,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from orchestrator.core import (
     JobFile,
     ListedEvents,
     Priority,
+    RefusedOrganization,
     SelectionError,
     Task,
     Window,
@@ -30,11 +31,10 @@ from orchestrator.core import (
 )
 from orchestrator.planning.alerts import alert_windows, windows_since_alert
 from orchestrator.planning.discovery import OrganizationSurvey
+from orchestrator.planning.refusal import check_lists, check_part, check_rest, refuse_selections
 from orchestrator.planning.selection import (
     SelectedTest,
     Selection,
-    check_lists,
-    check_selection,
     make_scope,
     select_tests_by_organization,
 )
@@ -52,14 +52,17 @@ class Plan:
     """The tasks of a run, organization by organization, and what the user should know about them.
 
     The tasks are made whenever they are asked for, by `make` from the identity of an organization, and always the same:
-    so a million of them are never there at once. `asked` is how many snapshots the jobs ask for; those that several
-    jobs want are among them more than once.
+    so a million of them are never there at once. `asked` is how many snapshots the jobs ask for, and `counts` how many
+    of each organization that is planned, by identity; those that several jobs want are among them more than once. The `refused` organizations are those of which nothing, or not all that was
+    asked for, is planned.
     """
 
     organizations: tuple[str, ...]
     make: Callable[[str], Sequence[Task]]
     asked: int
+    counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    refused: tuple[RefusedOrganization, ...] = ()
 
     def __iter__(self) -> Iterator[Task]:
         """All tasks in the order in which they go."""
@@ -86,7 +89,10 @@ def make_plan(
     for job in jobfile.jobs:
         scheduler.add(job)
     check_lists(scheduler.selections)
-    return scheduler.plan()
+    check_rest(scheduler.refused, surveys)
+    plan = scheduler.plan()
+    check_part(jobfile.jobs, plan, plan.refused)
+    return plan
 
 
 class _Choice(NamedTuple):
@@ -157,15 +163,17 @@ class _Scheduler:
         now: float,
     ) -> None:
         self.selections: list[Selection] = []
+        self.refused: dict[str, RefusedOrganization] = {}
         self._notes: dict[str, None] = {}
         self._jobfile, self._surveys, self._identities, self._now = jobfile, surveys, identities, now
         self._asked = 0
         self._choices: dict[str, list[_Choice]] = defaultdict(list)  # by identity
 
     def add(self, job: Job) -> None:
-        """Add what one job wants, organization by organization; SelectionError when it means no test."""
+        """Add what one job wants, organization by organization, and note which of these are refused."""
         selections = self._select(job)
-        check_selection(job, selections)
+        for refused in refuse_selections(job, selections, self._surveys):
+            self.refused.setdefault(refused.name, refused)
         self.selections += selections.values()
         common = None if job.starts_with_alert else self._windows(job)
         for name, selection in selections.items():
@@ -178,7 +186,12 @@ class _Scheduler:
                 self._choices[self._identities[name]].append(choice)
 
     def plan(self) -> Plan:
-        """The plan of what was added."""
+        """The plan of what was added, but for the organizations that are refused."""
+        for identity, choices in list(self._choices.items()):
+            kept = [choice for choice in choices if choice.organization not in self.refused]
+            self._choices[identity] = kept
+            if not kept:
+                del self._choices[identity]
         shared = (
             note
             for identity, choices in self._choices.items()
@@ -189,7 +202,17 @@ class _Scheduler:
         more = sum(1 for _ in shared)
         if more:
             notes = (*notes, f"{plural(more, 'more snapshot')} wanted by several jobs: each is made once")
-        return Plan(organizations=tuple(self._choices), make=self._make_tasks, asked=self._asked, notes=notes)
+        return Plan(
+            organizations=tuple(self._choices),
+            make=self._make_tasks,
+            asked=self._asked,
+            counts={
+                identity: sum(len(choice.tests) * len(choice.windows) for choice in choices)
+                for identity, choices in self._choices.items()
+            },
+            notes=notes,
+            refused=tuple(self.refused.values()),
+        )
 
     def _select(self, job: Job) -> dict[str, Selection]:
         """The tests that the job means, by organization."""

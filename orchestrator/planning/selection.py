@@ -19,7 +19,6 @@ from orchestrator.core import (
     ListedEvents,
     Organization,
     Select,
-    SelectionError,
     TestRef,
     Window,
     choice,
@@ -27,7 +26,7 @@ from orchestrator.core import (
     plural,
     quote,
 )
-from orchestrator.planning.unreadable import UnreadableList, describe_missing, unreadable_error
+from orchestrator.planning.unreadable import UnreadableList, describe_missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +119,12 @@ def make_scope(job: Job, organization: Organization, listings: Mapping[str, List
 def select_tests(job: Job, scope: Scope, *, moments: Sequence[Window]) -> Selection:
     """The tests of a job in one organization; `moments` are the windows in which an alert matters."""
     groups = [ListedTests(listing, moments) for listing in scope.listings]
-    named = [_named_test(ref, groups) for ref in job.tests if ref.id not in job.exclude]
+    all_named = (_named_test(ref, groups) for ref in job.tests if ref.id not in job.exclude)
+    named = [one for one in all_named if _is_in_part(job, one)]
     notes = [note for one in named for note in _notes_on_named(job, one, scope)]
     found = _select_by_selectors(job, groups, moments, scope.organization)
     known = {one.id for one in named}
-    added = (one for one in found.tests if one.id not in known)
+    added = (one for one in found.tests if one.id not in known and _is_in_part(job, one))
     return replace(
         found,
         tests=(*named, *added),
@@ -152,40 +152,10 @@ def select_tests_by_organization(
     if lost and scopes:
         first = next(scope for scope in scopes if scope.is_read)
         before = selections[first.organization]
-        refused = (_ownerless_test(ref, scopes, first.listings[0].aid) for ref in lost)
+        ownerless = (_ownerless_test(ref, scopes, first.listings[0].aid) for ref in lost)
+        refused = (one for one in ownerless if _is_in_part(job, one))
         selections[first.organization] = replace(before, tests=(*refused, *before.tests))
     return selections
-
-
-def check_selection(job: Job, selections: Mapping[str, Selection], *, looking: bool = False) -> None:
-    """Raise SelectionError when a job means no test although everything was read, or more than `max_tests`.
-
-    Whoever is only `looking` sends nothing anyway, which is not said then.
-    """
-    total = sum(len(one.tests) for one in selections.values())
-    place, unsent = f"{job.place}: " if job.place else "", "" if looking else ", so nothing was sent"
-    if job.max_tests is not None and total > job.max_tests:
-        limit = "max_tests" if job.place else "--max-tests"
-        raise SelectionError(
-            f"{place}{total} tests match, more than the {job.max_tests} that {limit} allows{unsent}:"
-            f" look at them with `tesnap tests`, then narrow them down by tag, type or name, or set {limit} to {total}"
-        )
-    if total or not selections or any(one.incomplete for one in selections.values()):
-        return
-    start = f"{place}no test matches{unsent}"
-    if job.select is None:
-        raise SelectionError(f"{start}: every test that is named is also excluded")
-    reasons = "; ".join(one.searched for one in selections.values())
-    end = "" if reasons.endswith("?") else "."
-    raise SelectionError(f"{start}: {reasons}{end} `tesnap tests` lists all tests with their types and tags")
-
-
-def check_lists(selections: Iterable[Selection]) -> None:
-    """Raise when all that is meant could not be selected, since lists could not be read; the kind says why."""
-    known = list(selections)
-    missing = [one for selection in known for one in selection.unreadable]
-    if missing and not any(selection.tests for selection in known):
-        raise unreadable_error("no test can be selected", missing)
 
 
 class ListedTests:
@@ -318,7 +288,7 @@ def _select_by_selectors(
         return Selection()
     search = _Search(job.select, groups, moments)
     matching = search.matching()
-    kept = [one for one in matching if not _is_excluded(job, one)]
+    kept = [one for one in matching if not _is_among(one, job.exclude)]
     notes = [*search.notes_on_tags(), *_notes_on_disabled(kept)]
     incomplete = search.describe_unread()
     if incomplete:
@@ -333,10 +303,15 @@ def _select_by_selectors(
     )
 
 
-def _is_excluded(job: Job, one: SelectedTest) -> bool:
-    """True if an id or a name pattern of `exclude` is meant for this test; digits are always an id."""
+def _is_in_part(job: Job, one: SelectedTest) -> bool:
+    """True if the part of the job that is meant has this test."""
+    return not job.only or _is_among(one, job.only)
+
+
+def _is_among(one: SelectedTest, entries: Iterable[str]) -> bool:
+    """True if an id or a name pattern among the entries is meant for this test; digits are always an id."""
     return any(
-        one.id == entry if entry.isdecimal() else core.is_like(one.name or "", entry) for entry in job.exclude
+        one.id == entry if entry.isdecimal() else core.is_like(one.name or "", entry) for entry in entries
     )
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from orchestrator.api import CatalogError
-from orchestrator.core import AccessRefused, ApiUnavailable, SelectionError, TesnapError, first_names
+from orchestrator.core import AccessRefused, ApiUnavailable, Reason, SelectionError, TesnapError, first_names
 
 WHERE_ROLES_ARE = "Account Settings > Users and Roles > Roles"
 """Where ThousandEyes' web app keeps permissions."""
@@ -115,6 +115,14 @@ def unreadable_error(start: str, missing: Iterable[UnreadableList]) -> TesnapErr
     if causes & PASSING_CAUSES:
         return ApiUnavailable(text)
     return AccessRefused(text)
+
+
+def unreadable_reason(missing: Iterable[UnreadableList]) -> Reason:
+    """The word for why one organization's lists are missing."""
+    causes = {one.cause for one in missing}
+    if UnreadableCause.STRANGER in causes:
+        return Reason.NOT_THE_API
+    return Reason.API_UNREACHABLE if causes & PASSING_CAUSES else Reason.PERMISSION_REFUSED
 
 
 def _cause(error: CatalogError) -> UnreadableCause:

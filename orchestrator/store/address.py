@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from orchestrator.core import StoreUnusable, UsageError, hide, is_plain, quote
+from orchestrator.core import StoreUnusable, UsageError, hide, is_plain, quote, read_start
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
 """Names that mean a file even without a slash."""
@@ -36,6 +36,9 @@ _NO_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[\w.%~-]*)(?::(\d*))?")
 
+_LONGEST_FILE = 64 * 1024
+"""Bytes that are read of a file with an address."""
+
 _SECRET_PARAMETERS = ("password", "sslpassword")
 
 _SECRET_PARAMETER = re.compile(rf"(?<=[?&])(?:{'|'.join(_SECRET_PARAMETERS)})=[^&]*&?")
@@ -48,12 +51,19 @@ class StoreAddress(NamedTuple):
     url: str = ""
 
 
+class AddressInFile(str):
+    """The path of a file with a store's address, which may become another one: with another password, perhaps."""
+
+    __slots__ = ()
+
+
 def read_address(written: str) -> StoreAddress:
     """The address as it is meant; UsageError, which shows nothing of it, for what is none.
 
     White space around it is dropped; a password in it is hidden from all that is printed from now on.
     """
-    text = written.strip().removeprefix("\ufeff").strip()
+    text = _read_file(written) if isinstance(written, AddressInFile) else written
+    text = text.strip().removeprefix("\ufeff").strip()
     _check_text(text)
     scheme = _SCHEME.match(text)
     if scheme is None:
@@ -74,7 +84,7 @@ def sqlite_address(path: Path) -> str:
 def shown_address(written: str) -> str:
     """The address as a command may show it: without a password."""
     address = read_address(written)
-    if address.path is not None:
+    if address.path is not None or isinstance(written, AddressInFile):
         return written.strip()
     user, rest = _split_user(address.url.partition("://")[2])
     cut = _SECRET_PARAMETER.sub("", rest).rstrip("?&")
@@ -92,6 +102,16 @@ def is_there(path: Path) -> bool:
             f"{sqlite_address(path)}: {error.strerror}; name a file in a folder that this user may open, with --store"
         ) from error
     return True
+
+
+def _read_file(path: str) -> str:
+    try:
+        return read_start(Path(path), _LONGEST_FILE).decode()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(
+            f"TESNAP_STORE_FILE: {path} cannot be read ({why}): write the store's address into it"
+        ) from None
 
 
 def _refusal(what: str, remedy: str) -> UsageError:

@@ -31,6 +31,13 @@ class Seen(NamedTuple):
     wall: float
 
 
+class Size(NamedTuple):
+    """The room that a store takes, and the part of it that is free and will be used again, in bytes."""
+
+    total: int
+    free: int = 0
+
+
 class Transaction(Protocol):
     """One open transaction: it commits when its block ends, and rolls back when the block raises."""
 
@@ -93,6 +100,15 @@ class Database(Protocol):
 
     def describe(self) -> str:
         """Where the store is, without secrets."""
+
+    def measure(self) -> Size:
+        """The room that the store takes."""
+
+    def tidy(self, *, whole: bool) -> str:
+        """Bring over what a change left in the database's log: else the next one to commit would have to.
+
+        `whole`: give free room back to the disk, too; the reason why not, '' where it was done or there was hardly any.
+        """
 
     def close(self) -> None:
         """Release the owner's lock and the connection."""

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from orchestrator.core import Existence, Problem, Run, RunBeingPlanned, Status, StoreUnavailable, Task
-from orchestrator.store import freezing_sql, organizations, sql
+from orchestrator.store import freezing_sql, organizations, sql, stubs
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.leases import queue_all_afresh
 from orchestrator.store.rows import (
@@ -23,6 +23,7 @@ from orchestrator.store.rows import (
     from_listing,
     from_problem,
     from_reference,
+    from_refused,
     from_task,
     to_bare_task,
     to_result,
@@ -55,8 +56,14 @@ def begin(database: Database, run: Run, planner: str) -> bool:
         while _remove_some(database, row["id"], row["planner"]):
             pass
     with database.write() as tx:
-        values = {"id": run.id, "job": run.job, "files": json.dumps(run.files), "planner": planner}
-        if tx.change(freezing_sql.ADD_RUN, **values, created_at=run.created_at or tx.epoch()):
+        values: dict[str, object] = {
+            "id": run.id,
+            "job": run.job,
+            "files": json.dumps(run.files),
+            "planner": planner,
+        }
+        values |= {"created_at": run.created_at or tx.epoch(), "left_out": from_refused(run.refused)}
+        if tx.change(freezing_sql.ADD_RUN, **values):
             return True
         if tx.row(sql.RUN, run=run.id) is None:
             raise RunBeingPlanned(f"run {run.id} is being planned by another process at this moment")
@@ -137,6 +144,7 @@ class Freezing:
         names = {task.organization: task.organization.rpartition("=")[2] for task in batch}
         known = organizations.lock_all(tx, names)
         wanted = {one.key: one for one in reversed(self._place(batch, known))}
+        stubs.revive(tx, list(wanted))
         before = latest_rows(tx, list(wanted))
         mine = self._referred(tx, before)
         now, epoch = tx.now(), tx.epoch()

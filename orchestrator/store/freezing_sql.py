@@ -5,8 +5,8 @@ from __future__ import annotations
 from orchestrator.store import sql
 
 ADD_RUN = """
-INSERT INTO run (id, job, files, created_at, state, tasks, planner)
-VALUES (:id, :job, :files, :created_at, 'planning', 0, :planner) ON CONFLICT (id) DO NOTHING"""
+INSERT INTO run (id, job, files, created_at, state, tasks, planner, left_out)
+VALUES (:id, :job, :files, :created_at, 'planning', 0, :planner, :left_out) ON CONFLICT (id) DO NOTHING"""
 
 PLANNED_RUNS = "SELECT id, planner FROM run WHERE planner IS NOT NULL"
 

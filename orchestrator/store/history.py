@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from orchestrator.core import Counts, Limit, Result, Run
@@ -70,6 +71,14 @@ class History:
         return [
             (to_run(row), row["pending"]) for row in rows if row["pending"] and not processes.get(row["id"])
         ]
+
+    def organizations(self, run_ids: Sequence[str]) -> Mapping[str, set[str]]:
+        """The names of the organizations of each of these runs, by the run's id."""
+        found: dict[str, set[str]] = defaultdict(set)
+        with self._database.read() as tx:
+            for row in tx.rows(history_sql.ORGANIZATIONS, runs=list(run_ids)):
+                found[row["run"]] |= {row["name"], *row["name"].split("+")}
+        return found
 
     def limits_in_use(self) -> Mapping[str, Limit]:
         """The limits by which organizations were granted last for which live processes make snapshots, by identity.

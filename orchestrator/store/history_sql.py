@@ -20,6 +20,10 @@ RUNS_BEGINNING = """
 SELECT id FROM run WHERE id COLLATE "C" >= :text AND id COLLATE "C" < :beyond AND planner IS NULL
 ORDER BY id COLLATE "C" LIMIT :some"""
 
+ORGANIZATIONS = """
+SELECT r.run, COALESCE(NULLIF(r.name, ''), o.name) AS name
+FROM run_organization r JOIN organization o ON o.id = r.organization WHERE r.run = ANY(:runs)"""
+
 TOTALS = """
 SELECT t.status, CASE WHEN t.lease_run = r.run THEN 1 ELSE 0 END AS here,
     CASE WHEN t.tries = 0 THEN 1 ELSE 0 END AS untried, COUNT(*) AS tasks

@@ -81,9 +81,22 @@ class Owners:
 
     def left_behind(self) -> bool:
         """True if a process, living or dead, has a lock file here: it did not end cleanly, or not yet."""
+        return bool(self._list_owners())
+
+    def find_living(self) -> set[str]:
+        """The other living processes that have a lock file here, whatever a store says of them."""
+        return {owner for owner in self._list_owners() if owner != self._owner and self.alive(owner)}
+
+    def forget_all(self) -> None:
+        """Remove the lock files of all dead owners."""
+        for owner in self._list_owners():
+            self.forget(owner)
+
+    def _list_owners(self) -> list[str]:
+        """The owners that have a lock file here."""
         with contextlib.suppress(OSError):
-            return any(file.name not in (OPENING, NEXT, TURN) for file in self._folder.iterdir())
-        return False
+            return [file.name for file in self._folder.iterdir() if file.name not in (OPENING, NEXT, TURN)]
+        return []
 
     def alive(self, owner: str) -> bool:
         """True if the owner's lock is held by a living process; one that may not be looked at is taken to be."""

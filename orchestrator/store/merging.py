@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.core import Existence, Status
-from orchestrator.store import history_sql, sharing_sql, sql
+from orchestrator.store import history_sql, sharing_sql, sql, stubs
 from orchestrator.store.database import Row, Transaction
 from orchestrator.store.rows import find_existence, find_phase, to_bare_task
 
@@ -23,6 +23,7 @@ SENT = (Status.SENDING, Status.UNCERTAIN, Status.CREATED)
 
 def merge(tx: Transaction, source: int, target: Row) -> None:
     """Move everything of one organization into another, with which it shares a bucket that is locked."""
+    stubs.revive_all(tx, (source, target["id"]))
     _merge_tasks(tx, source, target, tx.now())
     for statement in (
         sharing_sql.MOVE_RUN_TASKS,

@@ -11,7 +11,7 @@ import functools
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import psycopg
@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from orchestrator.core import StoreUnavailable, StoreUnusable, UsageError
 from orchestrator.store import schema, sessions
-from orchestrator.store.database import Claim, Row, Seen, Statement
+from orchestrator.store.database import Claim, Row, Seen, Size, Statement
 
 SCHEMA = "tesnap"
 
@@ -73,6 +73,9 @@ COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 HOLD = b"""SELECT locked, set_config('tesnap.owner', CASE WHEN locked THEN %(named)s ELSE '' END, false)
 FROM pg_try_advisory_lock(%(owner)s) AS locked"""
 
+SIZE = """SELECT SUM(pg_total_relation_size(c.oid)) AS size
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :name AND c.relkind = 'r'"""
+
 MIGRATING = 7_370_461
 """The advisory lock under which the schema changes; any number that nobody else uses."""
 
@@ -108,8 +111,8 @@ class PostgresDatabase:
 
     own_clock = False
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
-        self._url, self._read_only = url, read_only
+    def __init__(self, url: str, *, reread: Callable[[], str] | None = None, read_only: bool = False) -> None:
+        self._url, self._reread, self._read_only = url, reread, read_only
         self._place = _without_secrets(url)
         self._lock = threading.RLock()
         self._open: _Session | None = None
@@ -158,6 +161,15 @@ class PostgresDatabase:
     def forget(self, owner: str) -> None:
         """The server has released the lock already."""
 
+    def measure(self) -> Size:
+        with self.read() as tx:
+            row = tx.row(SIZE, name=SCHEMA) or {}
+        return Size(total=int(row["size"] or 0))
+
+    def tidy(self, *, whole: bool) -> str:  # noqa: ARG002 - as every database has it
+        """Nothing is done: the server's own processes see to it."""
+        return "the database uses the room again by itself"
+
     def close(self) -> None:
         with self._lock:
             session, self._open, self._owner = self._open, None, None
@@ -176,7 +188,7 @@ class PostgresDatabase:
     def _connect(self) -> _Session:
         connection = self._dial()
         try:
-            self._refuse_encoding(connection)
+            _refuse_encoding(connection, self._place)
             number = sessions.find_session(connection, self._dial, self._place)
             session = _Session(connection, number)
             session.send([(statement.encode(), None) for statement in SESSION])
@@ -186,17 +198,19 @@ class PostgresDatabase:
         return session
 
     def _dial(self) -> psycopg.Connection[Row]:
+        if self._reread is not None:
+            self._take_address(self._reread())
         own = conninfo_to_dict(self._url).keys() - {"client_encoding"}
         options = {name: value for name, value in CONNECTION.items() if name not in own}
         return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **options)  # type: ignore[arg-type] # the options are the driver's own, of mixed types
 
-    def _refuse_encoding(self, connection: psycopg.Connection[Row]) -> None:
-        """Raise StoreUnusable for a database that has no place for every character of a test's name."""
-        encoding = connection.info.parameter_status("server_encoding")
-        if encoding not in (None, "UTF8"):
-            raise StoreUnusable(
-                f"{self._place}: the database's encoding is {encoding}: use one that was made with ENCODING 'UTF8'"
+    def _take_address(self, url: str) -> None:
+        """Take the address that the file has now; StoreUnavailable for that of another store, where nothing here is known."""
+        if _without_secrets(url) != self._place:
+            raise StoreUnavailable(
+                f"{self._place}: the address in its file is that of another store by now: start again to use that one"
             )
+        self._url = url
 
     def _hold(self, session: _Session, owner: int) -> None:
         """Lock an owner id in this session; if the old session still has it, another one is claimed later."""
@@ -405,7 +419,7 @@ statement. Our own session could: it says by a setting whose it is."""
 def in_postgres(text: str) -> bytes:
     """A statement in the words of PostgreSQL's driver."""
     text = _IS_ALIVE.sub(_LIVES, text)
-    text = text.replace("tesnap_epoch()", "tesnap_now()").replace("%", "%%")
+    text = text.replace("tesnap_epoch()", "tesnap_now()").replace(" WITHOUT ROWID", "").replace("%", "%%")
     return re.sub(r":([a-z_]+)", r"%(\1)s", text).encode()
 
 
@@ -414,6 +428,15 @@ def _is_lasting(error: psycopg.Error, text: str) -> bool:
     if error.sqlstate is None:
         return "authentication failed" in text or "does not exist" in text
     return error.sqlstate[:2] in LASTING and not isinstance(error, OUT_OF_STEP)
+
+
+def _refuse_encoding(connection: psycopg.Connection[Row], place: str) -> None:
+    """Raise StoreUnusable for a database that has no place for every character of a test's name."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        raise StoreUnusable(
+            f"{place}: the database's encoding is {encoding}: use one that was made with ENCODING 'UTF8'"
+        )
 
 
 def _version(tx: PostgresTransaction) -> int:

@@ -19,6 +19,8 @@ from orchestrator.core import (
     PossibleEvent,
     Priority,
     Problem,
+    Reason,
+    RefusedOrganization,
     Result,
     Run,
     RunState,
@@ -113,7 +115,22 @@ def to_run(row: Row) -> Run:
         created_at=row["created_at"],
         state=RunState(row["state"]),
         tasks=row["tasks"],
+        refused=to_refused(row["left_out"]),
     )
+
+
+def to_refused(text: str | None) -> tuple[RefusedOrganization, ...]:
+    """The organizations that a plan leaves out."""
+    return tuple(
+        RefusedOrganization(name=name, reason=Reason(reason), text=why)
+        for name, reason, why in json.loads(text or "[]")
+    )
+
+
+def from_refused(refused: Iterable[RefusedOrganization]) -> str | None:
+    """The same as JSON; None where there are none."""
+    found = [(one.name, one.reason.value, one.text) for one in refused]
+    return json.dumps(found) if found else None
 
 
 def to_task(row: Row) -> Task:

@@ -268,7 +268,68 @@ SIXTH = (
     )""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
+SEVENTH = (
+    # The organizations that the plan leaves out (JSON), NULL where there are none.
+    "ALTER TABLE run ADD COLUMN left_out TEXT",
+    # Why its tasks were pending when the run's last process ended.
+    "ALTER TABLE run_organization ADD COLUMN reason TEXT",
+    # Each start of a job, also one that came to no run.
+    """CREATE TABLE job_start (
+        id {serial},
+        mark TEXT NOT NULL UNIQUE,               -- random: by it the process that started knows its row
+        job TEXT NOT NULL,
+        title TEXT NOT NULL,                     -- of an incident, else empty
+        run TEXT,
+        command TEXT NOT NULL,
+        user_name TEXT NOT NULL,
+        host TEXT NOT NULL,
+        pid BIGINT NOT NULL,
+        version TEXT NOT NULL,
+        part BIGINT NOT NULL,                    -- 1: only a part of the file was meant
+        attended BIGINT NOT NULL,                -- 1: at a terminal
+        began_wall DOUBLE PRECISION NOT NULL,
+        ended_wall DOUBLE PRECISION,             -- NULL: it is at work, or was killed
+        exit_code BIGINT,
+        last_line TEXT
+    )""",
+    "CREATE INDEX job_start_run ON job_start (run, id)",
+    "CREATE INDEX job_start_whole ON job_start (job, id) WHERE part = 0",
+    "CREATE INDEX job_start_done ON job_start (job, ended_wall) WHERE part = 0 AND exit_code = 0",
+    "CREATE INDEX job_start_title ON job_start (LOWER(title), id) WHERE title <> ''",
+    "CREATE INDEX job_start_attended ON job_start (user_name, host, id) WHERE attended = 1",
+    # When each organization of a job was last made whole.
+    """CREATE TABLE success (
+        job TEXT NOT NULL,
+        organization TEXT NOT NULL,              -- the user's name for it
+        at DOUBLE PRECISION NOT NULL,
+        tasks BIGINT NOT NULL,
+        PRIMARY KEY (job, organization)
+    )""",
+)
+
+EIGHTH = (
+    # What is left of a snapshot that was forgotten and may exist for ever: enough that it is not made again unsaid. Kept
+    # small (`orchestrator.store.stubs`): without a row number, and with one index besides its key.
+    """CREATE TABLE stub (
+        base_key TEXT NOT NULL,
+        generation BIGINT NOT NULL,
+        organization BIGINT NOT NULL,
+        account_group TEXT NOT NULL,
+        test_id TEXT NOT NULL,
+        window_start BIGINT NOT NULL,
+        window_end BIGINT NOT NULL,
+        is_public BIGINT NOT NULL,
+        display_name TEXT NOT NULL,
+        resends BIGINT NOT NULL,
+        made_wall DOUBLE PRECISION NOT NULL,
+        snapshot_id TEXT,
+        event_id TEXT,
+        PRIMARY KEY (base_key, generation)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX stub_event ON stub (event_id)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)
 """Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
 
 VERSION = len(MIGRATIONS)

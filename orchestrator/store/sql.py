@@ -385,7 +385,8 @@ WHERE t.evidence_due IS NOT NULL AND t.status = 'uncertain' AND r.task = t.id AN
 
 KNOWN_SNAPSHOTS = """
 SELECT snapshot_id AS id FROM task WHERE organization = :organization AND snapshot_id = ANY(:ids)
-UNION SELECT event_id FROM task WHERE organization = :organization AND event_id = ANY(:ids)"""
+UNION SELECT event_id FROM task WHERE organization = :organization AND event_id = ANY(:ids)
+UNION SELECT event_id FROM stub WHERE organization = :organization AND event_id = ANY(:ids)"""
 
 # -- reads -------------------------------------------------------------------------------------------------
 

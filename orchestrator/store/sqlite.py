@@ -18,13 +18,19 @@ from urllib.parse import quote
 from orchestrator.core import Clock, StoreGone, StoreUnavailable, StoreUnusable, SystemClock
 from orchestrator.store import loss, reboot, schema, sql
 from orchestrator.store.address import sqlite_address
-from orchestrator.store.database import Claim, Row, Seen, Statement
+from orchestrator.store.database import Claim, Row, Seen, Size, Statement
 from orchestrator.store.files import StoreFiles
 from orchestrator.store.locks import Owners, Turns
 from orchestrator.store.loss import Leftovers
 
 BUSY = 10.0
 """Real seconds to wait for another process's transaction; one takes some milliseconds."""
+
+BACKUP = "backup"
+"""The table that only a backup has."""
+
+WORTH_IT = 0.1
+"""The share of a file that has to be free before it is written anew."""
 
 sqlite3.register_adapter(list, json.dumps)  # SQLite reads lists by its function json_each
 
@@ -112,6 +118,29 @@ class SqliteDatabase:
     def forget(self, owner: str) -> None:
         self._owners.forget(owner)
 
+    def measure(self) -> Size:
+        with self._lock, self._translate_errors():
+            size, pages, free = (
+                self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_size", "page_count", "freelist_count")
+            )
+        return Size(total=size * pages, free=size * free)
+
+    def tidy(self, *, whole: bool) -> str:
+        """Write the file anew only while nobody else may open the store: that takes its lock for as long as it lasts."""
+        with self._lock, self._translate_errors():
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        size = self.measure()
+        if not whole or size.free < WORTH_IT * size.total:
+            return ""
+        with self._translate_lock_errors(), self._owners.lock_opening():
+            if self._owners.find_living():
+                return "processes are at work on it"
+            with self._lock, self._translate_errors():
+                self._connection.execute("VACUUM")
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return ""
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -136,7 +165,7 @@ class SqliteDatabase:
         try:
             yield
         except sqlite3.Error as error:
-            _explain(error, self.describe())
+            explain(error, self.describe())
 
     @contextlib.contextmanager
     def _translate_lock_errors(self) -> Iterator[None]:
@@ -150,8 +179,8 @@ class SqliteDatabase:
     # -- opening it ----------------------------------------------------------------------------------------
     def _open_to_look(self) -> None:
         left = self._files.look_at_leftovers(used=self._owners.left_behind())
-        with self._connected(_connect(self._path, read_only=True)):
-            found = _version(self._connection, self.describe(), left.find_loss(new=True))
+        with self._connected(connect(self._path, read_only=True)):
+            found = read_version(self._connection, self.describe(), left.find_loss(new=True))
             schema.check(found, self.describe())
             with self.read() as tx:
                 current = found == schema.VERSION and tx.is_of_this_boot() and not tx.find_loss(found, left)
@@ -173,7 +202,7 @@ class SqliteDatabase:
         """Open it, bring it forward, and see if anything of it was lost: one process after the other."""
         self._files.drop_strays()
         left = self._files.look_at_leftovers(used=self._owners.left_behind())
-        with self._connected(_connect(self._path, read_only=False)):
+        with self._connected(connect(self._path, read_only=False)):
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             with self._transaction("BEGIN IMMEDIATE") as tx:
@@ -324,7 +353,8 @@ def in_sqlite(text: str) -> str:
     return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text)
 
 
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection to a file, which is made if need be unless it is only to be read."""
     return _open(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
 
 
@@ -340,7 +370,7 @@ def _mode(path: Path, *, read_only: bool) -> str:
     return "mode=ro&immutable=1" if frozen else "mode=ro"
 
 
-def _version(connection: sqlite3.Connection, place: str, loss: str) -> int:
+def read_version(connection: sqlite3.Connection, place: str, loss: str) -> int:
     """The version of a store that is only read; `loss` is what an empty one means."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
         words = loss or "this is not a store of tesnap"
@@ -357,10 +387,15 @@ def refuse_foreign(path: Path, place: str) -> None:
         tables, ours = _tables(path)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
-            _explain(error, place)
+            explain(error, place)
         return  # opening it says what is wrong
     except OSError:
         return
+    if ours and BACKUP in tables:
+        raise StoreUnusable(
+            f"{place}: this is a backup and no store, since what was made after it is not in it: give the file another"
+            " name, then put it back with `tesnap restore FILE`"
+        )
     if tables and not ours:
         some = ", ".join(tables[:3])
         raise StoreUnusable(
@@ -378,7 +413,7 @@ def _tables(path: Path) -> tuple[list[str], bool]:
     return tables, {"version", "last_wall"} <= columns
 
 
-def _explain(error: sqlite3.Error, place: str) -> NoReturn:
+def explain(error: sqlite3.Error, place: str) -> NoReturn:
     """The error as one of ours, whatever it is, with what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code
     if code in PASSING:

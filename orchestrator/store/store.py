@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.core import Clock, StoreTrouble, StoreUnusable, UsageError
 from orchestrator.store import sql
-from orchestrator.store.address import is_there, read_address, sqlite_address
+from orchestrator.store.address import AddressInFile, is_there, read_address, sqlite_address
+from orchestrator.store.backup import declare_put_back
 from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
 from orchestrator.store.files import StoreFiles
 from orchestrator.store.history import History
 from orchestrator.store.organizations import KnownOrganizations
+from orchestrator.store.pruning import Pruning
 from orchestrator.store.queue import Queue
 from orchestrator.store.reads import Reads
 from orchestrator.store.runs import Runs
 from orchestrator.store.sqlite import SqliteDatabase
+from orchestrator.store.starts import Starts
 from orchestrator.store.uncertain import UncertainTasks
 from orchestrator.store.views import Views
 
@@ -29,10 +34,12 @@ class Store:
         self.queue = Queue(database)
         self.organizations = KnownOrganizations(database)
         self.runs = Runs(database, self.queue.register)
+        self.starts = Starts(database)
         self.uncertain = UncertainTasks(database)
         self.views = Views(database)
         self.history = History(database)
         self.reads = Reads(database)
+        self.pruning = Pruning(database)
         self.clocks = ClockReadings(database)
 
     def now(self) -> float:
@@ -52,6 +59,13 @@ class Store:
     def verify(self) -> None:
         """Raise `StoreGone` if what was opened is not what others find by its name any more."""
         self._database.verify()
+
+    def declare_put_back(self, taken: float) -> None:
+        """Note that the store was put back as it was at this moment (epoch seconds): what came later is not known.
+
+        StoreUnavailable while processes are at work on it.
+        """
+        declare_put_back(self._database, taken)
 
     def touch(self) -> None:
         """Write something that changes nothing, to find out whether the store takes it."""
@@ -76,7 +90,8 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
     """
     address = read_address(url)
     if address.path is None:
-        return _open_postgres(address.url, read_only=read_only)
+        reread = (lambda: read_address(url).url) if isinstance(url, AddressInFile) else None
+        return _open_postgres(address.url, reread, read_only=read_only)
     if read_only and not is_there(address.path):
         raise StoreUnusable(f"there is no store at {address.path} yet: `tesnap run` makes one")
     return Store(SqliteDatabase(address.path, clock, read_only=read_only))
@@ -98,7 +113,7 @@ def store_exists(url: str) -> bool:
     return False
 
 
-def _open_postgres(url: str, *, read_only: bool) -> Store:
+def _open_postgres(url: str, reread: Callable[[], str] | None, *, read_only: bool) -> Store:
     """Psycopg is an extra: only who uses PostgreSQL needs it."""
     try:
         from orchestrator.store.postgres import PostgresDatabase
@@ -106,4 +121,4 @@ def _open_postgres(url: str, *, read_only: bool) -> Store:
         raise UsageError(
             "a PostgreSQL store needs psycopg: pip install 'thousandeyes-snapshot-orchestrator[postgres]'"
         ) from error
-    return Store(PostgresDatabase(url, read_only=read_only))
+    return Store(PostgresDatabase(url, reread=reread, read_only=read_only))

@@ -8,11 +8,12 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from orchestrator.core import Counts, Reason, Result, Run, Status, Task, UsageError, closest
 from orchestrator.ratelimit import search_end
-from orchestrator.store import freezing_sql, history_sql, loss, organizations, sql
+from orchestrator.store import freezing_sql, history_sql, loss, organizations, sql, stubs
 from orchestrator.store.database import Database, Row, Transaction
 from orchestrator.store.rows import BATCH, kind, to_result, to_run, to_task
 
@@ -204,7 +205,7 @@ class Views:
             present = {name: (organizations.find(tx, name) or {}).get("identity", name) for name in names}
             for first in range(0, len(tasks), BATCH):
                 keys = {_key_under(present, task): task for task in tasks[first : first + BATCH]}
-                for base_key, row in latest_rows(tx, list(keys)).items():
+                for base_key, row in _latest_known(tx, list(keys)).items():
                     task = keys[base_key]
                     known = replace(task, organization=row["identity"], generation=row["generation"])
                     found[task.base_key] = to_result(row, known, None)
@@ -299,6 +300,12 @@ def _to_serving_process(row: Row) -> ServingProcess:
 
 def _result(row: Row) -> Result:
     return to_result(row, to_task(row), row["run"])
+
+
+def _latest_known(tx: Transaction, keys: Sequence[str]) -> dict[str, Row]:
+    """The latest generation of each task, by base key; of a forgotten one what its stub says."""
+    known = [*stubs.find(tx, keys), *latest_rows(tx, keys).values()]
+    return {row["base_key"]: row for row in sorted(known, key=itemgetter("generation"))}
 
 
 def _key_under(identities: Mapping[str, str], task: Task) -> str:

@@ -158,7 +158,7 @@ def make_ending(
 
 
 def _exit_code(view: RunView, organizations: ServedOrganizations, *, early: bool) -> ExitCode:
-    """The first that is true of cancelled, stopped `early`, refused, not all made, done."""
+    """The first that is true of cancelled, stopped `early`, refused, not all planned or made, done."""
     counts, over = view.total, view.run.state is RunState.FINISHED
     if view.run.state is RunState.CANCELLED:
         return ExitCode.NOT_ALL_MADE
@@ -168,7 +168,8 @@ def _exit_code(view: RunView, organizations: ServedOrganizations, *, early: bool
     if (counts.pending and not over) or stops or any(served.awaits_token for served in organizations):
         return ExitCode.REFUSED
     whole = not (counts.failed or counts.uncertain or counts.pending)
-    return ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE
+    left_out = (one.exit_code for one in view.run.refused)
+    return max(left_out, default=ExitCode.DONE if whole else ExitCode.NOT_ALL_MADE)
 
 
 def _reason(organizations: ServedOrganizations, identity: str, *, stopping: bool) -> str:

@@ -125,7 +125,7 @@ class Worker:
     def end(self) -> Ending:
         """The ending of the run, told to the observer; the store's registration is given up."""
         try:
-            view = self._store.views.run(self.run.id)
+            view = self._read_view()
             reasons = pending_reasons(view, self._organizations, stopping=self._shutdown.begun)
             if self._shutdown.store_gone:
                 reasons = dict.fromkeys(reasons, Reason.STORE.value)
@@ -143,6 +143,11 @@ class Worker:
         ending = replace(ending, unread=min(len(self._lost_answers.unread), view.total.uncertain))
         self._observer.on_end(ending)
         return ending
+
+    def _read_view(self) -> RunView:
+        """The run as it is, with the organizations that cannot be served by this process among the refused."""
+        view = self._store.views.run(self.run.id)
+        return replace(view, run=replace(view.run, refused=self.run.refused))
 
     def _report_last(self, view: RunView) -> None:
         self._watch.report(thorough=True)  # what was told to have failed may have been made since

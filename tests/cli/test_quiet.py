@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.cli.test_exit_codes import place  # noqa: F401 - a fixture
-from tests.support.commands import ran
+from tests.cli.test_exit_codes import Place, place  # noqa: F401 - a fixture
 
-pytestmark = pytest.mark.socket
+pytestmark = pytest.mark.process
 
 TWICE = """\
 version: 1
@@ -23,24 +20,21 @@ jobs:
 
 
 @pytest.mark.parametrize("words", [(), ("--log-format", "json"), ("--format", "csv"), ("--dry-run",)])
-def test_a_quiet_run_that_ends_with_0_says_nothing(words: tuple[str, ...], place: Path) -> None:  # noqa: F811 - the fixture
+def test_a_quiet_run_that_ends_with_0_says_nothing(words: tuple[str, ...], place: Place) -> None:  # noqa: F811 - the fixture
     """Two jobs want each test, a clock time is there twice, an earlier run is unfinished, a variable is unknown."""
-    (place / "twice.yaml").write_text(TWICE, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as wrong:
-        wrong.setenv("TE_TOKEN", "wrong")
-        assert ran("run", "twice.yaml", "--quiet").code == 4
-    with pytest.MonkeyPatch.context() as odd:
-        odd.setenv("TESNAP_DEADLIN", "1h")
-        loud = ran("plan", "twice.yaml")
-        ended = ran("run", "twice.yaml", "--quiet", *words)
+    (place.folder / "twice.yaml").write_text(TWICE, encoding="utf-8")
+    assert place.ran("run", "twice.yaml", "--quiet", TE_TOKEN="wrong").code == 4
+    loud = place.ran("plan", "twice.yaml", TESNAP_DEADLIN="1h")
+    ended = place.ran("run", "twice.yaml", "--quiet", *words, TESNAP_DEADLIN="1h")
     assert "warning: " in loud.stderr
     assert (ended.code, ended.stderr) == (0, "")
     assert ended.stdout
 
 
-def test_a_quiet_rehearsal_with_faults_that_it_gets_over_says_nothing(place: Path) -> None:  # noqa: F811 - the fixture
+def test_a_quiet_rehearsal_with_faults_that_it_gets_over_says_nothing(place: Place) -> None:  # noqa: F811 - the fixture
     """Server errors and lost answers are its business."""
+    place.variables.clear()  # the limit as it is: a rehearsal is quick enough
     for seed in range(2):
-        ended = ran("rehearse", "jobs.yaml", "--speed", "300", "--faults", "--seed", str(seed), "-q")
+        ended = place.ran("rehearse", "jobs.yaml", "--speed", "300", "--faults", "--seed", str(seed), "-q")
         assert ended.code == 0 or ended.stderr
         assert ended.code != 0 or not ended.stderr

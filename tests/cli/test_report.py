@@ -24,7 +24,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def test_a_report_is_made_of_what_the_store_has_now() -> None:
     """The command's report has the store's results, calendar and limits."""
     with click.Context(tesnap):
-        made = load_report(shelf(1), "last", zone=BERLIN, show_links=True)  # type: ignore[arg-type]  # as above
+        made = load_report(shelf(1), RUN, zone=BERLIN, show_links=True)  # type: ignore[arg-type]  # as above
     assert (made.run, made.now, len(made.results)) == (RUN, START + 40 * DAY, 1)
     assert made.holds == {ACME: 3.01}
 

@@ -83,3 +83,27 @@ def test_details_of_a_text_line_are_shown_on_demand() -> None:
     event = Event(name="attempt.retry", text="again", fields=(("attempt", 2),))
     log.write_event(log.event_log(Lines(stream), level="debug"), event, now=START)
     assert stream.getvalue() == "again (attempt.retry attempt=2)\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "trace"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "0af7651916cd43dd8448eb211c80319c"),
+        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later", "0af7651916cd43dd8448eb211c80319c"),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ""),
+        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", ""),
+        ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", ""),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", ""),
+        ("nonsense", ""),
+        ("", ""),
+    ],
+)
+def test_the_trace_that_a_process_belongs_to_is_in_every_event(given: str, trace: str) -> None:
+    """As W3C Trace Context has it; one that is none is no trace."""
+    assert log.find_trace_id({"TRACEPARENT": given}) == trace
+    stream = io.StringIO()
+    logger = log.event_log(Lines(stream), as_json=True, trace_id=trace)
+    for name in ("run.begun", "run.ended"):
+        log.write_event(logger, Event(name=name, text="x"), now=START)
+    found = [json.loads(line).get("trace_id", "") for line in stream.getvalue().splitlines()]
+    assert found == [trace] * 2

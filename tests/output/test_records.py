@@ -36,7 +36,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "records.md"
 START = 1_795_183_200  # 2026-11-20T14:00:00Z
 COMMON_KEYS = ("event", "time", "schema", "run_id")
 STARTED_KEYS = (*COMMON_KEYS, "job", "tasks")
-FINISHED_KEYS = (*COMMON_KEYS, "counts", "pending_reasons", "exit_code", "seconds")
+FINISHED_KEYS = (*COMMON_KEYS, "counts", "pending_reasons", "refused", "exit_code", "seconds")
+
+REFUSED_KEYS = ("event", "time", "schema", "run_id", "organization", "reason", "text", "exit_code")
 SECRET = "0a1b2c3d-secret-4e5f"
 
 TASK = Task(
@@ -207,7 +209,7 @@ def test_waiting_is_counted_from_when_the_task_could_have_gone(
 def test_the_counts_of_a_finished_run_add_up() -> None:
     """What is leased or being sent when the process ends is pending."""
     record = records.end_record(ending(created=42, failed=2, queued=1, leased=1, sending=1), now=START + 60.0)
-    assert tuple(record) == FINISHED_KEYS
+    assert tuple(record) == tuple(key for key in FINISHED_KEYS if key != "refused")
     assert record["counts"] == {"created": 42, "existing": 0, "failed": 2, "uncertain": 0, "pending": 3}
     assert (record["time"], record["seconds"]) == ("2026-11-20T14:01:00.000Z", 12.3)
 
@@ -250,6 +252,7 @@ def test_the_documentation_names_every_key_and_no_other() -> None:
     }
     assert documented["run.started"] == list(STARTED_KEYS)
     assert documented["snapshot.created"] == [*records.SNAPSHOT_KEYS, "title", "detail", "fields"]
+    assert documented["organization.refused"] == list(REFUSED_KEYS)
     assert documented["run.finished"] == [*FINISHED_KEYS, *records.COUNT_KEYS]
     assert documented["Log events"][: len(log.LOG_KEYS)] == list(log.LOG_KEYS)
     assert all(f"`{reason}`" in by_title["run.finished"] for reason in Reason)
@@ -259,10 +262,12 @@ def test_the_documentation_names_every_key_and_no_other() -> None:
 def test_the_documentation_shows_true_records() -> None:
     """Every example has its keys in order."""
     examples = re.findall(r'^\{.*"schema".*\}$', DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(examples) == 4
+    assert len(examples) == 5
     for line in examples:
         read = json.loads(line)
-        keys = {"run.started": STARTED_KEYS, "run.finished": FINISHED_KEYS}.get(
-            read["event"], records.SNAPSHOT_KEYS
-        )
+        keys = {
+            "run.started": STARTED_KEYS,
+            "organization.refused": REFUSED_KEYS,
+            "run.finished": FINISHED_KEYS,
+        }.get(read["event"], records.SNAPSHOT_KEYS)
         assert list(read) == [key for key in keys if key in read]

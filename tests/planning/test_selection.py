@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,12 +18,20 @@ from orchestrator.core.jobs import (
     TestRef,
     Window,
 )
+from orchestrator.core.starts import Success
+from orchestrator.core.tasks import Reason
+from orchestrator.planning.discovery import OrganizationSurvey
+from orchestrator.planning.refusal import (
+    check_lists,
+    check_part,
+    check_selection,
+    describe_fewer,
+    refuse_selections,
+)
 from orchestrator.planning.selection import (
     Listing,
     Scope,
     Selection,
-    check_lists,
-    check_selection,
     make_scope,
     select_tests,
     select_tests_by_organization,
@@ -308,21 +317,71 @@ def test_everything_excluded_is_an_error_of_its_own() -> None:
 
 
 def test_more_tests_than_allowed_are_refused_with_their_number() -> None:
-    """`max_tests` counts what is meant over all organizations of the job."""
-    asked = job(select=Select(test_name=("checkout",)), max_tests=3)
-    one = chosen(asked)
-    check_selection(asked, {"acme": one})
+    """`max_tests` counts in each organization of the job: the others of it are served."""
+    asked = job(select=Select(test_name=("checkout",)), max_tests=1)
     with pytest.raises(SelectionError) as caught:
-        check_selection(asked, {"acme": one, "other": one})
+        check_selection(asked, {"acme": chosen(asked)})
     assert str(caught.value) == (
-        "4 tests match, more than the 3 that --max-tests allows, so nothing was sent: look at them with"
-        " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 4"
+        "2 tests match, more than the 1 that --max-tests allows, so nothing was sent: look at them with"
+        " `tesnap tests`, then narrow them down by tag, type or name, or set --max-tests to 2"
     )
     filed = dataclasses.replace(asked, place="jobs.yaml:7:5")
     with pytest.raises(
-        SelectionError, match=r"^jobs\.yaml:7:5: 4 .* that max_tests allows.* set max_tests to 4$"
+        SelectionError, match=r"^jobs\.yaml:7:5: 2 .* that max_tests allows.* set max_tests to 2$"
     ):
-        check_selection(filed, {"acme": one, "other": one})
+        check_selection(filed, {"acme": chosen(filed)})
+    few = chosen(dataclasses.replace(filed, select=Select(test_name=("login",))))
+    check_selection(filed, {"acme": chosen(filed), "other": few})
+    assert reasons(filed, {"acme": chosen(filed), "other": few}) == {"acme": Reason.TOO_MANY_TESTS}
+
+
+def reasons(asked: Job, selections: Mapping[str, Selection], **stopped: Reason) -> dict[str, Reason]:
+    """Whom a job's selections refuse, and why."""
+    surveys = {name: OrganizationSurvey(stopped=stopped.get(name), because="no token") for name in selections}
+    return {one.name: one.reason for one in refuse_selections(asked, selections, surveys)}
+
+
+def test_an_empty_selection_of_a_file_refuses_that_organization_alone() -> None:
+    """At least one test, or as many as `min_tests` says; what is typed looks where the tests are."""
+    filed = job(select=Select(test_name=("checkout",)), place="jobs.yaml:7:5")
+    two, none = chosen(filed), chosen(filed, listing(tests={}))
+    assert reasons(filed, {"acme": two, "other": none}) == {"other": Reason.TOO_FEW_TESTS}
+    three = dataclasses.replace(filed, min_tests=3)
+    assert reasons(three, {"acme": two, "other": none}) == dict.fromkeys(
+        ("acme", "other"), Reason.TOO_FEW_TESTS
+    )
+    assert reasons(dataclasses.replace(filed, min_tests=0), {"acme": none}) == {}
+    typed = dataclasses.replace(filed, place="")
+    assert reasons(typed, {"acme": two, "other": none}) == {}
+    assert reasons(typed, {"acme": none, "other": none}) == dict.fromkeys(
+        ("acme", "other"), Reason.TOO_FEW_TESTS
+    )
+
+
+def test_too_few_tests_are_said_with_both_numbers() -> None:
+    """So that nobody has to count; where nothing is named, how many there are."""
+    filed = job(select=Select(test_name=("checkout",)), place="jobs.yaml:7:5", min_tests=3)
+    with pytest.raises(SelectionError) as caught:
+        check_selection(filed, {"acme": chosen(filed)})
+    assert str(caught.value) == (
+        "jobs.yaml:7:5: 2 tests match, fewer than the 3 that min_tests wants, so nothing was sent"
+    )
+
+
+def test_a_selection_that_could_not_be_made_refuses_with_its_cause() -> None:
+    """A token that is missing, lists that are kept back or away; offline nobody looked, so nobody is refused."""
+    filed = job(select=Select(test_name=("checkout",)), place="jobs.yaml:7:5")
+    unread = chosen(filed, Listing(aid="7", label="account group 7"))
+    assert reasons(filed, {"acme": unread}, acme=Reason.TOKEN_MISSING) == {"acme": Reason.TOKEN_MISSING}
+    assert reasons(filed, {"acme": unread}) == {}
+    for cause, reason in (
+        (UnreadableCause.SERVER, Reason.API_UNREACHABLE),
+        (UnreadableCause.FORBIDDEN, Reason.PERMISSION_REFUSED),
+        (UnreadableCause.STRANGER, Reason.NOT_THE_API),
+    ):
+        missing = UnreadableList(of="tests", where="account group 7", because="no", cause=cause)
+        lost = dataclasses.replace(unread, unreadable=(missing,))
+        assert reasons(filed, {"acme": lost}) == {"acme": reason}
 
 
 def test_a_tag_where_there_are_none_is_said_so() -> None:
@@ -464,3 +523,65 @@ def test_with_one_organization_an_id_that_its_list_has_not_is_sent_all_the_same(
     assert meant(several("99"), known) == {"acme": ["99"]}
     (note,) = select_tests_by_organization(several("99"), known, moments=())["acme"].notes
     assert note.startswith("acme: test 99 is not in the list of tests")
+
+
+# -- a part of the job -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        (("2",), ["2"]),
+        (("checkout*",), ["1", "2"]),
+        (("EU",), ["3", "1"]),
+        (("4", "us"), ["4", "2"]),
+        (("77",), []),
+    ],
+)
+def test_of_a_part_only_those_tests_are_meant_that_are_like_it(
+    only: tuple[str, ...], expected: list[str]
+) -> None:
+    """By id, by a part of the name or by a pattern, of those that the job names and of those that it selects."""
+    asked = job(tests=(TestRef(id="3"), TestRef(id="4")), select=Select(test_name=("checkout",)))
+    assert set(ids(chosen(asked))) >= set(expected)
+    assert sorted(ids(chosen(dataclasses.replace(asked, only=only)))) == sorted(expected)
+
+
+def test_a_part_refuses_no_organization_in_which_it_has_no_test() -> None:
+    """But one whose lists cannot be read: nobody knows what is missing of it."""
+    filed = job(select=Select(test_name=("checkout",)), place="jobs.yaml:7:5", min_tests=2, only=("login",))
+    none = chosen(filed)
+    assert ids(none) == []
+    assert reasons(filed, {"acme": none, "other": none}) == {}
+    assert reasons(filed, {"acme": none, "other": none}, other=Reason.TOKEN_MISSING) == {
+        "other": Reason.TOKEN_MISSING
+    }
+    by_id = job(tests=(TestRef(id="1"),), only=("2",))
+    assert reasons(by_id, {"acme": chosen(by_id)}, acme=Reason.TOKEN_MISSING) == {}
+
+
+def test_a_part_without_any_test_is_an_error() -> None:
+    """What is like nothing is most likely misspelt."""
+    filed = job(select=Select(test_name=("checkout",)), only=("logim",))
+    with pytest.raises(SelectionError, match="no test of the jobs is like 'logim', so nothing was sent"):
+        check_part([filed], [], [])
+    check_part([dataclasses.replace(filed, only=())], [], [])
+
+
+# -- less than there was -----------------------------------------------------------------------------------
+
+
+def test_less_than_half_of_the_last_success_is_said() -> None:
+    """With both numbers, for each organization; half of it, and more than there was, are not worth a word."""
+    before = {
+        "acme": Success(at=1.0, tasks=4),
+        "globex": Success(at=1.0, tasks=7),
+        "new": Success(at=1.0, tasks=1),
+    }
+    (told,) = describe_fewer({"acme": 2, "globex": 3, "new": 9}, before)
+    assert told.startswith(
+        "less than half of the snapshots that the last successful run had (globex: 3 of 7)"
+    )
+    assert list(describe_fewer({"acme": 2, "globex": 4, "new": 1}, before)) == []
+    (gone,) = describe_fewer({"acme": 2, "globex": 4}, before)
+    assert "new: 0 of 1" in gone

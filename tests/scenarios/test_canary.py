@@ -54,6 +54,7 @@ version: 1
 name: canary
 organizations: {{acme: {{token_file: {folder}/token}}}}
 notify: [{{format: slack, url_file: {folder}/hook}}, {{format: json, url_file: {folder}/hook}}]
+ping: {{url_file: {folder}/hook}}
 retry: {{attempts: 2}}
 jobs: [{{name: a, tests: ["{test}"], windows: [{{start: 2026-11-20T14:00:00Z, end: 2026-11-20T16:00:00Z}}]}}]
 """
@@ -230,7 +231,10 @@ def every_command(test: str) -> dict[str, list[list[str]]]:
     reports = [word for suffix in ("html", "md", "csv", "jsonl") for word in ("--report", f"report.{suffix}")]
     shown = ["-v", "--log-format", "json"]
     return {
-        "run": [["jobs.yaml", "-v", *reports], ["jobs.yaml", *shown, "--again", "--format", "table"]],
+        "run": [
+            ["jobs.yaml", "-v", "--metrics", "canary.prom", *reports],
+            ["jobs.yaml", *shown, "--again", "--format", "table"],
+        ],
         "plan": [["jobs.yaml"], ["jobs.yaml", "--json"]],
         "validate": [["jobs.yaml"], ["jobs.yaml", "--json"]],
         "tests": [[], ["--json"], ["--format", "yaml"]],
@@ -242,6 +246,8 @@ def every_command(test: str) -> dict[str, list[list[str]]]:
         "resume": [["-v"]],
         "status": [[], ["--json"]],
         "runs": [[], ["--json"]],
+        "metrics": [[], ["--metrics-organizations"]],
+        "config": [["jobs.yaml"], ["jobs.yaml", "--json"]],
         "settle": [["last"]],
         "report": [["--format", form] for form in ("md", "html", "csv", "table")] + [["-o", "late.html"]],
         "list": [[], ["--json"]],

@@ -35,12 +35,10 @@ def interrupted(at: Stage, jobfile: JobFile) -> Run:
     return store.runs.start(run, [result.task for result in store.views.results("r1")])
 
 
-def told(organizations: Organizations) -> list[str]:
-    """Which unfinished runs the user hears of."""
-    return [
-        event.text.split(",")[1].strip()
-        for event in history.describe_unfinished(organizations.store.history, organizations.jobfile)
-    ]
+def told(organizations: Organizations) -> str:
+    """What the user hears of unfinished runs."""
+    events = history.describe_unfinished(organizations.store.history, organizations.jobfile)
+    return "\n".join(event.text for event in events)
 
 
 def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stage: StageMaker) -> None:
@@ -54,7 +52,7 @@ def test_an_unfinished_run_of_another_file_of_the_same_name_is_not_ones_own(stag
         ("/fb/jobs.yaml", True, True),  # whoever writes the name says that it is the same job
     ):
         with organizations_for(at, replace(jobfile, files=(file,), named=named)) as organizations:
-            assert ("r9" in told(organizations)) is expected
+            assert ("tesnap resume r9" in told(organizations)) is expected
 
 
 def test_who_carries_on_a_run_of_other_files_is_told_so(stage: StageMaker) -> None:

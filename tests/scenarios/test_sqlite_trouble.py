@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import resource
 import shutil
 import sqlite3
+import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -17,11 +20,13 @@ import pytest
 from orchestrator.app.examine import Level, examine_store
 from orchestrator.core.jobs import RetryRules
 from orchestrator.output.sentences import last_line
+from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.store import sqlite
 from orchestrator.store.sqlite import SqliteDatabase
 from orchestrator.store.store import Store
-from tests.support.commands import Ran, ran, ran_by
+from tests.support.commands import LONGEST, ROOT, Ran, environment, ran, ran_by
 from tests.support.server_log import find_duplicates, refusals
+from tests.support.terminals import TESNAP
 from tests.support.virtual import Notebook, Stage, drive
 
 StageMaker = Callable[..., Stage]
@@ -137,6 +142,43 @@ def fill(path: Path) -> None:
                 file.write(bytes(4096))
         except OSError:
             return
+
+
+@pytest.mark.process
+def test_a_volume_that_is_full_under_a_command_and_empties_again(small_disk: Path, tmp_path: Path) -> None:
+    """The whole command, its store, its metrics and the memory of its run on one volume: it waits, and all is made once."""
+    simulator = Simulator(example_world(1, STORED), period=1.0, latency=(0.0, 0.0))
+    (tmp_path / "jobs.yaml").write_text(
+        "version: 1\nname: night\njobs: [{name: a, select: {test_name: '*'}, windows: [{last: 1h, until: '00:00'}]}]\n"
+    )
+    quick = {"TESNAP_PER": "1s", "TESNAP_GUARD": "10ms", "TESNAP_GRACE": "100ms"}
+    words = ["run", "jobs.yaml", "--json", "--metrics", f"{small_disk}/tesnap.prom"]
+    with serve(simulator) as url:
+        environ = {**environment(small_disk), **quick, "TE_BASE_URL": url, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [*TESNAP, *words],
+            cwd=tmp_path,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            records = [process.stdout.readline(), process.stdout.readline()]
+            fill(small_disk / "ballast")
+            said = next(line for line in process.stderr if "full" in line)
+            looked = ran("status", "--store", environ["TESNAP_STORE"])
+            (small_disk / "ballast").unlink()
+            out, _ = process.communicate(timeout=LONGEST)
+    events = [json.loads(line)["event"] for line in [*records, *out.splitlines()]]
+    assert (process.returncode, Counter(events)["snapshot.created"]) == (0, STORED)
+    assert "the disk is full; make room" in said
+    assert (looked.code, "is at work since" in looked.stdout) == (0, True)
+    assert len([entry for entry in simulator.log if entry.counted]) == STORED
+    assert "with exit code 0" in ran("status", "--store", environ["TESNAP_STORE"]).stdout
+    assert 'tesnap_last_run_exit_code{name="night"} 0.0' in (small_disk / "tesnap.prom").read_text()
 
 
 @pytest.mark.process

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from orchestrator.core.errors import StoreUnavailable
 from orchestrator.core.jobs import RetryRules
+from orchestrator.output.formats import Output
+from orchestrator.output.terminal import View
 from orchestrator.store.store import Store
 from tests.support.server_log import refusals
 from tests.support.virtual import Stage, drive
@@ -73,3 +77,38 @@ def test_a_store_that_stays_away_ends_the_run_early_and_says_so(stage: StageMake
     assert at.clock.boot() - start == pytest.approx(100 + RetryRules().within, abs=120)
     ending, _ = at.run(at.jobfile(12), run_id="r1")
     assert (ending.exit_code, ending.counts.created) == (0, 12)
+
+
+class Stamped(io.StringIO):
+    """Standard error that notes when each line of it was written."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage, self.lines = stage, list[tuple[float, str]]()
+
+    def write(self, text: str) -> int:
+        at = self._stage.clock.boot()
+        self.lines += [(at, line) for line in text.splitlines() if line]
+        return super().write(text)
+
+
+def test_an_hour_without_the_store_is_a_line_a_minute_at_most(stage: StageMaker) -> None:
+    """What somebody reads of it afterwards; when it is back the run goes on by itself."""
+    at = stage(tests=12)
+    start = at.clock.boot()
+    away, back = start + 100.0, start + 100.0 + RetryRules().within - 60.0
+    said = Stamped(at)
+    view = View(Output(stdout=io.StringIO(), stderr=said, clock=at.clock))
+    worker, _ = at.worker(
+        at.jobfile(12), store=fail_between(at.open(), at, METHODS, away, back), observer=view
+    )
+    (ending,) = drive(at.timeline, [worker])
+    assert (ending.exit_code, ending.counts.created) == (0, 12)
+    told = [(when, line) for when, line in said.lines if away <= when < back]
+    minutes = Counter(int((when - away) // 60) for when, _ in told)
+    assert [line.partition(" ")[0] for _, line in told[:2]] == [
+        "warning:",
+        "org-1:",
+    ]  # its cause, what waits for it
+    assert minutes.pop(0) == 2
+    assert max(minutes.values(), default=0) <= 1

@@ -5,6 +5,7 @@ These tests patch the list of migrations on purpose: that is what an older progr
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,9 +20,11 @@ from orchestrator.core.tasks import Reason, Status
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store import schema
 from orchestrator.store import sqlite as sqlite_store
+from orchestrator.store.backup import back_up, restore
 from orchestrator.store.database import Transaction
 from orchestrator.store.history import KEPT
 from orchestrator.store.locks import Owners
+from orchestrator.store.pruning import Forgotten
 from orchestrator.store.sqlite import SqliteTransaction
 from orchestrator.store.store import open_store
 from tests.store.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, task
@@ -266,3 +269,74 @@ def test_nor_in_postgresql(postgres_url: str, older: int) -> None:
 def test_there_is_an_older_version_to_test() -> None:
     """The list of versions is not empty by mistake."""
     assert len(OLDER) == schema.VERSION - 1 >= 1
+
+
+RELEASED = {
+    1: "4adcd54d75fc8ed3",
+    2: "b65c572d6c12835a",
+    3: "e5be2583de2a97b2",
+    4: "cd6ca2315de5236e",
+    5: "d176692908b68b4a",
+    6: "5865caf052c33bb6",
+}
+"""The digests of the steps that are in stores already."""
+
+
+def digest(step: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(step).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("number", RELEASED)
+def test_a_step_that_was_released_is_never_changed(number: int) -> None:
+    """A store that went through it would not be what the next step builds on; what is missing is a new step."""
+    assert digest(schema.MIGRATIONS[number - 1]) == RELEASED[number]
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_a_backup_of_an_older_store_is_brought_forward_where_it_is_put_back(
+    tmp_path: Path, older: int
+) -> None:
+    """It is taken as it is, under the older program at work; what is put back is a store of this version."""
+    clock, acme, file = VirtualClock(), identity(BASE_URL, name="acme"), tmp_path / "copy.db"
+    with older_file(tmp_path / "store.db", clock, older) as program:
+        back_up(str(tmp_path / "store.db"), file, clock)
+        assert program.execute("UPDATE meta SET last_wall = last_wall").rowcount == 1
+    place = tmp_path / "back" / "store.db"
+    restore(str(place), file, clock)
+    with closing(open_store(str(place), clock=clock)) as store:
+        assert store.views.run("r1").total.queued == 3
+        assert store.views.run("r1").names == {acme: "acme"}
+        assert store.views.loss() is not None
+
+
+@pytest.mark.parametrize("older", OLDER)
+def test_an_older_store_can_be_pruned_once_it_is_brought_forward(
+    older_world: Callable[[int], World], older: int
+) -> None:
+    """What is over goes, the uncertain stays, and what is open is untouched."""
+    world = older_world(older)
+    with world.store._database.write() as tx:
+        tx.change("UPDATE task SET settled_wall = 1 WHERE settled_at IS NOT NULL")
+    before = world.store.epoch()
+    assert [one.run.id for one in world.store.pruning.find_old(before)] == ["ended"]
+    steps = world.store.pruning.forget("ended", before=before)
+    assert sum(steps, Forgotten()) == Forgotten(tasks=4, kept=1)
+    assert world.states() == [Status.QUEUED] * 3
+    assert world.states("ended") == [Status.UNCERTAIN]
+    world.close()
+
+
+def test_a_newer_store_is_refused(world: World) -> None:
+    """By who runs, by who looks, and by who prunes it: exit code 2, with what to do; nothing is written."""
+    with world.store._database.write() as tx:
+        tx.change("UPDATE meta SET version = :version", version=schema.VERSION + 1)
+    words = f"version {schema.VERSION + 1}, made by a newer tesnap; .* Install the newer tesnap, or name another store"
+    for read_only in (False, True):
+        with pytest.raises(StoreUnusable, match=words):
+            open_store(world.url, clock=world.clock, read_only=read_only)
+    for command in (("runs",), ("prune", "--yes")):
+        done = ran(*command, "--store", world.url)
+        assert (done.code, done.stdout) == (2, "")
+        assert "Install the newer tesnap" in done.stderr
+    with world.store._database.read() as tx:
+        assert schema.version(tx) == schema.VERSION + 1

@@ -493,4 +493,4 @@ def test_every_error_of_sqlite_is_trouble_of_the_store() -> None:
             if code is not None:
                 error.sqlite_errorcode = code
             with pytest.raises(StoreTrouble, match=r"sqlite:////x: .*boom"):
-                sqlite_store._explain(error, "sqlite:////x")
+                sqlite_store.explain(error, "sqlite:////x")

@@ -13,8 +13,8 @@ from orchestrator.store.history_sql import KEEP_COUNTS
 NUMBERS = """
 WITH RECURSIVE number (i) AS (SELECT CAST(:first AS BIGINT) UNION ALL SELECT i + 1 FROM number WHERE i + 1 < :end)"""
 
-# As many digits as a real key has characters, in no order.
-_KEY = "CAST(i * 2654435761 % 4294967296 AS TEXT) || '-0123456789-0123456789-0123456789-0123456789-' || CAST(i AS TEXT)"
+# As many digits as a real key has, in no order, and no two alike: the factor is odd.
+_KEY = "CAST(1000000000000000 + i * 2654435761 % 4294967296 AS TEXT)"
 
 # Of each hundred tasks one has failed and one is uncertain; the runs are one a day, the last of them yesterday's.
 TASKS = f"""

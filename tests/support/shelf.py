@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.core.jobs import Limit
+from orchestrator.core.starts import Start
 from orchestrator.core.tasks import Counts, Result, Snapshot
 from orchestrator.ratelimit.bucket import Bucket
 from orchestrator.store.history import MadeSnapshot
@@ -27,7 +28,7 @@ class Shelf:
     def __init__(self, made: Iterable[tuple[str, Result]], now: float) -> None:
         self.made, self.clock = list(made), VirtualClock(wall=now)
         self.asked: dict[str, object] = {}
-        self.views = self.history = self.organizations = (
+        self.views = self.history = self.organizations = self.starts = (
             self  # the parts of a store; no two of their methods share a name
         )
 
@@ -41,6 +42,12 @@ class Shelf:
         return RunView(run=RUN, counts={ACME: Counts(created=len(self.made))})
 
     def serving_processes(self, run_id: str) -> dict[str, list[ServingProcess]]:
+        return {}
+
+    def reasons(self, run_id: str) -> dict[str, str]:
+        return {}
+
+    def last_of(self, run_ids: Iterable[str]) -> dict[str, Start]:
         return {}
 
     def bucket(self, organization: str) -> Bucket:

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.store.database import Database, Row, Seen, Statement, Transaction
 
-HISTORY = ("run", "task", "run_task")
+HISTORY = ("run", "task", "run_task", "stub")
 """The tables that grow with every run."""
 
 UNFINISHED = ("run_active", "run_planned", "task_owner", "task_evidence")

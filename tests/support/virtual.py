@@ -16,7 +16,7 @@ from orchestrator.api.catalog import Getter
 from orchestrator.api.client import Call, snapshot_call
 from orchestrator.api.response import Answer
 from orchestrator.core.errors import TesnapError
-from orchestrator.core.events import Ending, Event, Progress
+from orchestrator.core.events import Ending, Event, Observer, Progress
 from orchestrator.core.jobs import (
     CredentialSource,
     Http,
@@ -312,9 +312,11 @@ class Stage:
         )
 
     def surveys(self, jobfile: JobFile) -> dict[str, OrganizationSurvey]:
-        """The survey of every organization."""
-        found = {}
+        """The survey of every organization that a job means."""
+        found, wanted = {}, set(jobfile.wanted_organizations)
         for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
+            if name not in wanted:
+                continue
             getter = VirtualGetter(self.simulator, self.clock, ORGANIZATION_TOKENS.format(at))
             found[name] = survey_organization(getter, organization, [""], clock=self.clock)
         return found
@@ -328,14 +330,16 @@ class Stage:
         again: bool = False,
         store: Store | None = None,
         offset: float = 0.0,
+        observer: Observer | None = None,
     ) -> tuple[Worker, Notebook]:
-        """A process that runs the job file; its survey found the API's calendar so far ahead."""
+        """A process that runs the job file; its survey found the API's calendar so far ahead. An observer of its own takes the notebook's place."""
         store = store or self.open()
         surveys = self.surveys(jobfile)
         served: dict[str, ServedOrganization] = {}
         identities: dict[str, str] = {}
-        for at, (name, survey) in enumerate(surveys.items(), start=1):
-            organization = jobfile.organizations[name]
+        for at, (name, organization) in enumerate(jobfile.organizations.items(), start=1):
+            if (survey := surveys.get(name)) is None:
+                continue
             identity = store.organizations.join(organization.base_url, name, survey.org_id)
             self.tokens[identity] = ORGANIZATION_TOKENS.format(at)
             served[identity] = ServedOrganization(
@@ -356,7 +360,14 @@ class Stage:
         self.senders.append(sender)
         notebook = Notebook()
         worker = Worker(
-            run, store, sender, served, self.clock, observer=notebook, rules=jobfile.retry, seed=seed
+            run,
+            store,
+            sender,
+            served,
+            self.clock,
+            observer=observer or notebook,
+            rules=jobfile.retry,
+            seed=seed,
         )
         return worker, notebook
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
@@ -15,6 +15,7 @@ from orchestrator.core import (
     Reason,
     Result,
     Run,
+    Start,
     Status,
     UsageError,
     harmless,
@@ -25,6 +26,9 @@ from orchestrator.output import sentences
 from orchestrator.output.formats import URL_CHARACTERS
 from orchestrator.store import Views
 from orchestrator.windows import clock_time, day_text, window_texts
+
+MOST_REFUSED = 20
+"""Refused organizations that a report explains; the others are counted."""
 
 MOST_ON_A_PAGE = 20_000
 """Snapshots on a page: of more a browser is slow to make one, and nobody reads them."""
@@ -58,7 +62,8 @@ def load_results(views: Views, run: Run) -> Results:
 class Report:
     """A run's results at one moment; `now` is epoch seconds. Of a large run they are read when they are looked through.
 
-    Without `show_links` no link is in it. By organization identity, `reasons` are why its tasks are pending, and
+    `start` is what is remembered of its last process, `earlier` are the other runs of one incident, whose results are
+    among these. Without `show_links` no link is in it. By organization identity, `reasons` are why its tasks are pending, and
     `holds` how many seconds a slot stays used after an answer. `live`: a process is working on the run. `where`
     is the option that names the store in a command, with a space before it.
     """
@@ -69,6 +74,8 @@ class Report:
     now: float
     show_links: bool = True
     ending: Ending | None = None
+    start: Start | None = None
+    earlier: tuple[Report, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     holds: Mapping[str, float] = field(default_factory=dict)
     live: bool = False
@@ -80,13 +87,14 @@ class Report:
         UsageError when the run has nothing of that organization.
         """
         own = [one for one in self.results if one.task.organization_name == organization]
-        if not own:
+        refused = tuple(one for one in self.run.refused if one.name == organization)
+        if not own and not refused:
             near = nearest_words(organization, sorted({one.task.organization_name for one in self.results}))
             there = f"it has {near}" if near else "it has no snapshots at all"
             raise UsageError(f"run {self.run.id} has nothing of organization {organization!r}: {there}")
         results = tuple(replace(one, task=replace(one.task, job_name="")) for one in own)
-        run = replace(self.run, job=organization, files=(), tasks=len(results))
-        return replace(self, run=run, results=results, ending=None)
+        run = replace(self.run, job=organization, files=(), tasks=len(results), refused=refused)
+        return replace(self, run=run, results=results, ending=None, start=None)
 
     def failures_first(self, *, settled: bool = False) -> Iterator[Result]:
         """The results in the order of a reader's interest: what failed or is uncertain, is pending, is made.
@@ -122,12 +130,40 @@ class Report:
         return f"{words}; a process is working on it" if self.live else words
 
     @property
+    def banner(self) -> tuple[str, ...]:
+        """Sentences that stand above all results: whom nothing is planned for, and how the run's process ended if not well."""
+        refused = [sentences.left_out_text(one) for one in self.run.refused]
+        more = len(refused) - MOST_REFUSED
+        told = (*refused[:MOST_REFUSED], *([f"and {more} more organizations"] if more > 0 else []))
+        if self.live or self.start is None or self.start.exit_code == 0:
+            return told
+        return (*told, sentences.process_text(self.start, self.now, self.zone, live=False))
+
+    @property
     def commands(self) -> tuple[tuple[str, str], ...]:
         """The commands to type next, each after its purpose."""
         steps = sentences.next_steps(
             self.run, self.counts, live=self.live, where=self.where, reasons=self.pending_reasons
         )
-        return tuple((_purpose(step), harmless(step.command)) for step in steps)
+        own = tuple((_purpose(step), harmless(step.command)) for step in steps)
+        return tuple(dict.fromkeys((*own, *(one for report in self.earlier for one in report.commands))))
+
+
+def join_reports(reports: Sequence[Report]) -> Report:
+    """The runs of one incident, the oldest first, as one report under the name of the latest: each snapshot once."""
+    *earlier, latest = reports
+    if not earlier:
+        return latest
+    results = {one.task.key: one for report in reports for one in report.results}
+    return replace(
+        latest,
+        run=replace(latest.run, created_at=reports[0].run.created_at, tasks=len(results)),
+        results=tuple(results.values()),
+        earlier=tuple(earlier),
+        reasons={name: why for report in reports for name, why in report.reasons.items()},
+        holds={name: hold for report in reports for name, hold in report.holds.items()},
+        live=any(report.live for report in reports),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,7 +178,11 @@ def _write_rows(report: Report, stream: TextIO, kind: ReportFormat) -> None:
     if report.ending is not None:
         writer.write_end(report.ending)
     if kind is ReportFormat.TABLE:
-        stream.write(mask_secrets("\n".join(["", report.headline, *map(": ".join, report.commands), ""])))
+        stream.write(
+            mask_secrets(
+                "\n".join(["", *report.banner, report.headline, *map(": ".join, report.commands), ""])
+            )
+        )
 
 
 @cache

@@ -13,11 +13,19 @@ from typing import cast
 import pytest
 
 from orchestrator.core.errors import StoreUnavailable
-from orchestrator.core.tasks import Result
-from orchestrator.output.report.page import MOST_ON_A_PAGE, Report, StoredResults, load_results
+from orchestrator.core.starts import Start
+from orchestrator.core.tasks import Reason, RefusedOrganization, Result, RunState
+from orchestrator.output.report.page import (
+    MOST_ON_A_PAGE,
+    MOST_REFUSED,
+    Report,
+    StoredResults,
+    join_reports,
+    load_results,
+)
 from orchestrator.output.report.render import ReportFormat, print_report, render, write_report
 from orchestrator.store.views import Views
-from tests.support.reports import BERLIN, RUN, START, created, failed, pending, uncertain
+from tests.support.reports import ACME, BERLIN, RUN, START, created, failed, pending, uncertain
 
 
 class Looks:
@@ -103,3 +111,77 @@ def test_a_file_is_left_as_it_was_when_the_store_fails_half_way(tmp_path: Path) 
         write_report(str(target), report(Failing([created(0, 1.0)])))
     assert [path.name for path in tmp_path.iterdir()] == ["run.csv"]
     assert target.read_text() == "the one of yesterday"
+
+
+# -- above everything --------------------------------------------------------------------------------------
+
+REFUSED = (
+    RefusedOrganization(
+        name="globex", reason=Reason.TOKEN_MISSING, text="its token file has <nothing> in it"
+    ),
+    RefusedOrganization(name="initech", reason=Reason.TOO_FEW_TESTS, text="no test matches"),
+)
+
+KILLED = Start(job="nightly", command="run", user="alice", host="host-1", began_at=START)
+
+ENDED = KILLED._replace(ended_at=START + 60, exit_code=4, last_line="12 pending (token refused)")
+
+
+def left_out(start: Start | None = None) -> Report:
+    """A report of a run that leaves two organizations out."""
+    run = replace(RUN, refused=REFUSED)
+    return Report(run=run, results=(created(0, 1.0),), zone=BERLIN, now=START + 1500, start=start)
+
+
+@pytest.mark.parametrize("kind", [ReportFormat.TABLE, ReportFormat.MD, ReportFormat.HTML])
+def test_whom_nothing_was_made_for_stands_above_everything(kind: ReportFormat) -> None:
+    """With its reason, once; and how the last process ended, where that was not well."""
+    text = render(left_out(ENDED), kind)
+    place = text.index("globex is refused (token missing")
+    assert place < text.index("initech is refused (too few tests") < text.index("exit code 4: 12 pending")
+    name = str(created(0, 1.0).task.test_name)
+    assert kind is ReportFormat.TABLE or place < text.index(
+        name
+    )  # a table's rows are written as they are read
+    assert "<nothing>" not in text or kind is ReportFormat.TABLE
+    assert "2 organizations REFUSED: globex and initech" in left_out().headline
+
+
+def test_an_end_that_was_well_is_not_worth_a_word() -> None:
+    """Nor is that of a run at which a process is at work; one that was killed is."""
+    assert len(left_out(ENDED._replace(exit_code=0)).banner) == 2
+    assert len(replace(left_out(ENDED), live=True).banner) == 2
+    assert "was killed, or its machine went down" in left_out(KILLED).banner[2]
+
+
+def test_a_banner_has_its_bound() -> None:
+    """Of four hundred organizations without a token some are explained, the others counted."""
+    run = replace(RUN, refused=tuple(REFUSED[0]._replace(name=f"customer-{number}") for number in range(400)))
+    told = Report(run=run, results=(), zone=BERLIN, now=START).banner
+    assert (len(told), told[-1]) == (MOST_REFUSED + 1, f"and {400 - MOST_REFUSED} more organizations")
+
+
+def test_a_customer_sees_nothing_of_anothers_trouble_nor_who_ran_it() -> None:
+    """Its own refusal is all there is of it: local names are nobody's business."""
+    own = left_out(ENDED).only("globex")
+    assert [line.partition(" ")[0] for line in own.banner] == ["globex"]
+    text = render(own, ReportFormat.HTML)
+    assert [word in text for word in ("initech", "alice", "host-1")] == [False, False, False]
+
+
+def test_the_runs_of_an_incident_are_one_report() -> None:
+    """Each snapshot once, as the latest run has it, with the commands of all of them."""
+    first, second = (
+        Report(
+            run=replace(RUN, id=run_id, state=RunState.ACTIVE),
+            results=results,
+            zone=BERLIN,
+            now=START + 1500,
+            reasons={ACME: "token_refused"},
+        )
+        for run_id, results in (("aaaa", (pending(0), pending(1))), ("bbbb", (created(0, 1.0), pending(2))))
+    )
+    both = join_reports([first, second])
+    assert (both.counts.created, both.counts.pending, both.run.id) == (1, 2, "bbbb")
+    assert [command for _, command in both.commands] == ["tesnap resume bbbb", "tesnap resume aaaa"]
+    assert join_reports([first]) is first
