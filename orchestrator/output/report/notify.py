@@ -18,6 +18,7 @@ from orchestrator.api import read_address
 from orchestrator.core import (
     Clock,
     Event,
+    ExitCode,
     Notify,
     UsageError,
     change_texts,
@@ -101,8 +102,9 @@ def notify_all(wanted: Sequence[Notify], report: Report, *, post: Post, clock: C
 
 
 def is_due(notify: Notify, report: Report) -> bool:
-    """True if this receiver wants to know of such an ending."""
-    return notify.on == "always" or report.ending is None or report.ending.exit_code != 0
+    """True if this receiver wants to know of such an ending; one that stopped early is carried on, and no failure."""
+    fine = (ExitCode.DONE, ExitCode.STOPPED_EARLY)
+    return notify.on == "always" or report.ending is None or report.ending.exit_code not in fine
 
 
 def message_body(report: Report, form: str) -> bytes:

@@ -224,7 +224,8 @@ def test_an_address_comes_from_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on", "exit_code", "told"), [("always", 0, 1), ("failure", 0, 0), ("failure", 3, 1), ("failure", 5, 1)]
+    ("on", "exit_code", "told"),
+    [("always", 0, 1), ("failure", 0, 0), ("failure", 3, 1), ("failure", 4, 1), ("failure", 5, 0)],
 )
 def test_some_are_told_only_of_failures(tmp_path: Path, on: str, exit_code: int, told: int) -> None:
     """Whatever ends with another code than 0 is one."""
