@@ -1,0 +1,48 @@
+"""The engine and the image that all tests of this folder share, and the simulator that containers talk to."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.container.engine import Engine
+from tests.container.pods import World, serve_world
+from tests.support.programs import find_program
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = {"podman": "podman", "runc": "runc", "conmon": "conmon", "debootstrap": "debootstrap"}
+"""Programs, and Debian's packages that have them."""
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """One podman for all."""
+    for program, package in NEEDED.items():
+        find_program(program, package)
+    return Engine(tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="session")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the builder is given: the project's own files, as they are."""
+    folder = tmp_path_factory.mktemp("context")
+    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "orchestrator", folder / "orchestrator", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, context: Path) -> str:
+    """The image, built of the Dockerfile as it stands."""
+    return engine.build(context, tag="localhost/tesnap:test", BASE=engine.base())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A simulator on loopback with sixty tests, and a folder for job files and tokens."""
+    with serve_world(tmp_path) as made:
+        yield made

@@ -1,0 +1,128 @@
+"""What pods of one night share: an API, job files, a token, a store; and looks into the store from outside of them."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.simulator import LoggedRequest
+from tests.support.server_log import read_log
+
+PERIOD = 4.0
+LIMIT = 20
+"""Seconds and snapshots of the limit here: a run of forty is two rounds."""
+
+PATIENCE = 120.0
+"""Seconds of waiting for something in a container, which a busy machine may need, before a broken test is ended."""
+
+TOKEN = "token-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """An API on loopback, its log, and a folder from which containers are given what they need."""
+
+    url: str
+    log_file: Path
+    folder: Path
+    process: subprocess.Popen[str]
+
+    def stop(self) -> None:
+        """End the API, so that another one can take its place."""
+        self.process.terminate()
+        self.process.wait()
+
+    @property
+    def log(self) -> list[LoggedRequest]:
+        """What the server saw until now."""
+        return read_log(self.log_file)
+
+    @property
+    def posts(self) -> list[LoggedRequest]:
+        """The requests for snapshots that it saw."""
+        return [entry for entry in self.log if entry.method == "POST"]
+
+    def job_folder(self, tests: int, *, url: str = "", extra: str = "", name: str = "night") -> Path:
+        """A folder with one job file that wants a window of so many tests."""
+        folder = self.folder / f"jobs-{name}"
+        folder.mkdir(exist_ok=True)
+        ids = ", ".join(f'"{202701 + number}"' for number in range(tests))
+        (folder / f"{name}.yaml").write_text(
+            f"version: 1\nname: {name}\n"
+            "organizations:\n"
+            f'  acme: {{base_url: "{url or self.url}", token_file: /run/secrets/te/token,\n'
+            f"    limit: {{snapshots: {LIMIT}, per: {PERIOD:g}s, guard: 50ms, grace: 1s}}}}\n"
+            "http: {timeout: 15s}\n"
+            f"jobs:\n  - {{name: {name}, tests: [{ids}], windows: [{{last: 1h, until: '00:00'}}]}}\n"
+            f"timezone: Etc/UTC\n{extra}"
+        )
+        return folder
+
+    def token_file(self, text: str = TOKEN, *, mode: int = 0o444) -> Path:
+        """A file with the token."""
+        file = self.folder / "token"
+        file.unlink(missing_ok=True)
+        file.write_text(f"{text}\n")
+        file.chmod(mode)
+        return file
+
+    def mounts(self, jobs: Path, store: str) -> list[str]:
+        """The mounts of the README's command."""
+        return [
+            *("--volume", f"{jobs}:/jobs:ro"),
+            *("--volume", f"{self.token_file()}:/run/secrets/te/token:ro"),
+            *("--volume", f"{store}:/var/lib/tesnap"),
+        ]
+
+
+@contextmanager
+def serve_world(folder: Path, *, latency: float = 0.02, faults: str = "", port: int = 0) -> Iterator[World]:
+    """A simulator as a process of its own."""
+    log = folder / "requests.jsonl"
+    options = {
+        "--tests": 60,
+        "--limit": LIMIT,
+        "--period": PERIOD,
+        "--latency": latency,
+        "--spread": 0.0,
+        "--faults": faults,
+        "--port": port,
+        "--log": log,
+        "--max-seconds": 600,
+    }
+    words = [str(word) for pair in options.items() for word in pair]
+    command = [sys.executable, "-m", "orchestrator.simulator", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().strip()
+            log.touch()
+            yield World(url=url, log_file=log, folder=folder, process=process)
+        finally:
+            process.terminate()
+
+
+def states(store: Path) -> list[str]:
+    """The state of each task in a store that others are at work with; empty while there is none."""
+    file = store / "tesnap.db"
+    if not file.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)) as database:
+            return [state for (state,) in database.execute("SELECT state FROM task")]
+    except sqlite3.OperationalError:  # its tables are not there yet
+        return []
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something that a container does; fails when it does not come."""
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"waited in vain for: {what}"
+        time.sleep(0.05)
