@@ -7,6 +7,8 @@ finds something. The tools are those of requirements-tools.lock (`make tools`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -29,6 +31,8 @@ TOOLS = Path(os.environ.get("TOOLS", ROOT / ".venv-tools")) / "bin"
 OLDEST = (1, 29)
 """The oldest Kubernetes that is promised. podFailurePolicy is there since 1.25, and on by default since 1.26."""
 
+NAMESPACE = "tesnap"
+
 OVERLAYS = ("sqlite", "postgresql")
 
 Manifest = dict[str, Any]
@@ -38,16 +42,17 @@ JOB_HEAD = """\
 # `make manifests`: change that one. Where the CronJob is installed, this does the same and knows your job files:
 #   kubectl --namespace tesnap create job --from=cronjob/tesnap-nightly tesnap-by-hand
 # Without it:
-#   kubectl create configmap tesnap-jobs --from-file=jobs.yaml
-#   kubectl create secret generic tesnap-token --from-file=token
-#   kubectl apply -f deploy/kubernetes/overlays/sqlite/store.yaml
+#   kubectl create namespace tesnap
+#   kubectl --namespace tesnap create configmap tesnap-jobs --from-file=jobs.yaml
+#   kubectl --namespace tesnap create secret generic tesnap-token --from-file=token
+#   kubectl --namespace tesnap apply -f deploy/kubernetes/overlays/sqlite/store.yaml
 #   kubectl create -f deploy/kubernetes/job.yaml
 """
 
 LOOK_HEAD = """\
 # A pod to look in and carry on, with the nightly pod's store, job files and token; it makes nothing by itself, and ends
 # after eight hours. Made of overlays/sqlite by `make manifests`: change that one. docs/kubernetes.md has the commands.
-#   kubectl --namespace tesnap apply -f deploy/kubernetes/look.yaml
+#   kubectl apply -f deploy/kubernetes/look.yaml
 #   kubectl --namespace tesnap exec -it tesnap-look -- tesnap status
 #   kubectl --namespace tesnap delete pod tesnap-look
 """
@@ -55,17 +60,18 @@ LOOK_HEAD = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check has against the manifests; empty text for nothing."""
+    """What one check has against a manifest, by its label."""
 
     check: str
     version: str
+    label: str
     text: str
 
 
-def tool(name: str, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def tool(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run one of the tools; its output is for the caller to judge."""
     command = [str(TOOLS / name), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @cache
@@ -90,9 +96,14 @@ def nightly(manifests: Iterable[Manifest]) -> Manifest:
 
 
 def make_job(spec: Manifest) -> Manifest:
-    """A Job that runs the nightly pod once, in whatever namespace it is made in."""
+    """A Job that runs the nightly pod once."""
     _settle_names(spec["template"]["spec"])
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": "tesnap-"}, "spec": spec}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": "tesnap-", "namespace": NAMESPACE},
+        "spec": spec,
+    }
 
 
 def make_look(spec: Manifest) -> Manifest:
@@ -110,7 +121,7 @@ def make_look(spec: Manifest) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "tesnap-look", "labels": labels},
+        "metadata": {"name": "tesnap-look", "namespace": NAMESPACE, "labels": labels},
         "spec": pod,
     }
 
@@ -146,9 +157,7 @@ def all_manifests() -> dict[str, tuple[Manifest, ...]]:
 def versions() -> list[str]:
     """The Kubernetes versions whose schemas kubernetes-validate ships, from the oldest that is promised."""
     listing = "import kubernetes_validate.utils as u; print(*u.all_versions())"
-    shipped = {
-        re.sub(r"\.0$", "", name) for name in tool("python", "-c", listing).stdout.split()
-    }
+    shipped = {re.sub(r"\.0$", "", name) for name in tool("python", "-c", listing).stdout.split()}
     numbers = sorted(tuple(map(int, name.split("."))) for name in shipped)
     return [f"{major}.{minor}" for major, minor in numbers if (major, minor) >= OLDEST]
 
@@ -157,71 +166,84 @@ def schema_findings(manifests: Iterable[Manifest], among: Iterable[str]) -> list
     """What the strict schemas of these versions refuse: unknown keys, missing ones, wrong types."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "all.yaml"
-        file.write_text(yaml.safe_dump_all(_distinct(manifests)))
+        file.write_text(yaml.safe_dump_all(labelled(manifests)))
         asked = [word for version in among for word in ("-k", version)]
         done = tool("kubernetes-validate", "--strict", *asked, file)
+    said = done.stdout + done.stderr
     found = [
-        Finding(check="schema", version=match[2], text=f"{match[1]}: {match[0]}")
-        for line in (done.stdout + done.stderr).splitlines()
-        if (match := _refusal(line))
+        Finding(check="schema", version=version, label=label, text=line)
+        for line in said.splitlines()
+        if not line.startswith("INFO")
+        for label, version in re.findall(r"resource \w+/([\w-]+) .*version ([\d.]+\d)", line)
     ]
-    if done.returncode and not found:
-        raise SystemExit(f"kubernetes-validate: {done.stdout}{done.stderr}")
+    if bool(done.returncode) != bool(found):
+        raise SystemExit(f"kubernetes-validate: {said}")
     return found
-
-
-def _distinct(manifests: Iterable[Manifest]) -> list[Manifest]:
-    """Each once; one that has only a generateName gets a name, which kubernetes-validate needs to speak of it."""
-    texts = {yaml.safe_dump({**one, "metadata": {"name": "generated", **one["metadata"]}}) for one in manifests}
-    return [yaml.safe_load(text) for text in sorted(texts)]
-
-
-def _refusal(line: str) -> tuple[str, str, str] | None:
-    match = re.match(r"(?:ERROR|WARN)\S* \S+ (?P<text>.*?) for resource (?P<what>\S+) against version (?P<version>\S+)", line)
-    if match:
-        return match["text"], match["what"], match["version"].rstrip(":")
-    return (line, "", "") if line.startswith(("ERROR", "WARN")) else None
 
 
 def checkov_findings(manifests: Iterable[Manifest]) -> list[Finding]:
     """What checkov's rules for Kubernetes have against them, but for those that its settings leave out."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, one in enumerate(_distinct(manifests)):
-            (Path(folder) / f"{number}-{one['kind']}.yaml").write_text(yaml.safe_dump(one))
+        for one in labelled(manifests):
+            (Path(folder) / f"{one['metadata']['name']}.yaml").write_text(yaml.safe_dump(one))
         settings = KUBERNETES / "checkov.yaml"
-        done = tool("checkov", "--config-file", settings, "--directory", folder, env={"LOG_LEVEL": "ERROR"})
-    failed = re.findall(r"Check: (\S+): \"(.*)\"\n\tFAILED for resource: (\S+)", done.stdout)
-    if not re.search(r"Passed checks: [1-9]", done.stdout):
+        done = tool("checkov", "--config-file", settings, "--directory", folder, "--output", "json")
+    report = json.loads(done.stdout)
+    if not report["summary"]["passed"]:
         raise SystemExit(f"checkov checked nothing: {done.stdout}{done.stderr}")
-    return [Finding(check="checkov", version=name, text=f"{what}: {text}") for name, text, what in failed]
+    return [
+        Finding(
+            check="checkov",
+            version=one["check_id"],
+            label=Path(one["file_path"]).stem,
+            text=one["check_name"],
+        )
+        for one in report["results"]["failed_checks"]
+    ]
 
 
 def yamllint_findings() -> list[Finding]:
     """What yamllint has against the files as they are written."""
     done = tool("yamllint", "--format", "parsable", "--config-file", KUBERNETES / "yamllint.yaml", KUBERNETES)
-    return [Finding(check="yamllint", version="", text=line) for line in done.stdout.splitlines()]
+    return [Finding(check="yamllint", version="", label="", text=line) for line in done.stdout.splitlines()]
+
+
+def label(manifest: Manifest) -> str:
+    """A name for a manifest by what is in it: overlays have some in common, and others under one name."""
+    digest = hashlib.sha256(yaml.safe_dump(manifest).encode()).hexdigest()[:8]
+    return f"{manifest['kind'].lower()}-{digest}"
+
+
+def labelled(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Each once, with its label as its name."""
+    found = {}
+    for one in manifests:
+        kept = {key: value for key, value in one["metadata"].items() if key != "generateName"}
+        found[label(one)] = {**one, "metadata": {**kept, "name": label(one)}}
+    return list(found.values())
 
 
 # ------------------------------------------------------------------------------------------- table
 
 
 def table() -> Iterator[str]:
-    """The table of docs/kubernetes.md: each manifest by each schema, then each linter."""
-    manifests, among = all_manifests(), versions()
-    yield f"| | {' | '.join(among)} | checkov | yamllint |"
-    yield f"|---|{'---|' * (len(among) + 2)}"
-    lint = yamllint_findings()
-    for name, documents in manifests.items():
-        refused = schema_findings(documents, among)
-        marks = [_mark([one for one in refused if one.version in (version, "")]) for version in among]
+    """The table of docs/kubernetes.md: each overlay and file by each schema and linter."""
+    sets, among = all_manifests(), versions()
+    everything = [one for documents in sets.values() for one in documents]
+    found = [*schema_findings(everything, among), *checkov_findings(everything)]
+    yield f"| | {' | '.join(among)} | checkov |"
+    yield f"|---|{'---|' * (len(among) + 1)}"
+    for name, documents in sets.items():
+        labels = {label(one) for one in documents}
+        own = [one for one in found if one.label in labels]
+        refused = [[one for one in own if one.version == version] for version in among]
+        marks = [*map(_mark, refused), _mark([one for one in own if one.check == "checkov"])]
         kinds = ", ".join(dict.fromkeys(one["kind"] for one in documents))
-        files = [one for one in lint if name.split(" ")[0] in one.text or "/base/" in one.text]
-        marks += [_mark(checkov_findings(documents)), _mark(files)]
         yield f"| {name} ({kinds}) | {' | '.join(marks)} |"
 
 
 def _mark(findings: list[Finding]) -> str:
-    return "ok" if not findings else f"{len(findings)} refused"
+    return f"{len(findings)} refused" if findings else "ok"
 
 
 def current_page() -> str:
@@ -230,7 +252,9 @@ def current_page() -> str:
     used = ", ".join(f"{name} {version}" for name, version in tool_versions().items())
     block = f"<!-- manifests: begin -->\n{written}\n\nChecked with {used}.\n<!-- manifests: end -->"
     text = PAGE.read_text("utf-8")
-    return re.sub(r"<!-- manifests: begin -->.*<!-- manifests: end -->", lambda _: block, text, flags=re.DOTALL)
+    return re.sub(
+        r"<!-- manifests: begin -->.*<!-- manifests: end -->", lambda _: block, text, flags=re.DOTALL
+    )
 
 
 def tool_versions() -> dict[str, str]:
@@ -249,7 +273,7 @@ def main(words: list[str]) -> int:
         stale.append(path.relative_to(ROOT).as_posix())
         if "--check" not in words:
             path.write_text(text, "utf-8")
-    print("\n".join(table()) if not stale else f"out of date: {', '.join(stale)}")
+    print(f"out of date: {', '.join(stale)}" if stale else "current")
     return int(bool(stale) and "--check" in words)
 
 

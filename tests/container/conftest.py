@@ -29,9 +29,18 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the builder is given: the project's own files, as they are."""
     folder = tmp_path_factory.mktemp("context")
-    for name in ("Dockerfile", ".dockerignore", "pyproject.toml", "requirements.lock", "README.md", "LICENSE"):
+    for name in (
+        "Dockerfile",
+        ".dockerignore",
+        "pyproject.toml",
+        "requirements.lock",
+        "README.md",
+        "LICENSE",
+    ):
         shutil.copy(ROOT / name, folder)
-    shutil.copytree(ROOT / "orchestrator", folder / "orchestrator", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "orchestrator", folder / "orchestrator", ignore=shutil.ignore_patterns("__pycache__")
+    )
     return folder
 
 

@@ -32,7 +32,14 @@ runtime = "runc"
 """
 """No more open files and processes than a machine that is a container itself may hand on; no systemd asked for groups."""
 
-HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+HARDENED = (
+    "--read-only",
+    "--read-only-tmpfs=false",
+    "--cap-drop",
+    "ALL",
+    "--security-opt",
+    "no-new-privileges",
+)
 """What the README's command and the manifests ask for."""
 
 
@@ -61,7 +68,14 @@ class Engine:
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self._environ = {**os.environ, "CONTAINERS_CONF": str(settings), "TMPDIR": str(folder)}
         storage = cache() / "storage"
-        self._words = ("podman", "--root", str(storage), "--runroot", str(folder / "run"), "--log-level=error")
+        self._words = (
+            "podman",
+            "--root",
+            str(storage),
+            "--runroot",
+            str(folder / "run"),
+            "--log-level=error",
+        )
         self._build_words = ("--signature-policy", str(policy))
 
     def act(self, *words: str | Path, check: bool = True, longest: float = LONGEST) -> Ended:
@@ -83,14 +97,26 @@ class Engine:
         archive = base_archive()
         name = f"localhost/tesnap-base:{archive.stem.removeprefix('base-')}"
         if self.act("image", "exists", name, check=False).code:
-            self.act("import", "--change", "CMD=[\"python3\"]", archive, name)
+            self.act("import", "--change", 'CMD=["python3"]', archive, name)
         return name
 
     def build(self, context: Path, *, tag: str, **arguments: str) -> str:
         """Build the Dockerfile of this folder; the image's name."""
         given = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
         mounts = [word for mount in lend_pip(self.folder) for word in ("--volume", mount)]
-        self.act("build", *self._build_words, "--network", "host", "--isolation", "oci", *given, *mounts, "--tag", tag, context)
+        self.act(
+            "build",
+            *self._build_words,
+            "--network",
+            "host",
+            "--isolation",
+            "oci",
+            *given,
+            *mounts,
+            "--tag",
+            tag,
+            context,
+        )
         return tag
 
     def inspect(self, name: str) -> dict[str, Any]:
@@ -103,7 +129,9 @@ class Engine:
         name = f"tesnap-{uuid.uuid4().hex[:8]}"
         shape = HARDENED if hardened else ()
         stop = ("--stop-timeout", str(STOP_TIMEOUT))
-        self.act("run", "--detach", "--name", name, "--network", "host", *stop, *shape, *options, image, *words)
+        self.act(
+            "run", "--detach", "--name", name, "--network", "host", *stop, *shape, *options, image, *words
+        )
         return Container(engine=self, name=name)
 
     def run(self, image: str, *words: str, options: Sequence[str] = (), hardened: bool = True) -> Ended:

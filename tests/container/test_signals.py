@@ -118,9 +118,7 @@ def outcomes(
     folder = tmp_path_factory.mktemp("signals")
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {
-            (name, signal): pool.submit(
-                play, engine, image, folder / f"{number}-{signal}", situation, signal
-            )
+            (name, signal): pool.submit(play, engine, image, folder / f"{number}-{signal}", situation, signal)
             for number, (name, situation) in enumerate(SITUATIONS.items())
             for signal in ("TERM", "HUP")
         }
