@@ -100,6 +100,8 @@ lock:  ## resolve all lock files anew, for all supported versions and platforms
 	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --group tools -o requirements-tools.lock
 	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --resolution lowest-direct --extra postgres --group build \
 		pyproject.toml -o requirements-lowest.lock
+	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build \
+		pyproject.toml -o requirements-newest.lock
 
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links

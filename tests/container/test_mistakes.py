@@ -35,83 +35,83 @@ def write(world: World, name: str, text: str) -> Path:
     return folder
 
 
-def mounted(world: World, store: str, **instead: str) -> list[str]:
+def mounted(world: World, volume: str, **instead: str) -> list[str]:
     """The mounts of the README's command, some of them replaced; an empty text leaves one out."""
     usual = {
         "jobs": f"{world.job_folder(1)}:/jobs:ro",
         "token": f"{world.token_file()}:/run/secrets/te/token:ro",
-        "store": f"{store}:/var/lib/tesnap",
+        "store": f"{volume}:/var/lib/tesnap",
     }
     return [word for mount in {**usual, **instead}.values() if mount for word in ("--volume", mount)]
 
 
-def forget_jobs(world: World, store: str) -> Started:
-    return Started(options=mounted(world, store, jobs=""))
+def forget_jobs(world: World, volume: str) -> Started:
+    return Started(options=mounted(world, volume, jobs=""))
 
 
-def mount_an_empty_folder(world: World, store: str) -> Started:
+def mount_an_empty_folder(world: World, volume: str) -> Started:
     (world.folder / "empty").mkdir()
-    return Started(options=mounted(world, store, jobs=f"{world.folder / 'empty'}:/jobs:ro"))
+    return Started(options=mounted(world, volume, jobs=f"{world.folder / 'empty'}:/jobs:ro"))
 
 
-def forget_the_token(world: World, store: str) -> Started:
-    return Started(options=mounted(world, store, token=""))
+def forget_the_token(world: World, volume: str) -> Started:
+    return Started(options=mounted(world, volume, token=""))
 
 
-def keep_the_token_to_oneself(world: World, store: str) -> Started:
-    options = mounted(world, store)
+def keep_the_token_to_oneself(world: World, volume: str) -> Started:
+    options = mounted(world, volume)
     world.token_file(mode=0o400)
     return Started(options=options)
 
 
-def mount_a_folder_of_roots(world: World, store: str) -> Started:
+def mount_a_folder_of_roots(world: World, volume: str) -> Started:
     (world.folder / "store").mkdir(mode=0o755)
-    return Started(options=mounted(world, store, store=f"{world.folder / 'store'}:/var/lib/tesnap"))
+    return Started(options=mounted(world, volume, store=f"{world.folder / 'store'}:/var/lib/tesnap"))
 
 
-def mount_the_store_without_its_folder(world: World, store: str) -> Started:
+def mount_the_store_without_its_folder(world: World, volume: str) -> Started:
     file = world.folder / "tesnap.db"
     file.touch(mode=0o666)
     file.chmod(0o666)
-    return Started(options=mounted(world, store, store=f"{file}:/var/lib/tesnap/tesnap.db"))
+    return Started(options=mounted(world, volume, store=f"{file}:/var/lib/tesnap/tesnap.db"))
 
 
-def quote_in_an_env_file(world: World, store: str) -> Started:
+def quote_in_an_env_file(world: World, volume: str) -> Started:
     file = world.folder / "settings.env"
     file.write_text('TESNAP_STORE="sqlite:////var/lib/tesnap/tesnap.db"\n')
-    return Started(options=[*mounted(world, store), "--env-file", str(file)])
+    return Started(options=[*mounted(world, volume), "--env-file", str(file)])
 
 
-def name_a_place_that_is_read_only(world: World, store: str) -> Started:
-    return Started(options=[*mounted(world, store), "--env", "TESNAP_STORE=sqlite:////data/tesnap.db"])
+def name_a_place_that_is_read_only(world: World, volume: str) -> Started:
+    return Started(options=[*mounted(world, volume), "--env", "TESNAP_STORE=sqlite:////data/tesnap.db"])
 
 
-def forget_the_command(world: World, store: str) -> Started:
-    return Started(options=mounted(world, store), words=("/jobs",))
+def forget_the_command(world: World, volume: str) -> Started:
+    return Started(options=mounted(world, volume), words=("/jobs",))
 
 
-def write_the_token_into_the_job_file(world: World, store: str) -> Started:
+def write_the_token_into_the_job_file(world: World, volume: str) -> Started:
     jobs = write(
         world,
         "secret",
         'version: 1\norganizations: {{acme: {{base_url: "{url}", token: abcdef}}}}\n'
         "jobs: [{{name: one, tests: [1], windows: [{{last: 1h}}]}}]\n",
     )
-    return Started(options=mounted(world, store, jobs=f"{jobs}:/jobs:ro"))
+    return Started(options=mounted(world, volume, jobs=f"{jobs}:/jobs:ro"))
 
 
-def give_one_token_to_two(world: World, store: str) -> Started:
+def give_one_token_to_two(world: World, volume: str) -> Started:
     jobs = write(
         world,
         "two",
         'version: 1\norganizations: {{acme: {{base_url: "{url}"}}, umbrella: {{base_url: "{url}"}}}}\n'
         "jobs: [{{name: one, organization: '*', tests: [1], windows: [{{last: 1h}}]}}]\n",
     )
-    return Started(options=[*mounted(world, store, jobs=f"{jobs}:/jobs:ro"), "--env", "TE_TOKEN=token-1"])
+    return Started(options=[*mounted(world, volume, jobs=f"{jobs}:/jobs:ro"), "--env", "TE_TOKEN=token-1"])
 
 
-def use_an_old_token(world: World, store: str) -> Started:
-    options = mounted(world, store)
+def use_an_old_token(world: World, volume: str) -> Started:
+    options = mounted(world, volume)
     world.token_file("an-old-token")
     # A file is read again for two minutes; a variable cannot change.
     jobs = write(
@@ -120,18 +120,18 @@ def use_an_old_token(world: World, store: str) -> Started:
         'version: 1\norganizations: {{acme: {{base_url: "{url}", token_env: TE_TOKEN}}}}\n'
         "jobs: [{{name: one, tests: [202701], windows: [{{last: 1h}}]}}]\n",
     )
-    options = mounted(world, store, jobs=f"{jobs}:/jobs:ro")
+    options = mounted(world, volume, jobs=f"{jobs}:/jobs:ro")
     return Started(options=[*options, "--env", "TE_TOKEN=an-old-token"])
 
 
-def be_cut_off(world: World, store: str) -> Started:
+def be_cut_off(world: World, volume: str) -> Started:
     jobs = write(
         world,
         "away",
         'version: 1\norganizations: {{acme: {{base_url: "http://127.0.0.1:9/v7", token_env: TE_TOKEN}}}}\n'
         "retry: {{within: 3s}}\njobs: [{{name: one, tests: [202701], windows: [{{last: 1h}}]}}]\n",
     )
-    options = mounted(world, store, jobs=f"{jobs}:/jobs:ro")
+    options = mounted(world, volume, jobs=f"{jobs}:/jobs:ro")
     return Started(options=[*options, "--env", "TE_TOKEN=token-1"])
 
 

@@ -75,7 +75,7 @@ def test_the_example_of_an_overlay_is_a_job_file(overlay: str) -> None:
     """What the ConfigMap is made of is read as it stands."""
     (file,) = (KUBERNETES / "overlays" / overlay).glob("jobs.yaml")
     reading = read_jobfiles([str(file)], environ={})
-    assert reading.warnings == []
+    assert not reading.warnings
     assert [one.name for one in reading.jobfile.jobs] == ["yesterday"]
 
 

@@ -88,5 +88,5 @@ def test_a_job_file_finds_the_credential(tmp_path: Path) -> None:
         "jobs: [{name: one, tests: [1], windows: [{last: 1h}]}]\n"
     )
     reading = read_jobfiles([str(file)], environ={"CREDENTIALS_DIRECTORY": "/run/credentials/x"})
-    (organization,) = reading.jobfile.organizations
+    (organization,) = reading.jobfile.organizations.values()
     assert "/run/credentials/x/token" in str(organization.credential)
