@@ -18,11 +18,13 @@ NEEDED = {"podman": "podman", "runc": "runc", "conmon": "conmon", "debootstrap":
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """One podman for all."""
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One podman for all; what no image needs any more goes at the end."""
     for program, package in NEEDED.items():
         find_program(program, package)
-    return Engine(tmp_path_factory.mktemp("engine"))
+    made = Engine(tmp_path_factory.mktemp("engine"))
+    yield made
+    made.act("image", "prune", "--force")
 
 
 @pytest.fixture(scope="session")

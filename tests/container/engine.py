@@ -19,6 +19,9 @@ from tests.container.base import base_archive, cache
 STOP_TIMEOUT = 25
 """Seconds from SIGTERM to SIGKILL: what a user has to allow at least is 20 for what is on the wire, and a few to write."""
 
+RUN_ROOT = "/run/tesnap-container"
+"""What podman has to forget when the machine starts anew; always the same beside its storage."""
+
 LONGEST = 300.0
 """Seconds after which a container that a test started is given up."""
 
@@ -68,14 +71,7 @@ class Engine:
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         self._environ = {**os.environ, "CONTAINERS_CONF": str(settings), "TMPDIR": str(folder)}
         storage = cache() / "storage"
-        self._words = (
-            "podman",
-            "--root",
-            str(storage),
-            "--runroot",
-            str(folder / "run"),
-            "--log-level=error",
-        )
+        self._words = ("podman", "--root", str(storage), "--runroot", RUN_ROOT, "--log-level=error")
         self._build_words = ("--signature-policy", str(policy))
 
     def act(self, *words: str | Path, check: bool = True, longest: float = LONGEST) -> Ended:
