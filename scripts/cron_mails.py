@@ -118,7 +118,7 @@ def run_as_cron(folder: Path) -> str:
 def written(mails: dict[str, str]) -> Iterator[str]:
     """The part of the page: each situation with its mail."""
     for number, (name, text) in enumerate(mails.items(), 1):
-        yield f"{number}. **{name[0].upper()}{name[1:]}.** " + ("" if text else "No mail.")
+        yield f"{number}. **{name[0].upper()}{name[1:]}.**" + ("" if text else " No mail.")
         if text:
             yield ""
             yield "   ```"
