@@ -30,9 +30,10 @@ RUN ["install", "-d", "-m", "1777", "/opt/image/var/lib/tesnap"]
 FROM ${BASE}
 ARG BASE
 RUN ["python", "-m", "pip", "uninstall", "--yes", "--quiet", "--root-user-action", "ignore", "pip"]
-# The wheel from which `python -m ensurepip` would bring it back; and the standard library's byte code, which the
-# base image leaves out.
-RUN ["python", "-c", "import compileall, ensurepip, shutil, sysconfig; shutil.rmtree(ensurepip.__path__[0]); compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=1, invalidation_mode=compileall.PycInvalidationMode.UNCHECKED_HASH)"]
+# The wheel from which `python -m ensurepip` would bring it back.
+RUN ["python", "-c", "import ensurepip, shutil; shutil.rmtree(ensurepip.__path__[0])"]
+# The standard library's byte code, which the base image leaves out.
+RUN ["python", "-c", "import compileall, py_compile, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"]
 COPY --from=builder /opt/tesnap /opt/tesnap
 COPY --from=builder /opt/image/ /
 ENV PATH=/opt/tesnap/bin:/usr/local/bin:/usr/bin:/bin \

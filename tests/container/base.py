@@ -61,6 +61,10 @@ def make_tree(tree: Path) -> None:
         shutil.rmtree(place) if place.is_dir() else place.unlink()
     for name in ("python", "python3", "python3.13"):
         (tree / "usr/local/bin" / name).symlink_to("/usr/bin/python3.13")
+    bundled = tree / "usr/lib/python3.13/ensurepip/_bundled"
+    bundled.mkdir(exist_ok=True)
+    for wheel in tree.glob("usr/share/python-wheels/*.whl"):
+        wheel.rename(bundled / wheel.name)
     _put_pip(tree)
     for folder in [*tree.glob("usr/**/__pycache__")]:
         shutil.rmtree(folder)

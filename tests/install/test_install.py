@@ -109,7 +109,7 @@ def test_a_line_of_the_readme_installs_the_command(line: str, installers: Path, 
     }
     act(*shlex.split(f"{installers}/{line}"), variables=places)
     command = tmp_path / "bin" / "tesnap"
-    assert act(command, "--version").split() == ["tesnap", orchestrator.__version__]
+    assert act(command, "--version").split()[-1] == orchestrator.__version__
     assert "ok" in act(command, "validate", ROOT / "jobs.example.yaml", variables={"TE_TOKEN": "token-1"})
 
 
