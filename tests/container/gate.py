@@ -29,7 +29,7 @@ class Gate:
         parts = urlsplit(api)
         self._api, self._path = (str(parts.hostname), int(parts.port or 80)), parts.path
         self.mode = mode
-        self.held = threading.Semaphore(0)  # one for each POST that met the gate
+        self.met = threading.Event()  # a POST has come, and was kept
         self._fillers: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         self._accept()
@@ -74,11 +74,11 @@ class Gate:
             if is_post and self.mode is Mode.DEAF:
                 self._stop_accepting()
                 client.sendall(UNAVAILABLE)
-                self.held.release()
+                self.met.set()
             elif head:
                 answer = self._ask(head, body)
                 if is_post and self.mode is Mode.MUTE:
-                    self.held.release()
+                    self.met.set()
                     client.recv(1)  # until the client goes away
                 else:
                     client.sendall(answer)

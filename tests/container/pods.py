@@ -21,6 +21,9 @@ LIMIT = 20
 PATIENCE = 120.0
 """Seconds of waiting for something in a container, which a busy machine may need, before a broken test is ended."""
 
+AT_ONCE = 6
+"""Containers that tests run side by side: most of each is waiting."""
+
 TOKEN = "token-1"
 
 
@@ -57,7 +60,7 @@ class World:
             f"version: 1\nname: {name}\n"
             "organizations:\n"
             f'  acme: {{base_url: "{url or self.url}", token_file: /run/secrets/te/token,\n'
-            f"    limit: {{snapshots: {LIMIT}, per: {PERIOD:g}s, guard: 50ms, grace: 1s}}}}\n"
+            f"    limit: {{snapshots: {LIMIT}, per: {PERIOD:g}s, guard: 50ms, grace: 4s}}}}\n"
             "http: {timeout: 15s}\n"
             f"jobs:\n  - {{name: {name}, tests: [{ids}], windows: [{{last: 1h, until: '00:00'}}]}}\n"
             f"timezone: Etc/UTC\n{extra}"
@@ -109,14 +112,16 @@ def serve_world(folder: Path, *, latency: float = 0.02, faults: str = "", port: 
 
 
 def states(store: Path) -> list[str]:
-    """The state of each task in a store that others are at work with; empty while there is none."""
+    """The status of each task in a store that others are at work with; empty while there is none."""
     file = store / "tesnap.db"
     if not file.exists():
         return []
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10)) as database:
-            return [state for (state,) in database.execute("SELECT state FROM task")]
-    except sqlite3.OperationalError:  # its tables are not there yet
+            return [status for (status,) in database.execute("SELECT status FROM task")]
+    except sqlite3.OperationalError as error:
+        if "no such table" not in str(error):
+            raise
         return []
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.container.engine import Engine
-from tests.container.pods import World
+from tests.container.engine import Ended, Engine
+from tests.container.pods import AT_ONCE, World, serve_world
 
 pytestmark = pytest.mark.container
 
@@ -162,13 +163,32 @@ def test_the_page_has_a_row_for_each_mistake() -> None:
     assert list(rows()) == list(MISTAKES)
 
 
+def make(engine: Engine, image: str, folder: Path, name: str) -> Ended:
+    """Make one of the mistakes in a folder of its own."""
+    folder.mkdir()
+    with serve_world(folder) as world, engine.volume() as volume:
+        started = MISTAKES[name](world, volume)
+        return engine.run(image, *started.words, options=[*started.options, "--user", "12345:12345"])
+
+
+@pytest.fixture(scope="module")
+def made(
+    engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Ended]]]:
+    """Every mistake, several side by side."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            name: pool.submit(make, engine, image, folder / str(number), name)
+            for number, name in enumerate(MISTAKES)
+        }
+
+
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_told_as_the_page_says(engine: Engine, image: str, world: World, name: str) -> None:
+def test_a_mistake_is_told_as_the_page_says(made: dict[str, Future[Ended]], name: str) -> None:
     """The exit code and the words of the page, nothing on standard output before a run starts, and no token anywhere."""
     code, text = rows()[name]
-    with engine.volume() as volume:
-        started = MISTAKES[name](world, volume)
-        ended = engine.run(image, *started.words, options=[*started.options, "--user", "12345:12345"])
+    ended = made[name].result()
     print(ended.stderr)
     assert ended.code == code, ended
     assert text in " ".join(ended.stderr.split()), ended.stderr

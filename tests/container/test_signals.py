@@ -13,14 +13,12 @@ import pytest
 from orchestrator.simulator import LoggedRequest
 from tests.container.engine import HARDENED, Container, Ended, Engine
 from tests.container.gate import Gate, Mode
-from tests.container.pods import LIMIT, PATIENCE, PERIOD, World, serve_world, states, wait_until
+from tests.container.pods import AT_ONCE, LIMIT, PERIOD, World, serve_world, states, wait_until
 from tests.support.server_log import creations, find_duplicates, most_in_any_window
 
 pytestmark = pytest.mark.container
 
 TASKS = 40
-AT_ONCE = 6
-"""Cases that go on side by side: most of each is waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +34,6 @@ class Stage:
         """How many tasks are in a state now."""
         return states(self.store).count(state)
 
-    def meet(self) -> bool:
-        """Wait for a POST to come to the gate."""
-        return self.gate.held.acquire(timeout=PATIENCE)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
@@ -53,9 +47,11 @@ class Situation:
 
 SITUATIONS = {
     "planning": Situation(is_there=lambda stage: (stage.store / "tesnap.db").exists(), latency=6.0),
-    "leased": Situation(is_there=lambda stage: stage.meet() and stage.count("leased") > 0, mode=Mode.DEAF),
+    "leased": Situation(
+        is_there=lambda stage: stage.gate.met.is_set() and stage.count("leased") > 0, mode=Mode.DEAF
+    ),
     "sending, answered": Situation(is_there=lambda stage: stage.count("sending") > 1, latency=2.0),
-    "sending, never answered": Situation(is_there=Stage.meet, mode=Mode.MUTE),
+    "sending, never answered": Situation(is_there=lambda stage: stage.gate.met.is_set(), mode=Mode.MUTE),
     "waiting for a slot": Situation(is_there=lambda stage: stage.count("created") == LIMIT),
     "uncertain, looked for": Situation(
         is_there=lambda stage: stage.count("uncertain") > 1, faults="reset-after=1"
