@@ -79,6 +79,7 @@ class Engine:
         done = subprocess.run(
             [*self._words, *map(str, words)],
             env=self._environ,
+            cwd=self.folder,  # conmon notes there that a container ran out of memory
             capture_output=True,
             text=True,
             check=False,
