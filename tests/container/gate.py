@@ -1,4 +1,4 @@
-"""A gate before the API, on loopback, that keeps a request where a test wants to meet it: not connected, or not answered."""
+"""A gate before the API, on loopback, that keeps a request where a test wants to meet it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,23 @@ FILLERS = 4
 """Connections that fill the queue of a listener that accepts no more."""
 
 
-class Mode(Enum):
-    """How the gate treats a POST."""
+QUEUE = 128
+"""Connections that wait to be accepted: more than a run opens at once."""
 
-    PASS = "hands it on, and its answer"
-    DEAF = "answers the first one with 503 and then takes no connection"
-    MUTE = "hands it on and keeps the answer"
+
+class Mode(Enum):
+    """How the gate treats requests."""
+
+    PASS = "hands them on, and their answers"
+    SLOW_LISTS = "answers a GET after some seconds"
+    SLOW = "answers a POST after some seconds"
+    DEAF = "answers the first POST with 503 and then takes no connection"
+    MUTE = "hands a POST on and keeps the answer"
+    CUT = "hands a POST on and cuts the connection"
+
+
+DELAY = 3.0
+"""Seconds by which an answer is late."""
 
 
 class Gate:
@@ -29,9 +40,10 @@ class Gate:
         parts = urlsplit(api)
         self._api, self._path = (str(parts.hostname), int(parts.port or 80)), parts.path
         self.mode = mode
-        self.met = threading.Event()  # a POST has come, and was kept
+        self.met = threading.Event()  # a POST has come
+        self._opened = threading.Event()
         self._fillers: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=QUEUE)
         self._accept()
 
     @property
@@ -42,9 +54,11 @@ class Gate:
     def open(self) -> None:
         """Pass everything on from now on; what was kept is dropped."""
         was_deaf, self.mode = self.mode is Mode.DEAF, Mode.PASS
+        self._opened.set()
         for filler in self._fillers:
             filler.close()
         if was_deaf:
+            self._listener.listen(QUEUE)
             self._accept()
 
     def __enter__(self) -> Self:
@@ -70,20 +84,30 @@ class Gate:
     def _pass_on(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             head, body = _read_message(client)
-            is_post = head.startswith(b"POST")
-            if is_post and self.mode is Mode.DEAF:
-                self._stop_accepting()
-                client.sendall(UNAVAILABLE)
+            mode = self.mode
+            if head.startswith(b"POST"):
                 self.met.set()
+                self._pass_post(client, mode, head, body)
             elif head:
-                answer = self._ask(head, body)
-                if is_post and self.mode is Mode.MUTE:
-                    self.met.set()
-                    client.recv(1)  # until the client goes away
-                else:
-                    client.sendall(answer)
+                if mode is Mode.SLOW_LISTS:
+                    self._opened.wait(DELAY)
+                client.sendall(self._ask(head, body))
+
+    def _pass_post(self, client: socket.socket, mode: Mode, head: bytes, body: bytes) -> None:
+        if mode is Mode.DEAF:
+            self._stop_accepting()
+            client.sendall(UNAVAILABLE)
+            return
+        answer = self._ask(head, body)
+        if mode is Mode.MUTE:
+            client.recv(1)  # until the client goes away
+        elif mode is not Mode.CUT:
+            if mode is Mode.SLOW:
+                self._opened.wait(DELAY)
+            client.sendall(answer)
 
     def _stop_accepting(self) -> None:
+        self._listener.listen(0)
         for _ in range(FILLERS):
             filler = socket.socket()
             filler.setblocking(False)

@@ -34,12 +34,8 @@ class World:
     url: str
     log_file: Path
     folder: Path
-    process: subprocess.Popen[str]
-
-    def stop(self) -> None:
-        """End the API, so that another one can take its place."""
-        self.process.terminate()
-        self.process.wait()
+    limit: int = LIMIT
+    period: float = PERIOD
 
     @property
     def log(self) -> list[LoggedRequest]:
@@ -60,7 +56,7 @@ class World:
             f"version: 1\nname: {name}\n"
             "organizations:\n"
             f'  acme: {{base_url: "{url or self.url}", token_file: /run/secrets/te/token,\n'
-            f"    limit: {{snapshots: {LIMIT}, per: {PERIOD:g}s, guard: 50ms, grace: 4s}}}}\n"
+            f"    limit: {{snapshots: {self.limit}, per: {self.period:g}s, guard: 50ms, grace: 4s}}}}\n"
             "http: {timeout: 15s}\n"
             f"jobs:\n  - {{name: {name}, tests: [{ids}], windows: [{{last: 1h, until: '00:00'}}]}}\n"
             f"timezone: Etc/UTC\n{extra}"
@@ -85,17 +81,15 @@ class World:
 
 
 @contextmanager
-def serve_world(folder: Path, *, latency: float = 0.02, faults: str = "", port: int = 0) -> Iterator[World]:
+def serve_world(folder: Path, *, limit: int = LIMIT, period: float = PERIOD) -> Iterator[World]:
     """A simulator as a process of its own."""
     log = folder / "requests.jsonl"
     options = {
         "--tests": 60,
-        "--limit": LIMIT,
-        "--period": PERIOD,
-        "--latency": latency,
+        "--limit": limit,
+        "--period": period,
+        "--latency": 0.02,
         "--spread": 0.0,
-        "--faults": faults,
-        "--port": port,
         "--log": log,
         "--max-seconds": 600,
     }
@@ -106,7 +100,7 @@ def serve_world(folder: Path, *, latency: float = 0.02, faults: str = "", port: 
         try:
             url = process.stdout.readline().strip()
             log.touch()
-            yield World(url=url, log_file=log, folder=folder, process=process)
+            yield World(url=url, log_file=log, folder=folder, limit=limit, period=period)
         finally:
             process.terminate()
 

@@ -39,23 +39,17 @@ class Stage:
 class Situation:
     """A state of a run in which it is told to stop: what holds it there, and how one sees that it is there."""
 
+    mode: Mode
     is_there: Callable[[Stage], bool]
-    mode: Mode = Mode.PASS
-    latency: float = 0.02
-    faults: str = ""
 
 
 SITUATIONS = {
-    "planning": Situation(is_there=lambda stage: (stage.store / "tesnap.db").exists(), latency=6.0),
-    "leased": Situation(
-        is_there=lambda stage: stage.gate.met.is_set() and stage.count("leased") > 0, mode=Mode.DEAF
-    ),
-    "sending, answered": Situation(is_there=lambda stage: stage.count("sending") > 1, latency=2.0),
-    "sending, never answered": Situation(is_there=lambda stage: stage.gate.met.is_set(), mode=Mode.MUTE),
-    "waiting for a slot": Situation(is_there=lambda stage: stage.count("created") == LIMIT),
-    "uncertain, looked for": Situation(
-        is_there=lambda stage: stage.count("uncertain") > 1, faults="reset-after=1"
-    ),
+    "planning": Situation(mode=Mode.SLOW_LISTS, is_there=lambda stage: (stage.store / "tesnap.db").exists()),
+    "leased": Situation(mode=Mode.DEAF, is_there=lambda stage: stage.count("leased") > 1),
+    "sending, answered": Situation(mode=Mode.SLOW, is_there=lambda stage: stage.count("sending") > 0),
+    "sending, never answered": Situation(mode=Mode.MUTE, is_there=lambda stage: stage.gate.met.is_set()),
+    "waiting for a slot": Situation(mode=Mode.PASS, is_there=lambda stage: stage.count("created") == LIMIT),
+    "uncertain, looked for": Situation(mode=Mode.CUT, is_there=lambda stage: stage.count("uncertain") > 1),
 }
 
 
@@ -73,8 +67,7 @@ class Outcome:
 def stage(engine: Engine, image: str, folder: Path, situation: Situation) -> Iterator[Stage]:
     """A run of forty that comes into this situation."""
     with ExitStack() as ended:
-        served = serve_world(folder, latency=situation.latency, faults=situation.faults)
-        world = ended.enter_context(served)
+        world = ended.enter_context(serve_world(folder))
         gate = ended.enter_context(Gate(world.url, situation.mode))
         volume = ended.enter_context(engine.volume())
         options = start_options(world, gate, volume)
@@ -97,12 +90,7 @@ def play(engine: Engine, image: str, folder: Path, situation: Situation, signal:
         acted.container.signal(signal)
         told = acted.container.wait_or_kill()
         acted.gate.open()
-        volume = acted.store.parent.name
-        port = int(acted.world.url.rsplit(":", 1)[1].split("/")[0])
-        options = start_options(acted.world, acted.gate, volume)
-        acted.world.stop()
-        with serve_world(folder, port=port):
-            again = engine.run(image, options=options)
+        again = engine.run(image, options=start_options(acted.world, acted.gate, acted.store.parent.name))
         return Outcome(told=told, again=again, log=acted.world.log, command=command)
 
 
