@@ -10,7 +10,7 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS builder
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_COMPILE=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN ["python", "-m", "venv", "--without-pip", "/opt/tesnap"]
 WORKDIR /src
 # The libraries first: they change less often than the program.
@@ -22,7 +22,7 @@ RUN ["pip", "--python", "/opt/tesnap/bin/python", "install", "--no-deps", "--no-
 # What only the building needed.
 RUN ["pip", "--python", "/opt/tesnap/bin/python", "uninstall", "--yes", "setuptools"]
 # Byte code that no date can make stale: in a read-only tree each start would compile it anew.
-RUN ["python", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/tesnap/lib"]
+RUN ["python", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", "/opt/tesnap/lib"]
 # A folder that any user id may write; a volume mounted here brings its own permissions. It stands in a tree of
 # its own because COPY copies what is in a folder and not the folder: copied by itself it would lose its mode.
 RUN ["install", "-d", "-m", "1777", "/opt/image/var/lib/tesnap"]
@@ -33,7 +33,7 @@ RUN ["python", "-m", "pip", "uninstall", "--yes", "--quiet", "--root-user-action
 # The wheel from which `python -m ensurepip` would bring it back.
 RUN ["python", "-c", "import ensurepip, shutil; shutil.rmtree(ensurepip.__path__[0])"]
 # The standard library's byte code, which the base image leaves out.
-RUN ["python", "-c", "import compileall, py_compile, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"]
+RUN ["python", "-c", "import compileall, py_compile, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), force=True, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)"]
 COPY --from=builder /opt/tesnap /opt/tesnap
 COPY --from=builder /opt/image/ /
 ENV PATH=/opt/tesnap/bin:/usr/local/bin:/usr/bin:/bin \

@@ -101,7 +101,7 @@ def test_the_bill_of_materials_names_what_is_installed(root: Path, tmp_path: Pat
         "e = V(S.V1_6).validate_str(open(sys.argv[1]).read()); sys.exit(str(e) if e else 0)"
     )
     subprocess.run([TOOLS / "python", "-c", check, file], check=True)
-    names = {one["name"].lower(): one["version"] for one in bill["components"]}
+    names = {one["name"].lower().replace("_", "-"): one["version"] for one in bill["components"]}
     lock = locked("requirements.lock")
     unneeded = {"colorama", "setuptools", "psycopg-c"}
     assert {name: version for name, version in lock.items() if name not in unneeded} == {
