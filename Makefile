@@ -23,7 +23,7 @@ TOOLS_READY := $(TOOLS)/.ready
 ATHERIS := atheris>=3,<4
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test check static format lint types imports bench crash chaos fuzz lock figures reference report-picture architecture tools manifests mails container-test deploy-test install-test clean
+.PHONY: demo test check static format lint types imports bench crash chaos fuzz lock figures reference report-picture architecture tools manifests mails stops container-test deploy-test install-test clean
 
 demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
 	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
@@ -73,6 +73,9 @@ report-picture: $(DEV_READY)  ## docs/report.png, with a browser
 architecture: $(DEV_READY)  ## docs/architecture.svg, from the imports, and the figures of the house
 	$(BIN)/python -m scripts.architecture_picture
 	$(BIN)/python scripts/house_figures.py
+
+stops: $(DEV_READY)  ## the table of docs/container.md: how long a container takes to stop, in each state of a run
+	$(BIN)/python -m tests.container
 
 container-test: $(DEV_READY) $(TOOLS_READY)  ## the image, built and run for real: needs root, podman, runc, debootstrap
 	TOOLS=$(abspath $(TOOLS)) $(BIN)/pytest -m container tests/container

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.container.engine import Engine
+from tests.container.engine import TAG, Engine, copy_context
 from tests.container.pods import World, serve_world
 from tests.support.programs import find_program
 
-ROOT = Path(__file__).resolve().parents[2]
 NEEDED = {"podman": "podman", "runc": "runc", "conmon": "conmon", "debootstrap": "debootstrap"}
 """Programs, and Debian's packages that have them."""
 
@@ -30,26 +28,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the builder is given: the project's own files, as they are."""
-    folder = tmp_path_factory.mktemp("context")
-    for name in (
-        "Dockerfile",
-        ".dockerignore",
-        "pyproject.toml",
-        "requirements.lock",
-        "README.md",
-        "LICENSE",
-    ):
-        shutil.copy(ROOT / name, folder)
-    shutil.copytree(
-        ROOT / "orchestrator", folder / "orchestrator", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    return folder
+    return copy_context(tmp_path_factory.mktemp("context"))
 
 
 @pytest.fixture(scope="session")
 def image(engine: Engine, context: Path) -> str:
     """The image, built of the Dockerfile as it stands."""
-    return engine.build(context, tag="localhost/tesnap:test", BASE=engine.base())
+    return engine.build(context, tag=TAG, BASE=engine.base())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import uuid
@@ -15,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.container.base import base_archive, cache
+
+ROOT = Path(__file__).resolve().parents[2]
+
+TAG = "localhost/tesnap:test"
+"""The image of the project as it stands."""
 
 STOP_TIMEOUT = 25
 """Seconds from SIGTERM to SIGKILL: what a user has to allow at least is 20 for what is on the wire, and a few to write."""
@@ -177,18 +183,33 @@ class Container:
         self.engine.act("rm", "--force", "--volumes", self.name)
         return Ended(code=code, stdout=said.stdout, stderr=said.stderr)
 
-    def wait_or_kill(self) -> Ended:
+    def wait_or_kill(self) -> None:
         """Wait for its end as whoever stops a container does: after the stop timeout it is killed, with code 137."""
         waiting = ("wait", "--condition", "exited", self.name)
         try:
             self.engine.act(*waiting, longest=STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             self.signal("KILL")
-        return self.wait()
 
     def execute(self, *words: str) -> Ended:
         """Run a command beside it, as `kubectl exec` does."""
         return self.engine.act("exec", self.name, *words, check=False)
+
+
+def copy_context(folder: Path) -> Path:
+    """Put into this folder what the builder is given: the project's own files, as they are."""
+    for name in (
+        "Dockerfile",
+        ".dockerignore",
+        "pyproject.toml",
+        "requirements.lock",
+        "README.md",
+        "LICENSE",
+    ):
+        shutil.copy(ROOT / name, folder)
+    package = ROOT / "orchestrator"
+    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 def lend_pip(folder: Path) -> Iterator[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from orchestrator.simulator import LoggedRequest
 from tests.support.server_log import read_log
@@ -79,6 +82,12 @@ class World:
             *("--volume", f"{store}:/var/lib/tesnap"),
         ]
 
+    def ping_mount(self, switch: Switch, check: str) -> list[str]:
+        """The mount of a file with the address of a check."""
+        file = self.folder / f"ping-{check}"
+        file.write_text(f"{switch.url}/{check}\n")
+        return ["--volume", f"{file}:/run/secrets/ping:ro"]
+
 
 @contextmanager
 def serve_world(folder: Path, *, limit: int = LIMIT, period: float = PERIOD) -> Iterator[World]:
@@ -103,6 +112,43 @@ def serve_world(folder: Path, *, limit: int = LIMIT, period: float = PERIOD) -> 
             yield World(url=url, log_file=log, folder=folder, limit=limit, period=period)
         finally:
             process.terminate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """A dead man's switch on loopback, in the manner of healthchecks: the moments it was told of, by the check's name."""
+
+    url: str
+    told: dict[str, list[str]] = field(default_factory=dict)
+
+    def moments(self, check: str) -> list[str]:
+        """The moments of one check in their order: start, success, fail, log."""
+        return self.told.get(check, [])
+
+
+@contextmanager
+def serve_switch() -> Iterator[Switch]:
+    """A receiver of pings; `URL/CHECK` is the address of a check."""
+    told: dict[str, list[str]] = {}
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            _, check, *moment = urlsplit(self.path).path.split("/")
+            told.setdefault(check, []).append(moment[0] if moment else "success")
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield Switch(url=f"http://127.0.0.1:{server.server_port}", told=told)
+        finally:
+            server.shutdown()
 
 
 def states(store: Path) -> list[str]:

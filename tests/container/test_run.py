@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.container.engine import Engine
-from tests.container.pods import World, serve_world, states, wait_until
+from orchestrator.simulator import LoggedRequest
+from tests.container.engine import Ended, Engine
+from tests.container.pods import Switch, World, serve_switch, serve_world, states, wait_until
 from tests.support.server_log import creations, find_duplicates, most_in_any_window
 
 pytestmark = pytest.mark.container
@@ -94,32 +96,84 @@ def pod_options(world: World, jobs: Path, volume: str, run_id: str) -> list[str]
     return [*world.mounts(jobs, volume), *LIMITS, *settings]
 
 
-def test_two_pods_of_one_night_make_each_snapshot_once(engine: Engine, image: str, tmp_path: Path) -> None:
-    """A night rehearsed: two CronJobs overlap on one store; one pod is killed, one is drained, both are replaced.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """A night that is over: how its four pods ended, and what everybody who watches was told."""
 
-    Their job files have twenty of their snapshots in common.
-    """
-    runs = {"early": (20, "tesnap-nightly-1-aaaa"), "late": (30, "tesnap-nightly-2-bbbb")}
-    # Five in six seconds: the night is long enough for whoever comes to drain it.
-    with serve_world(tmp_path, limit=5, period=6.0) as world, engine.volume() as volume:
+    cut_off: list[int]
+    replaced: list[Ended]
+    metrics: str
+    switch: Switch
+    log: list[LoggedRequest]
+
+
+NIGHT = {"early": (20, "tesnap-nightly-1-aaaa"), "late": (30, "tesnap-nightly-2-bbbb")}
+"""Two job files with twenty snapshots in common: how many each has, and the run id of its pods."""
+
+SECONDS = 6.0
+"""Seconds of the limit of five: the night is long enough for whoever comes to drain it."""
+
+
+@pytest.fixture(scope="module")
+def rehearsed(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
+    """Two CronJobs overlap on one store; one pod is killed, one is drained, both are replaced."""
+    folder = tmp_path_factory.mktemp("night")
+    with (
+        serve_world(folder, limit=5, period=SECONDS) as world,
+        serve_switch() as switch,
+        engine.volume() as volume,
+    ):
         store = engine.volume_folder(volume)
         pods = [
-            pod_options(world, world.job_folder(count, name=name), volume, run_id)
-            for name, (count, run_id) in runs.items()
+            [*pod_options(world, night_jobs(world, name), volume, run_id), *world.ping_mount(switch, name)]
+            for name, (_, run_id) in NIGHT.items()
         ]
         first, second = (engine.start(image, options=options) for options in pods)
         wait_until(lambda: states(store).count("created") >= 5, "the first snapshots")
         first.signal("KILL")
         second.stop()
-        ends = [pod.wait().code for pod in (first, second)]
+        cut_off = [pod.wait().code for pod in (first, second)]
         replaced = [engine.start(image, options=options) for options in pods]
         done = [pod.wait() for pod in replaced]
-        log = world.log
-    assert ends == [137, 5]
-    assert [one.code for one in done] == [0, 0], [one.stderr for one in done]
-    assert len(creations(log)) == 30
-    assert find_duplicates(log) == {}
-    (organization,) = {str(entry.organization) for entry in creations(log)}
-    assert most_in_any_window(log, organization, 6.0) <= 5
-    assert [one for one in done if "https://" in one.stdout + one.stderr] == []
-    print([one.records[-1]["counts"] for one in done])
+        metrics = engine.run(image, "metrics", options=pods[0]).stdout
+        return Rehearsed(cut_off=cut_off, replaced=done, metrics=metrics, switch=switch, log=world.log)
+
+
+def night_jobs(world: World, name: str) -> Path:
+    """The job files of one of the two, with the switch that watches it."""
+    return world.job_folder(NIGHT[name][0], name=name, extra="ping: {url_file: /run/secrets/ping}\n")
+
+
+def test_two_pods_of_one_night_make_each_snapshot_once(rehearsed: Rehearsed) -> None:
+    """One was killed, the other drained; their replacements carry on: nothing twice, nothing over the limit, no link shown."""
+    assert rehearsed.cut_off == [137, 5]
+    assert [one.code for one in rehearsed.replaced] == [0, 0], [one.stderr for one in rehearsed.replaced]
+    assert len(creations(rehearsed.log)) == 30
+    assert find_duplicates(rehearsed.log) == {}
+    (organization,) = {str(entry.organization) for entry in creations(rehearsed.log)}
+    assert most_in_any_window(rehearsed.log, organization, SECONDS) <= 5
+    assert [one for one in rehearsed.replaced if "https://" in one.stdout + one.stderr] == []
+    print([one.records[-1]["counts"] for one in rehearsed.replaced])
+
+
+def test_the_switch_hears_of_each_start_and_of_each_end(rehearsed: Rehearsed) -> None:
+    """A killed pod says nothing more, a drained one that it will be carried on, and each replacement that all is made."""
+    assert rehearsed.switch.moments("early") == ["start", "start", "success"]
+    assert rehearsed.switch.moments("late") == ["start", "log", "start", "success"]
+    print(rehearsed.switch.told)
+
+
+def test_the_metrics_of_the_night_are_read_from_the_store(rehearsed: Rehearsed) -> None:
+    """By a pod that comes afterwards: both jobs succeeded, and each has all of its snapshots."""
+    samples = re.findall(r'^(\w+){name="(\w+)"(?:,result="(\w+)")?} (\S+)$', rehearsed.metrics, re.MULTILINE)
+    snapshots = dict.fromkeys(NIGHT, 0)
+    for metric, name, result, value in samples:
+        if metric == "tesnap_last_run_snapshots" and result in {"created", "existing"}:
+            snapshots[name] += int(float(value))
+    succeeded = {name for metric, name, _, _ in samples if metric == "tesnap_last_success_timestamp_seconds"}
+    codes = {
+        name: float(value) for metric, name, _, value in samples if metric == "tesnap_last_run_exit_code"
+    }
+    assert (succeeded, codes) == (set(NIGHT), dict.fromkeys(NIGHT, 0.0)), rehearsed.metrics
+    assert snapshots == {name: count for name, (count, _) in NIGHT.items()}
+    print(rehearsed.metrics)
