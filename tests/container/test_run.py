@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestrator.simulator import LoggedRequest
+from scripts.manifests import KUBERNETES
 from tests.container.engine import Ended, Engine
 from tests.container.pods import Switch, World, serve_switch, serve_world, states, wait_until
+from tests.support.postgres import new_database, server
 from tests.support.server_log import creations, find_duplicates, most_in_any_window
 
 pytestmark = pytest.mark.container
@@ -94,6 +97,30 @@ def pod_options(world: World, jobs: Path, volume: str, run_id: str) -> list[str]
     """What the manifests start a pod with."""
     settings = ("--user", "65532:65532", "--env", f"TESNAP_RUN_ID={run_id}", "--env", "TESNAP_LINKS=id")
     return [*world.mounts(jobs, volume), *LIMITS, *settings]
+
+
+def database_options() -> list[str]:
+    """The variables of overlays/postgresql, and its folder for temporary files."""
+    patch = yaml.safe_load((KUBERNETES / "overlays" / "postgresql" / "on-a-database.yaml").read_text("utf-8"))
+    (container,) = patch["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    settings = [f"{entry['name']}={entry['value']}" for entry in container["env"]]
+    variables = [word for setting in settings for word in ("--env", setting)]
+    return [*variables, "--tmpfs", "/var/lib/tesnap:mode=1777"]
+
+
+def test_a_pod_on_a_database_has_its_address_from_a_file(engine: Engine, image: str, world: World) -> None:
+    """With the variables of the manifests: what one pod made, the next one finds there."""
+    with server() as postgres:
+        address = world.folder / "store"
+        address.mkdir()
+        (address / "url").write_text(new_database(postgres, "night") + "\n")
+        mounts = world.mounts(world.job_folder(3), "unused")[:-2]
+        options = [*mounts, *database_options(), "--volume", f"{address}:/run/secrets/store:ro"]
+        first = engine.run(image, options=options)
+        again = engine.run(image, options=options)
+    assert (first.code, first.records[-1]["counts"]["created"]) == (0, 3), first.stderr
+    assert (again.code, again.records[-1]["counts"]["existing"]) == (0, 3), again.stderr
+    assert len(world.posts) == 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
