@@ -32,7 +32,7 @@ class Mode(Enum):
 DELAY = 3.0
 """Seconds by which an answer to a POST is late: it comes while a run that was told to stop waits for it."""
 
-LATE = 14.0
+LATE = 60.0
 """Seconds by which a list is late: whoever tells a run to stop comes before it, and it comes before the run's own deadline."""
 
 

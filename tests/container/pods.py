@@ -50,8 +50,10 @@ class World:
         """The requests for snapshots that it saw."""
         return [entry for entry in self.log if entry.method == "POST"]
 
-    def job_folder(self, tests: int, *, url: str = "", extra: str = "", name: str = "night") -> Path:
-        """A folder with one job file that wants a window of so many tests."""
+    def job_folder(
+        self, tests: int, *, url: str = "", extra: str = "", name: str = "night", timeout: float = 15.0
+    ) -> Path:
+        """A folder with one job file that wants a window of so many tests, each attempt in `timeout` seconds."""
         folder = self.folder / f"jobs-{name}"
         folder.mkdir(exist_ok=True)
         ids = ", ".join(f'"{202701 + number}"' for number in range(tests))
@@ -60,7 +62,7 @@ class World:
             "organizations:\n"
             f'  acme: {{base_url: "{url or self.url}", token_file: /run/secrets/te/token,\n'
             f"    limit: {{snapshots: {self.limit}, per: {self.period:g}s, guard: 50ms, grace: 4s}}}}\n"
-            "http: {timeout: 15s}\n"
+            f"http: {{timeout: {timeout:g}s}}\n"
             f"jobs:\n  - {{name: {name}, tests: [{ids}], windows: [{{last: 1h, until: '00:00'}}]}}\n"
             f"timezone: Etc/UTC\n{extra}"
         )

@@ -127,6 +127,7 @@ def test_a_pod_on_a_database_has_its_address_from_a_file(engine: Engine, image: 
 class Rehearsed:
     """A night that is over: how its four pods ended, and what everybody who watches was told."""
 
+    first_process: str
     cut_off: list[int]
     replaced: list[Ended]
     metrics: str
@@ -157,13 +158,21 @@ def rehearsed(engine: Engine, image: str, tmp_path_factory: pytest.TempPathFacto
         ]
         first, second = (engine.start(image, options=options) for options in pods)
         wait_until(lambda: states(store).count("created") >= 5, "the first snapshots")
+        first_process = first.execute("python", "-c", "print(open('/proc/1/cmdline').read())").stdout
         first.signal("KILL")
         second.stop()
         cut_off = [pod.wait().code for pod in (first, second)]
         replaced = [engine.start(image, options=options) for options in pods]
         done = [pod.wait() for pod in replaced]
         metrics = engine.run(image, "metrics", options=pods[0]).stdout
-        return Rehearsed(cut_off=cut_off, replaced=done, metrics=metrics, switch=switch, log=world.log)
+        return Rehearsed(
+            first_process=first_process,
+            cut_off=cut_off,
+            replaced=done,
+            metrics=metrics,
+            switch=switch,
+            log=world.log,
+        )
 
 
 def night_jobs(world: World, name: str) -> Path:
@@ -173,6 +182,7 @@ def night_jobs(world: World, name: str) -> Path:
 
 def test_two_pods_of_one_night_make_each_snapshot_once(rehearsed: Rehearsed) -> None:
     """One was killed, the other drained; their replacements carry on: nothing twice, nothing over the limit, no link shown."""
+    assert "tesnap" in rehearsed.first_process
     assert rehearsed.cut_off == [137, 5]
     assert [one.code for one in rehearsed.replaced] == [0, 0], [one.stderr for one in rehearsed.replaced]
     assert len(creations(rehearsed.log)) == 30
