@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     """No unknown setting, no wrong value, for a service and a timer of any name."""
     units = ("./tesnap@nightly.service", "./tesnap@nightly.timer")
     assert systemd(tmp_path, "verify", "--man=no", *units) == (0, "")
+
+
+def drop_in() -> str:
+    """The settings that the page adds to the service for metrics."""
+    page = (ROOT / "docs" / "unattended.md").read_text("utf-8")
+    (text,) = re.findall(r"^  ```ini\n(.*?)^  ```$", page, re.DOTALL | re.MULTILINE)
+    return textwrap.dedent(text)
+
+
+@pytest.mark.deploy
+def test_systemd_takes_what_the_page_adds_for_metrics(tmp_path: Path) -> None:
+    """As `systemctl edit` stores it: beside the unit."""
+    place = tmp_path / "tesnap@nightly.service.d"
+    place.mkdir()
+    (place / "override.conf").write_text(drop_in())
+    assert systemd(tmp_path, "verify", "--man=no", "./tesnap@nightly.service") == (0, "")
+    (place / "override.conf").write_text(drop_in().replace("ExecStopPost", "ExecStopPast"))
+    assert "ExecStopPast" in systemd(tmp_path, "verify", "--man=no", "./tesnap@nightly.service")[1]
 
 
 @pytest.mark.deploy
