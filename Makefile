@@ -18,10 +18,12 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 WORKERS ?= 2
 SPEED ?= 100
 TESTS ?= tests
+TOOLS := .venv-tools
+TOOLS_READY := $(TOOLS)/.ready
 ATHERIS := atheris>=3,<4
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: demo test check static format lint types imports bench crash chaos fuzz lock figures reference report-picture architecture container-steps clean
+.PHONY: demo test check static format lint types imports bench crash chaos fuzz lock figures reference report-picture architecture tools manifests mails stops container-test deploy-test install-test clean
 
 demo: $(RUN_READY)  ## the example job file becomes snapshots, against the built-in simulator
 	$(BIN)/tesnap rehearse jobs.example.yaml --speed $(SPEED)
@@ -72,21 +74,43 @@ architecture: $(DEV_READY)  ## docs/architecture.svg, from the imports, and the 
 	$(BIN)/python -m scripts.architecture_picture
 	$(BIN)/python scripts/house_figures.py
 
-container-steps:  ## the Dockerfile's steps one by one, without a container engine
-	PYTHON=$(PYTHON) bash scripts/container-steps.sh
+stops: $(DEV_READY)  ## the table of docs/container.md: how long a container takes to stop, in each state of a run
+	$(BIN)/python -m tests.container
 
-lock:  ## resolve both lock files anew, for all supported versions and platforms
+container-test: $(DEV_READY) $(TOOLS_READY)  ## the image, built and run for real: needs root, podman, runc, debootstrap
+	TOOLS=$(abspath $(TOOLS)) $(BIN)/pytest -m container tests/container
+
+deploy-test: $(DEV_READY) $(TOOLS_READY)  ## manifests, units, workflow and Dockerfile through all schemas and linters
+	TOOLS=$(abspath $(TOOLS)) $(BIN)/pytest -m deploy tests/deploy
+
+install-test: $(DEV_READY)  ## wheel, sdist, pipx, uv tool; a selected suite on the lowest and on the newest versions
+	$(BIN)/pytest -m install tests/install
+
+tools: $(TOOLS_READY)  ## what looks at manifests and images, in an environment of its own
+
+manifests: $(DEV_READY) $(TOOLS_READY)  ## deploy/kubernetes/job.yaml and look.yaml, and the table of docs/kubernetes.md
+	TOOLS=$(abspath $(TOOLS)) $(BIN)/python scripts/manifests.py
+
+mails: $(DEV_READY)  ## the mails of docs/unattended.md, from real runs
+	$(BIN)/python -m scripts.cron_mails
+
+lock:  ## resolve all lock files anew, for all supported versions and platforms
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -qq uv
 	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build pyproject.toml -o requirements.lock
 	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build --group dev \
 		--constraints requirements.lock pyproject.toml -o requirements-dev.lock
+	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --group tools -o requirements-tools.lock
+	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --resolution lowest-direct --extra postgres --group build \
+		pyproject.toml -o requirements-lowest.lock
+	.venv-lock/bin/uv pip compile $(LOCK_OPTIONS) --extra postgres --group build \
+		pyproject.toml -o requirements-newest.lock
 
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean:
-	rm -rf .venv-3.* .venv-lock .venv-peers-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv-3.* .venv-lock $(TOOLS) .venv-peers-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -94,6 +118,11 @@ $(BIN)/python:
 $(RUN_READY): requirements.lock pyproject.toml | $(BIN)/python
 	$(INSTALL) --require-hashes -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(TOOLS_READY): requirements-tools.lock
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-tools.lock
 	touch $@
 
 $(DEV_READY): requirements-dev.lock $(RUN_READY)

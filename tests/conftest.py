@@ -28,8 +28,8 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-MARKS = ("socket", "process", "postgres", "scaled")
-PROCESS_MARKS = ("process", "postgres", "scaled")
+PROCESS_MARKS = ("process", "postgres", "scaled", "container", "deploy", "install")
+MARKS = ("socket", *PROCESS_MARKS)
 
 
 def pytest_configure() -> None:

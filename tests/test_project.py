@@ -365,8 +365,13 @@ def required() -> set[str]:
     groups = [
         data["project"]["dependencies"],
         *data["project"]["optional-dependencies"].values(),
-        *data["dependency-groups"].values(),
+        *(data["dependency-groups"][name] for name in ("build", "dev")),
     ]
+    return distributions(groups)
+
+
+def distributions(groups: list[list[str]]) -> set[str]:
+    """The names in lists of requirements, in lower case."""
     return {re.split(r"[^\w.-]", line, maxsplit=1)[0].lower() for group in groups for line in group}
 
 
@@ -376,7 +381,10 @@ def locked(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([\w.]+)", "\n".join(lines), re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_lock_names_hashes_and_no_address(name: str) -> None:
     """A lock installs the same files from whatever index is set, and from no other place."""
     text = (ROOT / name).read_text("utf-8")
@@ -391,12 +399,15 @@ def test_the_locks_hold_what_is_required_and_agree() -> None:
     run, dev = locked("requirements.lock"), locked("requirements-dev.lock")
     assert required() - set(dev) == set()
     assert {name: version for name, version in run.items() if dev.get(name) != version} == {}
+    tools = {re.split(r"\[", name)[0] for name in distributions([pyproject()["dependency-groups"]["tools"]])}
+    assert tools - set(locked("requirements-tools.lock")) == set()
 
 
 def test_every_dependency_is_accounted_for() -> None:
     """docs/dependencies.md has a row for each distribution that pyproject.toml names."""
     text = (ROOT / "docs" / "dependencies.md").read_text("utf-8").lower()
-    assert {name for name in required() if name not in text} == set()
+    named = required() | distributions([pyproject()["dependency-groups"]["tools"]])
+    assert {name for name in named if name not in text} == set()
 
 
 def test_the_build_backend_is_the_locked_one() -> None:

