@@ -40,9 +40,9 @@ FROM run r WHERE r.state = 'active' AND r.job = :job ORDER BY r.created_at DESC,
 # Who makes something of a run for whom just now, and by which settings that was granted last.
 SERVED_LIMITS = """
 SELECT o.identity, s.owner, b.last_limit
-FROM serving s JOIN run_organization r ON r.run = s.run AND r.organization = s.organization
-    JOIN organization o ON o.id = s.organization JOIN bucket b ON b.id = o.bucket
-WHERE b.last_limit IS NOT NULL"""
+FROM serving s JOIN organization o ON o.id = s.organization JOIN bucket b ON b.id = o.bucket
+WHERE b.last_limit IS NOT NULL
+    AND (SELECT r.run FROM run_organization r WHERE r.run = s.run AND r.organization = s.organization) = s.run"""
 
 # The counts of a run with nothing pending stay in its row, so that a list of runs counts no tasks.
 KEEP_COUNTS = """
