@@ -256,6 +256,9 @@ def every_command(test: str) -> dict[str, list[list[str]]]:
         "schema": [[]],
         "completion": [["bash"]],
         "cancel": [["last"]],
+        "prune": [["--yes", "--archive", "old.jsonl"], ["--yes", "--json"]],
+        "backup": [["copy.db"], ["-"]],
+        "restore": [["copy.db"], ["--declare", "1h ago"]],
     }
 
 
