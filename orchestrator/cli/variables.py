@@ -27,15 +27,24 @@ def variables_of(command: click.Command) -> frozenset[str]:
     return frozenset(str(param.envvar) for param in command.params if param.envvar)
 
 
-def unknown_variables(environ: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """A sentence about each variable with our prefix that is none of these, with the nearest one."""
+def options_without_variable(command: click.Command) -> frozenset[str]:
+    """The long options of a command that are to be typed each time."""
+    return frozenset(
+        name for param in command.params if not param.envvar for name in param.opts if name[:2] == "--"
+    )
+
+
+def unknown_variables(
+    environ: Mapping[str, str], known: frozenset[str], typed: frozenset[str] = frozenset()
+) -> list[str]:
+    """A sentence about each variable with our prefix that is none of these: with the option that is to be `typed`, or the nearest one."""
     unknown = [
         name
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in known | OTHERS and not _SERVICE.fullmatch(name)
     ]
     return [
-        f"warning: {name} is not a variable of tesnap and has no effect{_hint(name, known)}"
+        f"warning: {name} is not a variable of tesnap and has no effect{_hint(name, known, typed)}"
         for name in unknown
     ]
 
@@ -46,8 +55,9 @@ def warn_of_unknown_variables(
     """Say on standard error which variables mean nothing, unless the command is to be quiet."""
     if not unknown_variables(os.environ, variables_of(command)):  # then no other command need be imported
         return
-    commands = filter(None, (group.get_command(ctx, name) for name in group.list_commands(ctx)))
-    lines = unknown_variables(os.environ, frozenset().union(*map(variables_of, commands)))
+    commands = [one for name in group.list_commands(ctx) if (one := group.get_command(ctx, name))]
+    known = frozenset().union(*map(variables_of, commands))
+    lines = unknown_variables(os.environ, known, frozenset().union(*map(options_without_variable, commands)))
     if lines and not _is_quiet(command, words, ctx):
         print(*lines, sep="\n", file=sys.stderr)
 
@@ -59,6 +69,9 @@ def _is_quiet(command: click.Command, words: Sequence[str], ctx: click.Context) 
         return bool(quiet.params.get("quiet"))
 
 
-def _hint(name: str, known: frozenset[str]) -> str:
+def _hint(name: str, known: frozenset[str], typed: frozenset[str]) -> str:
+    option = f"--{name.removeprefix(PREFIX).lower().replace('_', '-')}"
+    if option in typed:
+        return f": write {option} on the command line"
     meant = nearest_word(name.removeprefix(PREFIX), sorted(one.removeprefix(PREFIX) for one in known))
     return f": did you mean {PREFIX}{meant}?" if meant else ""
