@@ -19,6 +19,7 @@ from orchestrator.cli.options import (
     duration,
     json_option,
     option,
+    option_group,
     output_options,
     pacing_options,
     part_options,
@@ -31,6 +32,13 @@ from orchestrator.cli.process import standard_input, use_store
 if TYPE_CHECKING:
     from orchestrator.core import JobFile
 
+
+start_options = option_group(
+    option("--name", metavar="NAME", help="What the job is called [its file's name]."),
+    option("--run-id", type=run_id, metavar="ID", help="Start or carry on the run of this id."),
+    option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5."),
+)
+"""The options by which a job's start is known, and after which time it stops."""
 
 jobfiles_argument = click.argument("jobfiles", nargs=-1, required=True, metavar="JOBFILE...")
 
@@ -46,9 +54,7 @@ jobfiles_argument = click.argument("jobfiles", nargs=-1, required=True, metavar=
     envvar=None,
     help="All or nothing: send nothing if one of the organizations cannot be served.",
 )
-@option("--name", metavar="NAME", help="What the job is called [its file's name].")
-@option("--run-id", type=run_id, metavar="ID", help="Start or carry on the run of this id.")
-@option("--deadline", type=duration, metavar="TIME", help="Stop early after this time, with exit code 5.")
+@start_options
 @watch_options
 @store_option
 @output_options

@@ -15,14 +15,18 @@ from orchestrator.cli.options import (
     STORE_FILE,
     OutputOptions,
     Pacing,
+    duration,
     output_options,
     pacing_options,
+    part_options,
     store_option,
 )
 from orchestrator.cli.process import default_store, document_lines, print_lines, standard_input
+from orchestrator.cli.run import start_options
 from orchestrator.core import DEFAULT_BASE_URL, UsageError, harmless, mask_secrets
 
 if TYPE_CHECKING:
+    from orchestrator.core import CredentialSource
     from orchestrator.jobfile import CheckedJobFile
 
 TOLD = ("TE_TOKEN", "TE_TOKEN_FILE", "TE_BASE_URL", "PGPASSFILE", "TRACEPARENT", "NO_COLOR", "TZ")
@@ -45,6 +49,8 @@ class Setting:
 
 @click.command("config")
 @click.argument("jobfiles", nargs=-1, metavar="[JOBFILE...]")
+@part_options
+@start_options
 @store_option
 @output_options
 @pacing_options
@@ -55,9 +61,9 @@ def config_command(
     output: OutputOptions,
     pacing: Pacing,
     store_url: str | None,
-    **_watching: Any,  # are in the context, as all others
+    **_others: Any,  # are in the context, as all others
 ) -> None:
-    """Show every setting with its value and where it comes from: option, variable, file and line, or default."""
+    """Show every setting of a run with its value and where it comes from: option, variable, file and line, or default."""
     from orchestrator.jobfile import read_jobfiles
 
     ctx, reading = click.get_current_context(), None
@@ -85,6 +91,8 @@ def _option_settings(ctx: click.Context, store_url: str | None) -> Iterator[Sett
         value, origin = ctx.params.get(str(param.name)), _origin(ctx, param)
         if origin == "default" and value in (None, (), False):
             value = _told_default(param)
+        elif getattr(param.type, "func", None) is duration:
+            value = f"{value:g}s"
         yield Setting(name=_long_name(param), value=_shown(value), origin=origin)
 
 
@@ -152,11 +160,21 @@ def _file_settings(reading: CheckedJobFile) -> Iterator[Setting]:
             yield Setting(name=key, value=_shown(known), origin="default")
     for name, one in jobfile.organizations.items():
         start = f"organizations.{name}"
-        source, kind = one.credential, "file" if one.credential.file else "variable"
-        shown = _shown(source.file or source.env or "none")
-        yield Setting(name=f"{start}.token", value=f"{kind} {shown}", origin="the above")
+        if places.keys().isdisjoint({f"{start}.token_file", f"{start}.token_env"}):
+            yield _token_setting(f"{start}.token", one.credential, places)
         if one.base_url == DEFAULT_BASE_URL:
             yield Setting(name=f"{start}.base_url", value=one.base_url, origin="default")
+
+
+def _token_setting(name: str, source: CredentialSource, places: Mapping[str, tuple[Any, str]]) -> Setting:
+    """The token's place of an organization that names none itself: that of all organizations, or of the environment."""
+    kind, shown = ("file", source.file) if source.file else ("variable", source.env or "none")
+    shared = places.get("organization_defaults.token_file") or places.get("organization_defaults.token_env")
+    return Setting(
+        name=name,
+        value=f"{kind} {_shown(shown)}",
+        origin=shared[1] if shared else "TE_TOKEN_FILE" if source.file else "TE_TOKEN",
+    )
 
 
 def _shown(value: Any) -> str:

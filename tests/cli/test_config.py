@@ -40,24 +40,48 @@ def settings(*words: str) -> dict[str, tuple[str, str]]:
 def test_each_setting_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """An option, a variable, a place in the file, or the default."""
     monkeypatch.setenv("TESNAP_PER", "1m")
+    monkeypatch.setenv("TESNAP_DEADLINE", "1m30s")
+    monkeypatch.setenv("TESNAP_ORGANIZATION", "ac*")
     monkeypatch.setenv("TESNAP_STORE", "postgresql://me:pass-of-store@db.example/tesnap")
     found = settings("jobs.yaml", "--snapshots", "3")
     assert found["--snapshots"] == ("3", "option")
-    assert found["--per"] == ("60.0", "TESNAP_PER")
+    assert found["--per"] == ("60s", "TESNAP_PER")
+    assert found["--deadline"] == ("90s", "TESNAP_DEADLINE")
+    assert found["--organization"] == ("ac*", "TESNAP_ORGANIZATION")
+    assert found["--run-id"] == ("not set", "default")
     assert found["--guard"] == ("1s", "default")
     assert found["--store"] == ("postgresql://me@db.example/tesnap", "TESNAP_STORE")
     assert found["http.timeout"] == ("30s", "jobs.yaml:5:17")
     assert found["retry.attempts"] == ("8", "default")
     assert found["TE_TOKEN"] == ("set, not shown", "environment")
     assert found["organizations.acme.token_env"][0] == "TE_TOKEN"
+    assert "organizations.acme.token" not in found
+
+
+def test_a_token_that_no_organization_names_has_a_place_too(tmp_path: Path) -> None:
+    """That of all organizations with its own name in it, or the environment's."""
+    shared = (
+        "organization_defaults: {token_file: 'tokens/{organization}'}\norganizations: {acme: {}, globex: {}}"
+    )
+    own = "organizations: {acme: {token_env: TE_TOKEN}}"
+    (tmp_path / "shared.yaml").write_text(
+        JOBFILE.replace(own, shared).replace("{name: a,", "{name: a, organization: acme,")
+    )
+    found = settings("shared.yaml")
+    assert found["organizations.globex.token"] == ("file tokens/globex", "shared.yaml:4:37")
+    (tmp_path / "plain.yaml").write_text(JOBFILE.replace(own, "organizations: {acme: {}}"))
+    assert settings("plain.yaml")["organizations.acme.token"] == ("variable TE_TOKEN", "TE_TOKEN")
 
 
 def test_what_does_harm_by_a_variable_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """A forgotten TESNAP_AGAIN would make everything twice each night: it is said to mean nothing."""
     for name in ("AGAIN", "FAILED", "DRY_RUN", "STRICT", "YES"):
         monkeypatch.setenv(f"TESNAP_{name}", "1")
-    told = ran("validate", "jobs.yaml").stderr
-    assert told.count("is not a variable of tesnap and has no effect") == 5
+    assert ran("validate", "jobs.yaml").stderr.splitlines() == [
+        f"warning: TESNAP_{option.upper().replace('-', '_')} is not a variable of tesnap and has no effect: write --{option} on"
+        " the command line"
+        for option in ("again", "dry-run", "failed", "strict", "yes")
+    ]
 
 
 def test_the_address_of_the_store_may_stand_in_a_file(
