@@ -95,8 +95,8 @@ class View:
 
     def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
-        if ending.exit_code == 0 and self._held:
-            self._held.clear()
+        if self._held:  # what it has waited for is over by now, and at 0 so is everything
+            self._held = deque(one for one in self._held if ending.exit_code and one[0].name != "run.waiting")
         self.close()
         self._print(lambda: self._writer.write_end(ending))
         level = "info" if ending.exit_code == 0 else "warning"

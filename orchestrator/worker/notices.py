@@ -146,7 +146,7 @@ def organization_stop(served: ServedOrganization) -> Event:
 
 def awaited_token(served: ServedOrganization, seconds: float) -> Event:
     """The token was refused, and its file may be about to get another one."""
-    text = f"{served.name}: {served.refused_because}; its token file is read again for {seconds:.0f} s"
+    text = f"{served.name}: {served.refused_because.rstrip('.')}; its token file is read again for {seconds:.0f} s"
     return Event(name="token.refused", text=text, level="warning")
 
 

@@ -52,6 +52,16 @@ def test_a_quiet_run_that_does_not_end_well_tells_its_warnings(news: list[Event]
     assert told == [f"warning: {one.text}" for one in news if one.level == "warning"]
 
 
+def test_what_a_quiet_run_has_waited_for_is_not_told_when_it_is_over() -> None:
+    """It reads as if somebody were waiting still: the last line says why what is pending is."""
+    stage = Stage(quiet=True)
+    wait = Waiting(organization="acme", reason=Reason.TOKEN_REFUSED, until=99.0, left=1)
+    show(stage, [wait, Event(name="b", text="odd", level="warning")])
+    stage.end(4, created=1)
+    told, _ = stage.told()
+    assert told == "warning: odd"
+
+
 def test_what_stops_an_organization_is_told_at_once_and_the_rest_when_a_run_breaks_off() -> None:
     """Somebody can act before the end; and without an end nobody knows that it went well."""
     stage = Stage(quiet=True)
