@@ -31,7 +31,7 @@ def backup_command(file: str, store_url: str | None) -> None:
         raise UsageError("nothing has been run with this store yet")
     if file != "-":
         back_up(store, Path(file), clock)
-        print(f"{file}: the store as it is now; `tesnap restore {file}` puts it back", file=sys.stderr)
+        print(f"{file}: the store as it is now; `tesnap restore {file}` puts it back")
         return
     if sys.stdout.isatty():
         raise UsageError("a backup is no text: name a file, or lead standard output into one")
@@ -47,16 +47,17 @@ def backup_command(file: str, store_url: str | None) -> None:
 @click.option(
     "--declare",
     metavar="TIME",
-    help="The store was put back by other means, as it was at this moment; instead of FILE.",
+    help="Instead of FILE: the store was put back by other means, as it was at this moment.",
 )
 @store_option
 @zone_option
 def restore_command(
     file: str | None, *, declare: str | None, store_url: str | None, timezone: str | None
 ) -> None:
-    """Put a backup back where there is no store any more; nothing that it does not know is forgotten about.
+    """Put a backup in the place of a store that is gone, or make known that one was put back by other means.
 
-    All slots are held for a while, what was under way is uncertain, and what is sent may exist already: that is said.
+    What was made after it was taken is not known: all slots are held for one period, what was under way is uncertain,
+    and what is sent is marked, as it may exist already.
     """
     if (file is None) == (declare is None):
         raise click.UsageError(
@@ -73,7 +74,7 @@ def restore_command(
             store.declare_put_back(taken)
     print(
         f"the store is as it was at {utc_text(taken)}: what was made after that is not known to it; `tesnap runs` shows what it"
-        " knows, `tesnap resume` carries on",
+        " knows, `tesnap resume RUN` carries on with a run",
         file=sys.stderr,
     )
 
