@@ -46,13 +46,15 @@ def preview_run(organizations: Organizations, *, again: bool = False, tell: OnPa
     plan = plan_tasks(organizations, surveys, served)
     if organizations.offline:
         plan = accept_names(plan)
-    events = (*(event.text for event in survey_events(surveys) if event.level != "debug"), *_refusals(plan))
+    refusals = (f"{one.name} is refused: {one.text}" for one in untold_refusals(plan, surveys))
+    events = (*(event.text for event in survey_events(surveys) if event.level != "debug"), *refusals)
     return preview_plan(organizations, replace(plan, notes=events + plan.notes), served, again=again)
 
 
-def _refusals(plan: Plan) -> Iterator[str]:
-    """A sentence for each organization that the plan leaves out."""
-    return (f"{one.name} is refused: {one.text}" for one in plan.refused)
+def untold_refusals(plan: Plan, surveys: Mapping[str, OrganizationSurvey]) -> Iterator[RefusedOrganization]:
+    """The organizations that the plan leaves out and of which no survey has told why."""
+    told = {name for name, survey in surveys.items() if survey.is_refused}
+    return (one for one in plan.refused if one.name not in told)
 
 
 def plan_tasks(

@@ -22,7 +22,7 @@ from orchestrator.app.history import (
     limit_conflicts,
 )
 from orchestrator.app.identities import describe_unknown
-from orchestrator.app.make_plan import PUBLIC_NOTE, leave_out_unchecked, plan_tasks
+from orchestrator.app.make_plan import PUBLIC_NOTE, leave_out_unchecked, plan_tasks, untold_refusals
 from orchestrator.app.organizations import Organizations
 from orchestrator.core import (
     AccessRefused,
@@ -130,7 +130,7 @@ def _plan(
     """The plan of a new run; it is told whom it leaves out."""
     plan = plan_tasks(organizations, surveys, served)
     plan = leave_out_unchecked(organizations, plan, surveys, served)
-    for one in plan.refused:
+    for one in untold_refusals(plan, surveys):
         fields = (("organization", one.name), ("reason", one.reason.value))
         text = f"{one.name} is refused: {one.text}"
         observer.on_event(Event(name="organization.refused", text=text, level="error", fields=fields))
@@ -152,7 +152,7 @@ def refused_organizations(
     """Those that the plan leaves out, and those that cannot be served just now, by name; tokens first."""
     known = {one.name: one for one in basis.refused}
     for name, survey in surveys.items():
-        if survey.stopped is not None and not survey.reread:
+        if survey.stopped is not None and survey.is_refused:
             known.setdefault(name, RefusedOrganization(name=name, reason=survey.stopped, text=survey.because))
     return tuple(sorted(known.values(), key=lambda one: (-one.exit_code, one.name)))
 

@@ -64,6 +64,11 @@ class OrganizationSurvey:
     debug_notes: tuple[str, ...] = ()
 
     @property
+    def is_refused(self) -> bool:
+        """True if nothing is sent for it, and its token's file is not read again either."""
+        return self.stopped is not None and not self.reread
+
+    @property
     def in_doubt(self) -> bool:
         """True if its tests, and what they are called, are not known for the moment."""
         lists = (one for listing in self.listings.values() for one in listing.unreadable)
@@ -141,8 +146,8 @@ def ask_who_it_is(reader: PacedGetter, organization: Organization) -> Organizati
 def survey_events(surveys: Mapping[str, OrganizationSurvey]) -> Iterator[Event]:
     """The log lines of what was found."""
     for name, survey in surveys.items():
-        if survey.stopped is not None and not survey.reread:
-            text = f"{name}: {survey.because.rstrip('.')}; its tasks stay pending"
+        if survey.is_refused:
+            text = f"{name}: {survey.because.rstrip('.')}; nothing is sent for it"
             yield Event(name="organization.stopped", text=text, level="error")
         for note in (
             survey.notes

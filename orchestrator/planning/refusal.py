@@ -112,7 +112,7 @@ def _explain_shortage(
     """Why too few tests were selected in an organization; no reason where nobody tried to read its lists."""
     selection = selections[name]
     if survey.stopped is not None:
-        return survey.stopped, f"no test could be selected: {survey.because}"
+        return survey.stopped, survey.because
     if selection.unreadable:
         text = f"no test could be selected: {describe_missing(selection.unreadable)}"
         return unreadable_reason(selection.unreadable), text

@@ -177,7 +177,8 @@ class _Scheduler:
         self.selections += selections.values()
         common = None if job.starts_with_alert else self._windows(job)
         for name, selection in selections.items():
-            self._notes.update(dict.fromkeys(selection.notes))
+            if selection.tests or name not in self.refused:  # why it is refused says more
+                self._notes.update(dict.fromkeys(selection.notes))
             resolved = self._windows_since_alert(job, selection) if common is None else common
             self._asked += len(selection.tests) * len(resolved)
             _check_size(self._asked)

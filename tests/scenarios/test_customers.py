@@ -58,11 +58,11 @@ def test_everybody_else_is_served(day: Day) -> None:
         (
             f"error: {REVOKED}: the token was refused (401): the account groups could not be read: invalid_token."
             " Access token expired. The token is wrong, expired or revoked, or its account is locked after repeated"
-            " failures; its tasks stay pending"
+            " failures; nothing is sent for it"
         ),
         (
             f"error: {STRANGER}: the token belongs to organization 1203, the job file says org_id 1: put the right"
-            " token there, or correct org_id; its tasks stay pending"
+            " token there, or correct org_id; nothing is sent for it"
         ),
     ]
 
