@@ -81,8 +81,10 @@ _TO_DO_BEFORE = {
     Reason.TOKEN_MISSING: "put the token in its place",
     Reason.PERMISSION_REFUSED: "have the permission 'Create snapshot shares' added to the user's role",
     Reason.CONNECTION_REFUSED: "correct the proxy or the certificate",
+    Reason.TOO_FEW_TESTS: "correct the selection",
+    Reason.TOO_MANY_TESTS: "correct the selection",
 }
-"""Words for what somebody has to do before a run can be carried on."""
+"""Words for what somebody has to do before a run can be carried on, or be started again for whom it leaves out."""
 
 
 class SnapshotRow(NamedTuple):
@@ -284,21 +286,36 @@ def next_steps(
     if live:
         return [Step(command=f"tesnap status {run.id}{where}", purpose="to see how far it is")]
     active, files = run.state is not RunState.CANCELLED, shlex.join(("tesnap", "run", *run.files))
-    before = choice([words for reason, words in _TO_DO_BEFORE.items() if reason in reasons], last="and")
-    resume = Step(command=f"tesnap resume {run.id}{where}", purpose="to make what is pending", first=before)
+    resume = Step(
+        command=f"tesnap resume {run.id}{where}",
+        purpose="to make what is pending",
+        first=_what_to_do(reasons),
+    )
     runs = Step(command=f"tesnap runs{where}", purpose="to see which other run makes what is pending")
     settle = Step(command=f"tesnap settle {run.id}{where}", purpose="to settle what is uncertain")
     again = Step(command=f"tesnap resume {run.id} --failed{where}", purpose="to try again what failed")
     anew = Step(
         command=files, purpose="to make what was refused", first="correct those tests in the job file"
     )
+    left_out = Step(
+        command=files,
+        purpose="to serve whom this run leaves out",
+        first=_what_to_do({one.reason for one in run.refused}),
+    )
     steps = (
         (counts.pending and active, runs if run.state is RunState.FINISHED else resume),
         (counts.uncertain, settle),
         (counts.failed > counts.refused and active, again),
         (counts.refused and run.files and active, anew),
+        (run.refused and run.files and active, left_out),
     )
     return [step for due, step in steps if due]
+
+
+def _what_to_do(reasons: Collection[str]) -> str:
+    """The words for what somebody has to do about these reasons."""
+    words = [words for reason, words in _TO_DO_BEFORE.items() if reason in reasons]
+    return choice(list(dict.fromkeys(words)), last="and")
 
 
 def start_text(job: str, run_id: str, tasks: int) -> str:
@@ -433,9 +450,7 @@ def _reasons_text(numbers: Mapping[str, int] | Mapping[Reason, int], total: int)
 def _next_command(ending: Ending, where: str) -> str:
     """The commands to type next: while something is pending, the one that makes it alone."""
     counts, run = ending.counts, ending.run
-    if run.refused and run.files and not counts.pending:
-        return f"correct that, then {shlex.join(('tesnap', 'run', *run.files))}"
-    if not counts.total:
+    if not (counts.total or run.refused):
         return shlex.join(("tesnap", "plan", *run.files)) if run.files else "tesnap tests"
     if ending.pending_reasons.keys() == {Reason.UNEXPECTED_SNAPSHOT.value}:
         return f"look at the first snapshot and at is_public, then tesnap cancel {run.id}{where}"
