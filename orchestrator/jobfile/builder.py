@@ -107,7 +107,11 @@ class FileBuilder:
     @property
     def ping(self) -> Ping | None:
         """The dead man's switch of the file as a whole."""
-        return self._ping(self.entry.ping)
+        entry = self.entry.ping
+        if entry is not None and "{organization}" in entry.url_file:
+            text = "`url_file`: {organization} means nothing here: it is for the `ping` of organizations"
+            self.document.error(("ping", "url_file"), text)
+        return self._ping(entry)
 
     def _ping(self, entry: PingEntry | None, name: str = "") -> Ping | None:
         if entry is None:

@@ -36,6 +36,7 @@ from orchestrator.jobfile.types import (
     FLAG,
     JOB_NAME,
     NAME,
+    OWN_PATH,
     PERIOD,
     PROXY,
     TEXT,
@@ -65,7 +66,9 @@ class PingEntry(Entry):
     """A dead man's switch, which alarms somebody when it was not told of a success in time."""
 
     url_file: str = key(
-        FILE_PATH, "File that holds the address; the address itself is a secret.", required=True
+        OWN_PATH,
+        "File that holds the address, which itself is a secret; of an organization {organization} stands for its name here.",
+        required=True,
     )
     style: PingStyle | None = key(OneOf(PingStyle), "What the receiver understands (healthchecks).")
     start: bool | None = key(FLAG, "Whether to tell it also when a run starts (true).")

@@ -122,11 +122,14 @@ def _file_path(value: Any) -> str:
     return _path(_text(value))
 
 
-def _token_path(written: Any) -> str:
-    value = _text(written)
-    if "/" not in value and looks_secret(value):
+def _own_path(value: Any) -> str:
+    return _path(_text(value), ("organization",))
+
+
+def _token_path(value: Any) -> str:
+    if "/" not in _text(value) and looks_secret(value):
         raise sentence(_NOT_HERE)
-    return _path(value, ("organization",))
+    return _own_path(value)
 
 
 def _path(value: str, fields: tuple[str, ...] = ()) -> str:
@@ -235,6 +238,9 @@ PERIOD = Scalar(_over_zero, _DURATION)
 VERSION = Scalar(_text_like("1", "this version of tesnap reads `version: 1`"), {"const": 1})
 
 FILE_PATH = Scalar(_file_path, _SOME)
+
+OWN_PATH = Scalar(_own_path, _SOME)
+"""A path in which `{organization}` stands for an organization's name."""
 
 TOKEN_PATH = Scalar(_token_path, _SOME)
 

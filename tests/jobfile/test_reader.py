@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import JobFileError
-from orchestrator.core.jobs import DEFAULT_BASE_URL, CredentialSource, Fit, Pace, Priority, TestRef
+from orchestrator.core.jobs import (
+    DEFAULT_BASE_URL,
+    CredentialSource,
+    Fit,
+    Pace,
+    Ping,
+    PingStyle,
+    Priority,
+    TestRef,
+)
 from orchestrator.jobfile import kinds
 from orchestrator.jobfile import schema as grammar
 from orchestrator.jobfile.reader import CheckedJobFile, read_jobfiles, starter
@@ -123,7 +132,10 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
     assert (second.priority, second.windows[1].fit) == (Priority.INCIDENT, Fit.COVER)
     assert jobfile.http.ca_bundle == str(path.parent / "certs/ca.pem")
     assert (jobfile.retry.within, jobfile.notify[0].on) == (5400.0, "failure")
-    assert first.place == f"{path}:20:5"
+    assert acme.ping == Ping(url_file="/run/secrets/acme/ping", style=PingStyle.KUMA, start=False)
+    assert jobfile.ping == Ping(url_file=str(path.parent / "secrets/ping"))
+    assert (first.min_tests, jobfile.prune_after) == (2, 400 * 86_400.0)
+    assert first.place == f"{path}:23:5"
 
 
 def test_the_starter_and_the_examples_are_valid() -> None:
