@@ -165,15 +165,15 @@ class JobStart:
 
     def _message(self, switch: _Switch, exit_code: int, last_line: str) -> PingMessage:
         """The message of the end; that of an organization says nothing of another one."""
-        moment = _moment(exit_code)
         counts = None if self._ending is None else self._ending.counts
         if switch.organization is not None:
             name = switch.organization
             whole = name in {part for one in self._whole for part in one.split("+")}
-            moment = PingMoment.SUCCESS if whole else moment if exit_code else PingMoment.FAILURE
+            early = exit_code == ExitCode.STOPPED_EARLY
+            exit_code = ExitCode.DONE if whole else exit_code if early else ExitCode.NOT_ALL_MADE
             counts, last_line = None, f"{name}: {'everything is made' if whole else 'not everything is made'}"
         return PingMessage(
-            moment=moment,
+            moment=_moment(exit_code),
             series=self._series,
             text=last_line,
             exit_code=exit_code,

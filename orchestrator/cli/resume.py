@@ -159,7 +159,8 @@ def cancel_command(
         for view in meant:
             print(f"run {view.run.id} of {view.run.job}: {view.total.pending} pending", file=sys.stderr)
         if not meant:
-            print("no run is unfinished", file=sys.stderr)
+            since = "" if older_than is None else " and was started so long ago"
+            print(f"no run is unfinished{since}", file=sys.stderr)
         elif yes or _is_agreed(f"give up {plural(len(meant), 'run')}?"):
             for view in meant:
                 _cancel(store, view.run.id)

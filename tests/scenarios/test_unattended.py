@@ -130,6 +130,23 @@ def test_a_finished_run_that_prints_its_records_again_pings_once(nights: Nights)
     assert nights.switches.said == ["start", "success", "success"]
 
 
+def test_the_switch_of_an_organization_hears_of_that_one_alone(nights: Nights) -> None:
+    """Of the other one's trouble neither its word nor its exit code."""
+    text = JOBFILE.replace("ping:", "organization_defaults: {ping:").replace("STYLE}", "cronitor}}")
+    text = text.replace("switch,", "'to-{organization}',").replace(
+        "organization: acme,", 'organization: "*",'
+    )
+    (nights.folder / "jobs.yaml").write_text(text.replace('tests: ["TEST"]', "select: {test_name: '*'}"))
+    for name in ("acme", "globex"):
+        (nights.folder / f"to-{name}").write_text(nights.switches.url + PATHS["cronitor"])
+    assert ran("run", "jobs.yaml").code == 4
+    assert sorted(nights.switches.said) == ["complete", "fail", "run", "run"]
+    assert {one.text: one.query["status_code"] for one in nights.switches.taken if one.said != "run"} == {
+        "acme: everything is made": ["0"],
+        "globex: not everything is made": ["3"],
+    }
+
+
 def test_what_makes_nothing_pings_nobody(nights: Nights) -> None:
     """Neither a plan, nor a dry run, nor a rehearsal."""
     assert nights.night("--dry-run").code == 0
@@ -208,7 +225,7 @@ def test_why_a_run_ended_is_known_afterwards(nights: Nights, monkeypatch: pytest
     assert "nobody running" not in status.stdout
     assert "ended " in status.stdout
     assert "with exit code 4" in status.stdout
-    assert "next: replace the token and tesnap resume" in status.stdout
+    assert "next: replace the token, then tesnap resume" in status.stdout
     found = json.loads(ran("status", "--json").stdout)
     assert found["state"] == "stopped"
     assert [one["reason"] for one in found["waiting"]] == ["token_refused"]
@@ -263,7 +280,9 @@ def test_unfinished_runs_are_given_up_together(nights: Nights, monkeypatch: pyte
     assert "2 earlier runs of nightly are unfinished" in third.stderr
     assert "tesnap cancel --unfinished" in third.stderr
     assert ran("cancel", "--unfinished").code == 2
-    assert ran("cancel", "--unfinished", "--older-than", "1d", "--yes").stderr == "no run is unfinished\n"
+    assert ran("cancel", "--unfinished", "--older-than", "1d", "--yes").stderr.endswith(
+        "no run is unfinished and was started so long ago\n"
+    )
     assert ran("cancel", "--unfinished", "--yes").code == 0
     assert {one["state"] for one in json.loads(ran("runs", "--json").stdout)} == {"cancelled"}
     assert ran("cancel").code == 2
