@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 metrics_organizations_option = option(
     "--metrics-organizations",
     is_flag=True,
-    help="With the last success, the counts and the cause of each organization.",
+    help="Also for each organization: its last success, its counts, and why not all of it is made.",
 )
 
 _WATCH_OPTIONS = option_group(
@@ -43,7 +43,7 @@ _WATCH_OPTIONS = option_group(
         "--ping-style",
         type=click.Choice([style.value for style in PingStyle]),
         default=PingStyle.HEALTHCHECKS.value,
-        help="What it understands [healthchecks].",
+        help="The service that it is of, or plain: a GET on success [healthchecks].",
     ),
 )
 

@@ -73,7 +73,7 @@ def prune_command(
         before = now - older_than
         old = store.pruning.find_old(before)
         print_text(old_runs_lines(old, before, now, zone), file=sys.stderr if as_json else None)
-        if (old or forget_private) and not (yes or _is_agreed(forget_private=forget_private)):
+        if (old or forget_private) and not (yes or _is_agreed(runs=bool(old), private=forget_private)):
             return ExitCode.DONE
         found, stopped = _forget(store, old, before, archive, private=forget_private)
         hindrance = "it was stopped" if stopped else _compact(store)
@@ -101,12 +101,13 @@ def _forget(
     return found, bool(heard)
 
 
-def _is_agreed(*, forget_private: bool) -> bool:
+def _is_agreed(*, runs: bool, private: bool) -> bool:
     """True if the user agrees; UsageError where nobody can be asked."""
     if not sys.stdin.isatty():
         raise UsageError("nothing was forgotten: nobody can be asked here, so add --yes")
-    private = ", and make private snapshots that exist again if they are asked for" if forget_private else ""
-    return click.confirm(f"forget them{private}?", err=True)
+    them = "private snapshots of earlier days, which would be made again if they are asked for"
+    meant = " and ".join([*(["these runs"] if runs else []), *([them] if private else [])])
+    return click.confirm(f"forget {meant}?", err=True)
 
 
 def _compact(store: Store) -> str:

@@ -192,9 +192,7 @@ def check_metrics_path(path: Path) -> None:
     """Raise UsageError for a file that no exporter would read, or whose folder is not there."""
     if path.suffix != ".prom":
         raise UsageError(
-            f"--metrics {path}: the exporter reads files that end in .prom only: choose such a name"
+            f"{path}: the exporter reads files that end in .prom only: choose such a name for the metrics"
         )
     if not path.parent.is_dir():
-        raise UsageError(
-            f"--metrics {path}: there is no folder {path.parent}: make it, or choose another one"
-        )
+        raise UsageError(f"{path}: there is no folder {path.parent}: make it, or choose another one")

@@ -114,7 +114,7 @@ class Step(NamedTuple):
     first: str = ""
 
     def __str__(self) -> str:
-        return f"{self.first} and {self.command}" if self.first else self.command
+        return f"{self.first}, then {self.command}" if self.first else self.command
 
 
 def duration_text(seconds: float) -> str:

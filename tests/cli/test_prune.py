@@ -80,7 +80,7 @@ def test_at_a_terminal_it_asks(place: Path, answer: bytes, left: int) -> None:
         os.close(theirs)
         os.close(ours)
     assert done.returncode == 0
-    assert "forget them? [y/N]" in done.stderr
+    assert "forget these runs? [y/N]" in done.stderr
     assert len(runs_in(place)) == left
 
 

@@ -255,11 +255,11 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
     refused = dataclasses.replace(refused, run=dataclasses.replace(refused.run, files=("/etc/jobs.yaml",)))
     assert (
         sentences.last_line(refused)
-        == "1 created, 2 FAILED: correct those tests in the job file and tesnap run /etc/jobs.yaml"
+        == "1 created, 2 FAILED: correct those tests in the job file, then tesnap run /etc/jobs.yaml"
     )
     mixed = dataclasses.replace(refused, counts=Counts(created=1, failed=3, refused=2))
     assert sentences.last_line(mixed).endswith(
-        "tesnap resume k7f2 --failed, then correct those tests in the job file and tesnap run /etc/jobs.yaml"
+        "tesnap resume k7f2 --failed, then correct those tests in the job file, then tesnap run /etc/jobs.yaml"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,8 +148,16 @@ def test_the_five_are_named_with_reason_and_code(night: Night) -> None:
     assert last["refused"] == {name: reason for name, (reason, _) in REFUSED.items()}
     for name in REFUSED:
         assert f"{name} is refused" in night.status.stdout
-        assert name in night.whole.stderr
+        assert sum(name in line for line in night.whole.stderr.splitlines()[:-1]) == 1
     assert "5 organizations REFUSED" in night.whole.stderr.splitlines()[-1]
+
+
+def test_the_status_says_what_to_do(night: Night) -> None:
+    """Whoever looks in the morning is told what to put right, and then to start the same file again."""
+    *_, last = night.status.stdout.splitlines()
+    assert re.fullmatch(
+        "next: put the token in its place and correct the selection, then tesnap run /.*/jobs.yaml", last
+    )
 
 
 def test_the_metrics_and_the_switch_say_so(night: Night) -> None:
