@@ -53,7 +53,7 @@ LOOK_HEAD = """\
 # A pod to look in and carry on, with the nightly pod's store, job files and token; it makes nothing by itself, and ends
 # after eight hours. Made of overlays/sqlite by `make manifests`: change that one. docs/kubernetes.md has the commands.
 #   kubectl apply -f deploy/kubernetes/look.yaml
-#   kubectl --namespace tesnap exec -it tesnap-look -- tesnap status
+#   kubectl --namespace tesnap exec -it tesnap-look -- tesnap status last
 #   kubectl --namespace tesnap delete pod tesnap-look
 """
 
