@@ -72,7 +72,8 @@ def prune_command(
         now, size = store.epoch(), store.pruning.measure()
         before = now - older_than
         old = store.pruning.find_old(before)
-        print_text(old_runs_lines(old, before, now, zone), file=sys.stderr if as_json else None)
+        asking = as_json or not yes  # what is shown before a question is no result
+        print_text(old_runs_lines(old, before, now, zone), file=sys.stderr if asking else None)
         if (old or forget_private) and not (yes or _is_agreed(runs=bool(old), private=forget_private)):
             return ExitCode.DONE
         found, stopped = _forget(store, old, before, archive, private=forget_private)
