@@ -47,8 +47,7 @@ def _runs_text(runs: Sequence[RunSummary]) -> str:
 
 def forgotten_lines(forgotten: Forgotten, before: Size, after: Size, hindrance: str) -> Iterator[str]:
     """What was forgotten, and the room that it took; `hindrance` is why the store did not become smaller."""
-    if forgotten != Forgotten():
-        yield f"forgotten: {forgotten_text(forgotten)}"
+    yield f"forgotten: {forgotten_text(forgotten)}"
     if after.total < before.total:
         yield f"the store took {size_text(before.total)} and takes {size_text(after.total)} now"
         return

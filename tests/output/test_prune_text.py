@@ -63,7 +63,6 @@ def test_the_room_is_said_with_the_reason_why_it_did_not_become_smaller() -> Non
     full, free, small = Size(2_000_000), Size(2_000_000, 1_500_000), Size(600_000)
     one = Forgotten(runs=1)
     assert list(forgotten_lines(one, full, small, ""))[1:] == ["the store took 2.0 MB and takes 600.0 kB now"]
-    assert list(forgotten_lines(Forgotten(), small, small, "")) == ["the store takes 600.0 kB"]
     assert list(forgotten_lines(one, full, free, "processes are at work on it"))[1:] == [
         "the store takes 2.0 MB, of which 1.5 MB are free for what comes",
         "it did not become smaller: processes are at work on it",
