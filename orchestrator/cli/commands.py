@@ -9,6 +9,7 @@ import click
 
 from orchestrator import __version__
 from orchestrator.cli import COMMANDS
+from orchestrator.cli.examples import examples_text
 
 
 class Commands(click.Group):
@@ -19,11 +20,12 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
-        """Import the command's module and take it out."""
+        """Import the command's module and take it out, with its examples."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"orchestrator.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
+        command.epilog = examples_text(cmd_name)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

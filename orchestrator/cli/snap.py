@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 FEW = 5
 """Matches that go without saying; more are announced before the first one goes."""
 
-EXAMPLES = "\b\nExamples:\n  tesnap snap --alerting --last 2h\n  tesnap snap 202701 202702 --since 14:07 --title INC-4711"
-
 AT_ONCE = 10.0
 """Seconds within which a start counts as now."""
 
@@ -132,7 +130,7 @@ window_options = option_group(
 """The options for the time; a bare clock time is the latest such moment in the terminal's zone."""
 
 
-@click.command("snap", epilog=EXAMPLES)
+@click.command("snap")
 @click.argument("tests", nargs=-1, metavar="[TEST...]")
 @window_options
 @selector_options
