@@ -21,6 +21,9 @@ PAGE = ROOT / "docs" / "unattended.md"
 LINE = re.compile(r"^\d[^\n]* \* \* \*  +(tesnap run [^\n]+)$", re.MULTILINE)
 """The crontab line of the page: its five fields, then the command."""
 
+UPKEEP = re.compile(r"^\d[^\n]* \* \* [*\d]  +(tesnap (?:prune|backup) [^\n]+)$", re.MULTILINE)
+"""Its lines that keep the store."""
+
 JOBS = """\
 version: 1
 name: nightly
@@ -93,14 +96,15 @@ def mail(night: Night) -> str:
             (folder / "jobs.yaml").write_text(text)
             write_token(folder, "token-1")
             night.prepare(folder)
-            said = [run_as_cron(folder) for _ in range(night.times)][-1]
+            said = [run_as_cron(command(), folder) for _ in range(night.times)][-1]
     return said.replace(str(folder), "/etc/tesnap")
 
 
-def run_as_cron(folder: Path) -> str:
-    """Run the line's command in this folder as cron does; what it prints."""
-    words = command().replace("tesnap run", f"{sys.executable} -m orchestrator run", 1)
-    words = words.replace("/etc/tesnap", str(folder)).replace("/var/log/tesnap", str(folder))
+def run_as_cron(line: str, folder: Path) -> str:
+    """Run a line's command in this folder as cron does; what it prints."""
+    words = line.replace("tesnap", f"{sys.executable} -m orchestrator", 1).replace(r"\%", "%")
+    for place in ("/etc/tesnap", "/var/log/tesnap", "/var/backups/tesnap"):
+        words = words.replace(place, str(folder))
     environ = {"HOME": str(folder), "LOGNAME": "tesnap", "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
     done = subprocess.run(
         ["/bin/sh", "-c", words],

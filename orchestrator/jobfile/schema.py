@@ -67,7 +67,7 @@ class PingEntry(Entry):
 
     url_file: str = key(
         OWN_PATH,
-        "File that holds the address, which itself is a secret; of an organization {organization} stands for its name here.",
+        "File that holds the address, which is a secret; in an organization's own, {organization} stands for its name.",
         required=True,
     )
     style: PingStyle | None = key(OneOf(PingStyle), "What the receiver understands (healthchecks).")

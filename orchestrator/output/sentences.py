@@ -207,8 +207,8 @@ def loss_text(loss: Loss, now: float, zone: tzinfo, *, until: float | None = Non
     )
     return (
         f"the store was replaced or has lost data: {loss.cause} (noticed {clock_time(loss.at, now, zone)}); {held}what is sent may"
-        " exist already and is marked duplicate_possible until a run has ended with everything made;"
-        " if you have the right file, stop and put it back"
+        " exist already and is marked duplicate_possible until a run has ended with everything made"
+        + ("" if loss.is_wanted else "; if you have the right file, stop and put it back")
     )
 
 

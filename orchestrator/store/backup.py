@@ -189,7 +189,7 @@ def _bring_back(draft: Path, owners: Owners, clock: Clock, taken: float) -> None
 def note_put_back(tx: Transaction, taken: float) -> None:
     """Have a store know that it is as it was at this moment (epoch seconds), whatever was done since."""
     tx.change(DOUBT)
-    cause = f"it was put back as it was at {utc_text(taken)}: what was made after that is not known"
+    cause = f"{loss.PUT_BACK} {utc_text(taken)}: what was made after that is not known"
     tx.change(loss.NOTE_LOSS, cause=cause, now=tx.now(), wall=tx.epoch())
 
 

@@ -20,6 +20,8 @@ REPLACED = "another store was here before: the file was replaced"
 
 MIXED = "its file was replaced while the log beside it (-wal) was left"
 
+PUT_BACK = "it was put back as it was at"
+
 UNLOGGED = "its log (-wal) is missing, and a process that used it did not end cleanly"
 
 

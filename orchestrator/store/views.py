@@ -88,6 +88,11 @@ class Loss(NamedTuple):
     at: float
     ended: bool
 
+    @property
+    def is_wanted(self) -> bool:
+        """True if somebody put the store back on purpose: there is no better file."""
+        return self.cause.startswith(loss.PUT_BACK)
+
 
 class Views:
     """All that can be seen of runs and snapshots, each view as the store is when it is read."""

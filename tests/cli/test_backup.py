@@ -46,6 +46,7 @@ def test_a_backup_is_taken_and_put_back(place: Path) -> None:
         r"the store is as it was at \d{4}-.*Z: what was made after that is not known to it; .*\n", done.stderr
     )
     assert typed(place, "runs").stdout == runs
+    assert "put it back" not in typed(place, "status").stdout  # there is no better file
     shown = typed(place, "status", "--json").stdout
     assert "it was put back as it was at" in shown
 
