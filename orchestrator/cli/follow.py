@@ -14,7 +14,7 @@ import click
 
 from orchestrator.cli.options import Command, OutputOptions, option, option_group
 from orchestrator.cli.process import find_exit_code
-from orchestrator.core import JobFile, Ping, PingStyle, UsageError
+from orchestrator.core import JobFile, Ping, PingStyle, TesnapError, UsageError
 
 if TYPE_CHECKING:
     from orchestrator.app import JobStart
@@ -110,6 +110,17 @@ def follow(
             yield start
     finally:
         _tell(start, output)
+
+
+@contextmanager
+def told_if_unreadable(watching: WatchOptions, output: OutputOptions) -> Iterator[None]:
+    """Tell the switch of the options where job files cannot be read: no other one is known then."""
+    try:
+        yield
+    except TesnapError:
+        unread = JobFile(name="", jobs=(), organizations={})
+        with follow(unread, output, command="run", watching=watching._replace(metrics=None)):
+            raise
 
 
 @contextmanager

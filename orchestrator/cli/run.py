@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.execute import run_and_show, show_plan
-from orchestrator.cli.follow import WatchOptions, follow, remembered, watch_options
+from orchestrator.cli.follow import WatchOptions, follow, remembered, told_if_unreadable, watch_options
 from orchestrator.cli.options import (
     SPEED,
     OutputOptions,
@@ -76,7 +76,8 @@ def run_command(
 
     What exists already is not made again. Results go to standard output, everything else to standard error.
     """
-    jobfile = _read(jobfiles, part, pacing, output)
+    with told_if_unreadable(WatchOptions() if dry_run else watching, output):
+        jobfile = _read(jobfiles, part, pacing, output)
     jobfile = jobfile if name is None else replace(jobfile, name=name, named=True)
     if dry_run:
         return show_plan(jobfile, output, store_url=store_url, again=again)

@@ -147,6 +147,17 @@ def test_the_switch_of_an_organization_hears_of_that_one_alone(nights: Nights) -
     }
 
 
+def test_a_job_file_that_cannot_be_read_fails_the_switch_of_the_options(nights: Nights) -> None:
+    """That of the file is not known then; a dry run tells nobody."""
+    (nights.folder / "switch").write_text(nights.switches.url + PATHS["healthchecks"])
+    (nights.folder / "jobs.yaml").write_text("version: 1\njob: []\n")
+    words = ("run", "jobs.yaml", "--metrics", "tesnap.prom", "--ping-url-file", "switch")
+    assert [ran(*words).code, ran(*words, "--dry-run").code, ran(*words[:2]).code] == [2, 2, 2]
+    assert nights.switches.said == ["fail"]
+    assert nights.switches.taken[0].text.startswith("jobs.yaml:1:1: error: `jobs` is missing")
+    assert not (nights.folder / "tesnap.prom").exists()
+
+
 def test_what_makes_nothing_pings_nobody(nights: Nights) -> None:
     """Neither a plan, nor a dry run, nor a rehearsal."""
     assert nights.night("--dry-run").code == 0
