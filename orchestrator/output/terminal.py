@@ -35,6 +35,9 @@ SAME_TIME = 5.0
 MOST_HELD = 100
 """Warnings kept until it is known whether somebody has to act on them: the latest ones."""
 
+WAITS = ("run.waiting", "token.refused")
+"""Events about a wait, which is over when the run is: the last line, and an error before it, say how it ended."""
+
 
 class View:
     """An observer of one run that shows it to whoever started it; `close` it on every way out.
@@ -96,7 +99,7 @@ class View:
     def on_end(self, ending: Ending) -> None:
         """Write the last record and the last line, and leave the terminal as it was."""
         if self._held:  # what it has waited for is over by now, and at 0 so is everything
-            self._held = deque(one for one in self._held if ending.exit_code and one[0].name != "run.waiting")
+            self._held = deque(one for one in self._held if ending.exit_code and one[0].name not in WAITS)
         self.close()
         self._print(lambda: self._writer.write_end(ending))
         level = "info" if ending.exit_code == 0 else "warning"

@@ -56,7 +56,8 @@ def test_what_a_quiet_run_has_waited_for_is_not_told_when_it_is_over() -> None:
     """It reads as if somebody were waiting still: the last line says why what is pending is."""
     stage = Stage(quiet=True)
     wait = Waiting(organization="acme", reason=Reason.TOKEN_REFUSED, until=99.0, left=1)
-    show(stage, [wait, Event(name="b", text="odd", level="warning")])
+    token = Event(name="token.refused", text="read again", level="warning")
+    show(stage, [wait, token, Event(name="b", text="odd", level="warning")])
     stage.end(4, created=1)
     told, _ = stage.told()
     assert told == "warning: odd"
