@@ -248,6 +248,8 @@ def keys_in(value: object) -> set[str]:
             },
         ),
         ("doctor JOBFILE", "doctor --json", set()),
+        ("config JOBFILE", "config --json", set()),
+        ("prune --yes", "prune --json", set()),
     ],
 )
 def test_the_json_of_a_command_has_the_documented_keys(
