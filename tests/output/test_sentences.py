@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from orchestrator.core.events import Ending, Progress, Waiting
 from orchestrator.core.jobs import Window
-from orchestrator.core.tasks import Counts, Problem, Reason, Result, Run, RunState, Snapshot, Status, Task
+from orchestrator.core.tasks import (
+    Counts,
+    Problem,
+    Reason,
+    RefusedOrganization,
+    Result,
+    Run,
+    RunState,
+    Snapshot,
+    Status,
+    Task,
+)
 from orchestrator.output import sentences
 from tests.support.reports import created
 
@@ -261,6 +272,32 @@ def test_what_was_refused_when_planned_is_not_resumed() -> None:
     assert sentences.last_line(mixed).endswith(
         "tesnap resume k7f2 --failed, then correct those tests in the job file, then tesnap run /etc/jobs.yaml"
     )
+
+
+def test_whom_a_run_leaves_out_is_served_by_its_file_once_somebody_has_acted() -> None:
+    """After what the run itself is carried on with, which goes first while something is pending."""
+    left_out = tuple(
+        RefusedOrganization(name=name, reason=reason, text="why")
+        for name, reason in (
+            ("a", Reason.TOO_FEW_TESTS),
+            ("b", Reason.TOKEN_MISSING),
+            ("c", Reason.TOO_MANY_TESTS),
+        )
+    )
+    made = ending(Counts(created=1))
+    made = dataclasses.replace(
+        made, run=dataclasses.replace(made.run, files=("/etc/jobs.yaml",), refused=left_out)
+    )
+    todo = "put the token in its place and correct the selection, then tesnap run /etc/jobs.yaml"
+    assert sentences.last_line(made).endswith(f": {todo}")
+    failed = dataclasses.replace(made, counts=Counts(failed=1))
+    assert sentences.last_line(failed).endswith(f": tesnap resume k7f2 --failed, then {todo}")
+    pending = dataclasses.replace(made, counts=Counts(queued=1))
+    assert sentences.last_line(pending).endswith(": tesnap resume k7f2")
+    assert [step.command for step in sentences.next_steps(pending.run, pending.counts)] == [
+        "tesnap resume k7f2",
+        "tesnap run /etc/jobs.yaml",
+    ]
 
 
 def test_ends_that_are_unknown_are_said_as_such() -> None:
