@@ -49,7 +49,7 @@ def test_what_the_page_names_is_there() -> None:
     page = PICTURE.with_name("architecture.md").read_text(encoding="utf-8")
     for station in page.split("\n\n"):
         files = re.findall(r"\(\.\./orchestrator/([\w/]+\.py)\)", station)
-        assert len(files) in (0, 3)
+        assert not files or len(files) >= 3
         beside = [module for module in HOUSE.modules if module.path in files]
         defined = {node.name for module in beside for node in (*module.functions, *module.classes)}
         assert {name for name in re.findall(r"`(\w+_\w+)`", station) if files} <= defined
