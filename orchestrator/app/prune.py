@@ -17,19 +17,22 @@ def forget_runs(
     old: Sequence[RunSummary],
     before: float,
     *,
+    job: str | None = None,
     archive: Archive | None = None,
     private: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Forgotten:
     """Forget these runs with what was settled before this moment (epoch seconds), until all is done or it is to `stop`.
 
-    Nothing of a run is forgotten before the archive's disk has it.
+    Nothing of a run is forgotten before the archive's disk has it. The starts that came to no run, of one job or of all,
+    go last.
     """
     forgotten = Forgotten()
     for step in _forget_in_steps(store, old, before, archive, private=private):
         forgotten += step
         if stop():
-            break
+            return forgotten
+    store.pruning.forget_starts(before=before, job=job)
     return forgotten
 
 
@@ -41,7 +44,6 @@ def _forget_in_steps(
             archive.add(one.run, store.views.results(one.run.id), one.total)
             yield Forgotten()
         yield from store.pruning.forget(one.run.id, before=before, private=private)
-    store.pruning.forget_starts(before=before)
     if private:
         yield from store.pruning.forget_stubs(before=before)
 
@@ -56,7 +58,7 @@ def forget_after_run(
     try:
         before = store.epoch() - jobfile.prune_after
         old = store.pruning.find_old(before, job=jobfile.name)
-        found = forget_runs(store, old, before, stop=lambda: stop() or clock.boot() > ends)
+        found = forget_runs(store, old, before, job=jobfile.name, stop=lambda: stop() or clock.boot() > ends)
     except TesnapError as error:
         text = f"old runs were not forgotten: {error}; the run itself is not affected"
         yield Event(name="store.not_pruned", text=text, level="warning")

@@ -42,9 +42,13 @@ class Archive:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UsageError(f"--archive {path}: it cannot be opened: {error.strerror}") from error
-        with os.fdopen(file, "a", encoding="utf-8") as stream:
+        stream = os.fdopen(file, "a", encoding="utf-8")
+        try:
             _prepare(file, path)
             yield cls(path, stream)
+        finally:
+            with contextlib.suppress(OSError):  # of what could not be written, which was said
+                stream.close()
 
     def add(self, run: Run, results: Iterable[Result], counts: Counts) -> None:
         """Write all that is settled of a run, and wait until the disk has it; StoreUnavailable where that fails."""

@@ -127,8 +127,8 @@ def restore(url: str, source: Path, clock: Clock) -> float:
     with _translate_errors(f"putting {source} back as {sqlite_address(path)}"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_network(path, MOUNTS)
-        owners = Owners(path)
-        with owners.lock_opening():
+        with closing(Owners(path)) as owners, owners.lock_opening():
+            owners.share()
             _refuse_occupied(path, owners)
             with _draft(path) as draft:
                 _copy(source, draft)
@@ -160,13 +160,13 @@ def _read_taken(source: Path) -> float:
 def _refuse_occupied(path: Path, owners: Owners) -> None:
     """Raise UsageError where something would be lost, or where somebody may still send."""
     place = sqlite_address(path)
-    if owners.find_living():
+    if owners.is_shared():
         raise UsageError(f"{place}: a process is at work on it: stop it first")
-    names = [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal")]
+    names = [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal", "-journal")]
     if any(name.exists() and name.stat().st_size for name in names):
         raise UsageError(
-            f"{place}: there is a store already: move it away first, as in `mv {path} {path}.before`, and"
-            f" {path.name}-wal with it if there is one"
+            f"{place}: there is a store already: move it away first, as in `mv {path} {path}.before`, and with it"
+            f" {path.name}-wal or {path.name}-journal if there is one"
         )
 
 
@@ -224,7 +224,7 @@ def _sync(path: Path) -> None:
 
 
 def _remove(draft: Path) -> None:
-    for ending in ("", "-journal", "-wal", "-shm"):
+    for ending in ("-journal", "-wal", "-shm", ""):  # the last one is what the next backup finds
         draft.with_name(f"{draft.name}{ending}").unlink(missing_ok=True)
 
 

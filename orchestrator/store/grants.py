@@ -393,10 +393,18 @@ def _dues(turns: Turns, now: float, epoch: float) -> dict[Priority, tuple[float,
     return found
 
 
-def _may_exist(run: Row) -> bool:
-    """True if what the run sends may have been made already by what was lost, as long as no run has ended cleanly."""
-    clean: float | None = run["clean_wall"]
-    return run["lost_wall"] is not None and (clean is None or run["created_at"] <= clean)
+def _may_exist(task: Row, run: Row) -> bool:
+    """True if a run's task may have been made already by what was lost.
+
+    So may all that was known by then, and until a run has ended cleanly also what nobody knows of.
+    """
+    lost, clean = run["lost_wall"], run["clean_wall"]
+    if lost is None:
+        return False
+    known = [
+        wall for wall in (task["queued_wall"], task["granted_wall"]) if wall is not None and wall <= lost
+    ]
+    return bool(known) or clean is None or run["created_at"] <= clean
 
 
 # -- what is written ---------------------------------------------------------------------------------------
@@ -449,7 +457,7 @@ class _Writer:
             "granted_at": self._now,
             "granted_wall": self._wall,
             "evidence_at": evidence_time(ask.limit, ask.timeout, self._now),
-            "duplicate_possible": int(chosen["duplicate_possible"] or _may_exist(place.run)),
+            "duplicate_possible": int(chosen["duplicate_possible"] or _may_exist(chosen, place.run)),
         }
         task = {**chosen, **changes}
         lease = to_lease(task, to_task(task), granted_boot=ask.boot, probe=go.probe)

@@ -19,8 +19,14 @@ from orchestrator.store.database import Claim
 OPENING = "opening"
 """The file whose lock is held while a store is opened."""
 
+SHARED = "shared"
+"""The file whose lock is shared by all who have the store open to write, from then on until they close it."""
+
 NEXT, TURN = "next", "turn"
 """The files whose locks have those who write one after the other: the one that is next, and the one whose turn it is."""
+
+OF_ALL = (OPENING, SHARED, NEXT, TURN)
+"""The files that are nobody's own."""
 
 PATIENCE = 5.0
 """Seconds to wait for one's turn; SQLite's own lock is what counts, and is waited for in any case."""
@@ -37,6 +43,7 @@ class Owners:
         self._folder = store.with_name(f"{store.name}.owners")
         self._owner = secrets.token_hex(8)
         self._file: int | None = None
+        self._share: int | None = None
         self._taken = 0
 
     def claim(self) -> Claim:
@@ -83,9 +90,22 @@ class Owners:
         """True if a process, living or dead, has a lock file here: it did not end cleanly, or not yet."""
         return bool(self._list_owners())
 
-    def find_living(self) -> set[str]:
-        """The other living processes that have a lock file here, whatever a store says of them."""
-        return {owner for owner in self._list_owners() if owner != self._owner and self.alive(owner)}
+    def share(self) -> None:
+        """Have the store open to write from here on, as others see it; only with its opening locked."""
+        self._share = os.open(self._folder / SHARED, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._share, fcntl.LOCK_SH)
+
+    def is_shared(self) -> bool:
+        """True if another process has the store open to write, too; it stays so for as long as its opening is locked."""
+        if self._share is None:
+            return False
+        try:
+            fcntl.flock(self._share, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            fcntl.flock(self._share, fcntl.LOCK_SH)
+        return False
 
     def forget_all(self) -> None:
         """Remove the lock files of all dead owners."""
@@ -95,7 +115,7 @@ class Owners:
     def _list_owners(self) -> list[str]:
         """The owners that have a lock file here."""
         with contextlib.suppress(OSError):
-            return [file.name for file in self._folder.iterdir() if file.name not in (OPENING, NEXT, TURN)]
+            return [file.name for file in self._folder.iterdir() if file.name not in OF_ALL]
         return []
 
     def alive(self, owner: str) -> bool:
@@ -133,10 +153,11 @@ class Owners:
             (self._folder / owner).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of this process's lock."""
-        if self._file is not None:
-            os.close(self._file)
-        self._file = None
+        """Let go of this process's locks."""
+        for file in (self._file, self._share):
+            if file is not None:
+                os.close(file)
+        self._file = self._share = None
 
 
 class Turns:

@@ -92,10 +92,11 @@ LOSS = "SELECT lost_cause, lost_wall, clean_wall FROM meta WHERE lost_wall IS NO
 
 LOST_AT = "SELECT lost_at FROM meta WHERE lost_at IS NOT NULL"
 
-# A run has ended with all of its snapshots made; one without any says nothing of what is there.
+# A run has ended with all of its snapshots made, some of them since: one that only knew of older ones says nothing.
 END_LOSS = """
 UPDATE meta SET clean_wall = :wall WHERE lost_wall IS NOT NULL AND clean_wall IS NULL
-  AND EXISTS (SELECT 1 FROM run_task WHERE run = :run)
+  AND EXISTS (
+    SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.settled_wall >= meta.lost_wall)
   AND NOT EXISTS (
     SELECT 1 FROM run_task r JOIN task t ON t.id = r.task WHERE r.run = :run AND t.status <> 'created')"""
 

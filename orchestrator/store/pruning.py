@@ -84,12 +84,14 @@ class Pruning:
             page = rows[-1] if len(rows) == SOME else None
             yield Forgotten(private=dropped)
 
-    def forget_starts(self, *, before: float) -> None:
-        """Forget the starts of before this moment (epoch seconds) that came to no run, some after the others."""
+    def forget_starts(self, *, before: float, job: str | None = None) -> None:
+        """Forget the starts of before this moment (epoch seconds) that came to no run, of one job or of all."""
         some = SOME
         while some == SOME:
             with self._database.write() as tx:
-                starts = [row["id"] for row in tx.rows(pruning_sql.OLD_STARTS, before=before, some=SOME)]
+                starts = [
+                    row["id"] for row in tx.rows(pruning_sql.OLD_STARTS, before=before, job=job, some=SOME)
+                ]
                 some = tx.change(pruning_sql.DROP_STARTS, starts=starts) if starts else 0
 
     def measure(self) -> Size:
@@ -133,8 +135,9 @@ def choose_old(
 
 
 def _is_success(one: RunSummary) -> bool:
-    counts = one.total
-    return one.run.state is RunState.FINISHED and counts.created + counts.existing == counts.total > 0
+    counts, run = one.total, one.run
+    whole = counts.created + counts.existing == counts.total > 0 and not run.refused
+    return run.state is RunState.FINISHED and whole
 
 
 def _forget_some(

@@ -43,6 +43,8 @@ RUNS_OF_PARTS = "SELECT run FROM job_start WHERE run IS NOT NULL GROUP BY run HA
 DROP_STARTS_OF = "DELETE FROM job_start WHERE run = :run"
 
 OLD_STARTS = f"""
-SELECT id FROM job_start WHERE run IS NULL AND began_wall < :before AND id NOT IN {_TOLD_OF} ORDER BY id LIMIT :some"""  # noqa: S608 - values are bound
+SELECT id FROM job_start
+WHERE run IS NULL AND began_wall < :before AND job = COALESCE(CAST(:job AS TEXT), job) AND id NOT IN {_TOLD_OF}
+ORDER BY id LIMIT :some"""  # noqa: S608 - values are bound
 
 DROP_STARTS = "DELETE FROM job_start WHERE id = ANY(:starts)"

@@ -326,7 +326,7 @@ EIGHTH = (
         event_id TEXT,
         PRIMARY KEY (base_key, generation)
     ) WITHOUT ROWID""",
-    "CREATE INDEX stub_event ON stub (event_id)",
+    "CREATE INDEX stub_event ON stub (organization, event_id)",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)

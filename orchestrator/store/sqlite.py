@@ -79,6 +79,7 @@ class SqliteDatabase:
                 self._files.make()
                 with self._translate_lock_errors(), self._owners.lock_opening():
                     self._open_to_write()
+                    self._owners.share()
                     self._turns.open()
 
     def describe(self) -> str:
@@ -134,9 +135,10 @@ class SqliteDatabase:
         if not whole or size.free < WORTH_IT * size.total:
             return ""
         with self._translate_lock_errors(), self._owners.lock_opening():
-            if self._owners.find_living():
+            if self._owners.is_shared():
                 return "processes are at work on it"
             with self._lock, self._translate_errors():
+                self._connection.execute(f"PRAGMA temp_store_directory = {_quoted(self._path.parent)}")
                 self._connection.execute("VACUUM")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return ""
@@ -353,6 +355,11 @@ def in_sqlite(text: str) -> str:
     return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text)
 
 
+def _quoted(path: Path) -> str:
+    """A path as SQL has a text."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """A connection to a file, which is made if need be unless it is only to be read."""
     return _open(f"file:{quote(str(path))}?{_mode(path, read_only=read_only)}")
@@ -384,6 +391,11 @@ def refuse_foreign(path: Path, place: str) -> None:
     try:
         if not path.is_file() or not path.stat().st_size:
             return
+        if _is_backup(path):
+            raise StoreUnusable(
+                f"{place}: this is a backup and no store, since what was made after it is not in it: give the file another"
+                " name, then put it back with `tesnap restore FILE`"
+            )
         tables, ours = _tables(path)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
@@ -391,11 +403,6 @@ def refuse_foreign(path: Path, place: str) -> None:
         return  # opening it says what is wrong
     except OSError:
         return
-    if ours and BACKUP in tables:
-        raise StoreUnusable(
-            f"{place}: this is a backup and no store, since what was made after it is not in it: give the file another"
-            " name, then put it back with `tesnap restore FILE`"
-        )
     if tables and not ours:
         some = ", ".join(tables[:3])
         raise StoreUnusable(
@@ -403,10 +410,23 @@ def refuse_foreign(path: Path, place: str) -> None:
         )
 
 
+def _is_backup(path: Path) -> bool:
+    """True for a backup, also under a log that was left of the store that was there: it would be mixed with the file."""
+    with contextlib.suppress(sqlite3.Error):  # a file that is at work need not be whole without its log
+        tables, ours = _look(path, "mode=ro&immutable=1")
+        return ours and BACKUP in tables
+    return False
+
+
 def _tables(path: Path) -> tuple[list[str], bool]:
     """The file's tables, and whether there is the one by which a store is known."""
     live = path.with_name(f"{path.name}-wal").exists()
-    mode = "mode=ro" if live else "mode=ro&immutable=1"  # without a WAL, reading shall not make one
+    return _look(
+        path, "mode=ro" if live else "mode=ro&immutable=1"
+    )  # without a WAL, reading shall not make one
+
+
+def _look(path: Path, mode: str) -> tuple[list[str], bool]:
     with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=0)) as file:
         tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         columns = {name for (name,) in file.execute("SELECT name FROM pragma_table_info('meta')")}

@@ -186,6 +186,39 @@ def test_nothing_is_forgotten_that_the_archive_does_not_take(place: Path) -> Non
     assert len(runs_in(place)) == LONG.runs
 
 
+LIMITED = """
+import resource, sys
+from orchestrator import cli
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**26, 2**26))
+cli.main(["prune", "--yes", *sys.argv[1:]])
+"""
+"""A prune whose files may not become larger than 64 MiB."""
+
+
+@pytest.mark.process
+def test_an_archive_that_can_take_no_more_is_named(place: Path) -> None:
+    """By a real file that is full after some lines: the rest is still in its buffer when it is closed."""
+    file = place / "old.jsonl"
+    with file.open("wb") as full:
+        full.seek(2**26 - 4000)
+        full.write(b"}\n")
+    words = ["--store", f"{place}/store.db", "--older-than", AGE, "--archive", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(place),
+        timeout=LONGEST,
+    )
+    assert done.returncode == 5
+    assert (
+        f"--archive {file}: it cannot be written: File too large; run h0 and those after it are not forgotten"
+        in done.stderr
+    )
+    assert len(runs_in(place)) == LONG.runs
+
+
 KILLED = """
 import os, signal, sys
 from orchestrator import cli

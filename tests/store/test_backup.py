@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import StoreUnavailable, StoreUnusable, UsageError
-from orchestrator.core.tasks import RunState, Status
+from orchestrator.core.tasks import Run, RunState, Status
 from orchestrator.ratelimit.bucket import longest_hold
 from orchestrator.store.backup import _name, back_up, restore
 from orchestrator.store.store import open_store
 from tests.store.mortal import mortal
-from tests.store.world import BASE_URL, LIMIT, TIMEOUT, PostgresWorld, SqliteWorld, World
+from tests.store.world import BASE_URL, FAILED, LIMIT, TIMEOUT, PostgresWorld, SqliteWorld, World, task
+from tests.support.single import settle
 
 HOLD = longest_hold(LIMIT, TIMEOUT)
 
@@ -160,6 +161,25 @@ def test_a_backup_is_not_taken_for_the_store(sqlite_world: SqliteWorld) -> None:
     assert world.states() == [Status.QUEUED] * 2
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_backup_under_a_log_that_was_left_is_not_taken_for_the_store(
+    sqlite_world: SqliteWorld, *, read_only: bool
+) -> None:
+    """The log of a process that was killed hides that it is one, and would be mixed with it."""
+    world = sqlite_world
+    acme = world.begin(12)
+    file = taken(world)
+    with closing(sqlite3.connect(world.path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    world.make(acme)
+    log = Path(f"{world.path}-wal").read_bytes()
+    world.crash(world.store)
+    shutil.copy(file, world.path)
+    Path(f"{world.path}-wal").write_bytes(log)
+    with pytest.raises(StoreUnusable, match=r"this is a backup and no store.*tesnap restore FILE"):
+        open_store(world.url, clock=world.clock, read_only=read_only)
+
+
 def test_no_file_is_written_over(sqlite_world: SqliteWorld) -> None:
     """Neither by a backup nor by one that is put back."""
     world = sqlite_world
@@ -178,14 +198,30 @@ def test_no_file_is_written_over(sqlite_world: SqliteWorld) -> None:
     assert world.store.views.loss() is None
 
 
-def test_a_log_that_was_left_is_not_mixed_with_it(sqlite_world: SqliteWorld) -> None:
+def test_nothing_is_put_back_under_a_process_that_has_yet_to_register(sqlite_world: SqliteWorld) -> None:
+    """It plans a run, or prunes: the store is open there, though its name is gone."""
+    world = sqlite_world
+    world.begin(2)
+    file = taken(world)
+    world.end(world.store)
+    planning = world.open()
+    for name in ("", "-wal", "-shm"):
+        Path(f"{world.path}{name}").rename(f"{world.path}.before{name}")
+    with pytest.raises(UsageError, match="a process is at work on it"):
+        restore(world.url, file, world.clock)
+    world.end(planning)
+    put_back(world, file)
+
+
+@pytest.mark.parametrize("ending", ["-wal", "-journal"])
+def test_a_log_that_was_left_is_not_mixed_with_it(sqlite_world: SqliteWorld, ending: str) -> None:
     """It is of the store that was there."""
     world = sqlite_world
     world.begin(2)
     file = taken(world)
     log = Path(f"{world.path}-wal").read_bytes()
     lost(world)
-    Path(f"{world.path}-wal").write_bytes(log)
+    Path(f"{world.path}{ending}").write_bytes(log)
     with pytest.raises(UsageError, match="there is a store already"):
         restore(world.url, file, world.clock)
 
@@ -400,6 +436,53 @@ def test_a_store_that_was_put_back_by_other_means_is_declared(world: World) -> N
     )
     world.advance(HOLD)
     assert world.sent(acme).duplicate_possible
+
+
+def put_back_otherwise(world: World) -> None:
+    """Nobody is at work on the store, which was put back a moment ago."""
+    world.store.queue.leave()
+    world.advance(1)
+    world.store.declare_put_back(world.clock.wall() - 100)
+    world.advance(HOLD)
+
+
+def end_cleanly(world: World, run: str, number: int) -> None:
+    """A run of one snapshot, which is made."""
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    world.store.runs.start(Run(id=run, job="incident"), [task(number, acme)])
+    world.store.queue.serve(run, [acme])
+    world.make(acme, run)
+    world.store.runs.end(run, RunState.FINISHED)
+
+
+def test_what_was_known_before_stays_marked_in_a_later_run(world: World) -> None:
+    """It may have been made after the copy, whatever has ended cleanly since; so may one that had failed. Others are as ever."""
+    acme = world.begin(2)
+    settle(world.store, world.sent(acme), FAILED)
+    put_back_otherwise(world)
+    end_cleanly(world, "clean", 70)
+    world.advance(10)
+    world.store.runs.start(Run(id="later", job="nightly"), [*world.tasks(2, acme), task(80, acme)])
+    world.store.queue.serve("later", [acme])
+    leases = [world.sent(acme, "later") for _ in range(3)]
+    assert {one.task.test_id: one.duplicate_possible for one in leases} == {"0": True, "1": True, "80": False}
+
+
+def test_a_run_that_only_knew_of_older_snapshots_is_no_clean_end(world: World) -> None:
+    """All of it was made before the copy was: of what was lost nothing was learnt."""
+    acme = world.begin(1)
+    world.make(acme)
+    put_back_otherwise(world)
+    world.store.runs.end("r1", RunState.FINISHED)
+    world.store.runs.start(Run(id="known", job="nightly"), world.tasks(1, acme))
+    world.store.runs.end("known", RunState.FINISHED)
+    loss = world.store.views.loss()
+    assert loss is not None
+    assert not loss.ended
+    end_cleanly(world, "clean", 70)
+    later = world.store.views.loss()
+    assert later is not None
+    assert later.ended
 
 
 def test_a_name_that_somebody_took_meanwhile_is_left_to_them(tmp_path: Path) -> None:

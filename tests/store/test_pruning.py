@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from orchestrator.core.tasks import (
     Counts,
     Existence,
     ListedEvents,
+    Reason,
+    RefusedOrganization,
     Result,
     Run,
     RunState,
@@ -28,8 +30,10 @@ from orchestrator.core.tasks import (
     Snapshot,
     Status,
 )
+from orchestrator.store import stubs
 from orchestrator.store.pruning import SOME, Forgotten, Pruning, choose_old
 from orchestrator.store.pruning_sql import UNREFERRED
+from orchestrator.store.sql import KNOWN_SNAPSHOTS
 from orchestrator.store.store import Store
 from orchestrator.store.views import RunSummary
 from tests.store.world import BASE_URL, FAILED, UNCERTAIN, SqliteWorld, World, created, task
@@ -400,6 +404,19 @@ def test_the_runs_and_starts_that_metrics_tell_of_stay(world: World) -> None:
     assert world.store.views.run("done").total == Counts(created=1)
 
 
+def test_starts_of_another_job_stay(world: World) -> None:
+    """Where a file forgets for its own job."""
+    for job in ("nightly", "weekly"):
+        for _ in range(2):
+            one = NIGHTLY._replace(job=job)
+            world.store.starts.end(world.store.starts.begin(one), one, StartEnd(exit_code=2))
+    world.advance(500 * DAY)
+    world.store.pruning.forget_starts(before=world.store.epoch() - 400 * DAY, job="nightly")
+    with world.store._database.read() as tx:
+        left = [row["job"] for row in tx.rows("SELECT job FROM job_start ORDER BY id")]
+    assert left == ["nightly", "weekly", "weekly"]
+
+
 def test_a_run_that_was_started_lately_is_not_old(world: World) -> None:
     """However long ago it was planned."""
     run_job(world, "first", {0: "failed"})
@@ -459,6 +476,20 @@ def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
             assert recorded.scans(sql, values) == [], sql
 
 
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [
+        (stubs.ASKED, {"keys": ["k"]}),
+        (stubs.OF_ORGANIZATIONS, {"organizations": [1]}),
+        (stubs.PAGE, {"base_key": "", "generation": 0, "some": SOME}),
+        (KNOWN_SNAPSHOTS, {"organization": 1, "ids": ["9"]}),
+    ],
+)
+def test_stubs_are_looked_up(world: World, sql: str, values: Mapping[str, object]) -> None:
+    """A plan, a merger and a search for evidence cost the same beside a million of them."""
+    assert Recorded(world.store._database).scans(sql, values) == []
+
+
 def test_the_file_becomes_smaller_when_nobody_is_at_work(sqlite_world: SqliteWorld) -> None:
     """While somebody is, the room is used again; the size says how much that is."""
     world = sqlite_world
@@ -486,6 +517,47 @@ def test_the_file_becomes_smaller_when_nobody_is_at_work(sqlite_world: SqliteWor
     world.end(world.store)
     world.store = world.open()
     assert world.store.views.loss() is None
+
+
+def test_while_another_process_has_the_store_open_the_file_stays_as_it_is(sqlite_world: SqliteWorld) -> None:
+    """One that plans, or prunes too, has yet to register: it would wait for longer than it has patience."""
+    world = sqlite_world
+    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    world.store.runs.start(Run(id="old", job="nightly"), world.tasks(500, acme))
+    world.store.runs.end("old", RunState.CANCELLED)
+    world.store.queue.leave()
+    world.advance(500 * DAY)
+    run_job(world, "young", {9999: SHARED})
+    prune(world)
+    other = world.open()
+    assert world.store.pruning.compact() == other.pruning.compact() == "processes are at work on it"
+    world.end(other)
+    assert world.store.pruning.compact() == ""
+
+
+@pytest.mark.process
+def test_the_file_is_written_anew_where_there_is_a_volume_for_it(sqlite_world: SqliteWorld) -> None:
+    """Beside the store: in a container there may be no other place, or one that is memory."""
+    world = sqlite_world
+    connection = world.store._database._connection  # type: ignore[attr-defined] # SQLite's own
+    with world.store._database.write() as tx:
+        tx.change("CREATE TABLE filled (text TEXT)")
+        tx.change("INSERT INTO filled VALUES (:text)", text="x" * 2**24)
+        tx.change("INSERT INTO filled VALUES (:text)", text="x" * 2**24)
+    with world.store._database.write() as tx:
+        tx.change("DELETE FROM filled WHERE rowid = 1")
+    seen: set[str] = set()
+    connection.set_progress_handler(lambda: seen.update(open_files()), 1)
+    assert world.store.pruning.compact() == ""
+    temporary = {Path(name).parent for name in seen if "etilqs" in name}
+    assert temporary == {world.path.parent}
+
+
+def open_files() -> Iterator[str]:
+    """What this process has open, by the kernel's word."""
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            yield str(file.readlink())
 
 
 def test_a_stub_is_small(sqlite_world: SqliteWorld) -> None:
@@ -527,6 +599,8 @@ ENDINGS = (
     Counts(),
 )
 
+LEFT_OUT = RefusedOrganization(name="acme", reason=Reason.TOKEN_MISSING, text="it has no token")
+
 summaries = st.lists(
     st.tuples(
         st.sampled_from("ab"),
@@ -535,6 +609,7 @@ summaries = st.lists(
         st.sampled_from(ENDINGS),
         st.sampled_from([0, 0, 0, 1]),
         st.sampled_from([("job.yaml",), ("job.yaml",), ()]),
+        st.sampled_from([(), (), (LEFT_OUT,)]),
     ),
     max_size=12,
 )
@@ -546,11 +621,13 @@ def test_the_runs_that_are_needed_are_not_chosen(specs: Any, days: int, job: str
     now = 2000 * DAY
     runs = [
         RunSummary(
-            run=Run(id=f"r{n}", job=name, files=files, created_at=now - age * DAY, state=state),
+            run=Run(
+                id=f"r{n}", job=name, files=files, created_at=now - age * DAY, state=state, refused=refused
+            ),
             total=counts,
             processes=processes,
         )
-        for n, (name, age, state, counts, processes, files) in enumerate(specs)
+        for n, (name, age, state, counts, processes, files, refused) in enumerate(specs)
     ]
     runs.sort(key=lambda one: one.run.created_at, reverse=True)
     chosen = choose_old(runs, now - days * DAY, job=job)
@@ -568,7 +645,8 @@ def test_the_runs_that_are_needed_are_not_chosen(specs: Any, days: int, job: str
 
 
 def _is_whole(one: RunSummary) -> bool:
-    return one.run.state is RunState.FINISHED and one.total.total == one.total.created > 0
+    counts = one.total
+    return one.run.state is RunState.FINISHED and counts.total == counts.created > 0 and not one.run.refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

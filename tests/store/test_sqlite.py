@@ -242,7 +242,7 @@ def test_nobody_else_may_read_the_store(tmp_path: Path) -> None:
     assert store.describe() == f"sqlite:///{path}"
     store.close()
     beside = path.with_name("store.db.owners")
-    assert {file.name for file in beside.iterdir()} == {"opening", "next", "turn"}
+    assert {file.name for file in beside.iterdir()} == {"opening", "shared", "next", "turn"}
 
 
 def test_every_commit_is_synced(sqlite_world: SqliteWorld) -> None:
