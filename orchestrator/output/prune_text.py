@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 
@@ -28,7 +29,9 @@ def old_runs_lines(old: Sequence[RunSummary], before: float, now: float, zone: t
         yield f"nothing to forget: no run that is over, and that nothing needs, began before {since}"
         return
     yield f"{_runs_text(old)} began before {since}, {'is' if len(old) == 1 else 'are'} over, and will be forgotten:"
-    jobs = {one.run.job: [other for other in old if other.run.job == one.run.job] for one in old}
+    jobs: dict[str, list[RunSummary]] = defaultdict(list)
+    for one in old:
+        jobs[one.run.job].append(one)
     for job, runs in sorted(jobs.items()):
         first, last = (clock_time(runs[at].run.created_at, now, zone) for at in (0, -1))
         yield f"  {job}: {_runs_text(runs)}, {first}{f' to {last}' if len(runs) > 1 else ''}"

@@ -160,7 +160,7 @@ def _read_taken(source: Path) -> float:
 def _refuse_occupied(path: Path, owners: Owners) -> None:
     """Raise UsageError where something would be lost, or where somebody may still send."""
     place = sqlite_address(path)
-    if owners.is_shared():
+    if owners.find_company():
         raise UsageError(f"{place}: a process is at work on it: stop it first")
     names = [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal", "-journal")]
     if any(name.exists() and name.stat().st_size for name in names):

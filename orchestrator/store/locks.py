@@ -95,8 +95,15 @@ class Owners:
         self._share = os.open(self._folder / SHARED, os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._share, fcntl.LOCK_SH)
 
-    def is_shared(self) -> bool:
-        """True if another process has the store open to write, too; it stays so for as long as its opening is locked."""
+    def find_company(self) -> bool:
+        """True if another process has the store open to write, whatever a store says of it; its opening is locked.
+
+        A lock file tells it, too: somebody may have removed the file that is shared, and lock files are made again.
+        """
+        lives = any(owner != self._owner and self.alive(owner) for owner in self._list_owners())
+        return lives or self._is_shared()
+
+    def _is_shared(self) -> bool:
         if self._share is None:
             return False
         try:

@@ -135,7 +135,7 @@ class SqliteDatabase:
         if not whole or size.free < WORTH_IT * size.total:
             return ""
         with self._translate_lock_errors(), self._owners.lock_opening():
-            if self._owners.is_shared():
+            if self._owners.find_company():
                 return "processes are at work on it"
             with self._lock, self._translate_errors():
                 self._connection.execute(f"PRAGMA temp_store_directory = {_quoted(self._path.parent)}")

@@ -199,7 +199,7 @@ def test_no_file_is_written_over(sqlite_world: SqliteWorld) -> None:
 
 
 def test_nothing_is_put_back_under_a_process_that_has_yet_to_register(sqlite_world: SqliteWorld) -> None:
-    """It plans a run, or prunes: the store is open there, though its name is gone."""
+    """It plans a run, or prunes: the store is open there, though its name is gone. Lock files that somebody removed come back."""
     world = sqlite_world
     world.begin(2)
     file = taken(world)
@@ -209,7 +209,11 @@ def test_nothing_is_put_back_under_a_process_that_has_yet_to_register(sqlite_wor
         Path(f"{world.path}{name}").rename(f"{world.path}.before{name}")
     with pytest.raises(UsageError, match="a process is at work on it"):
         restore(world.url, file, world.clock)
-    world.end(planning)
+    shutil.rmtree(f"{world.path}.owners")
+    planning.queue.serve("r1", [])
+    with pytest.raises(UsageError, match="a process is at work on it"):
+        restore(world.url, file, world.clock)
+    world.crash(planning)
     put_back(world, file)
 
 
