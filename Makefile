@@ -18,6 +18,7 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 WORKERS ?= 2
 SPEED ?= 100
 TESTS ?= tests
+NEWEST_PYTHON ?= $(PYTHON)
 TOOLS := .venv-tools
 TOOLS_READY := $(TOOLS)/.ready
 ATHERIS := atheris>=3,<4
@@ -84,7 +85,7 @@ deploy-test: $(DEV_READY) $(TOOLS_READY)  ## manifests, units, workflow and Dock
 	TOOLS=$(abspath $(TOOLS)) $(BIN)/pytest -m deploy tests/deploy
 
 install-test: $(DEV_READY)  ## wheel, sdist, pipx, uv tool; a selected suite on the lowest and on the newest versions
-	$(BIN)/pytest -m install tests/install
+	NEWEST_PYTHON=$(NEWEST_PYTHON) $(BIN)/pytest -m install tests/install
 
 tools: $(TOOLS_READY)  ## what looks at manifests and images, in an environment of its own
 

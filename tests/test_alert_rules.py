@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,11 @@ import pytest
 import yaml
 
 from orchestrator.output.metrics import HELP
+from tests.support.programs import find_program
 
 FOLDER = Path(__file__).resolve().parent.parent / "deploy" / "prometheus"
 RULES, TESTS = FOLDER / "tesnap.rules.yml", FOLDER / "tesnap.rules.test.yml"
 DASHBOARD = FOLDER / "grafana-dashboard.json"
-
-PROMTOOL = shutil.which("promtool")
-"""Debian's package `prometheus` has it."""
 
 METRIC = re.compile(r"\btesnap_\w+")
 
@@ -31,15 +28,13 @@ def alerts() -> dict[str, dict[str, object]]:
 
 
 @pytest.mark.process
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: apt-get install prometheus)")
 @pytest.mark.parametrize(
     "words", [("check", "rules", RULES.name), ("test", "rules", TESTS.name)], ids=" ".join
 )
 def test_the_rules_pass_prometheus_own_checks(words: tuple[str, ...]) -> None:
     """Their syntax, and the series with which each of them fires or does not."""
-    done = subprocess.run(
-        [str(PROMTOOL), *words], cwd=FOLDER, capture_output=True, text=True, check=False, timeout=120
-    )
+    command = [str(find_program("promtool", "prometheus")), *words]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -7,7 +7,6 @@ that the server never had the request, and the credential must not arrive anywhe
 from __future__ import annotations
 
 import gzip
-import shutil
 import socket
 import threading
 import time
@@ -27,6 +26,7 @@ from orchestrator.core.clock import ScaledClock, SystemClock
 from orchestrator.core.errors import GrantStale, LeaseLost, StoreUnavailable
 from orchestrator.core.jobs import Http
 from tests.support.clock import VirtualClock
+from tests.support.programs import find_program
 from tests.support.wire import (
     LOOPBACK,
     PATIENCE,
@@ -66,8 +66,7 @@ def post(client: Client, seconds: float = 60.0, hook: Callable[[], None] | None 
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    if shutil.which("openssl") is None:
-        pytest.skip("the openssl command makes the certificates")
+    find_program("openssl", "openssl")  # it makes them
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 

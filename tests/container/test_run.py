@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_the_command_of_the_dockerfile_is_the_one_that_is_tried_here() -> None:
     places = [re.sub(r":ro$", "", word).split(":")[1] for word in options if ":/" in word]
     assert places == ["/jobs", "/run/secrets/te/token", "/var/lib/tesnap"]
     assert {"--rm", "--read-only", "--user"} <= set(options)
+
+
+def test_the_command_of_the_public_workflow_works(engine: Engine, image: str, tmp_path: Path) -> None:
+    """The example job file, rehearsed: its store goes where alone something may be written."""
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    match = re.search(r"docker run --rm (.*?) tesnap (rehearse .*)", text, re.DOTALL)
+    assert match is not None
+    (tmp_path / "jobs").mkdir()
+    shutil.copy(ROOT / "jobs.example.yaml", tmp_path / "jobs")
+    options = shlex.split(match[1].replace("\\\n", "").replace("$PWD", str(tmp_path)))
+    ended = engine.run(image, *match[2].split(), options=options, hardened=False)
+    assert ended.code == 0, ended.stderr
+    print(ended.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize("user", USERS)

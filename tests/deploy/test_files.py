@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import orchestrator
+from tests.container.conftest import NEEDED as PROGRAMS
 from tests.deploy.tools import ROOT, complaints
 
 DOCKERFILE = ROOT / "Dockerfile"
@@ -46,6 +47,16 @@ def test_the_image_begins_with_any_base_and_names_its_own_version() -> None:
     assert instructions("ARG")[0] == ["BASE=python:3.13-slim"]
     assert [words[0] for words in instructions("FROM")] == ["${BASE}", "${BASE}"]
     assert f'image.version="{orchestrator.__version__}"' in text
+
+
+def test_ci_installs_every_program_that_a_test_needs() -> None:
+    """But for util-linux, which every Debian has: on a new machine nothing is missing."""
+    texts = [path.read_text("utf-8") for path in sorted((ROOT / "tests").rglob("*.py"))]
+    named = re.findall(r'find_program\("([\w-]+)", "([\w-]+)"\)', "".join(texts))
+    needed = {f"{program}:{package}" for program, package in [*named, *PROGRAMS.items()]}
+    installed = (ROOT / ".ci" / "run").read_text("utf-8").split()
+    assert len(named) >= 6
+    assert {pair for pair in needed if not pair.endswith(":util-linux")} - set(installed) == set()
 
 
 @pytest.mark.deploy

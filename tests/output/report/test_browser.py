@@ -13,6 +13,7 @@ from orchestrator.core.tasks import Status
 from orchestrator.output.report.page import Report
 from orchestrator.output.report.render import write_report
 from tests.support.browser import Browser, browser, find_browser
+from tests.support.programs import skip_outside_ci
 from tests.support.reports import RUN, START, mixed
 
 pytestmark = pytest.mark.process
@@ -30,7 +31,8 @@ BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Browser, Path]]:
     program = find_browser()
     if program is None:
-        pytest.skip("no Chromium on this machine: install chromium, or name one in CHROMIUM")
+        skip_outside_ci("no Chromium on this machine: install chromium, or name one in CHROMIUM")
+    assert program is not None
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_report(
         str(path), Report(run=RUN, results=tuple(mixed()), zone=ZoneInfo("Europe/Berlin"), now=START + 1500)
