@@ -95,6 +95,19 @@ class Engine:
             raise AssertionError(f"podman {' '.join(map(str, words))}: {done.stdout}{done.stderr}")
         return Ended(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
+    def type(self, line: str, folder: Path) -> Ended:
+        """Run a line in a shell, in this folder; `$PODMAN` is this podman."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            env={**self._environ, "PODMAN": " ".join(self._words)},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST,
+        )
+        return Ended(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
     def base(self) -> str:
         """The name of the base image, imported if it is not there yet."""
         archive = base_archive()
