@@ -47,7 +47,7 @@ class Gate:
         self._opened = threading.Event()
         self._fillers: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=QUEUE)
-        self._accept()
+        self._accepting = self._accept()
 
     @property
     def url(self) -> str:
@@ -56,13 +56,13 @@ class Gate:
 
     def open(self) -> None:
         """Pass everything on from now on; what was kept is dropped."""
-        was_deaf, self.mode = self.mode is Mode.DEAF, Mode.PASS
+        fillers, self._fillers, self.mode = self._fillers, [], Mode.PASS
         self._opened.set()
-        for filler in self._fillers:
+        for filler in fillers:
             filler.close()
-        if was_deaf:
+        if not self._accepting.is_alive():
             self._listener.listen(QUEUE)
-            self._accept()
+            self._accepting = self._accept()
 
     def __enter__(self) -> Self:
         return self
@@ -73,11 +73,13 @@ class Gate:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
-    def _accept(self) -> None:
-        threading.Thread(target=self._serve, daemon=True).start()
+    def _accept(self) -> threading.Thread:
+        thread = threading.Thread(target=self._serve, daemon=True)
+        thread.start()
+        return thread
 
     def _serve(self) -> None:
-        while not self._fillers or self.mode is Mode.PASS:
+        while not self._fillers:
             try:
                 client, _ = self._listener.accept()
             except OSError:
@@ -110,12 +112,17 @@ class Gate:
             client.sendall(answer)
 
     def _stop_accepting(self) -> None:
+        self._fill()  # wakes the thread that accepts: as it sleeps, it would take one filler more, and leave its place free
+        self._accepting.join()
         self._listener.listen(0)
         for _ in range(FILLERS):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(self._listener.getsockname())
-            self._fillers.append(filler)
+            self._fill()
+
+    def _fill(self) -> None:
+        filler = socket.socket()
+        filler.setblocking(False)
+        self._fillers.append(filler)
+        filler.connect_ex(self._listener.getsockname())
 
     def _ask(self, head: bytes, body: bytes) -> bytes:
         """The API's whole answer, which ends with its connection."""
