@@ -157,7 +157,7 @@ class JobStart:
         }
         done, late = wait(pings, timeout=self._clock.real(ends - self._clock.boot()))
         problems = [one.result() for one in (*self._starting, *done) if one.done()]
-        problems += [f"{pings[one].ping.url_file}: nobody answered in time" for one in late]
+        problems += [_problem(pings[one].ping, "nobody answered in time") for one in late]
         self._pool.shutdown(wait=False, cancel_futures=True)
         for problem in filter(None, problems):
             text = f"{problem}; the run itself is not affected"
@@ -211,7 +211,7 @@ class JobStart:
             )
         except UsageError as error:
             problem = str(error)
-        return problem and f"{ping.style} was not pinged ({ping.url_file}): {problem}"
+        return problem and _problem(ping, problem)
 
     @contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:
@@ -242,6 +242,10 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+def _problem(ping: Ping, why: str) -> str:
+    return f"{ping.style} was not pinged ({ping.url_file}): {why}"
 
 
 def _is_whole(counts: Counts) -> bool:
