@@ -52,9 +52,9 @@ def preview_run(organizations: Organizations, *, again: bool = False, tell: OnPa
 
 
 def untold_refusals(plan: Plan, surveys: Mapping[str, OrganizationSurvey]) -> Iterator[RefusedOrganization]:
-    """The organizations that the plan leaves out and of which no survey has told why."""
-    told = {name for name, survey in surveys.items() if survey.is_refused}
-    return (one for one in plan.refused if one.name not in told)
+    """The organizations that the plan leaves out for more than what their surveys have told."""
+    told = {(name, survey.because) for name, survey in surveys.items() if survey.is_refused}
+    return (one for one in plan.refused if (one.name, one.text) not in told)
 
 
 def plan_tasks(
