@@ -69,7 +69,7 @@ def open_client(
 
 
 def describe_joining(organization: Organization, org_id: str | None, bearer: Bearer | None) -> Joining:
-    """What the store is told of an organization, with the id that was read and the credential that it was read with."""
+    """An organization as the store is told of it, with the id that was read and the credential that it was read with."""
     return Joining(
         base_url=organization.base_url,
         name=organization.name,
@@ -256,7 +256,7 @@ class Organizations:
         return served
 
     def _joining(self, name: str, survey: OrganizationSurvey) -> Joining:
-        """What was learnt of an organization; with a stranger's token its id is the file's, if that says one."""
+        """The facts learnt of an organization; with a stranger's token its id is the file's, if that says one."""
         organization, stopped = self.jobfile.organizations[name], survey.stopped is not None
         bearer = self.bearer(name) if name in self._bearers and not stopped else None
         return describe_joining(

@@ -7,6 +7,7 @@ stops the reading, so that one pass finds everything that is wrong.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from itertools import islice
@@ -64,18 +65,18 @@ def sentence(text: str) -> Wrong:
     return Wrong(SENTENCE, text)
 
 
-class Kind:
+class Kind(ABC):
     """A kind of value. `entry` is the mapping with known keys that such a value is or holds."""
 
     entry: type[Entry] | None = None
 
+    @abstractmethod
     def read(self, value: Any, path: Path, issues: list[Issue]) -> Any:
         """The value at this path as the program has it; what is wrong with it is added to the issues."""
-        raise NotImplementedError
 
+    @abstractmethod
     def schema(self, defined: dict[str, Schema]) -> Schema:
         """The JSON Schema, what is referred to being added to the definitions."""
-        raise NotImplementedError
 
 
 class Scalar(Kind):

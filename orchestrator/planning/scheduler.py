@@ -129,7 +129,7 @@ class _Wish:
 
 
 class _Wishes:
-    """What the jobs want of one organization: each snapshot once, in the order in which it was first wanted."""
+    """The wishes of the jobs for one organization: each snapshot once, in the order in which it was first wanted."""
 
     def __init__(self) -> None:
         self.all: list[_Wish] = []

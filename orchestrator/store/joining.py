@@ -21,7 +21,7 @@ TOGETHER = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joining:
-    """What a start knows of an organization: its name, its id as it was read or is `named`, its token's digest."""
+    """An organization as a start knows it: its name, its id as it was read or is `named`, its token's digest."""
 
     base_url: str
     name: str
@@ -45,7 +45,7 @@ class Joining:
         return self.org_id is not None
 
     def signs(self, key: bytes) -> list[str]:
-        """What it may have in common with others."""
+        """The signs that it may have in common with others."""
         return make_signs(key, self.base_url, self.org_id or self.named, self.digest)
 
 

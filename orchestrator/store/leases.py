@@ -206,7 +206,7 @@ class _Written:
 
 
 class _Ends:
-    """What several ends come to, one after the other, as statements; nothing is asked of the database."""
+    """The statements that several ends come to, one after the other; nothing is asked of the database."""
 
     def __init__(self, seen: Seen) -> None:
         locked, tasks = seen.rows

@@ -18,7 +18,7 @@ POLLS_PER_RECOVERY = 10
 
 
 class Told(IntEnum):
-    """What was told of a task, in one byte."""
+    """The states of a task that were told, in one byte."""
 
     NOTHING = 0
     FAILED = 1

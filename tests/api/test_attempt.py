@@ -60,6 +60,10 @@ def client_of(url: str, *, http: Http | None = None, **environ: str) -> Client:
     )
 
 
+HANDSHAKE = 4.0
+"""Seconds in which the request has left after a TLS handshake on a busy machine, too."""
+
+
 def post(client: Client, seconds: float = 60.0, hook: Callable[[], None] | None = None) -> Answer:
     return client.send(POST, deadline=CLOCK.boot() + seconds, before_first_byte=hook)
 
@@ -409,7 +413,7 @@ def test_tls_that_breaks_after_the_request_is_flagged(
 ) -> None:
     """The same after the first byte, over TLS."""
     with Server(then(b"HTTP/1.1 20", end=end), tls=certificates.good) as server:
-        came = post(client_of(server.url, http=Http(ca_bundle=certificates.ca)), 0.4)
+        came = post(client_of(server.url, http=Http(ca_bundle=certificates.ca)), HANDSHAKE)
     assert came.sent
     assert came.status is None
     assert len(server.requests) == 1

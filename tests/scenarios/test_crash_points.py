@@ -80,6 +80,19 @@ def ledger(tmp_path: Path) -> Path:
     return tmp_path / "ledger.jsonl"
 
 
+LOOKS = 100_000
+"""Looks for a session that a server is about to end: that takes it some milliseconds."""
+
+
+def await_death(store: MortalStore, owner: str) -> None:
+    """Look until the store takes a process for dead: a server ends a session some time after its connection."""
+    for _ in range(LOOKS):
+        with store._database.read() as tx:
+            if not tx.alive(owner):
+                return
+    raise AssertionError(f"the session of {owner} does not end")
+
+
 def crash(
     at: Stage,
     ledger: Path,
@@ -95,7 +108,9 @@ def crash(
     second = MortalStore(at.open(), Fate(book), book, heir or bug)
     with pytest.raises(Crashed):
         drive(at.timeline, [at.worker(jobfile, store=first)[0]])
+    owner = first._database.claim().owner
     first._database.close()
+    await_death(second, owner)
     left = list(second.views.results("r1")) if second.views.find_exact("r1") else []
     worker, _ = at.worker(jobfile, store=second)
     (ending,) = drive(at.timeline, [worker], longest=LONGEST)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from orchestrator.store.grants import Ask, Grant
 from orchestrator.store.leases import End
@@ -12,6 +15,15 @@ from orchestrator.store.queue import Queue
 from orchestrator.store.store import Store
 from orchestrator.worker.grants import MOST_ASKED
 from tests.support.virtual import Stage, drive
+
+StageMaker = Callable[..., Stage]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[StageMaker]:
+    """Makes a stage, whose stores are closed in the end."""
+    with ExitStack() as stages:
+        yield lambda **how: stages.enter_context(closing(Stage(tmp_path / "s.db", **how)))
 
 
 class CountedQueue(Queue):
@@ -51,25 +63,25 @@ def counted(stage: Stage, count: int) -> tuple[CountedQueue, Callable[[], int]]:
     return queue, run
 
 
-def test_all_that_are_due_are_asked_for_at_once(tmp_path: Path) -> None:
+def test_all_that_are_due_are_asked_for_at_once(stage: StageMaker) -> None:
     """As many as one commit takes, and each with as many requests as it has room for."""
     organizations = MOST_ASKED + 10
-    queue, run = counted(Stage(tmp_path / "s.db", organizations=organizations), 5)
+    queue, run = counted(stage(organizations=organizations), 5)
     assert run() == 5 * organizations
     assert queue.asked[:2] == [MOST_ASKED, 10]
     assert queue.granted == [1] * organizations + [4] * organizations
 
 
-def test_answers_that_have_come_are_settled_at_once(tmp_path: Path) -> None:
+def test_answers_that_have_come_are_settled_at_once(stage: StageMaker) -> None:
     """All of one moment with one call."""
-    queue, run = counted(Stage(tmp_path / "s.db", organizations=20), 5)
+    queue, run = counted(stage(organizations=20), 5)
     run()
     assert [count for count in queue.settled if count] == [20, 80]
 
 
-def test_an_organization_that_somebody_else_had_locked_is_asked_for_again(tmp_path: Path) -> None:
+def test_an_organization_that_somebody_else_had_locked_is_asked_for_again(stage: StageMaker) -> None:
     """Soon, and the others do not wait for it."""
-    queue, run = counted(Stage(tmp_path / "s.db", organizations=3), 1)
+    queue, run = counted(stage(organizations=3), 1)
     answers = iter([False] * 5)  # of the second one's lock
     queue.reached = lambda ask: not ask.organization.endswith("2") or next(answers, True)
     assert run() == 3
