@@ -224,8 +224,9 @@ def _check_loss(loss: Loss | None) -> list[Check]:
         trouble(
             "what was stored",
             f"the store was replaced or has lost data: {loss.cause}",
-            "put the right file back if you have it; otherwise run the interrupted job files again: what they send is marked"
-            " duplicate_possible until a run has ended with everything made",
+            ("" if loss.is_wanted else "put the right file back if you have it; otherwise ")
+            + "run the interrupted job files again: what they send is marked duplicate_possible until a run has ended with"
+            " everything made",
         )
     ]
 

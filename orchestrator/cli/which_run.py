@@ -1,4 +1,7 @@
-"""The run that a command means: by its id, by an incident's title, or without a word the user's own, or simply the latest."""
+"""The run that a command means: by its id, by an incident's title, or without a word the user's own, or simply the latest.
+
+Without a word it is said on standard error which run was taken.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def find_run(store: Store, word: str | None) -> Run:
 def find_runs(store: Store, word: str | None) -> list[Run]:
     """The run of this id, or the runs under this title, the oldest first; UsageError where there is none."""
     if word is None:
-        return [_find_own(store) if sys.stderr.isatty() else store.views.find_run("last")]
+        run = _find_own(store) if sys.stderr.isatty() else store.views.find_run("last")
+        print(f"tesnap: run {run.id} of {run.job}", file=sys.stderr)
+        return [run]
     try:
         return [store.views.find_run(word)]
     except UsageError:
@@ -34,7 +39,7 @@ def find_runs(store: Store, word: str | None) -> list[Run]:
 
 
 def _find_own(store: Store) -> Run:
-    """The latest run that this user started at a terminal of this machine, which is said: never another one's, or cron's."""
+    """The latest run that this user started at a terminal of this machine: never another one's, or cron's."""
     from orchestrator.app import user_name
 
     latest = store.views.find_run("last")
@@ -44,6 +49,4 @@ def _find_own(store: Store) -> Run:
         raise UsageError(
             f"{user} has started no run at a terminal of {host}, so name one: the latest is {latest.id} of {latest.job}"
         )
-    run = store.views.find_run(own)
-    print(f"tesnap: run {run.id} of {run.job}", file=sys.stderr)
-    return run
+    return store.views.find_run(own)

@@ -323,14 +323,17 @@ def start_text(job: str, run_id: str, tasks: int) -> str:
     return f"run {run_id} of {harmless(job)}: {plural(tasks, 'snapshot')}"
 
 
-def process_text(start: Start, now: float, zone: tzinfo, *, live: bool) -> str:
-    """The sentence about the last process of a run: who started it where, and how it ended."""
+def process_text(start: Start, now: float, zone: tzinfo, *, live: bool, cancelled: bool = False) -> str:
+    """The sentence about the last process of a run: who started it where, and how it ended.
+
+    Its last line may say how to carry on: it is left out once the run was `cancelled`, which nobody carries on.
+    """
     who = f"tesnap {start.command} of {harmless(start.user)} on {harmless(start.host)}"
     began = clock_time(start.began_at, now, zone)
     if start.ended_at is not None:
         lasted = duration_text(start.ended_at - start.began_at)
         ended = clock_time(start.ended_at, now, zone)
-        line = f": {harmless(start.last_line)}" if start.last_line else ""
+        line = f": {harmless(start.last_line)}" if start.last_line and not cancelled else ""
         return f"{who} ended {ended} after {lasted} with exit code {start.exit_code}{line}"
     if live:
         return f"{who} is at work since {began} (process {start.pid})"

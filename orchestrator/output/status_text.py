@@ -152,7 +152,8 @@ def status_lines(status: RunStatus, zone: tzinfo, *, store: str = "") -> Iterato
     if status.loss is not None:
         yield sentences.loss_text(status.loss, status.now, zone)
     if status.start is not None:
-        yield sentences.process_text(status.start, status.now, zone, live=status.view.processes > 0)
+        live, cancelled = status.view.processes > 0, run.state is RunState.CANCELLED
+        yield sentences.process_text(status.start, status.now, zone, live=live, cancelled=cancelled)
     yield from map(sentences.left_out_text, run.refused)
     if command := _next_command(status, store):
         yield f"next: {command}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from orchestrator.api import Outcome, Verdict
 from orchestrator.core import (
     Event,
@@ -42,7 +44,7 @@ def attempt_outcome(served: ServedOrganization, lease: Lease, verdict: Verdict, 
         )
         return _about(lease, "attempt.retry", text)
     if settled.status is Status.QUEUED and verdict.outcome is Outcome.SERVER_ERROR:
-        text = f"{test}: {title}; next attempt in {settled.retry_in:.0f} s"
+        text = f"{test}: {title}; next attempt in {_begun_seconds(settled.retry_in)}"
         return _about(lease, "attempt.retry", text)
     if settled.status is Status.UNCERTAIN:
         text = f"{test}: {title}; nobody knows whether the snapshot was made; tesnap looks for it later"
@@ -70,7 +72,7 @@ def describe_problem(verdict: Verdict) -> str:
 
 def unsent_attempt(served: ServedOrganization, lease: Lease, why: str, wait: float) -> Event:
     """No connection: nothing was sent."""
-    text = f"{served.name}: {why}; nothing was sent, next try in {wait:.0f} s"
+    text = f"{served.name}: {why}; nothing was sent, next try in {_begun_seconds(wait)}"
     return _about(lease, "attempt.unsent", text)
 
 
@@ -114,7 +116,7 @@ def _describe_list(possible: PossibleEvent | None, result: Result) -> str:
 
 def failed_look(lease: Lease, lost: int, error: str, wait: float) -> Event:
     """Evidence could not be looked for."""
-    text = f"{plural(lost, 'lost answer')}: {error}; looked for again in {wait:.0f} s"
+    text = f"{plural(lost, 'lost answer')}: {error}; looked for again in {_begun_seconds(wait)}"
     return _about(lease, "evidence.later", text)
 
 
@@ -177,6 +179,11 @@ def early_stop(because: str, drain: float) -> Event:
     """An early end; what is on the wire has so many seconds."""
     text = f"stopping: {because}; nothing more is sent, requests on the wire have {drain:.0f} s to finish"
     return Event(name="run.stopping", text=text, level="warning")
+
+
+def _begun_seconds(wait: float) -> str:
+    """A wait in seconds of which the last may only have begun: none is told as `0 s`."""
+    return f"{max(1, math.ceil(wait))} s"
 
 
 def _about(lease: Lease, name: str, text: str, level: str = "warning") -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,17 @@ def test_a_store_in_a_place_that_nobody_may_write() -> None:
     ((about, text, _),) = troubles(checks)
     assert about == "store"
     assert "/proc/tesnap" in text
+
+
+def test_a_store_that_was_put_back_on_purpose(tmp_path: Path) -> None:
+    """There is no better file, so none is asked for; what is missing is said all the same."""
+    clock = VirtualClock()
+    address = f"sqlite:///{tmp_path}/store.db"
+    with closing(open_store(address, clock=clock)) as store:
+        store.declare_put_back(clock.wall())
+    ((about, text, remedy),) = troubles(examine_store(lambda: closing(open_store(address, clock=clock))))
+    assert (about, "it was put back as it was at" in text) == ("what was stored", True)
+    assert remedy.startswith("run the interrupted job files again")
 
 
 # -- the webhooks ----------------------------------------------------------------------------------------

@@ -249,6 +249,17 @@ def test_why_a_run_ended_is_known_afterwards(nights: Nights, monkeypatch: pytest
     assert "token refused" in ran("report").stdout
 
 
+def test_the_run_that_is_taken_is_said_where_none_was_named(nights: Nights) -> None:
+    """Away from a terminal it is the latest of the store; standard output has the answer alone."""
+    for run_id in ("n1", "n2"):
+        assert nights.night("--run-id", run_id).code == 0
+    for words in (["status"], ["status", "--json"], ["report", "--format", "csv"], ["settle"]):
+        unnamed, named = ran(*words), ran(*words[:1], "n2", *words[1:])
+        assert unnamed.stderr == f"tesnap: run n2 of nightly\n{named.stderr}", words
+        assert unnamed.stdout == named.stdout
+    assert "run n2" not in ran("status", "last").stderr
+
+
 @pytest.mark.process
 def test_a_process_that_was_killed_is_said_to_have_been(nights: Nights) -> None:
     """Nobody can tell its cause, and nothing pretends to."""
@@ -296,6 +307,13 @@ def test_unfinished_runs_are_given_up_together(nights: Nights, monkeypatch: pyte
     )
     assert ran("cancel", "--unfinished", "--yes").code == 0
     assert {one["state"] for one in json.loads(ran("runs", "--json").stdout)} == {"cancelled"}
+    assert ran("resume").code == 2
+    for look in (
+        "status",
+        "report",
+    ):  # the last line of its process said `tesnap resume`, which is refused now
+        assert "exit code 4" in ran(look).stdout
+        assert "resume" not in ran(look).stdout
     assert ran("cancel").code == 2
 
 

@@ -15,6 +15,7 @@ from orchestrator.core import (
     Reason,
     Result,
     Run,
+    RunState,
     Start,
     Status,
     UsageError,
@@ -137,7 +138,9 @@ class Report:
         told = (*refused[:MOST_REFUSED], *([f"and {more} more organizations"] if more > 0 else []))
         if self.live or self.start is None or self.start.exit_code == 0:
             return told
-        return (*told, sentences.process_text(self.start, self.now, self.zone, live=False))
+        cancelled = self.run.state is RunState.CANCELLED
+        ended = sentences.process_text(self.start, self.now, self.zone, live=False, cancelled=cancelled)
+        return (*told, ended)
 
     @property
     def commands(self) -> tuple[tuple[str, str], ...]:
