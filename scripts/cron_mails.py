@@ -31,7 +31,7 @@ organizations:
   acme:
     base_url: "{url}"
     token_file: {folder}/token
-    limit: {{per: 500ms, guard: 10ms, grace: 200ms}}
+    limit: {{per: 500ms, guard: 10ms, grace: 1s}}
 http: {{timeout: 1s}}
 retry: {{within: {within}}}
 jobs:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from orchestrator.cli.options import store_option, zone_option
-from orchestrator.cli.process import default_store, use_store
+from orchestrator.cli.process import default_store, tell_of_holder, use_store
 from orchestrator.cli.timezone import clock_zone
 from orchestrator.core import Clock, SystemClock, UsageError, utc_text
 
@@ -67,7 +67,7 @@ def restore_command(
     if file is not None:
         from orchestrator.store import restore
 
-        taken = restore(store_url or default_store(), Path(file), clock)
+        taken = restore(store_url or default_store(), Path(file), clock, on_held=tell_of_holder)
     else:
         taken = _parse_time(str(declare), clock, timezone)
         with use_store(store_url, clock, must_exist=True) as store:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from orchestrator.core import (
     AccessRefused,
     ApiUnavailable,
+    Event,
     ExitCode,
     JobFileError,
     StoreUnavailable,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.api import OnPause
     from orchestrator.core import Clock
     from orchestrator.output import Outlet
-    from orchestrator.store import Store
+    from orchestrator.store import Holder, Store
 
 
 STDERR = 2
@@ -321,7 +322,25 @@ def use_store(
     address = default_store() if store_url is None else store_url
     if must_exist and not store_exists(address):
         raise UsageError("nothing has been run with this store yet")
-    return closing(open_store(address, clock=clock, read_only=read_only))
+    return closing(open_store(address, clock=clock, read_only=read_only, on_held=tell_of_holder))
+
+
+def tell_of_holder(holder: Holder | None) -> None:
+    """Say on standard error, as the command's options have it, which process has the store that is waited for."""
+    import click
+
+    from orchestrator.cli.timezone import terminal_zone
+    from orchestrator.output import Lines, event_log, find_trace_id, holder_text, write_event
+
+    ctx = click.get_current_context(silent=True)
+    given = {} if ctx is None else ctx.params
+    if given.get("quiet"):
+        return
+    now, zone = SystemClock().wall(), terminal_zone(given.get("timezone"), os.environ)[0]
+    log = event_log(
+        Lines(sys.stderr), as_json=given.get("log_format") == "json", trace_id=find_trace_id(os.environ)
+    )
+    write_event(log, Event(name="store.held", text=holder_text(holder, now, zone)), now=now)
 
 
 @contextmanager

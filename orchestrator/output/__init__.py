@@ -51,7 +51,14 @@ if TYPE_CHECKING:
         print_report,
         write_report,
     )
-    from orchestrator.output.sentences import duration_text, last_line, loss_text, match_text, pause_text
+    from orchestrator.output.sentences import (
+        duration_text,
+        holder_text,
+        last_line,
+        loss_text,
+        match_text,
+        pause_text,
+    )
     from orchestrator.output.snapshots import (
         SnapshotFilter,
         choose_shown,

@@ -33,7 +33,7 @@ from orchestrator.core import (
     plural,
     without_links,
 )
-from orchestrator.store import Loss
+from orchestrator.store import Holder, Loss
 from orchestrator.windows import clock_time, day_text, window_texts
 
 _WHY = {
@@ -210,6 +210,14 @@ def loss_text(loss: Loss, now: float, zone: tzinfo, *, until: float | None = Non
         " exist already and is marked duplicate_possible until a run has ended with everything made"
         + ("" if loss.is_wanted else "; if you have the right file, stop and put it back")
     )
+
+
+def holder_text(holder: Holder | None, now: float, zone: tzinfo) -> str:
+    """The sentence about a store that is waited for: the process that has it to itself, what for, and since when."""
+    if holder is None:
+        return "waiting for the store: another process has it to itself while it opens it or writes it anew"
+    since = clock_time(holder.since, now, zone, seconds=True)
+    return f"waiting for the store: process {holder.pid} of {holder.host} {holder.does}, since {since}"
 
 
 def reason_text(reason: str) -> str:

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from orchestrator.store.history import History
     from orchestrator.store.joining import Joining
     from orchestrator.store.leases import End
+    from orchestrator.store.locks import Holder
     from orchestrator.store.pruning import Forgotten
     from orchestrator.store.reads import ReadAsk, ReadGrant
     from orchestrator.store.store import Store, open_store, store_exists

@@ -23,7 +23,7 @@ from orchestrator.store import loss, reboot, schema, sql
 from orchestrator.store.address import read_address, sqlite_address
 from orchestrator.store.database import Database, Transaction
 from orchestrator.store.files import MOUNTS, refuse_network
-from orchestrator.store.locks import Owners
+from orchestrator.store.locks import OnHeld, Owners
 from orchestrator.store.sqlite import BACKUP, SERIAL, SqliteTransaction, connect, explain, read_version
 
 MARK = f"CREATE TABLE {BACKUP} (taken_wall DOUBLE PRECISION NOT NULL)"
@@ -115,7 +115,7 @@ def _name(draft: Path, target: Path) -> None:
 # -- putting one back --------------------------------------------------------------------------------------
 
 
-def restore(url: str, source: Path, clock: Clock) -> float:
+def restore(url: str, source: Path, clock: Clock, *, on_held: OnHeld = lambda _: None) -> float:
     """Put a backup in the place of a store that is not there any more; when it was taken (epoch seconds).
 
     UsageError where there is a store, somebody works on one, or the file is no backup.
@@ -127,7 +127,10 @@ def restore(url: str, source: Path, clock: Clock) -> float:
     with _translate_errors(f"putting {source} back as {sqlite_address(path)}"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         refuse_network(path, MOUNTS)
-        with closing(Owners(path)) as owners, owners.lock_opening():
+        with (
+            closing(Owners(path, on_held=on_held)) as owners,
+            owners.lock_opening("puts a backup in its place (tesnap restore)"),
+        ):
             owners.share()
             _refuse_occupied(path, owners)
             with _draft(path) as draft:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from orchestrator.core import Clock
+from orchestrator.core import Clock, SystemClock
 from orchestrator.store.database import Claim
 
 OPENING = "opening"
@@ -36,11 +38,35 @@ LONGEST_PAUSE, SHORTEST_PAUSE, AGING = 0.004, 0.0005, 0.1
 longer looks more often. SQLite's own pauses grow, to a tenth of a second: with 32 processes somebody waited for 33 s."""
 
 
+SOON, OFTEN = 1.0, 60.0
+"""Seconds after which it is said first, and then again, who has locked what is waited for: most have done in a moment."""
+
+LOOK = 0.01
+"""Seconds between two looks at a lock that another process has: an opening takes about as long."""
+
+LONGEST_HOLDER = 4096
+"""Bytes that are read of what a holder says of itself."""
+
+
+class Holder(NamedTuple):
+    """The process that has locked the opening of a store: what it `does` there, and since when (epoch seconds)."""
+
+    does: str
+    pid: int
+    host: str
+    since: float
+
+
+OnHeld = Callable[[Holder | None], None]
+"""Called while the opening of a store is waited for, with who has it locked; None where that one does not say."""
+
+
 class Owners:
     """The folder of lock files beside a store."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, *, on_held: OnHeld = lambda _: None, clock: Clock | None = None) -> None:
         self._folder = store.with_name(f"{store.name}.owners")
+        self._on_held, self._clock = on_held, clock or SystemClock()
         self._owner = secrets.token_hex(8)
         self._file: int | None = None
         self._share: int | None = None
@@ -56,10 +82,16 @@ class Owners:
         return Claim(owner=self._owner, taken=self._taken)
 
     @contextlib.contextmanager
-    def lock_opening(self) -> Iterator[None]:
-        """Open the store one process after the other: SQLite does not wait when its journal's mode is set."""
+    def lock_opening(self, does: str) -> Iterator[None]:
+        """Open the store one process after the other: SQLite does not wait when its journal's mode is set.
+
+        Those who wait meanwhile are told what this process `does` with it.
+        """
         file = self._lock(OPENING)
         try:
+            _write_holder(
+                file, Holder(does, pid=os.getpid(), host=os.uname().nodename, since=self._clock.wall())
+            )
             yield
         finally:
             os.close(file)
@@ -71,13 +103,22 @@ class Owners:
             with contextlib.suppress(FileNotFoundError):  # the folder was removed at this moment
                 file = os.open(self._folder / name, os.O_CREAT | os.O_RDWR, 0o600)
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX)
+                    self._wait_for(file)
                     if self._is_named(name, file):
                         return file
                 except BaseException:
                     os.close(file)
                     raise
                 os.close(file)
+
+    def _wait_for(self, file: int) -> None:
+        """Lock a file; who has it is said while that lasts."""
+        due = self._clock.boot() + SOON
+        while not _has_locked(file):
+            if (now := self._clock.boot()) >= due:
+                self._on_held(_read_holder(file))
+                due = now + OFTEN
+            self._clock.sleep(LOOK)
 
     def _is_named(self, name: str, file: int) -> bool:
         """True if the opened file is still the one of this name."""
@@ -202,19 +243,38 @@ class Turns:
     def _wait_for(self, file: int, ends: float) -> None:
         """Lock a file; without a lock once it has taken too long."""
         began = self._clock.boot()
-        while (now := self._clock.boot()) < ends:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._clock.sleep(pause(now - began))
-            else:
-                return
+        while (now := self._clock.boot()) < ends and not _has_locked(file):
+            self._clock.sleep(pause(now - began))
 
     def close(self) -> None:
         """Let the files go."""
         for file in self._files:
             os.close(file)
         self._files = []
+
+
+def _has_locked(file: int) -> bool:
+    """Lock a file unless another process has; True if this one has it now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_holder(file: int, holder: Holder) -> None:
+    """Say in a locked file who has it, as far as its disk takes that."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, 0)
+        os.pwrite(file, json.dumps(holder._asdict()).encode(), 0)
+
+
+def _read_holder(file: int) -> Holder | None:
+    """What the holder of a locked file says; None where it says nothing, or is about to."""
+    try:
+        return Holder(**json.loads(os.pread(file, LONGEST_HOLDER, 0)))
+    except (ValueError, TypeError):
+        return None
 
 
 def pause(waited: float) -> float:

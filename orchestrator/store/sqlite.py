@@ -20,7 +20,7 @@ from orchestrator.store import loss, reboot, schema, sql
 from orchestrator.store.address import sqlite_address
 from orchestrator.store.database import Claim, Row, Seen, Size, Statement
 from orchestrator.store.files import StoreFiles
-from orchestrator.store.locks import Owners, Turns
+from orchestrator.store.locks import OnHeld, Owners, Turns
 from orchestrator.store.loss import Leftovers
 
 BUSY = 10.0
@@ -64,10 +64,12 @@ class SqliteDatabase:
 
     own_clock = True
 
-    def __init__(self, path: Path, clock: Clock, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, read_only: bool = False, on_held: OnHeld = lambda _: None
+    ) -> None:
         self._path, self._clock = path.resolve(), clock
         self._lock = threading.RLock()
-        self._files, self._owners = StoreFiles(path), Owners(self._path)
+        self._files, self._owners = StoreFiles(path), Owners(self._path, on_held=on_held)
         self._turns = Turns(self._path, SystemClock())
         self._identity, self._changes = "", 0
         self._connection: sqlite3.Connection
@@ -77,7 +79,7 @@ class SqliteDatabase:
                 self._open_to_look()
             else:
                 self._files.make()
-                with self._translate_lock_errors(), self._owners.lock_opening():
+                with self._translate_lock_errors(), self._owners.lock_opening("opens it"):
                     self._open_to_write()
                     self._owners.share()
                     self._turns.open()
@@ -134,7 +136,10 @@ class SqliteDatabase:
         size = self.measure()
         if not whole or size.free < WORTH_IT * size.total:
             return ""
-        with self._translate_lock_errors(), self._owners.lock_opening():
+        with (
+            self._translate_lock_errors(),
+            self._owners.lock_opening("writes its file anew (tesnap prune)"),
+        ):
             if self._owners.find_company():
                 return "processes are at work on it"
             with self._lock, self._translate_errors():

@@ -12,6 +12,7 @@ from orchestrator.store.clocks import ClockReadings
 from orchestrator.store.database import Database
 from orchestrator.store.files import StoreFiles
 from orchestrator.store.history import History
+from orchestrator.store.locks import OnHeld
 from orchestrator.store.organizations import KnownOrganizations
 from orchestrator.store.pruning import Pruning
 from orchestrator.store.queue import Queue
@@ -82,11 +83,12 @@ class Store:
             self._database.close()
 
 
-def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
+def open_store(url: str, *, clock: Clock, read_only: bool = False, on_held: OnHeld = lambda _: None) -> Store:
     """The store behind `sqlite:////absolute/path` (or a plain path) or `postgresql://…`.
 
     It is made, or brought to the present version, if need be; with `read_only` nothing is written, and
-    it has to exist. Raises `UsageError`, `StoreUnusable` or `StoreUnavailable`.
+    it has to exist. `on_held` is told of a process that is waited for. Raises `UsageError`, `StoreUnusable` or
+    `StoreUnavailable`.
     """
     address = read_address(url)
     if address.path is None:
@@ -94,7 +96,7 @@ def open_store(url: str, *, clock: Clock, read_only: bool = False) -> Store:
         return _open_postgres(address.url, reread, read_only=read_only)
     if read_only and not is_there(address.path):
         raise StoreUnusable(f"there is no store at {address.path} yet: `tesnap run` makes one")
-    return Store(SqliteDatabase(address.path, clock, read_only=read_only))
+    return Store(SqliteDatabase(address.path, clock, read_only=read_only, on_held=on_held))
 
 
 def store_exists(url: str) -> bool:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import select
 import signal
 import stat
 import subprocess
@@ -16,13 +17,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from orchestrator.app import forget_runs
+from orchestrator.cli.process import tell_of_holder
 from orchestrator.core import StoreUnavailable, SystemClock
 from orchestrator.output import Archive
 from orchestrator.simulator import Simulator, example_world, serve
 from orchestrator.store import open_store
+from orchestrator.store.locks import Owners
 from tests.support.commands import LONGEST, ROOT, Ran, environment, ran, run_tesnap
 from tests.support.history import LongHistory
 
@@ -30,6 +34,8 @@ LONG = LongHistory(runs=405, tasks=8, organizations=2)
 OLD = ("h0", "h1", "h2", "h3", "h4")
 """The runs that began over 400 days ago, and half a day: the next one began 400 days ago, and some seconds."""
 AGE = "400d12h"
+LONGEST_SILENCE = 60.0
+"""Seconds after which nobody is expected to say that it waits any more."""
 
 
 @pytest.fixture
@@ -334,3 +340,49 @@ def test_a_run_forgets_the_old_ones_of_its_job(place: Path, job: dict[str, str])
     done = run_tesnap(place, "run", str(file), **job)
     assert (done.code, done.stdout) == (2, "")
     assert "`prune_after`: 35d or more: until then a snapshot may still exist, not '34d'" in done.stderr
+
+
+# -- while another process has the store to itself -----------------------------------------------------------
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        (["prune", "--yes"], "waiting for the store: process "),
+        (["resume", "h404", "--timezone", "UTC"], "waiting for the store: process "),
+        (["resume", "h404", "--log-format", "json"], '{"event": "store.held", "time": "'),
+    ],
+)
+def test_a_start_that_waits_for_the_store_says_so(place: Path, words: list[str], begins: str) -> None:
+    """Who has it, what for and since when, on standard error in the form that was asked for; then it goes on."""
+    opening = Owners(place / "store.db").lock_opening("writes its file anew (tesnap prune)")
+    with opening:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *words],
+            cwd=ROOT,
+            env=environment(place),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stderr is not None
+        told, _, _ = select.select([process.stderr], [], [], LONGEST_SILENCE)
+        said = process.stderr.readline() if told else ""
+    with process:
+        rest = process.stderr.read()
+    assert said.startswith(begins)
+    assert (
+        f"process {os.getpid()} of {os.uname().nodename} writes its file anew (tesnap prune), since " in said
+    )
+    assert "waiting for the store" not in rest
+
+
+def test_a_quiet_command_says_nothing_of_a_wait_for_the_store(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever waits has nothing to do about it."""
+    with click.Context(click.Command("run")) as ctx:
+        for quiet in (True, False):
+            ctx.params = {"quiet": quiet}
+            tell_of_holder(None)
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)

@@ -31,6 +31,7 @@ from orchestrator.core.tasks import (
     Status,
 )
 from orchestrator.store import stubs
+from orchestrator.store.locks import OPENING
 from orchestrator.store.pruning import SOME, Forgotten, Pruning, choose_old
 from orchestrator.store.pruning_sql import UNREFERRED
 from orchestrator.store.sql import KNOWN_SNAPSHOTS
@@ -510,6 +511,7 @@ def test_the_file_becomes_smaller_when_nobody_is_at_work(sqlite_world: SqliteWor
     assert world.store.pruning.measure() == free
     world.end(other)
     assert world.store.pruning.compact() == ""
+    assert "writes its file anew (tesnap prune)" in opening_file(world).read_text()
     small = world.store.pruning.measure()
     assert small.free == 0
     assert small.total < full.total / 2
@@ -517,6 +519,11 @@ def test_the_file_becomes_smaller_when_nobody_is_at_work(sqlite_world: SqliteWor
     world.end(world.store)
     world.store = world.open()
     assert world.store.views.loss() is None
+
+
+def opening_file(world: SqliteWorld) -> Path:
+    """The lock file that says to those who wait what is done with the store."""
+    return world.path.with_name(f"{world.path.name}.owners") / OPENING
 
 
 def test_while_another_process_has_the_store_open_the_file_stays_as_it_is(sqlite_world: SqliteWorld) -> None:

@@ -463,6 +463,7 @@ def test_the_limit_of_another_run_does_not_take_tokens_away(sqlite_world: Sqlite
     sqlite_world.wait(acme)
 
 
+@pytest.mark.process
 def test_a_store_is_opened_by_one_process_after_the_other(tmp_path: Path) -> None:
     """SQLite does not wait when its journal's mode is set, so that two that open a new store would get in each other's way."""
     path = tmp_path / "store.db"
@@ -473,7 +474,7 @@ def test_a_store_is_opened_by_one_process_after_the_other(tmp_path: Path) -> Non
         opened.set()
 
     other = threading.Thread(target=open_it)
-    with Owners(path).lock_opening():
+    with Owners(path).lock_opening("opens it"):
         other.start()
         assert not opened.wait(0.2)
     other.join(120)
