@@ -55,7 +55,8 @@ def test_a_wrong_proxy_password_stops_the_run_after_one_attempt(tmp_path: Path, 
     assert ran.code == 4
     assert finished(ran)["pending_reasons"] == {"connection_refused": 1}
     assert f"The proxy {proxy.address} refuses the name and password it was given (401)" in ran.stderr
-    assert "1 pending (connection refused): tesnap resume" in ran.stderr
+    last = "1 pending (connection refused), 1 organization REFUSED: acme (connection refused): tesnap resume"
+    assert last in ran.stderr
     assert "wrong-secret" not in ran.stdout + ran.stderr
 
 
