@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import filter as filter_names
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestrator.cli.process import (
     print_lines,
     print_text,
     typed_store,
+    use_store,
 )
 from orchestrator.cli.timezone import terminal_zone
 from orchestrator.cli.which_run import find_run
@@ -124,14 +125,26 @@ def _ended_well(view: RunSummary, start: Start | None) -> bool:
     help="Replace this file (*.prom) as a whole [standard output].",
 )
 @metrics_organizations_option
+@option(
+    "--forget",
+    "forgotten",
+    multiple=True,
+    envvar=None,
+    metavar="NAME",
+    help="Leave out this job from now on, until it runs again: it was renamed or given up.",
+)
 @store_option
-def metrics_command(*, path: Path | None, metrics_organizations: bool, store_url: str | None) -> None:
+def metrics_command(
+    *, path: Path | None, metrics_organizations: bool, forgotten: tuple[str, ...], store_url: str | None
+) -> None:
     """Prometheus metrics of every job in the store: last success, last run, counts, the first link to end."""
     from orchestrator.core import SystemClock
     from orchestrator.output import check_metrics_path, load_figures, metrics_text, write_metrics
 
     if path is not None:
         check_metrics_path(path)
+    if forgotten:
+        _forget_jobs(forgotten, store_url)
     with look_into_store(store_url, SystemClock()) as store:
         figures = [load_figures(store, name) for name in store.starts.jobs()]
     text = metrics_text(figures, organizations=metrics_organizations)
@@ -142,3 +155,20 @@ def metrics_command(*, path: Path | None, metrics_organizations: bool, store_url
         write_metrics(path, text)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _forget_jobs(names: Sequence[str], store_url: str | None) -> None:
+    """Leave these jobs out of the metrics from now on; UsageError, and nothing is changed, where one is not known."""
+    from orchestrator.core import SystemClock, nearest_words, quote
+
+    with use_store(store_url, SystemClock(), must_exist=True) as store:
+        known = store.starts.jobs()
+        for name in names:
+            if name not in known:
+                there = f": did you mean one of {nearest_words(name, known)}?" if known else ""
+                raise UsageError(f"there are no metrics of a job {quote(name)}{there}")
+        for name in names:
+            store.starts.forget_job(name)
+            print(
+                f"{name} is left out until it runs again; `tesnap runs` has its runs still", file=sys.stderr
+            )

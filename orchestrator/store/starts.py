@@ -43,7 +43,14 @@ SELECT * FROM job_start WHERE job = :job AND part = 0 AND ended_wall IS NOT NULL
 LAST_DONE = """
 SELECT * FROM job_start WHERE job = :job AND part = 0 AND exit_code = 0 ORDER BY ended_wall DESC LIMIT 1"""
 
-JOBS = "SELECT DISTINCT job FROM job_start WHERE part = 0 ORDER BY job"
+# Of a job that is forgotten the starts stay, under no name: `runs` and `status` tell how each ended.
+JOBS = (
+    "SELECT DISTINCT job FROM job_start WHERE part = 0 AND ended_wall IS NOT NULL AND job <> '' ORDER BY job"
+)
+
+FORGET_JOB = "UPDATE job_start SET job = '' WHERE job = :job AND part = 0 AND ended_wall IS NOT NULL"
+
+FORGET_SUCCESSES = "DELETE FROM success WHERE job = :job"
 
 LATEST_BY = """
 SELECT s.run FROM job_start s JOIN run r ON r.id = s.run AND r.planner IS NULL
@@ -104,6 +111,12 @@ class Starts:
             ]
             tx.each(SET_SUCCESS, [] if start.part else whole)
 
+    def forget_job(self, job: str) -> None:
+        """Forget that there was a job: nothing is told of it until it has run again. Its runs, and how each ended, stay."""
+        with self._database.write() as tx:
+            tx.change(FORGET_JOB, job=job)
+            tx.change(FORGET_SUCCESSES, job=job)
+
     # -- what is remembered ------------------------------------------------------------------------------
     def last_of(self, run_ids: Sequence[str]) -> Mapping[str, Start]:
         """The last start of each of these runs, by the run's id."""
@@ -120,7 +133,7 @@ class Starts:
             return {row["identity"]: row["reason"] for row in tx.rows(REASONS, run=run_id)}
 
     def jobs(self) -> list[str]:
-        """The names of all jobs that were ever started as a whole."""
+        """The names of all jobs of which a start as a whole has ended, but for those that were forgotten."""
         with self._database.read() as tx:
             return [row["job"] for row in tx.rows(JOBS)]
 

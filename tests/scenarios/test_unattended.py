@@ -202,6 +202,24 @@ def test_metrics_of_all_jobs_come_from_the_store(nights: Nights) -> None:
     assert 'organization="acme"' in ran("metrics", "--metrics-organizations").stdout
 
 
+def test_a_job_that_was_renamed_leaves_the_metrics_when_somebody_says_so(nights: Nights) -> None:
+    """Never by itself: it might only be late. Its runs stay, and a later run brings it back."""
+    assert nights.night("--name", "old").code == 0
+    assert nights.night().code == 0
+    wrong = ran("metrics", "--forget", "nightly", "--forget", "oold")
+    assert (wrong.code, wrong.stdout) == (2, "")
+    assert "there are no metrics of a job 'oold': did you mean one of old" in wrong.stderr
+    assert 'name="nightly"' in ran("metrics").stdout  # all or nothing
+    runs = ran("runs").stdout
+    told = ran("metrics", "--metrics-organizations", "--forget", "old")
+    assert (told.code, 'name="old"' in told.stdout, 'name="nightly"' in told.stdout) == (0, False, True)
+    assert told.stderr == "old is left out until it runs again; `tesnap runs` has its runs still\n"
+    assert ran("metrics", "--metrics-organizations").stdout == told.stdout
+    assert ran("runs").stdout == runs
+    assert nights.night("--name", "old").code == 0
+    assert 'name="old"' in ran("metrics").stdout
+
+
 def test_the_last_success_outlives_its_run(nights: Nights) -> None:
     """A job that ran last before all that the store keeps has its times still, and nobody's command fails for it."""
     assert nights.night().code == 0

@@ -115,3 +115,25 @@ def test_an_incident_is_found_by_its_title(world: World) -> None:
     assert world.store.starts.titled("inc-4711") == ["r1", "r2"]
     assert world.store.starts.last_of(["r1"])["r1"].title == "INC-4711"
     assert world.store.starts.titled("") == []
+
+
+def test_a_job_that_was_forgotten_is_told_of_again_when_it_has_run_again(world: World) -> None:
+    """Neither its name nor its successes nor its last start are there; how its run ended is, and other jobs are as before."""
+    world.begin(1)
+    end(world, NIGHTLY, 0, run="r1", whole={"acme": 1})
+    end(world, NIGHTLY._replace(job="weekly"), 0, whole={"acme": 2})
+    under_way = world.store.starts.begin(NIGHTLY)
+    world.store.starts.forget_job("nightly")
+    starts = world.store.starts
+    assert starts.jobs() == ["weekly"]
+    assert (starts.last("nightly"), starts.last_done("nightly"), dict(starts.successes("nightly"))) == (
+        None,
+        None,
+        {},
+    )
+    assert starts.last_of(["r1"])["r1"].exit_code == 0
+    assert (starts.last_done("weekly") is not None, starts.successes("weekly")["acme"].tasks) == (True, 2)
+    starts.end(under_way, NIGHTLY, StartEnd(exit_code=3, last_line="over"))
+    last = starts.last("nightly")
+    assert last is not None
+    assert (last.exit_code, starts.last_done("nightly"), starts.jobs()) == (3, None, ["nightly", "weekly"])
