@@ -98,7 +98,7 @@ def _copy(source: Path, draft: Path) -> None:
         closing(connect(source, read_only=True)) as store,
         closing(connect(draft, read_only=False)) as copy,
     ):
-        schema.check(read_version(store, sqlite_address(source), ""), sqlite_address(source))
+        read_version(store, sqlite_address(source), "")
         store.backup(copy)
 
 

@@ -222,10 +222,10 @@ class PostgresDatabase:
 
     def _prepare(self) -> None:
         with self.read() as tx:
-            found = _version(tx)
-        if self._read_only and found == 0:
+            meta = _read_meta(tx)
+        if self._read_only and meta is None:
             raise StoreUnusable(f"{self._place}: there is no store yet: `tesnap run` makes one")
-        schema.check(found, self._place)
+        found = schema.check(meta, self._place)
         if self._read_only:
             schema.refuse_older(found, self._place)
         elif found < schema.VERSION:
@@ -235,7 +235,7 @@ class PostgresDatabase:
         with self.write() as tx:
             tx.row("SELECT pg_advisory_xact_lock(:number)", number=MIGRATING)
             tx.change(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-            if _version(tx) == 0:
+            if _read_meta(tx) is None:
                 tx.change(CLOCK)
             schema.migrate(tx, self._place, "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY")
 
@@ -439,10 +439,10 @@ def _refuse_encoding(connection: psycopg.Connection[Row], place: str) -> None:
         )
 
 
-def _version(tx: PostgresTransaction) -> int:
-    """The store's version, 0 where there is none yet."""
+def _read_meta(tx: PostgresTransaction) -> Row | None:
+    """The row about the store itself, None where there is no store yet."""
     row = tx.row("SELECT to_regclass(:name) AS found", name=f"{SCHEMA}.meta") or {}
-    return schema.version(tx) if row["found"] else 0
+    return tx.row(schema.READ) if row["found"] else None
 
 
 def _without_secrets(url: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestrator.core import Lease, LeaseLost, Reason, StoreTrouble, StoreUnavailable
 from orchestrator.ratelimit import Wait
-from orchestrator.store import grants, leases, organizations, sql
+from orchestrator.store import grants, leases, organizations, schema, sql
 from orchestrator.store.database import Claim, Database, Row, Transaction
 from orchestrator.store.grants import Ask, Grant
 from orchestrator.store.leases import End
@@ -204,6 +204,7 @@ class Queue:
         claim = self._database.claim()
         if claim != self._claim:
             with self._database.write() as tx:
+                schema.admit(tx, self._database.describe())
                 values = {"host": os.uname().nodename, "pid": os.getpid(), "started": tx.epoch()}
                 tx.change(sql.ADD_OWNER, id=claim.owner, **values)
                 for run_id, served in self._serving.items():

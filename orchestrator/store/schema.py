@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.core import StoreUnavailable, StoreUnusable
 from orchestrator.store import sql
-from orchestrator.store.database import Transaction
+from orchestrator.store.database import Row, Transaction
 
 FIRST = (
     """CREATE TABLE organization (
@@ -329,7 +329,27 @@ EIGHTH = (
     "CREATE INDEX stub_event ON stub (organization, event_id)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)
+SHUT_OUT = "UPDATE meta SET oldest = version + 1"
+"""A part of each step that does more than add: programs of before may not work on the store any more. A step without it
+adds what they need not know. What that may be: docs/decisions/0040-a-store-of-the-next-version.md."""
+
+NINTH = (
+    # The oldest version whose programs may work on this store; those of before the ninth refuse every newer one.
+    "ALTER TABLE meta ADD COLUMN oldest BIGINT NOT NULL DEFAULT 0",
+    SHUT_OUT,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    FIRST,
+    SECOND,
+    THIRD,
+    FOURTH,
+    FIFTH,
+    SIXTH,
+    SEVENTH,
+    EIGHTH,
+    NINTH,
+)
 """Step n (from 1) makes version n out of version n - 1. A step that was released is never changed."""
 
 VERSION = len(MIGRATIONS)
@@ -342,20 +362,30 @@ META = """CREATE TABLE IF NOT EXISTS meta (
 )"""
 
 
-def version(tx: Transaction) -> int:
-    """The version of an opened store; 0 for a new one."""
-    row = tx.row("SELECT version FROM meta")
-    return int(row["version"]) if row else 0
+READ = "SELECT * FROM meta"
+"""The row about the store itself; there is none in a new one."""
 
 
-def check(found: int, place: str) -> None:
-    """Refuse a store of a version that this program does not know."""
-    if found > VERSION:
-        message = (
-            f"{place}: the store has version {found}, made by a newer tesnap; this one knows versions up to "
-            f"{VERSION}. Install the newer tesnap, or name another store."
+def check(meta: Row | None, place: str) -> int:
+    """The version of a store by its row about itself, 0 for a new one; StoreUnusable if this program may not work on it.
+
+    On a newer one it may if what came after its own version was only added.
+    """
+    found = 0 if meta is None else int(meta["version"])
+    if meta is not None and found > VERSION and meta["oldest"] > VERSION:
+        raise StoreUnusable(
+            f"{place}: the store has version {found}, made by a newer tesnap, and needs one that knows version "
+            f"{meta['oldest']}; this one knows versions up to {VERSION}. Install the newer tesnap, or name another store."
         )
-        raise StoreUnusable(message)
+    return found
+
+
+def admit(tx: Transaction, place: str) -> None:
+    """Refuse a process that is about to register a store that became too new since it opened it.
+
+    Until the transaction ends nobody brings the store forward: who does that waits, and then knows of this process.
+    """
+    check(tx.row(f"{READ} FOR SHARE"), place)
 
 
 def refuse_older(found: int, place: str) -> None:
@@ -387,15 +417,14 @@ def migrate(tx: Transaction, place: str, serial: str, *, copy: bool = False) -> 
     `serial` is the database's words for a counted primary key. A `copy` is nobody else's.
     """
     tx.change(META)
-    found = version(tx)
-    check(found, place)
+    found = check(tx.row(f"{READ} FOR UPDATE"), place)
+    steps = MIGRATIONS[found:]
     if found == 0:
         tx.change("INSERT INTO meta (version) VALUES (0)")
-    elif found < VERSION and not copy:
+    elif not copy and any(SHUT_OUT in step for step in steps):
         refuse_company(tx, place)
-    for step in MIGRATIONS[found:]:
+    for number, step in enumerate(steps, start=found + 1):
         for statement in step:
             tx.change(statement.replace("{serial}", serial))
-    if found < VERSION:
-        tx.change("UPDATE meta SET version = :version", version=VERSION)
+        tx.change("UPDATE meta SET version = :version", version=number)
     return found

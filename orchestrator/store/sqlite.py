@@ -188,9 +188,8 @@ class SqliteDatabase:
         left = self._files.look_at_leftovers(used=self._owners.left_behind())
         with self._connected(connect(self._path, read_only=True)):
             found = read_version(self._connection, self.describe(), left.find_loss(new=True))
-            schema.check(found, self.describe())
             with self.read() as tx:
-                current = found == schema.VERSION and tx.is_of_this_boot() and not tx.find_loss(found, left)
+                current = found >= schema.VERSION and tx.is_of_this_boot() and not tx.find_loss(found, left)
             if not current:
                 self._use_a_copy(left)
 
@@ -272,9 +271,7 @@ class SqliteTransaction:
         return [self.change(sql, **values) for sql, values in statements]
 
     def rows(self, sql: str, **values: object) -> list[Row]:
-        cursor = self._connection.execute(in_sqlite(sql), values)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        return _fetch(self._connection.execute(in_sqlite(sql), values))
 
     def row(self, sql: str, **values: object) -> Row | None:
         return next(iter(self.rows(sql, **values)), None)
@@ -352,10 +349,16 @@ class SqliteTransaction:
             )
 
 
+def _fetch(cursor: sqlite3.Cursor) -> list[Row]:
+    """The rows of a statement, by the names of its columns."""
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
 @functools.cache
 def in_sqlite(text: str) -> str:
     """A statement in SQLite's words."""
-    for word in (" FOR UPDATE", " SKIP LOCKED", ' COLLATE "C"'):
+    for word in (" FOR UPDATE", " FOR SHARE", " SKIP LOCKED", ' COLLATE "C"'):
         text = text.replace(word, "")
     return re.sub(r"= ANY\(:(\w+)\)", r"IN (SELECT value FROM json_each(:\1))", text)
 
@@ -383,12 +386,12 @@ def _mode(path: Path, *, read_only: bool) -> str:
 
 
 def read_version(connection: sqlite3.Connection, place: str, loss: str) -> int:
-    """The version of a store that is only read; `loss` is what an empty one means."""
+    """The version of a store that is only read, and may be by this program; `loss` is what an empty one means."""
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
         words = loss or "this is not a store of tesnap"
         raise StoreUnusable(f"{place}: {words}; `tesnap run` makes one")
-    (version,) = connection.execute("SELECT version FROM meta").fetchone()
-    return int(version)
+    (meta,) = _fetch(connection.execute(schema.READ))
+    return schema.check(meta, place)
 
 
 def refuse_foreign(path: Path, place: str) -> None:

@@ -200,7 +200,7 @@ def prepare_situation(situation: str, place: Place) -> None:
         (place.folder / "store.db").mkdir()
     if situation == "the store is too new":
         with closing(sqlite3.connect(place.folder / "store.db")) as store:
-            store.execute("UPDATE meta SET version = 9999")
+            store.execute("UPDATE meta SET version = 9999, oldest = 9999")
             store.commit()
 
 

@@ -283,7 +283,7 @@ def test_a_newer_backup_is_refused(sqlite_world: SqliteWorld) -> None:
     file = taken(world)
     lost(world)
     with closing(sqlite3.connect(file)) as copy, copy:
-        copy.execute("UPDATE meta SET version = 99")
+        copy.execute("UPDATE meta SET version = 99, oldest = 98")
     with pytest.raises(StoreUnusable, match="Install the newer tesnap"):
         restore(world.url, file, world.clock)
 

@@ -1,13 +1,15 @@
 """Stores of older versions are brought forward, with everything that is in them.
 
-These tests patch the list of migrations on purpose: that is what an older program was.
+These tests patch the list of migrations on purpose: that is what an older program was, and a newer one will be.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from orchestrator.core.clock import Clock
 from orchestrator.core.errors import StoreUnavailable, StoreUnusable
 from orchestrator.core.jobs import identity
-from orchestrator.core.tasks import Reason, Status
+from orchestrator.core.tasks import Counts, Reason, Status
 from orchestrator.ratelimit.bucket import Wait
 from orchestrator.store import schema
 from orchestrator.store import sqlite as sqlite_store
@@ -27,11 +29,17 @@ from orchestrator.store.locks import Owners
 from orchestrator.store.pruning import Forgotten
 from orchestrator.store.sqlite import SqliteTransaction
 from orchestrator.store.store import open_store
-from tests.store.world import BASE_URL, LIMIT, PostgresWorld, SqliteWorld, World, task
+from tests.store.test_pruning import DAY, SAVED, SHARED, prune, run_job
+from tests.store.world import BASE_URL, LIMIT, TIMEOUT, PostgresWorld, SqliteWorld, World, created, task
 from tests.support.clock import VirtualClock
 from tests.support.commands import ran
+from tests.support.single import settle
 
 OLDER = range(1, schema.VERSION)
+
+
+def version_of(tx: Transaction) -> int:
+    return schema.check(tx.row(schema.READ), "here")
 
 
 def written_long_ago(tx: Transaction) -> str:
@@ -63,7 +71,7 @@ def written_long_ago(tx: Transaction) -> str:
             task=number + 1,
         )
     owns = "organization"
-    if schema.version(tx) >= 5:  # from there on a bucket is a thing of its own
+    if version_of(tx) >= 5:  # from there on a bucket is a thing of its own
         owns = "bucket"
         tx.change("INSERT INTO bucket (founder) VALUES (1)")
         tx.change("UPDATE organization SET bucket = 1")
@@ -168,7 +176,7 @@ def test_an_older_store_is_brought_forward(older_world: Callable[[int], World], 
     world, acme = older_world(older), identity(BASE_URL, name="acme")
     world.store.queue.serve("r1", [acme])
     with world.store._database.read() as tx:
-        assert schema.version(tx) == schema.VERSION
+        assert version_of(tx) == schema.VERSION
     assert world.states() == [Status.QUEUED] * 3
     assert world.wait(acme) == Wait(until=world.store.now() + 100, reason=Reason.OWN_QUOTA)
     assert {result.task.organization_name for result in world.store.views.results("r1")} == {"acme"}
@@ -326,11 +334,91 @@ def test_an_older_store_can_be_pruned_once_it_is_brought_forward(
     world.close()
 
 
-def test_a_newer_store_is_refused(world: World) -> None:
+# -- stores of newer versions --------------------------------------------------------------------------------
+
+TABLES = re.findall(
+    r"CREATE TABLE (\w+)", "\n".join(statement for step in schema.MIGRATIONS for statement in step)
+)
+
+ADDING = (
+    "CREATE TABLE later (text TEXT)",
+    *(f"ALTER TABLE {name} ADD COLUMN later BIGINT NOT NULL DEFAULT 7" for name in (*TABLES, "meta")),
+)
+"""A step that only adds, wherever one can."""
+
+CHANGING = ("ALTER TABLE task RENAME COLUMN test_name TO test_title", schema.SHUT_OUT)
+
+NEWER = schema.VERSION + 1
+
+
+@contextmanager
+def newer_program(step: tuple[str, ...]) -> Iterator[None]:
+    """Be a program of the next version."""
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+        later.setattr(schema, "VERSION", NEWER)
+        yield
+
+
+def make_newer(world: World, step: tuple[str, ...]) -> None:
+    """Bring the store forward as the first run of the next version does."""
+    with newer_program(step):
+        world.end(world.open())
+
+
+def test_processes_go_on_while_a_newer_one_adds_to_their_store(world: World) -> None:
+    """With what is on the wire, and with all that they still have to do; the newer one finds it all."""
+    acme = world.begin(5)
+    lease = world.sent(acme)
+    make_newer(world, ADDING)
+    settle(world.store, lease, created(lease))
+    world.make(acme)
+    world.crash(world.store)
+    world.store = world.open()
+    world.store.queue.serve("r1", [acme])
+    world.make(acme)
+    assert world.store.organizations.join(BASE_URL, "acme", "77") != acme
+    with newer_program(ADDING):
+        newer = world.open()
+        assert newer.views.run("r1").total == Counts(created=3, queued=2)
+        with newer._database.read() as tx:
+            assert version_of(tx) == NEWER
+            assert {row["later"] for row in tx.rows("SELECT later FROM task")} == {7}
+
+
+def test_a_store_that_was_added_to_can_be_looked_at_and_pruned(world: World) -> None:
+    """By the program of before, which leaves the version as it is."""
+    run_job(world, "old", {0: SAVED, 1: SHARED})
+    world.advance(500 * DAY)
+    run_job(world, "young", {2: SHARED})
+    make_newer(world, ADDING)
+    assert prune(world) == Forgotten(runs=1, tasks=2, stubs=1)
+    for command in ("status", "runs", "list", "report"):
+        done = ran(command, "--store", world.url)
+        assert (done.code, done.stderr) == (0, "")
+    with world.store._database.read() as tx:
+        assert version_of(tx) == NEWER
+
+
+def test_a_store_that_was_added_to_is_backed_up_and_put_back_as_it_is(
+    sqlite_world: SqliteWorld, tmp_path: Path
+) -> None:
+    """Also what this program knows nothing of."""
+    world, copy, place = sqlite_world, tmp_path / "copy.db", tmp_path / "back" / "store.db"
+    world.begin(3)
+    make_newer(world, ADDING)
+    back_up(world.url, copy, world.clock)
+    restore(str(place), copy, world.clock)
+    with closing(open_store(str(place), clock=world.clock)) as store:
+        assert store.views.run("r1").total.queued == 3
+        with store._database.read() as tx:
+            assert tx.row("SELECT version, later FROM meta") == {"version": NEWER, "later": 7}
+
+
+def test_a_newer_store_that_was_changed_is_refused(world: World) -> None:
     """By who runs, by who looks, and by who prunes it: exit code 2, with what to do; nothing is written."""
-    with world.store._database.write() as tx:
-        tx.change("UPDATE meta SET version = :version", version=schema.VERSION + 1)
-    words = f"version {schema.VERSION + 1}, made by a newer tesnap; .* Install the newer tesnap, or name another store"
+    make_newer(world, CHANGING)
+    words = f"version {NEWER}, made by a newer tesnap, .* version {NEWER}; .* Install the newer tesnap, or name another store"
     for read_only in (False, True):
         with pytest.raises(StoreUnusable, match=words):
             open_store(world.url, clock=world.clock, read_only=read_only)
@@ -338,5 +426,66 @@ def test_a_newer_store_is_refused(world: World) -> None:
         done = ran(*command, "--store", world.url)
         assert (done.code, done.stdout) == (2, "")
         assert "Install the newer tesnap" in done.stderr
-    with world.store._database.read() as tx:
-        assert schema.version(tx) == schema.VERSION + 1
+    with newer_program(CHANGING), world.store._database.read() as tx:
+        assert version_of(tx) == NEWER
+
+
+def test_a_step_that_changes_waits_for_the_processes_at_work(world: World) -> None:
+    """They go on with the store as it is."""
+    acme = world.begin(2)
+    with (
+        newer_program(CHANGING),
+        pytest.raises(StoreUnavailable, match="runs an older tesnap and still uses"),
+    ):
+        world.open()
+    world.make(acme)
+    world.end(world.store)
+    make_newer(world, CHANGING)
+
+
+def test_a_process_that_opened_its_store_before_a_newer_one_changed_it_does_not_begin(world: World) -> None:
+    """It had not registered: nobody could wait for it."""
+    make_newer(world, CHANGING)
+    with pytest.raises(StoreUnusable, match="Install the newer tesnap"):
+        world.store.queue.register()
+    with newer_program(CHANGING), world.store._database.read() as tx:
+        assert tx.rows("SELECT * FROM owner") == []
+
+
+@pytest.mark.postgres
+@pytest.mark.process
+def test_who_registers_while_the_store_is_brought_forward_waits_for_it(postgres_world: PostgresWorld) -> None:
+    """Otherwise neither would know of the other."""
+    world = postgres_world
+    with ThreadPoolExecutor(1) as pool, world.open()._database.write() as tx:
+        with newer_program(CHANGING):
+            schema.migrate(tx, world.url, "BIGINT")
+        registering = pool.submit(world.store.queue.register)
+        with pytest.raises(TimeoutError):
+            registering.result(0.3)
+        tx.finish([])
+    with pytest.raises(StoreUnusable, match="Install the newer tesnap"):
+        registering.result(TIMEOUT)
+
+
+ADDS = re.compile(
+    r"CREATE TABLE |CREATE INDEX |ALTER TABLE \w+ ADD COLUMN (?!.*NOT NULL(?! DEFAULT))", re.IGNORECASE
+)
+
+
+def is_served(step: tuple[str, ...]) -> bool:
+    """True if programs of before can go on in a store with this step, or are shut out by it."""
+    return schema.SHUT_OUT in step or all(map(ADDS.match, step))
+
+
+def test_a_step_only_adds_or_shuts_older_programs_out() -> None:
+    """Each one since a store says whom it serves. If what is added may be missing is for who writes it to know."""
+    assert all(map(is_served, schema.MIGRATIONS[8:]))
+    assert is_served(ADDING)
+    for statement in (
+        CHANGING[0],
+        "DROP INDEX a",
+        "UPDATE a SET b = 1",
+        "ALTER TABLE a ADD COLUMN b TEXT NOT NULL",
+    ):
+        assert not is_served((statement,))

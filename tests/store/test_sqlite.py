@@ -24,7 +24,6 @@ from orchestrator.store import sqlite as sqlite_store
 from orchestrator.store.address import sqlite_address
 from orchestrator.store.files import refuse_network
 from orchestrator.store.locks import Owners
-from orchestrator.store.schema import VERSION
 from orchestrator.store.store import Store, open_store
 from tests.store.world import BASE_URL, LIMIT, TIMEOUT, UNCERTAIN, SqliteWorld, queued, task
 from tests.support.clock import VirtualClock
@@ -251,16 +250,6 @@ def test_every_commit_is_synced(sqlite_world: SqliteWorld) -> None:
     assert isinstance(database, sqlite_store.SqliteDatabase)
     assert database._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert database._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def test_a_newer_store_is_refused(sqlite_world: SqliteWorld) -> None:
-    """It says which versions are known and what to do; nothing is changed."""
-    with sqlite3.connect(sqlite_world.path) as connection:
-        connection.execute("UPDATE meta SET version = ?", [VERSION + 1])
-    connection.close()
-    for read_only in (False, True):
-        with pytest.raises(StoreUnusable, match=f"has version {VERSION + 1}, made by a newer tesnap"):
-            open_store(sqlite_world.url, clock=sqlite_world.clock, read_only=read_only)
 
 
 @pytest.mark.parametrize(
