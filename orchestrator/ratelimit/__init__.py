@@ -36,6 +36,6 @@ if TYPE_CHECKING:
         settled_return,
     )
     from orchestrator.ratelimit.forecast import ASSUMED_LATENCY, ForecastStart, estimate_done, forecast_starts
-    from orchestrator.ratelimit.reads import USABLE, ReadShare, end_reads, reserve_reads
+    from orchestrator.ratelimit.reads import USABLE, ReadShare, end_reads, follow_clock, reserve_reads
 else:
     __getattr__ = lazy_face(__name__)

@@ -7,7 +7,7 @@ still count; when all that went out were answered, until a period after that, an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MOST_READS = 200
 """Reads of one organization that may be out at once: of the 240 requests a minute that the API allows, 40 are kept free."""
@@ -47,6 +47,12 @@ def reserve_reads(
     if count > 0:
         return (*out, ReadShare(ticket=ticket, count=count, returns_at=now + longest)), count, 0.0
     return out, 0, min((one.returns_at for one in out), default=now) - now
+
+
+def follow_clock(shares: Sequence[ReadShare], *, last: float, now: float) -> tuple[ReadShare, ...]:
+    """The shares once a clock that was set back is allowed for: what was left of each at the last look counts from now."""
+    behind = max(0.0, last - now)
+    return tuple(replace(one, returns_at=one.returns_at - behind) for one in shares)
 
 
 def end_reads(shares: Sequence[ReadShare], ticket: str, used: int, *, now: float) -> tuple[ReadShare, ...]:

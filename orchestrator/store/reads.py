@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.ratelimit import ReadShare, end_reads, reserve_reads
+from orchestrator.ratelimit import ReadShare, end_reads, follow_clock, reserve_reads
 from orchestrator.store import sql
 from orchestrator.store.database import Database, Row
 from orchestrator.store.sharing import Digest, make_signs, read_digest_key
@@ -55,9 +55,10 @@ class Reads:
         readers = sorted({ask.reader for ask in asks})
         with self._database.write() as tx:
             tx.each(sql.ADD_READER, [{"reader": reader} for reader in readers])
-            tx.rows(sql.LOCK_READERS, readers=readers)
-            shares = _by_reader(tx.rows(sql.READ_SHARES, readers=readers))
+            looked = {row["reader"]: row["returns_at"] for row in tx.rows(sql.LOCK_READERS, readers=readers)}
+            found = _by_reader(tx.rows(sql.READ_SHARES, readers=readers))
             now = tx.now()
+            shares = {one: follow_clock(found[one], last=looked[one], now=now) for one in readers}
             grants = []
             for ask in asks:
                 mine = shares[ask.reader]
@@ -67,7 +68,9 @@ class Reads:
                 shares[ask.reader] = mine
                 grants.append(ReadGrant(count=count, wait=wait))
             tx.change(sql.DROP_READ_SHARES, readers=readers)
-            tx.each(sql.ADD_READ_SHARE, [_row(reader, one) for reader in readers for one in shares[reader]])
+            look = ReadShare(ticket="", count=0, returns_at=now)
+            rows = [_row(reader, one) for reader in readers for one in (look, *shares[reader])]
+            tx.each(sql.PUT_READ_SHARE, rows)
         return grants
 
 

@@ -258,7 +258,8 @@ SIXTH = (
     "DROP INDEX task_made",
     "CREATE INDEX task_snapshot ON task (organization, snapshot_id) WHERE snapshot_id IS NOT NULL",
     "CREATE INDEX task_event ON task (organization, event_id) WHERE event_id IS NOT NULL",
-    # Reads that were reserved together, until they count no more. The row without a ticket is the lock of all others.
+    # Reads that were reserved together, until they count no more. The row without a ticket is the lock of all others, and
+    # has the time of the last look at them.
     """CREATE TABLE read_share (
         reader TEXT NOT NULL,                    -- an organization's identity, or the sign of a token
         ticket TEXT NOT NULL,

@@ -394,15 +394,16 @@ ADD_READER = """
 INSERT INTO read_share (reader, ticket, reads, returns_at) VALUES (:reader, '', 0, 0) ON CONFLICT DO NOTHING"""
 
 LOCK_READERS = (
-    "SELECT reader FROM read_share WHERE reader = ANY(:readers) AND ticket = '' ORDER BY reader FOR UPDATE"
+    "SELECT reader, returns_at FROM read_share WHERE reader = ANY(:readers) AND ticket = '' ORDER BY reader FOR UPDATE"
 )
 
 READ_SHARES = "SELECT * FROM read_share WHERE reader = ANY(:readers) AND ticket <> ''"
 
 DROP_READ_SHARES = "DELETE FROM read_share WHERE reader = ANY(:readers) AND ticket <> ''"
 
-ADD_READ_SHARE = """
-INSERT INTO read_share (reader, ticket, reads, returns_at) VALUES (:reader, :ticket, :reads, :returns_at)"""
+PUT_READ_SHARE = """
+INSERT INTO read_share (reader, ticket, reads, returns_at) VALUES (:reader, :ticket, :reads, :returns_at)
+ON CONFLICT (reader, ticket) DO UPDATE SET returns_at = excluded.returns_at"""
 
 # -- clocks ------------------------------------------------------------------------------------------------
 

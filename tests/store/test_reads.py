@@ -11,7 +11,7 @@ from orchestrator.api.credentials import Bearer
 from orchestrator.core.jobs import identity
 from orchestrator.ratelimit.reads import GUARD, MOST_READS, PERIOD
 from orchestrator.store.reads import ReadAsk, ReadGrant
-from tests.store.world import BASE_URL, TIMEOUT, SqliteWorld, World
+from tests.store.world import BASE_URL, TIMEOUT, PostgresWorld, SqliteWorld, World
 
 ACME = identity(BASE_URL, org_id="1001")
 PROCESSES = 4
@@ -62,6 +62,22 @@ def test_a_token_has_one_sign_in_all_processes(world: World) -> None:
     assert other.reads.sign_of(BASE_URL, Bearer("secret-1").digest) == sign
     assert other.reads.sign_of("https://api.example.org/v7", Bearer("secret-1").digest) != sign
     assert "secret-1" not in sign
+
+
+@pytest.mark.postgres
+def test_a_database_clock_that_was_set_back_does_not_keep_reads_out(postgres_world: PostgresWorld) -> None:
+    """What was left at the last look counts from now: an hour back costs what was left, not an hour."""
+    world = postgres_world
+    world.store.reads.reserve([wish("a", MOST_READS)])
+    world.store.reads.reserve([ReadAsk(reader=ACME, ended=(("a", MOST_READS),))])
+    world.advance(20)
+    left = PERIOD + GUARD - 20
+    assert world.store.reads.reserve([wish("b", 1)]) == [ReadGrant(count=0, wait=left)]
+    for _ in range(2):
+        world.step(-3600)
+        assert world.open().reads.reserve([wish("b", 1)]) == [ReadGrant(count=0, wait=left)]
+    world.advance(left)
+    assert world.store.reads.reserve([wish("b", MOST_READS)]) == [ReadGrant(count=MOST_READS)]
 
 
 def test_reads_are_out_for_what_was_left_after_a_reboot(sqlite_world: SqliteWorld) -> None:
