@@ -72,9 +72,10 @@ def run_job(
     job: str = "nightly",
     over: bool = True,
     files: tuple[str, ...] = ("job.yaml",),
+    organization: str | None = None,
 ) -> None:
     """A run of some tests, by number, each of which ends so; `queued` is left, and the run is cancelled then."""
-    acme = world.store.organizations.join(BASE_URL, "acme", None)
+    acme = organization or world.store.organizations.join(BASE_URL, "acme", None)
     in_order = sorted(ends, key=lambda number: ends[number] == "queued")
     tasks = [task(number, acme, position=place) for place, number in enumerate(in_order)]
     world.store.runs.start(Run(id=run, job=job, files=files), tasks)
@@ -344,14 +345,52 @@ def test_one_job_is_forgotten_and_no_other(world: World) -> None:
     assert set(runs_of(world)) == {"old-b", "young-a", "young-b"}
 
 
-def test_two_organizations_that_become_one_keep_what_their_stubs_say(world: World) -> None:
-    """The keys change, and the snapshots are still known."""
-    run_job(world, "old", {0: SAVED})
-    world.advance(500 * DAY)
-    run_job(world, "young", {10: SHARED})
+def leave_stub(world: World, name: str, org_id: str | None = None) -> str:
+    """Have a saved snapshot of test 0 made long ago in an organization, and forgotten with its run; its identity."""
+    organization = world.store.organizations.join(BASE_URL, name, org_id)
+    for run, ends in (("old", SAVED), ("young", SHARED)):
+        number = 0 if run == "old" else 10
+        run_job(world, f"{run}-{name}", {number: ends}, job=name, organization=organization)
+        world.advance(500 * DAY)
     prune(world)
+    return organization
+
+
+def test_two_organizations_that_become_one_keep_what_their_stubs_say(world: World) -> None:
+    """The keys change, and the snapshots are still known: to a look, to a plan, and as events that stand in a list."""
+    leave_stub(world, "acme")
     assert rows_of(world, "stub") == 1
     true = world.store.organizations.join(BASE_URL, "acme", "77")
+    latest = world.store.views.latest_results([task(0, true)])
+    assert [one.status for one in latest.values()] == [Status.CREATED]
+    assert world.store.uncertain.known_snapshots(true, ["09"]) == {"09"}
+    world.store.runs.start(Run(id="again", job="nightly"), [task(0, true)])
+    (one,) = world.store.views.results("again")
+    assert (one.status, one.duplicate_possible, one.task.generation) == (Status.CREATED, False, 0)
+
+
+def test_a_snapshot_of_which_both_names_left_a_stub_was_made_twice(world: World) -> None:
+    """Before anybody knew that they are one: both events are known, and who asks again is told."""
+    leave_stub(world, "acme")
+    true = leave_stub(world, "edge", "77")
+    assert rows_of(world, "stub") == 2
+    assert world.store.organizations.join(BASE_URL, "acme", "77") == true
+    assert rows_of(world, "stub") == 0
+    world.store.runs.start(Run(id="again", job="nightly"), [task(0, true)])
+    (one,) = world.store.views.results("again")
+    assert (one.status, one.duplicate_possible, one.task.generation) == (Status.CREATED, True, 1)
+
+
+def test_a_stub_that_is_left_after_two_became_one_has_the_key_of_both(world: World) -> None:
+    """A run of before is forgotten after the merger; whoever asks by either name finds its snapshot."""
+    run_job(world, "old", {0: SAVED})
+    world.advance(500 * DAY)
+    true = world.store.organizations.join(BASE_URL, "acme", "77")
+    world.store.organizations.join(BASE_URL, "edge", "77")
+    run_job(world, "young", {10: SHARED})
+    assert prune(world) == Forgotten(runs=1, tasks=1, stubs=1)
+    for name in ("acme", "edge"):
+        assert world.store.organizations.join(BASE_URL, name, None) == true
     latest = world.store.views.latest_results([task(0, true)])
     assert [one.status for one in latest.values()] == [Status.CREATED]
 
