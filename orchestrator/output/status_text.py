@@ -131,7 +131,7 @@ def _load_wait(
     ask = Ask(
         organization=identity, run_id=view.run.id, limit=limit, timeout=60.0, epoch=now, without=refused
     )
-    wait = store.queue.outlook(ask)
+    (wait,) = store.queue.outlook([ask])
     if wait is None:
         return waiting(reason=Reason.PERMISSION_REFUSED, until=None) if refused else None
     until = None if wait.until is None else now + max(0.0, wait.until - store.now())

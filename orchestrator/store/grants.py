@@ -93,11 +93,12 @@ def grant(tx: Transaction, asks: Sequence[Ask], owner: str) -> list[Grant]:
     return [answers.get(index, look.answers.get(index, Grant(left=False))) for index in range(len(asks))]
 
 
-def outlook(tx: Transaction, ask: Ask) -> Wait | None:
-    """The wait that a grant would be answered with (None: there is none to wait for), without a lock."""
-    look = _look(tx, [ask], sql.ASKED_BUCKETS)
-    outcomes = [look.decide(place).outcome for place in look.places if place.turns]
-    return next((outcome for outcome in outcomes if isinstance(outcome, Wait)), None)
+def outlook(tx: Transaction, asks: Sequence[Ask]) -> list[Wait | None]:
+    """The waits that grants would be answered with (None: there is none to wait for), in their order, without a lock."""
+    look = _look(tx, asks, sql.ASKED_BUCKETS)
+    outcomes = {place.index: look.decide(place).outcome for place in look.places if place.turns}
+    waits = {index: outcome for index, outcome in outcomes.items() if isinstance(outcome, Wait)}
+    return [waits.get(index) for index in range(len(asks))]
 
 
 # -- what counts -------------------------------------------------------------------------------------------

@@ -91,10 +91,13 @@ class Queue:
             self._known.update((lease.task.key, lease.attempt) for lease in leases_)
         return [*granted, *(Grant(reached=False) for _ in asks[MOST:])]
 
-    def outlook(self, ask: Ask) -> Wait | None:
-        """The wait that `grant` would answer (None: there is none to wait for), without changing anything."""
-        with self._database.read() as tx:
-            return grants.outlook(tx, ask)
+    def outlook(self, asks: Sequence[Ask]) -> list[Wait | None]:
+        """The waits that `grant` would answer (None: there is none to wait for), without changing anything."""
+        waits: list[Wait | None] = []
+        for first in range(0, len(asks), MOST):
+            with self._database.read() as tx:
+                waits += grants.outlook(tx, asks[first : first + MOST])
+        return waits
 
     def mark_sending(self, held: Sequence[Lease]) -> list[LeaseLost | None]:
         """Commit that the first bytes are about to leave; for each lease None, or that it was lost.

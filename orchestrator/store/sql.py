@@ -393,9 +393,7 @@ UNION SELECT event_id FROM stub WHERE organization = :organization AND event_id 
 ADD_READER = """
 INSERT INTO read_share (reader, ticket, reads, returns_at) VALUES (:reader, '', 0, 0) ON CONFLICT DO NOTHING"""
 
-LOCK_READERS = (
-    "SELECT reader, returns_at FROM read_share WHERE reader = ANY(:readers) AND ticket = '' ORDER BY reader FOR UPDATE"
-)
+LOCK_READERS = "SELECT reader, returns_at FROM read_share WHERE reader = ANY(:readers) AND ticket = '' ORDER BY reader FOR UPDATE"
 
 READ_SHARES = "SELECT * FROM read_share WHERE reader = ANY(:readers) AND ticket <> ''"
 

@@ -6,7 +6,7 @@ The store decides every grant; this decides only whom to ask for, and when.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from orchestrator.core import Clock, Counts, Lease, Reason, RunState, StoreTrouble
 from orchestrator.ratelimit import Wait
@@ -123,22 +123,26 @@ class Grants:
             self._organizations.schedule(served, now + (min(delay, self._poll) if polled else delay))
 
     # -- looking again before its time ---------------------------------------------------------------------
-    def look_again(self, served: ServedOrganization, now: float) -> None:
-        """Something changed in an organization: see, without its lock, whether the wait has become shorter."""
-        if served.hindered is not None or served.look_at <= now:
-            return
-        wait = self._store.queue.outlook(self._ask(served)) if served.waiting in TIMED else None
-        if wait is not None and wait.until is not None and wait.reason in TIMED:
-            self._wait([(served, wait)])
-        else:
-            self._organizations.schedule(served, now)
+    def look_again(self, changed: Iterable[ServedOrganization], now: float) -> None:
+        """Something changed in organizations: see, without their locks, whether their waits have become shorter."""
+        waiting = [served for served in changed if served.hindered is None and served.look_at > now]
+        timed = [served for served in waiting if served.waiting in TIMED]
+        outlooks = self._store.queue.outlook([self._ask(served) for served in timed])
+        waits = {id(served): wait for served, wait in zip(timed, outlooks, strict=True)}
+        still: list[tuple[ServedOrganization, Wait | None]] = []
+        for served in waiting:
+            wait = waits.get(id(served))
+            if wait is not None and wait.until is not None and wait.reason in TIMED:
+                still.append((served, wait))
+            else:
+                self._organizations.schedule(served, now)
+        self._wait(still)
 
     def follow_calendar(self, now: float) -> None:
         """Look again at all of them if our calendar was set: some wait for a time of day by it."""
         before, self._set_at = self._set_at, self._clock.wall() - self._clock.boot()
         if abs(self._set_at - before) >= 1.0:
-            for served in self._organizations:
-                self.look_again(served, now)
+            self.look_again(self._organizations, now)
 
     def reopen(self, view: RunView) -> bool:
         """Tell if another process has queued tasks where nothing was left; they are asked for at the next poll."""

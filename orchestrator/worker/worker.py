@@ -189,8 +189,7 @@ class Worker:
         changed = self._watch.find_changed(now)
         if self._watch.renamed:
             self._organizations.follow_identities()
-        for served in self._organizations.find_all(sorted(changed)):
-            self._grants.look_again(served, now)
+        self._grants.look_again(self._organizations.find_all(sorted(changed)), now)
         if changed or now - self._thorough >= POLLS_PER_THOROUGH_LOOK * self._poll:
             self._thorough = now
             self._progress.note_change()

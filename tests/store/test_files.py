@@ -187,7 +187,7 @@ def operations(world: SqliteWorld, acme: str, other: Store) -> dict[str, Callabl
         "given back": lambda: give_back(world.store, world.lease(acme)),
         "touch": world.store.touch,
         "verify": world.store.verify,
-        "outlook": lambda: queue.outlook(world.ask(acme)),
+        "outlook": lambda: queue.outlook([world.ask(acme)]),
         "recover": queue.recover,
         "results": lambda: list(views.results("r1")),
         "snapshots": lambda: list(world.store.history.snapshots()),

@@ -154,11 +154,11 @@ def test_the_outlook_says_what_a_grant_would_and_changes_nothing(world: World) -
     """Asking for the outlook takes no token and no number."""
     acme = world.begin()
     before = world.store.views.versions("r1")
-    assert world.store.queue.outlook(world.ask(acme)) is None
+    assert world.store.queue.outlook([world.ask(acme)]) == [None]
     assert world.store.views.versions("r1") == before
     for _ in range(5):
         world.lease(acme)
-    assert world.store.queue.outlook(world.ask(acme)) == world.wait(acme)
+    assert world.store.queue.outlook([world.ask(acme)]) == [world.wait(acme)]
 
 
 def test_buckets_of_two_organizations_are_apart(world: World) -> None:

@@ -34,6 +34,7 @@ class CountedQueue(Queue):
         self.asked: list[int] = []
         self.granted: list[int] = []
         self.settled: list[int] = []
+        self.looked: list[int] = []
         self.reached: Callable[[Ask], bool] = lambda _: True
 
     def grant(self, asks: Sequence[Ask]) -> list[Grant]:
@@ -44,6 +45,10 @@ class CountedQueue(Queue):
         ]
         self.granted += [len(grant.leases) for grant in grants if grant.leases]
         return grants
+
+    def outlook(self, asks: Sequence[Ask]) -> list[Any]:
+        self.looked += [len(asks)] if asks else []
+        return super().outlook(asks)
 
     def settle(self, ends: Sequence[End]) -> list[Any]:
         self.settled.append(len(ends))
@@ -70,6 +75,17 @@ def test_all_that_are_due_are_asked_for_at_once(stage: StageMaker) -> None:
     assert run() == 5 * organizations
     assert queue.asked[:2] == [MOST_ASKED, 10]
     assert queue.granted == [1] * organizations + [4] * organizations
+
+
+def test_waits_that_another_process_may_have_changed_are_looked_at_together(stage: StageMaker) -> None:
+    """Whatever it did at twenty organizations since the last look, that is one look."""
+    both = stage(organizations=20)
+    store = both.open()
+    queue = store.queue = CountedQueue(store)
+    first, _ = both.worker(both.jobfile(5))
+    second, _ = both.worker(both.jobfile(10), store=store, run_id="r2", again=True)
+    drive(both.timeline, [first, second], longest=9000.0)
+    assert queue.looked == [20]
 
 
 def test_answers_that_have_come_are_settled_at_once(stage: StageMaker) -> None:
