@@ -9,7 +9,6 @@ from orchestrator.core.tasks import Counts, RunState
 from orchestrator.store import sql
 from orchestrator.store.database import Row
 from orchestrator.store.postgres import NOTICING, PostgresDatabase
-from orchestrator.store.schema import VERSION
 from orchestrator.store.store import open_store
 from tests.store.world import PostgresWorld, created
 from tests.support.single import settle
@@ -175,13 +174,6 @@ def test_a_database_that_does_not_exist_is_a_mistake(postgres_world: PostgresWor
     """Waiting would not help."""
     with pytest.raises(StoreUnusable, match='database "nowhere" does not exist'):
         open_store(postgres_world.url.replace("tesnap_tests", "nowhere"), clock=postgres_world.clock)
-
-
-def test_a_newer_store_is_refused(postgres_world: PostgresWorld) -> None:
-    """Before anything is written."""
-    postgres_world._side.execute("UPDATE tesnap.meta SET version = version + 1")
-    with pytest.raises(StoreUnusable, match=f"has version {VERSION + 1}"):
-        open_store(postgres_world.url, clock=postgres_world.clock)
 
 
 def test_reading_only_writes_nothing(postgres_world: PostgresWorld) -> None:
