@@ -1,4 +1,4 @@
-"""A long history pruned while a run is at work: the store's size, and how long a commit of the run is held up.
+"""A long history backed up, and pruned, while a run is at work: sizes, and how long a commit of the run is held up.
 
 The history is the worst case for what has to stay: all of it was made private, so each snapshot leaves a stub, and of
 each hundred one is uncertain. As a program, the run at work: the store's address.
@@ -26,7 +26,7 @@ from benchmarks.probe import ROOT
 from benchmarks.row import Row, milliseconds
 from orchestrator.app import forget_runs
 from orchestrator.core import Lease, Settlement, Snapshot, Status, SystemClock
-from orchestrator.store import Ask, Forgotten, Size, Store, open_store
+from orchestrator.store import Ask, Forgotten, Size, Store, back_up, open_store
 from orchestrator.store.leases import End
 from orchestrator.store.pruning import SOME
 from tests.support.history import LongHistory
@@ -73,7 +73,11 @@ def rows(folder: Path, long: LongHistory = STANDARD) -> Iterator[Row]:
             text=True,
         ) as worker:
             alone = _ask(worker, f"{ALONE}")
-            busy, forgotten, steps = _prune_beside(worker, store, clock)
+            log = folder / "prune.db-wal"
+            before = log.stat().st_size
+            backed_up, _ = _watch(worker, lambda: back_up(url, folder / "backup.db", clock))
+            yield from _backup_rows(alone, backed_up, before, log.stat().st_size)
+            busy, (forgotten, steps) = _watch(worker, lambda: _prune(store, clock))
         pruned, hindrance = store.pruning.measure(), store.pruning.compact()
         yield from _size_rows(long, full, pruned, store.pruning.measure(), forgotten)
     yield from _time_rows(alone, busy, steps)
@@ -81,13 +85,21 @@ def rows(folder: Path, long: LongHistory = STANDARD) -> Iterator[Row]:
         yield Row(name="not written anew", figure=hindrance)
 
 
-def _prune_beside(
-    worker: subprocess.Popen[str], store: Store, clock: SystemClock
-) -> tuple[Held, Forgotten, list[float]]:
-    """Prune while the run is at work: what that tells, what was forgotten, and the processor time of each step."""
+def _watch(worker: subprocess.Popen[str], act: Callable[[], T]) -> tuple[Held, T]:
+    """Do something while the run is at work: what that tells, and the answer."""
     told: list[Held] = []
     watching = Thread(target=lambda: told.append(_ask(worker, "until told")))
     watching.start()
+    answer = act()
+    if worker.stdin:
+        worker.stdin.write("stop\n")
+        worker.stdin.flush()
+    watching.join()
+    return told[0], answer
+
+
+def _prune(store: Store, clock: SystemClock) -> tuple[Forgotten, list[float]]:
+    """Prune: what was forgotten, and the processor time of each step."""
     steps: list[float] = []
     mark = [time.process_time()]
 
@@ -99,12 +111,23 @@ def _prune_beside(
 
     before = clock.wall() - KEPT
     old = store.pruning.find_old(before)
-    forgotten = forget_runs(store, old, before, stop=note)
-    if worker.stdin:
-        worker.stdin.write("stop\n")
-        worker.stdin.flush()
-    watching.join()
-    return told[0], forgotten, steps
+    return forget_runs(store, old, before, stop=note), steps
+
+
+def _backup_rows(alone: Held, busy: Held, before: int, after: int) -> Iterator[Row]:
+    yield Row(
+        name=f"longest of {busy.commits:,} commits of the run, while a backup is taken",
+        figure=milliseconds(busy.longest),
+        ratio=busy.longest / alone.longest,
+        to="alone",
+        target="100 ms",
+    )
+    yield Row(
+        name="the store's log after the backup",
+        figure=_megabytes(after),
+        ratio=after / before,
+        to="before",
+    )
 
 
 def _size_rows(
