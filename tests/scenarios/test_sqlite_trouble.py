@@ -31,7 +31,7 @@ from tests.support.virtual import Notebook, Stage, drive
 
 StageMaker = Callable[..., Stage]
 STORED = 12
-LOOKS = ("status", "runs", "report", "list")
+LOOKS = (("status", "last"), ("runs",), ("report", "last"), ("list",))
 
 
 def connection_of(store: Store) -> sqlite3.Connection:
@@ -123,7 +123,7 @@ def test_a_file_system_that_fills_up_is_waited_for(small_disk: Path) -> None:
     begun = at.clock.boot()
     shown: list[Ran] = []
     at.timeline.at(begun + 1.5, lambda: fill(ballast))
-    at.timeline.at(begun + 300, lambda: shown.extend(ran(word, "--store", at.store) for word in LOOKS))
+    at.timeline.at(begun + 300, lambda: shown.extend(ran(*words, "--store", at.store) for words in LOOKS))
     at.timeline.at(begun + 700, ballast.unlink)
     (ending,) = drive(at.timeline, [worker])
     at.close()
@@ -210,8 +210,8 @@ def test_a_file_system_that_is_read_only_is_named_and_can_be_looked_at(
         assert f"sqlite:///{path}: " in told.stderr
         assert "may be written" in told.stderr or "cannot be written" in told.stderr
         plain(told)
-    for word in LOOKS:
-        shown = ran(word, "--store", str(store))
+    for words in LOOKS:
+        shown = ran(*words, "--store", str(store))
         assert (shown.code, shown.stderr) == (0, "")
     assert os.system(f"mount -o remount,rw {small_disk}") == 0  # noqa: S605 - a fixed command
     with closing(sqlite3.connect(store)) as file:
@@ -247,8 +247,8 @@ def test_commands_on_a_locked_store(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     store = with_runs(tmp_path / "store.db")
     other = sqlite3.connect(store, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    for word in LOOKS:
-        shown = ran(word, "--store", str(store))
+    for words in LOOKS:
+        shown = ran(*words, "--store", str(store))
         assert (shown.code, shown.stderr) == (0, "")
     for words in (("run", job_file(tmp_path)), ("cancel", "r1")):
         told = ran(*words, "--store", str(store))
@@ -301,7 +301,7 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: Callabl
     damage(store)
     before = store.read_bytes()
     jobs = job_file(tmp_path)
-    commands = [*((word,) for word in LOOKS), ("plan", jobs, "--offline"), ("run", jobs), ("cancel", "r1")]
+    commands = [*LOOKS, ("plan", jobs, "--offline"), ("run", jobs), ("cancel", "r1")]
     for words in commands:
         told = ran(*words, "--store", str(store))
         assert (words[0], told.code, told.stdout) == (words[0], 2, "")
@@ -374,7 +374,7 @@ def test_what_may_only_be_read_is_still_shown(
     store = with_runs(tmp_path / "store.db", left=left, copy_to=folder)
     jobs = job_file(folder)
     given_to(somebody, folder, files=0o400, itself=itself)
-    looks = [[word, "--store", str(store)] for word in LOOKS]
+    looks = [[*words, "--store", str(store)] for words in LOOKS]
     looks.append(["plan", jobs, "--offline", "--store", str(store)])
     *shown, run, cancel = ran_by(
         somebody, [*looks, ["run", jobs, "--store", str(store)], ["cancel", "r1", "--store", str(store)]]
@@ -395,7 +395,7 @@ def test_a_log_that_cannot_be_read_along_is_told(folder: Path, tmp_path: Path, s
     """A crashed process left a log, and beside it nothing may be written: what is missing is named, nothing is guessed."""
     store = with_runs(tmp_path / "store.db", left="crashed", copy_to=folder)
     given_to(somebody, folder, files=0o400, itself=0o500)
-    for told in ran_by(somebody, [[word, "--store", str(store)] for word in LOOKS]):
+    for told in ran_by(somebody, [[*words, "--store", str(store)] for words in LOOKS]):
         assert (told.code, told.stdout) == (2, "")
         assert "it cannot be opened; check that the folder exists and may be written" in told.stderr
         plain(told)
@@ -410,7 +410,7 @@ def test_a_store_of_somebody_else_is_named_with_what_to_check(
         pytest.skip("only the superuser can be two users")
     store = with_runs(tmp_path / "store.db", copy_to=folder)
     folder.chmod(0o755)
-    for told in ran_by(somebody, [[word, "--store", str(store)] for word in LOOKS]):
+    for told in ran_by(somebody, [[*words, "--store", str(store)] for words in LOOKS]):
         assert told.code == 2
         assert "it cannot be opened" in told.stderr
         plain(told)
@@ -427,7 +427,7 @@ def test_a_store_that_was_opened_to_a_group_shows_its_runs_without_their_locks(
     folder.chmod(0o777)
     for path in folder.glob("store.db*"):
         path.chmod(0o700 if path.is_dir() else 0o666)
-    for told in ran_by(somebody, [[word, "--store", str(store)] for word in LOOKS]):
+    for told in ran_by(somebody, [[*words, "--store", str(store)] for words in LOOKS]):
         assert (told.code, told.stderr) == (0, "")
 
 

@@ -216,8 +216,8 @@ def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted
                 look.now() + (LIMIT.hold if rebooted else 100)
             }
         assert program.execute("SELECT version FROM meta").fetchone() == (older,)
-        for command in ("status", "runs", "list", "report"):
-            done = ran(command, "--store", str(path))
+        for command in ("status last", "runs", "list", "report last"):
+            done = ran(*command.split(), "--store", str(path))
             assert (done.code, done.stderr) == (0, "")
         assert program.execute("UPDATE meta SET last_wall = last_wall").rowcount == 1
 
