@@ -393,8 +393,8 @@ def test_a_store_that_was_added_to_can_be_looked_at_and_pruned(world: World) -> 
     run_job(world, "young", {2: SHARED})
     make_newer(world, ADDING)
     assert prune(world) == Forgotten(runs=1, tasks=2, stubs=1)
-    for command in ("status", "runs", "list", "report"):
-        done = ran(command, "--store", world.url)
+    for command in ("status last", "runs", "list", "report last"):
+        done = ran(*command.split(), "--store", world.url)
         assert (done.code, done.stderr) == (0, "")
     with world.store._database.read() as tx:
         assert version_of(tx) == NEWER
