@@ -203,6 +203,9 @@ def test_the_counts_of_runs_that_have_ended_are_kept_from_then_on(
     world.close()
 
 
+LOOKS = ("status last", "runs", "list", "report last")
+
+
 @pytest.mark.parametrize("rebooted", [False, True])
 @pytest.mark.parametrize("older", OLDER)
 def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted: bool) -> None:
@@ -216,7 +219,7 @@ def test_an_older_store_can_be_looked_at(tmp_path: Path, older: int, *, rebooted
                 look.now() + (LIMIT.hold if rebooted else 100)
             }
         assert program.execute("SELECT version FROM meta").fetchone() == (older,)
-        for command in ("status last", "runs", "list", "report last"):
+        for command in LOOKS:
             done = ran(*command.split(), "--store", str(path))
             assert (done.code, done.stderr) == (0, "")
         assert program.execute("UPDATE meta SET last_wall = last_wall").rowcount == 1
@@ -393,7 +396,7 @@ def test_a_store_that_was_added_to_can_be_looked_at_and_pruned(world: World) -> 
     run_job(world, "young", {2: SHARED})
     make_newer(world, ADDING)
     assert prune(world) == Forgotten(runs=1, tasks=2, stubs=1)
-    for command in ("status last", "runs", "list", "report last"):
+    for command in LOOKS:
         done = ran(*command.split(), "--store", world.url)
         assert (done.code, done.stderr) == (0, "")
     with world.store._database.read() as tx:
