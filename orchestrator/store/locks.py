@@ -264,9 +264,10 @@ def _has_locked(file: int) -> bool:
 
 def _write_holder(file: int, holder: Holder) -> None:
     """Say in a locked file who has it, as far as its disk takes that."""
-    with contextlib.suppress(OSError):
-        os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(holder._asdict()).encode(), 0)
+    with contextlib.suppress(OSError), open(file, "r+", encoding="utf-8", closefd=False) as text:
+        text.seek(0)
+        text.truncate()
+        json.dump(holder._asdict(), text)
 
 
 def _read_holder(file: int) -> Holder | None:

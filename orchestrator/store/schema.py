@@ -332,7 +332,7 @@ EIGHTH = (
 
 SHUT_OUT = "UPDATE meta SET oldest = version + 1"
 """A part of each step that does more than add: programs of before may not work on the store any more. A step without it
-adds what they need not know. What that may be: docs/decisions/0040-a-store-of-the-next-version.md."""
+adds what they need not know. What that may be: docs/decisions/0026-a-store-of-the-next-version.md."""
 
 NINTH = (
     # The oldest version whose programs may work on this store; those of before the ninth refuse every newer one.

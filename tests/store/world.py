@@ -19,6 +19,8 @@ from tests.support.single import grant, mark_sending, settle
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()
 TIMEOUT = 60.0
+GONE_WITHIN = 60_000
+"""Looks, a millisecond apart at the least, until a session that has not ended is a failure."""
 
 
 class World:
@@ -146,10 +148,13 @@ class PostgresWorld(World):
         self.gone()
 
     def gone(self) -> None:
-        """Wait until the server has noticed that a session has ended, a moment later."""
+        """Wait until the server has noticed that a session has ended, a moment later; a minute at the most."""
         sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
-        while self._side.execute(sessions).fetchone() > (len(self._opened),):  # type: ignore[operator] # a row of one
-            pass
+        for _ in range(GONE_WITHIN):
+            if self._side.execute(sessions).fetchone() <= (len(self._opened),):  # type: ignore[operator] # a row of one
+                return
+            self._side.execute("SELECT pg_sleep(0.001)")
+        raise AssertionError("a session of tesnap has not ended, though its store was closed")
 
 
 def task(number: int, identity: str, **fields: object) -> Task:
