@@ -1,6 +1,6 @@
 # tesnap in a container: any user id but root, nothing written but the store. docs/container.md has the rest.
 #   build:  docker build -t tesnap .
-#   run:    docker run --rm --read-only --user "$(id -u):$(id -g)" -v "$PWD/jobs:/jobs:ro" \
+#   run:    docker run --rm --read-only --user "$(id -u):$(id -g)" --stop-timeout 30 -v "$PWD/jobs:/jobs:ro" \
 #               -v "$PWD/token:/run/secrets/te/token:ro" -v tesnap-store:/var/lib/tesnap tesnap
 #           with `token_file: /run/secrets/te/token` in the job files of the folder jobs; with this user id the
 #           token can be readable by you alone.

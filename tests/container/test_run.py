@@ -26,20 +26,24 @@ LIMITS = ("--memory", "512m", "--pids-limit", "64")
 """The memory of the manifests; a run has its scheduler and a thread for each request on the wire."""
 
 
-def readme_options() -> list[str]:
-    """The options of the command at the head of the Dockerfile, which the README names."""
-    text = (ROOT / "Dockerfile").read_text("utf-8")
-    match = re.search(r"#   run: +(docker run .*?) tesnap\n", text, re.DOTALL)
+def test_the_line_of_the_readme_works_for_a_user_id_without_a_name(
+    engine: Engine, image: str, world: World, tmp_path: Path
+) -> None:
+    """Word for word, in a folder with jobs and a token; what it prints is printed here."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    match = re.search(r"^    docker (run .*? tesnap)\n", text, re.DOTALL | re.MULTILINE)
     assert match is not None
-    return shlex.split(re.sub(r"\\\n# +", "", match[1]))[2:]
-
-
-def test_the_command_of_the_dockerfile_is_the_one_that_is_tried_here() -> None:
-    """Read-only, a user, and three mounts at the places that these tests mount."""
-    options = readme_options()
-    places = [re.sub(r":ro$", "", word).split(":")[1] for word in options if ":/" in word]
-    assert places == ["/jobs", "/run/secrets/te/token", "/var/lib/tesnap"]
-    assert {"--rm", "--read-only", "--user"} <= set(options)
+    assert match[0] in (ROOT / "docs" / "container.md").read_text("utf-8")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shutil.copytree(world.job_folder(3), folder / "jobs")
+    shutil.copy(world.token_file(), folder / "token")
+    engine.act("tag", image, "localhost/tesnap")
+    with engine.volume() as volume:
+        line = match[1].replace("tesnap-store", volume)
+        ended = engine.type(f"id() {{ echo 12345; }}; $PODMAN {line}", folder)
+    print(ended.stdout, ended.stderr, sep="\n")
+    assert (ended.code, ended.records[-1]["counts"]["created"]) == (0, 3), ended.stderr
 
 
 def test_the_command_of_the_public_workflow_works(engine: Engine, image: str, tmp_path: Path) -> None:
