@@ -167,7 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kills", type=int, default=300, help="at random moments, on each store")
     add("--per-point", type=int, default=20, help="kills at each numbered point, on each store")
     add("--seed", type=int, default=0)
-    add("--longest", type=float, default=130.0, help="seconds of killing on each store, at the most")
+    add("--longest", type=float, default=300.0, help="seconds of killing on each store, at the most")
     add(
         "--share",
         action=argparse.BooleanOptionalAction,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,6 +65,7 @@ def live(life: Life) -> None:
     sys.stderr = life.output.with_suffix(".err").open(
         "w"
     )  # stays open: a traceback is written at the very end
+    faulthandler.register(signal.SIGUSR1, sys.stderr)  # where each thread stands, if it does not end
     with life.output.open("w") as stdout:
         code = _work(life, fate, ledger, cast("TextIO", Stdout(stdout, fate)), sys.stderr)
     sys.exit(code)
