@@ -165,7 +165,7 @@ def _forget_jobs(names: Sequence[str], store_url: str | None) -> None:
         known = store.starts.jobs()
         for name in names:
             if name not in known:
-                there = f": did you mean one of {nearest_words(name, known)}?" if known else ""
+                there = f"; there are some of {nearest_words(name, known)}" if known else ""
                 raise UsageError(f"there are no metrics of a job {quote(name)}{there}")
         for name in names:
             store.starts.forget_job(name)

@@ -265,13 +265,12 @@ def _has_locked(file: int) -> bool:
 def _write_holder(file: int, holder: Holder) -> None:
     """Say in a locked file who has it, as far as its disk takes that."""
     with contextlib.suppress(OSError), open(file, "r+", encoding="utf-8", closefd=False) as text:
-        text.seek(0)
         text.truncate()
         json.dump(holder._asdict(), text)
 
 
 def _read_holder(file: int) -> Holder | None:
-    """What the holder of a locked file says; None where it says nothing, or is about to."""
+    """The process that has a file locked, as it wrote there; None where it wrote nothing, or is about to."""
     try:
         return Holder(**json.loads(os.pread(file, LONGEST_HOLDER, 0)))
     except (ValueError, TypeError):

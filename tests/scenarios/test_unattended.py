@@ -208,7 +208,7 @@ def test_a_job_that_was_renamed_leaves_the_metrics_when_somebody_says_so(nights:
     assert nights.night().code == 0
     wrong = ran("metrics", "--forget", "nightly", "--forget", "oold")
     assert (wrong.code, wrong.stdout) == (2, "")
-    assert "there are no metrics of a job 'oold': did you mean one of old" in wrong.stderr
+    assert "there are no metrics of a job 'oold'; there are some of old" in wrong.stderr
     assert 'name="nightly"' in ran("metrics").stdout  # all or nothing
     runs = ran("runs").stdout
     told = ran("metrics", "--metrics-organizations", "--forget", "old")

@@ -76,7 +76,7 @@ def test_an_opening_that_is_free_soon_is_no_news(tmp_path: Path) -> None:
 
 
 def test_each_who_has_the_opening_says_what_for(tmp_path: Path) -> None:
-    """Whoever opens the store, or puts a backup in its place."""
+    """Whoever opens the store, or puts a backup in its place; of the longer words before nothing stays."""
     clock, address = VirtualClock(), f"sqlite:///{tmp_path}/s.db"
     with closing(open_store(address, clock=clock)):
         assert holder_in(tmp_path).does == "opens it"
@@ -84,3 +84,5 @@ def test_each_who_has_the_opening_says_what_for(tmp_path: Path) -> None:
     (tmp_path / "s.db").unlink()
     restore(address, tmp_path / "copy.db", clock)
     assert holder_in(tmp_path).does == "puts a backup in its place (tesnap restore)"
+    with closing(open_store(address, clock=clock)):
+        assert holder_in(tmp_path).does == "opens it"
